@@ -1,0 +1,342 @@
+/** Every table, with its row-level security policies; migrations are generated from this file. */
+import { sql } from 'drizzle-orm'
+import {
+  bigint,
+  check,
+  date,
+  foreignKey,
+  index,
+  integer,
+  jsonb,
+  pgPolicy,
+  pgRole,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  unique,
+  uuid,
+} from 'drizzle-orm/pg-core'
+
+/** Runs everything that is done for a caller; sees one workspace at a time. */
+const tenant = pgRole('app_tenant').existing()
+/** Runs sign-in, the sweeper and the gate; holds only the grants it needs. */
+const system = pgRole('app_system').existing()
+
+/** The workspace and user of the current transaction, set by the gate; null outside it. */
+export const currentWorkspaceId = sql`app.workspace_id()`
+export const currentUserId = sql`app.user_id()`
+
+const inWorkspace = sql`workspace_id = (select app.workspace_id())`
+/** Evaluated once per statement, and false for every row when the gate was not passed. */
+const tenantOnly = pgPolicy('tenant', { for: 'all', to: tenant, using: inWorkspace, withCheck: inWorkspace })
+const systemToo = pgPolicy('system', { for: 'all', to: system, using: sql`true`, withCheck: sql`true` })
+
+const time = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' })
+const createdAt = () => time('created_at').notNull().defaultNow()
+const updatedAt = () =>
+  time('updated_at')
+    .notNull()
+    .defaultNow()
+    .$onUpdate(() => sql`now()`)
+const workspaceId = () => uuid('workspace_id').notNull().default(currentWorkspaceId)
+const oneOf = (table: string, column: string, values: readonly string[]) =>
+  check(
+    `${table}_${column}_known`,
+    sql.raw(`${column} in (${values.map((value) => `'${value}'`).join(', ')})`),
+  )
+
+export const roles = ['viewer', 'member', 'admin', 'owner'] as const
+export const plans = ['free', 'pro', 'enterprise'] as const
+export const assetKinds = ['image', 'video', 'document'] as const
+export const assetSources = ['upload', 'generation'] as const
+export const assetStatuses = ['pending', 'ready', 'failed'] as const
+export const generationKinds = ['image', 'video'] as const
+export const generationStatuses = ['queued', 'running', 'succeeded', 'failed', 'canceled'] as const
+export const creditKinds = ['reserve', 'charge', 'refund'] as const
+export const jobKinds = ['generation', 'prediction.cancel', 'object.delete'] as const
+export const actorTypes = ['user', 'api_key', 'system'] as const
+
+export const users = pgTable(
+  'users',
+  {
+    id: uuid('id').primaryKey(),
+    /** Lower-cased. */
+    email: text('email').notNull().unique('users_email_unique'),
+    name: text('name'),
+    /** scrypt in PHC form; null for accounts that sign in elsewhere. */
+    passwordHash: text('password_hash'),
+    disabledAt: time('disabled_at'),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+  },
+  () => [
+    pgPolicy('tenant', {
+      for: 'select',
+      to: tenant,
+      using: sql`id = (select app.user_id()) or exists (select from memberships m where m.user_id = users.id and m.workspace_id = (select app.workspace_id()))`,
+    }),
+    systemToo,
+  ],
+)
+
+export const sessions = pgTable(
+  'sessions',
+  {
+    id: uuid('id').primaryKey(),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    /** SHA-256 of the refresh token, hex. */
+    refreshHash: text('refresh_hash').notNull().unique('sessions_refresh_hash_unique'),
+    expiresAt: time('expires_at').notNull(),
+    revokedAt: time('revoked_at'),
+    ip: text('ip'),
+    userAgent: text('user_agent'),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    index('sessions_user').on(table.userId, table.id),
+    pgPolicy('tenant', {
+      for: 'all',
+      to: tenant,
+      using: sql`user_id = (select app.user_id())`,
+      withCheck: sql`user_id = (select app.user_id())`,
+    }),
+    systemToo,
+  ],
+)
+
+export const workspaces = pgTable(
+  'workspaces',
+  {
+    id: uuid('id').primaryKey(),
+    name: text('name').notNull(),
+    slug: text('slug').notNull().unique('workspaces_slug_unique'),
+    plan: text('plan', { enum: plans }).notNull().default('free'),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+  },
+  () => [
+    oneOf('workspaces', 'plan', plans),
+    pgPolicy('tenant', {
+      for: 'all',
+      to: tenant,
+      using: sql`id = (select app.workspace_id())`,
+      withCheck: sql`id = (select app.workspace_id())`,
+    }),
+    pgPolicy('own', {
+      for: 'select',
+      to: tenant,
+      using: sql`exists (select from memberships m where m.workspace_id = workspaces.id and m.user_id = (select app.user_id()))`,
+    }),
+    systemToo,
+  ],
+)
+
+export const memberships = pgTable(
+  'memberships',
+  {
+    workspaceId: workspaceId().references(() => workspaces.id, { onDelete: 'cascade' }),
+    userId: uuid('user_id')
+      .notNull()
+      .default(currentUserId)
+      .references(() => users.id, { onDelete: 'cascade' }),
+    role: text('role', { enum: roles }).notNull(),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.userId] }),
+    index('memberships_user').on(table.userId, table.workspaceId),
+    oneOf('memberships', 'role', roles),
+    tenantOnly,
+    pgPolicy('own', { for: 'select', to: tenant, using: sql`user_id = (select app.user_id())` }),
+    systemToo,
+  ],
+)
+
+export const assets = pgTable(
+  'assets',
+  {
+    workspaceId: workspaceId().references(() => workspaces.id),
+    id: uuid('id').notNull(),
+    name: text('name').notNull(),
+    kind: text('kind', { enum: assetKinds }).notNull(),
+    mimeType: text('mime_type').notNull(),
+    /** Bytes. */
+    size: bigint('size', { mode: 'number' }).notNull(),
+    /** Hex. */
+    sha256: text('sha256').notNull(),
+    /** Pixels, as shown (orientation applied). */
+    width: integer('width'),
+    height: integer('height'),
+    source: text('source', { enum: assetSources }).notNull(),
+    status: text('status', { enum: assetStatuses }).notNull(),
+    /** A user, or null for what a server did. */
+    createdBy: uuid('created_by').default(currentUserId),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.id] }),
+    oneOf('assets', 'kind', assetKinds),
+    oneOf('assets', 'source', assetSources),
+    oneOf('assets', 'status', assetStatuses),
+    tenantOnly,
+  ],
+)
+
+export interface GenerationError {
+  code: string
+  message: string
+  retryable: boolean
+}
+
+export const generations = pgTable(
+  'generations',
+  {
+    workspaceId: workspaceId().references(() => workspaces.id),
+    id: uuid('id').notNull(),
+    kind: text('kind', { enum: generationKinds }).notNull(),
+    status: text('status', { enum: generationStatuses }).notNull().default('queued'),
+    model: text('model').notNull(),
+    prompt: text('prompt'),
+    style: text('style'),
+    aspectRatio: text('aspect_ratio').notNull(),
+    /** Outputs asked for. */
+    count: integer('count').notNull(),
+    seed: integer('seed'),
+    inputAssetIds: uuid('input_asset_ids').array().notNull(),
+    /** The assets that the outputs will become: known from the start, so that storing twice overwrites. */
+    outputAssetIds: uuid('output_asset_ids').array().notNull(),
+    /** Percent. */
+    progress: integer('progress').notNull().default(0),
+    error: jsonb('error').$type<GenerationError>(),
+    /** Submissions to the provider. */
+    attempts: integer('attempts').notNull().default(0),
+    /** Claims; every write of a consumer repeats the number that its claim got. */
+    fence: integer('fence').notNull().default(0),
+    /** Nobody else may claim the row until then. */
+    leaseExpiresAt: time('lease_expires_at'),
+    deadlineAt: time('deadline_at').notNull(),
+    providerJobId: text('provider_job_id'),
+    creditsReserved: integer('credits_reserved').notNull(),
+    creditsCharged: integer('credits_charged').notNull().default(0),
+    idempotencyKey: text('idempotency_key'),
+    /** SHA-256 of the request that the idempotency key came with, hex. */
+    requestHash: text('request_hash').notNull(),
+    createdBy: uuid('created_by').default(currentUserId),
+    createdAt: createdAt(),
+    startedAt: time('started_at'),
+    completedAt: time('completed_at'),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.id] }),
+    unique('generations_idempotency_key').on(table.workspaceId, table.idempotencyKey),
+    oneOf('generations', 'kind', generationKinds),
+    oneOf('generations', 'status', generationStatuses),
+    tenantOnly,
+  ],
+)
+
+export const generationOutputs = pgTable(
+  'generation_outputs',
+  {
+    workspaceId: workspaceId(),
+    generationId: uuid('generation_id').notNull(),
+    index: integer('index').notNull(),
+    assetId: uuid('asset_id').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.generationId, table.index] }),
+    unique('generation_outputs_asset').on(table.workspaceId, table.assetId),
+    foreignKey({
+      columns: [table.workspaceId, table.generationId],
+      foreignColumns: [generations.workspaceId, generations.id],
+    }),
+    foreignKey({
+      columns: [table.workspaceId, table.assetId],
+      foreignColumns: [assets.workspaceId, assets.id],
+    }).onDelete('cascade'),
+    tenantOnly,
+  ],
+)
+
+/** Append-only. A generation is reserved for, then charged and refunded, each at most once. */
+export const creditEntries = pgTable(
+  'credit_entries',
+  {
+    workspaceId: workspaceId(),
+    id: uuid('id')
+      .notNull()
+      .default(sql`app.uuid_v7()`),
+    generationId: uuid('generation_id').notNull(),
+    kind: text('kind', { enum: creditKinds }).notNull(),
+    credits: integer('credits').notNull(),
+    /** First day of the month (UTC) whose grant pays: the month of the reservation. */
+    period: date('period', { mode: 'string' }).notNull(),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.id] }),
+    unique('credit_entries_once').on(table.workspaceId, table.generationId, table.kind),
+    index('credit_entries_period').on(table.workspaceId, table.period),
+    foreignKey({
+      columns: [table.workspaceId, table.generationId],
+      foreignColumns: [generations.workspaceId, generations.id],
+    }),
+    oneOf('credit_entries', 'kind', creditKinds),
+    check('credit_entries_credits_positive', sql`credits > 0`),
+    tenantOnly,
+  ],
+)
+
+/** Append-only, written by triggers (see migrations); no foreign keys, so that it survives what it describes. */
+export const auditLogs = pgTable(
+  'audit_logs',
+  {
+    id: uuid('id')
+      .primaryKey()
+      .default(sql`app.uuid_v7()`),
+    /** Null for what happens outside a workspace, such as signing in. */
+    workspaceId: uuid('workspace_id').default(currentWorkspaceId),
+    action: text('action').notNull(),
+    actorType: text('actor_type', { enum: actorTypes }).notNull(),
+    actorId: uuid('actor_id'),
+    resourceType: text('resource_type').notNull(),
+    resourceId: uuid('resource_id'),
+    before: jsonb('before').$type<Record<string, unknown>>(),
+    after: jsonb('after').$type<Record<string, unknown>>(),
+    ip: text('ip'),
+    userAgent: text('user_agent'),
+    requestId: text('request_id'),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    index('audit_logs_workspace').on(table.workspaceId, table.id),
+    pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }),
+    pgPolicy('system', { for: 'insert', to: system, withCheck: sql`true` }),
+  ],
+)
+
+/** What is owed after a commit: a row stays until its work is done, and the sweeper re-sends what is due. */
+export const outbox = pgTable(
+  'outbox',
+  {
+    workspaceId: workspaceId(),
+    kind: text('kind', { enum: jobKinds }).notNull(),
+    /** A generation, or the asset whose object is to be deleted. */
+    subjectId: uuid('subject_id').notNull(),
+    /** When the sweeper should (re-)send the message. */
+    availableAt: time('available_at').notNull(),
+    /** Times that the sweeper has sent it. */
+    sends: integer('sends').notNull().default(0),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.kind, table.subjectId] }),
+    index('outbox_due').on(table.availableAt),
+    oneOf('outbox', 'kind', jobKinds),
+    tenantOnly,
+    systemToo,
+  ],
+)
