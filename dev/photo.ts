@@ -28,8 +28,8 @@ const glaze = `
     <stop offset="0" stop-color="#6b5234" stop-opacity=".75"/><stop offset=".8" stop-color="#6b5234" stop-opacity="0"/>
   </linearGradient>
   <linearGradient id="rim" x1="0" x2="1" y1="0" y2="0">
-    <stop offset="0" stop-color="#8f7350"/><stop offset=".3" stop-color="#fff6e4"/>
-    <stop offset=".6" stop-color="#dcc6a2"/><stop offset="1" stop-color="#8d7250"/>
+    <stop offset="0" stop-color="#8f7350"/><stop offset=".3" stop-color="#eed9b2"/>
+    <stop offset=".6" stop-color="#d2b88e"/><stop offset="1" stop-color="#8d7250"/>
   </linearGradient>
   <linearGradient id="clay" x1="0" x2="1" y1="0" y2="0">
     <stop offset="0" stop-color="#94704c"/><stop offset=".28" stop-color="#e2c298"/>
@@ -41,28 +41,40 @@ const glaze = `
   </linearGradient>`
 
 const soft = [8, 16, 34]
-  .map((sigma) => `<filter id="soft${sigma}" x="-50%" y="-50%" width="200%" height="200%">
-    <feGaussianBlur stdDeviation="${sigma}"/></filter>`)
+  .map(
+    (sigma) => `<filter id="soft${sigma}" x="-50%" y="-150%" width="200%" height="400%">
+      <feGaussianBlur stdDeviation="${sigma}"/></filter>`,
+  )
   .join('')
 
-const bodyPath = 'M306 356L330 850Q336 910 400 924Q535 950 670 924Q734 910 740 850L764 356Z'
+const bodyPath = 'M306 356L330 862Q332 892 350 902C440 938 630 938 720 902Q738 892 740 862L764 356Z'
 const handlePath = 'M752 462C905 424 968 528 934 640C908 728 832 780 742 786'
 
-/** Fine dark specks in the glaze, placed by a golden-angle walk so that they look scattered yet never change. */
+/** Lehmer's generator: scattered numbers from 0 to 1, yet the same each time. */
+function scatter(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state * 48271) % 2147483647
+    return state / 2147483647
+  }
+}
+
+/** Fine dark specks in the glaze. */
 function specks(): string {
-  return Array.from({ length: 150 }, (_, i) => {
-    const x = 312 + ((i * 0.61803398875) % 1) * 446
-    const y = 400 + ((i * 0.75487766625) % 1) * 500
-    const r = 0.9 + ((i * 0.56984029) % 1) ** 3 * 2.6
+  const random = scatter(20260)
+  return Array.from({ length: 150 }, () => {
+    const x = 312 + random() * 446
+    const y = 400 + random() * 480
+    const r = 0.9 + random() ** 3 * 2.6
     return `<circle cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="${r.toFixed(2)}"/>`
   }).join('')
 }
 
 function mug(): string {
   return `
-  <g filter="url(#soft34)"><ellipse cx="640" cy="936" rx="330" ry="38" fill="#55504a" opacity=".3"/></g>
-  <g filter="url(#soft16)"><ellipse cx="560" cy="936" rx="220" ry="20" fill="#3b3732" opacity=".5"/></g>
-  <g filter="url(#soft8)"><ellipse cx="535" cy="936" rx="170" ry="9" fill="#1f1c19" opacity=".6"/></g>
+  <g filter="url(#soft34)"><ellipse cx="660" cy="898" rx="330" ry="44" fill="#4a453f" opacity=".42"/></g>
+  <g filter="url(#soft16)"><ellipse cx="570" cy="900" rx="228" ry="34" fill="#332f2a" opacity=".5"/></g>
+  <g filter="url(#soft8)"><path d="M336 884C440 948 630 948 734 884Z" fill="#1f1c19" opacity=".75"/></g>
   <g fill="none" stroke-linecap="round">
     <path d="${handlePath}" stroke="#0d3d41" stroke-width="66"/>
     <path d="${handlePath}" stroke="url(#arm)" stroke-width="58"/>
@@ -75,11 +87,11 @@ function mug(): string {
   <clipPath id="cut"><path d="${bodyPath}"/></clipPath>
   <path d="${bodyPath}" fill="url(#body)"/>
   <g clip-path="url(#cut)">
-    <path d="M300 868Q535 930 780 868V960H300Z" fill="url(#clay)"/>
-    <path d="M300 866Q535 928 780 866" fill="none" stroke="#0f4246" stroke-width="5" opacity=".5"/>
-    <path d="M300 873Q535 935 780 873" fill="none" stroke="#fff" stroke-width="2" opacity=".4"/>
-    <g fill="#0a3538" opacity=".55">${specks()}</g>
     <rect x="300" y="340" width="480" height="620" fill="url(#fall)"/>
+    <path d="M300 838Q535 926 780 838V960H300Z" fill="url(#clay)"/>
+    <path d="M300 836Q535 924 780 836" fill="none" stroke="#0f4246" stroke-width="5" opacity=".5"/>
+    <path d="M300 842Q535 930 780 842" fill="none" stroke="#fff" stroke-width="2" opacity=".4"/>
+    <g fill="#0a3538" opacity=".55">${specks()}</g>
     <g filter="url(#soft16)">
       <path d="M392 420L408 840L446 848L440 420Z" fill="#fff" opacity=".5"/>
       <path d="M738 430L722 830L738 838L752 430Z" fill="#bdeae6" opacity=".35"/>
@@ -99,12 +111,26 @@ function mug(): string {
   <path d="M318 368A229 62 0 0 0 752 368" fill="none" stroke="#fffaf0" stroke-width="3" opacity=".6"/>`
 }
 
-/** A square JPEG of 1200 pixels, about 100 kB, the same bytes each time on the same sharp. */
-export function makeSamplePhoto(): Promise<Buffer> {
+/** A square JPEG of 1200 pixels, about 150 kB, the same bytes each time on the same sharp. */
+export async function makeSamplePhoto(): Promise<Buffer> {
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${side}" height="${side}" viewBox="0 0 ${side} ${side}">
     <defs>${studio}${glaze}${soft}</defs>
     <rect width="${side}" height="${side}" fill="url(#wall)"/>
     ${mug()}
   </svg>`
-  return sharp(Buffer.from(svg)).jpeg({ quality: 90, chromaSubsampling: '4:4:4' }).toBuffer()
+  const { data, info } = await sharp(Buffer.from(svg))
+    .removeAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true })
+  const random = scatter(7)
+  // Grain hides the banding of slow gradients and looks like a camera.
+  for (let at = 0; at + 2 < data.length; at += 3) {
+    const noise = (random() + random() - 1) * 4
+    for (let channel = at; channel < at + 3; channel++) {
+      data[channel] = Math.max(0, Math.min(255, Math.round((data[channel] ?? 0) + noise)))
+    }
+  }
+  return sharp(data, { raw: { width: info.width, height: info.height, channels: 3 } })
+    .jpeg({ quality: 90, chromaSubsampling: '4:4:4' })
+    .toBuffer()
 }

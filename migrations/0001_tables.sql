@@ -77,6 +77,7 @@ CREATE TABLE "generations" (
 	"progress" integer DEFAULT 0 NOT NULL,
 	"error" jsonb,
 	"attempts" integer DEFAULT 0 NOT NULL,
+	"output_attempts" integer DEFAULT 0 NOT NULL,
 	"fence" integer DEFAULT 0 NOT NULL,
 	"lease_expires_at" timestamp with time zone,
 	"deadline_at" timestamp with time zone NOT NULL,

@@ -213,6 +213,8 @@ export const generations = pgTable(
     error: jsonb('error').$type<GenerationError>(),
     /** Submissions to the provider. */
     attempts: integer('attempts').notNull().default(0),
+    /** Times that outputs were fetched in vain. */
+    outputAttempts: integer('output_attempts').notNull().default(0),
     /** Claims; every write of a consumer repeats the number that its claim got. */
     fence: integer('fence').notNull().default(0),
     /** Nobody else may claim the row until then. */
@@ -266,9 +268,7 @@ export const creditEntries = pgTable(
   'credit_entries',
   {
     workspaceId: workspaceId(),
-    id: uuid('id')
-      .notNull()
-      .default(sql`app.uuid_v7()`),
+    id: uuid('id').notNull().default(sql`app.uuid_v7()`),
     generationId: uuid('generation_id').notNull(),
     kind: text('kind', { enum: creditKinds }).notNull(),
     credits: integer('credits').notNull(),
@@ -294,9 +294,7 @@ export const creditEntries = pgTable(
 export const auditLogs = pgTable(
   'audit_logs',
   {
-    id: uuid('id')
-      .primaryKey()
-      .default(sql`app.uuid_v7()`),
+    id: uuid('id').primaryKey().default(sql`app.uuid_v7()`),
     /** Null for what happens outside a workspace, such as signing in. */
     workspaceId: uuid('workspace_id').default(currentWorkspaceId),
     action: text('action').notNull(),

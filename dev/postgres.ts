@@ -1,0 +1,134 @@
+/** Runs the PostgreSQL server that comes with npm on one data folder. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createWriteStream, existsSync, readFileSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { processAt } from './lock.ts'
+import {
+  type PostgresFiles,
+  type PostgresOptions,
+  preparePostgres,
+  RESET,
+  SERVER_ENVIRONMENT,
+} from './postgres-files.ts'
+
+export interface PostgresServer {
+  port: number
+  /** Where its data is: below `dataDir`, or elsewhere if the server's user can't go there. */
+  data: string
+  /** Fast shutdown; resolves when the process is gone. */
+  stop(): Promise<void>
+}
+
+const STOP_WAIT_MS = 10_000
+const START_ATTEMPTS = 5
+const SETTINGS = [
+  'listen_addresses=127.0.0.1',
+  'unix_socket_directories=',
+  'max_connections=50',
+  'shared_buffers=64MB',
+  'timezone=UTC',
+  // Fewer processes; nothing here needs them.
+  'io_method=sync',
+  'max_logical_replication_workers=0',
+]
+const THROW_AWAY_SETTINGS = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off']
+// Becomes the server itself, but leaves a watcher behind that holds the other end of a pipe to this process:
+// when that breaks without a word, however this process ended, the watcher shuts the server down.
+const WATCHED = '( ( read -r word <&3 || kill -INT $$ ) >/dev/null 2>&1 & ); exec "$@" 3<&-'
+
+/** Comes up on a free port of 127.0.0.1, on new or existing data. Errors have a message of one line. */
+export async function startPostgres(options: PostgresOptions): Promise<PostgresServer> {
+  const files = await preparePostgres(options)
+  await stopOrphan(files.data)
+  for (let attempt = 1; ; attempt++) {
+    const port = await freePort()
+    const outcome = await launch(files, port, options)
+    if (typeof outcome !== 'string') return { port, data: files.data, stop: () => shutDown(outcome) }
+    // The port was taken meanwhile, or children of a killed server are still on their way out.
+    const passing = /could not create any TCP|shared memory block .* is still in use/.test(outcome)
+    if (!passing || attempt === START_ATTEMPTS) {
+      throw new Error(`PostgreSQL doesn't start on ${files.data}: ${outcome}: ${RESET}`)
+    }
+    await delay(200 * attempt)
+  }
+}
+
+/** Resolves to the running process, or to the reason why there is none. */
+async function launch(
+  { postgres, data, account }: PostgresFiles,
+  port: number,
+  { dataDir, durable, log }: PostgresOptions,
+): Promise<ChildProcess | string> {
+  const settings = durable ? SETTINGS : [...SETTINGS, ...THROW_AWAY_SETTINGS]
+  const command = [postgres, '-D', data, '-p', String(port), ...settings.flatMap((pair) => ['-c', pair])]
+  const child = spawn('/bin/sh', ['-c', WATCHED, 'sh', ...command], {
+    ...account,
+    cwd: data,
+    env: SERVER_ENVIRONMENT,
+    // Its own process group: Ctrl+C is for this process, which then stops it in order.
+    detached: true,
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+  })
+  const logPath = join(dataDir, 'postgres.log')
+  const logFile = createWriteStream(logPath).on('error', () => {})
+  const watcher = child.stdio[3]
+  watcher?.on('error', () => {})
+  const { promise, resolve } = Promise.withResolvers<ChildProcess | string>()
+  let output = ''
+  let ready = false
+  child.stderr?.on('data', (chunk: Buffer) => {
+    logFile.write(chunk)
+    if (ready) return
+    output += chunk
+    ready = output.includes('ready to accept connections')
+    if (ready) resolve(child)
+  })
+  child.once('error', (error) => resolve(error.message))
+  child.once('exit', (code, signal) => {
+    if (watcher && 'end' in watcher) watcher.end('ended\n')
+    if (ready && !child.killed) log(`PostgreSQL ended by itself (${signal ?? code}), see ${logPath}`)
+  })
+  child.once('close', (code, signal) => {
+    logFile.end()
+    const lines = output.trim().split('\n')
+    const fatal = lines.findLast((line) => /FATAL|PANIC/.test(line))?.replace(/^.*?(FATAL|PANIC):\s*/, '')
+    resolve(fatal ?? (lines.at(-1) || `it ended with ${signal ?? code}`))
+  })
+  return promise
+}
+
+async function shutDown(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const exited = new Promise((resolve) => child.once('exit', resolve))
+  child.kill('SIGINT')
+  const timer = setTimeout(() => child.kill('SIGQUIT'), STOP_WAIT_MS)
+  await exited
+  clearTimeout(timer)
+}
+
+/** Ends a server that outlived its stack, and removes the lock that a killed one left. */
+async function stopOrphan(data: string): Promise<void> {
+  const lock = join(data, 'postmaster.pid')
+  if (!existsSync(lock)) return
+  const pid = Number.parseInt(readFileSync(lock, 'utf8'), 10)
+  const started = Date.now()
+  // The number alone proves nothing: it may be another process's by now.
+  while (processAt(pid)?.command.includes(`-D ${data} `)) {
+    const waited = Date.now() - started
+    if (waited > 2 * STOP_WAIT_MS)
+      throw new Error(`an old PostgreSQL on ${data} doesn't end: stop process ${pid}`)
+    process.kill(pid, waited > STOP_WAIT_MS ? 'SIGQUIT' : 'SIGINT')
+    await delay(50)
+  }
+  rmSync(lock, { force: true })
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}

@@ -1,0 +1,136 @@
+/** The Hono app: middleware in order, mounts, errors, docs. */
+import { bodyLimit } from 'hono/body-limit'
+import { cors } from 'hono/cors'
+import { createMiddleware } from 'hono/factory'
+import { secureHeaders } from 'hono/secure-headers'
+import { v7 as uuidv7 } from 'uuid'
+import { assetRoutes } from './assets/routes.ts'
+import { auditRoutes } from './audit/routes.ts'
+import { authRoutes } from './auth/routes.ts'
+import { log } from './context.ts'
+import { creditRoutes } from './credits/routes.ts'
+import { mountDocs } from './docs.ts'
+import { MisconfiguredError, parseEnv } from './env.ts'
+import { AppError, describeError, problemResponse, toAppError } from './errors.ts'
+import { generationRoutes } from './generations/routes.ts'
+import { healthRoutes } from './health.ts'
+import { type AppEnv, createRouter } from './http.ts'
+import { limitHeaders } from './limits/limits.ts'
+import { workspaceRoutes } from './workspaces/routes.ts'
+
+/** Bytes of a JSON body. */
+const MAX_JSON = 256 * 1024
+const UPLOAD_PATH = '/api/v1/assets/upload'
+
+export const app = createRouter()
+
+/** Outermost: the request's id, and after everything else what the response says about itself. */
+app.use(async (c, next) => {
+  const incoming = c.req.header('x-request-id') ?? ''
+  const requestId = /^[\w.:-]{1,128}$/.test(incoming) ? incoming : uuidv7()
+  c.set('requestId', requestId)
+  const started = Date.now()
+  await next()
+  const ctx = c.get('ctx') as AppEnv['Variables']['ctx'] | undefined
+  const { requests = 0, milliseconds = 0 } = ctx?.database ?? {}
+  c.header('x-request-id', requestId)
+  c.header('server-timing', `db;desc="${requests}";dur=${milliseconds}`)
+  for (const [name, value] of Object.entries(limitHeaders(ctx?.limits ?? []))) c.header(name, value)
+  log({
+    level: c.res.status >= 500 ? 'error' : 'info',
+    requestId,
+    action: ctx?.action,
+    method: c.req.method,
+    path: c.req.path,
+    status: c.res.status,
+    milliseconds: Date.now() - started,
+    databaseRequests: requests,
+    ...(c.error && { error: describeError(c.error) }),
+  })
+})
+
+app.use(secureHeaders())
+
+app.use(async (c, next) => {
+  try {
+    c.set('env', parseEnv(c.env))
+  } catch (error) {
+    if (!(error instanceof MisconfiguredError)) throw error
+    throw new AppError('misconfigured', { cause: error })
+  }
+  await next()
+})
+
+app.use(
+  cors({
+    origin: (origin, c) => (c.var.env?.ALLOWED_ORIGINS.includes(origin) ? origin : null),
+    credentials: true,
+    allowHeaders: [
+      'Authorization',
+      'Content-Type',
+      'Idempotency-Key',
+      'Last-Event-ID',
+      'X-Request-Id',
+      'X-Workspace-Id',
+    ],
+    exposeHeaders: [
+      'Idempotent-Replayed',
+      'Location',
+      'RateLimit',
+      'RateLimit-Policy',
+      'Retry-After',
+      'Server-Timing',
+      'X-Request-Id',
+    ],
+    maxAge: 7200,
+  }),
+)
+
+/** Bodies are JSON, but for the upload. */
+app.use(
+  createMiddleware<AppEnv>(async (c, next) => {
+    const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
+    const expected =
+      c.req.path === UPLOAD_PATH && c.req.method === 'POST' ? 'multipart/form-data' : 'application/json'
+    const hasBody =
+      Number(c.req.header('content-length') ?? 0) > 0 || c.req.header('transfer-encoding') !== undefined
+    const readsBody = c.req.method !== 'GET' && c.req.method !== 'HEAD' && c.req.method !== 'OPTIONS'
+    if (readsBody && (type === undefined ? hasBody : type !== expected)) {
+      throw new AppError('unsupported_media_type', { detail: `Send ${expected}.` })
+    }
+    await next()
+  }),
+)
+
+const limitJson = bodyLimit({
+  maxSize: MAX_JSON,
+  onError: () => {
+    throw new AppError('payload_too_large', { detail: `JSON bodies are limited to ${MAX_JSON / 1024} KB.` })
+  },
+})
+app.use((c, next) => (c.req.path === UPLOAD_PATH ? next() : limitJson(c, next)))
+
+app.route('/', healthRoutes)
+app.route('/api/v1/auth', authRoutes)
+app.route('/api/v1/workspaces', workspaceRoutes)
+app.route('/api/v1/assets', assetRoutes)
+app.route('/api/v1', generationRoutes)
+app.route('/api/v1', creditRoutes)
+app.route('/api/v1', auditRoutes)
+mountDocs(app)
+
+app.onError((thrown, c) => problemResponse(toAppError(thrown), c.get('requestId')))
+
+app.notFound((c) => {
+  const allowed = new Set<string>()
+  for (const { method, path } of app.routes) {
+    const pattern = new RegExp(`^${path.replace(/:\w+/g, '[^/]+').replace(/\/$/, '/?')}$`)
+    if (method !== 'ALL' && pattern.test(c.req.path)) allowed.add(method)
+  }
+  if (allowed.has('GET')) allowed.add('HEAD')
+  const error =
+    allowed.size > 0
+      ? new AppError('method_not_allowed', { headers: { allow: [...allowed].sort().join(', ') } })
+      : new AppError('not_found', { detail: 'There is no such route.' })
+  return problemResponse(error, c.get('requestId'))
+})

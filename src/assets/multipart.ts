@@ -1,0 +1,67 @@
+/** Reads the one `file` of a multipart/form-data body (RFC 7578) as a stream. */
+import { make } from 'multipasta'
+import { AppError, invalidField } from '../errors.ts'
+
+export interface FilePart {
+  /** As the client sent it: not to be trusted as a path. */
+  filename: string
+  /** Ends with the part; throws when the body is cut off or not what was promised. */
+  chunks: AsyncIterable<Uint8Array>
+}
+
+/** @throws {AppError} malformed_multipart, validation_failed */
+export const readFilePart = async (
+  body: ReadableStream<Uint8Array>,
+  contentType: string,
+): Promise<FilePart> => {
+  const pending: Uint8Array[] = []
+  let filename: string | undefined
+  let failure: AppError | undefined
+  const fail = (error: AppError) => {
+    failure ??= error
+  }
+  const parser = make({
+    headers: { 'content-type': contentType },
+    maxParts: 10,
+    isFile: () => true,
+    onField: () => undefined,
+    onFile: (info) => {
+      if (info.name !== 'file') fail(invalidField(`/${info.name}`, 'is not a known field'))
+      else if (filename !== undefined) fail(invalidField('/file', 'came more than once'))
+      else if (info.filename === undefined) fail(invalidField('/file', 'is not a file'))
+      filename ??= info.filename
+      return (chunk) => {
+        if (chunk && !failure) pending.push(chunk)
+      }
+    },
+    onError: (error) => fail(new AppError('malformed_multipart', { cause: error })),
+    onDone: () => undefined,
+  })
+
+  const reader = body.getReader()
+  /** Feeds the parser once; false at the end of the body. */
+  const advance = async (): Promise<boolean> => {
+    let done: boolean
+    try {
+      const read = await reader.read()
+      done = read.done
+      if (read.value) parser.write(read.value)
+      else if (done) parser.end()
+    } catch (cause) {
+      throw new AppError('malformed_multipart', { cause })
+    }
+    if (failure) throw failure
+    return !done
+  }
+
+  while (filename === undefined) {
+    if (!(await advance())) throw invalidField('/file', 'is missing')
+  }
+  const chunks = async function* () {
+    do {
+      yield* pending.splice(0)
+    } while (await advance())
+    yield* pending.splice(0)
+  }
+  return { filename, chunks: chunks() }
+}

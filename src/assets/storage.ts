@@ -1,0 +1,176 @@
+/** Object storage by S3's HTTP API with signed requests: R2, MinIO or any other; the only file that knows S3. */
+import { AwsClient } from 'aws4fetch'
+import type { Env } from '../env.ts'
+import { AppError } from '../errors.ts'
+import { createInspector, type FileDescription } from './inspect.ts'
+
+/** Bytes held per upload, and S3's least size of a part. */
+const PART_SIZE = 5 * 1024 * 1024
+/** Milliseconds for one storage request. */
+const TIMEOUT = 30_000
+/** Seconds that a presigned URL works. */
+const PRESIGNED_LIFETIME = 300
+
+export interface StoredObject extends FileDescription {
+  /** Bytes. */
+  size: number
+  /** Hex. */
+  sha256: string
+}
+
+/** The one place where an object's key is made. */
+const keyOf = (workspaceId: string, assetId: string) => `workspaces/${workspaceId}/assets/${assetId}`
+
+const clientOf = ({ S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, S3_REGION }: Env) =>
+  new AwsClient({
+    accessKeyId: S3_ACCESS_KEY_ID,
+    secretAccessKey: S3_SECRET_ACCESS_KEY,
+    region: S3_REGION,
+    service: 's3',
+    retries: 2,
+  })
+
+const request = async (env: Env, path: string, init: RequestInit): Promise<Response> => {
+  let response: Response
+  try {
+    response = await clientOf(env).fetch(`${env.S3_ENDPOINT}${path}`, {
+      ...init,
+      signal: AbortSignal.timeout(TIMEOUT),
+    })
+  } catch (cause) {
+    throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause })
+  }
+  if (response.ok || (init.method === 'DELETE' && response.status === 404)) return response
+  const body = await response.text()
+  throw new AppError('unavailable', {
+    headers: { 'retry-after': '1' },
+    cause: new Error(`storage answered ${response.status}: ${body.slice(0, 200)}`),
+  })
+}
+
+/** RFC 6266: ASCII only, whatever the name. */
+const disposition = (type: 'inline' | 'attachment', name: string) =>
+  `${type}; filename*=UTF-8''${encodeURIComponent(name).replace(/['()*]/g, (c) => `%${c.charCodeAt(0).toString(16)}`)}`
+
+/** Collects chunks into parts of exactly PART_SIZE (but the last), in one buffer that grows with the need. */
+const partsOf = async function* (chunks: AsyncIterable<Uint8Array>) {
+  let buffer = new Uint8Array(64 * 1024)
+  let filled = 0
+  for await (const chunk of chunks) {
+    for (let offset = 0; offset < chunk.length; ) {
+      const taken = Math.min(chunk.length - offset, PART_SIZE - filled)
+      if (filled + taken > buffer.length) {
+        const grown = new Uint8Array(Math.min(PART_SIZE, Math.max(buffer.length * 2, filled + taken)))
+        grown.set(buffer.subarray(0, filled))
+        buffer = grown
+      }
+      buffer.set(chunk.subarray(offset, offset + taken), filled)
+      offset += taken
+      filled += taken
+      if (filled === PART_SIZE) {
+        yield buffer
+        filled = 0
+      }
+    }
+  }
+  if (filled > 0) yield buffer.subarray(0, filled)
+}
+
+/**
+ * Streams a file of unknown length to storage, judging and hashing it on the way. What fits one part is one PUT;
+ * more is a multipart upload, which leaves no object unless it is completed.
+ * @throws {AppError} payload_too_large, unsupported_media_type, validation_failed (empty), unavailable
+ */
+export const putObject = async (
+  env: Env,
+  location: { workspaceId: string; assetId: string; name: string },
+  chunks: AsyncIterable<Uint8Array>,
+  maxSize: number,
+): Promise<StoredObject> => {
+  const path = `/${keyOf(location.workspaceId, location.assetId)}`
+  const inspector = createInspector()
+  const digest = new crypto.DigestStream('SHA-256')
+  const hash = digest.getWriter()
+  let description: FileDescription | undefined
+  let upload: MultipartUpload | undefined
+  let size = 0
+  try {
+    for await (const part of partsOf(chunks)) {
+      size += part.length
+      if (size > maxSize) throw new AppError('payload_too_large')
+      if (description) inspector.rest(part)
+      else description = await inspector.head(part)
+      await hash.write(part)
+      const headers = {
+        'content-type': description.mimeType,
+        'content-disposition': disposition('attachment', location.name),
+      }
+      if (part.length < PART_SIZE && !upload) await request(env, path, { method: 'PUT', headers, body: part })
+      else {
+        upload ??= await startMultipart(env, path, headers)
+        await upload.add(part)
+      }
+    }
+    if (!description)
+      throw new AppError('validation_failed', { errors: [{ pointer: '/file', message: 'is empty' }] })
+    await hash.close()
+    await upload?.complete()
+    return { ...description, size, sha256: Buffer.from(await digest.digest).toString('hex') }
+  } catch (error) {
+    await upload?.abort()
+    throw error
+  }
+}
+
+type MultipartUpload = Awaited<ReturnType<typeof startMultipart>>
+
+const startMultipart = async (env: Env, path: string, headers: Record<string, string>) => {
+  const started = await (await request(env, `${path}?uploads=`, { method: 'POST', headers })).text()
+  const id = /<UploadId>([^<]+)<\/UploadId>/.exec(started)?.[1]
+  if (!id) throw new AppError('unavailable', { cause: new Error('storage started no multipart upload') })
+  const uploadId = encodeURIComponent(id)
+  const etags: string[] = []
+  return {
+    async add(part: Uint8Array) {
+      const query = `?partNumber=${etags.length + 1}&uploadId=${uploadId}`
+      const response = await request(env, path + query, { method: 'PUT', body: part })
+      etags.push(response.headers.get('etag') ?? '')
+    },
+    async complete() {
+      const parts = etags.map(
+        (etag, i) => `<Part><PartNumber>${i + 1}</PartNumber><ETag>${etag}</ETag></Part>`,
+      )
+      const body = `<CompleteMultipartUpload>${parts.join('')}</CompleteMultipartUpload>`
+      const response = await request(env, `${path}?uploadId=${uploadId}`, { method: 'POST', body })
+      // S3 can answer 200 and report the failure in the body.
+      const answer = await response.text()
+      if (answer.includes('<Error>'))
+        throw new AppError('unavailable', { cause: new Error(answer.slice(0, 200)) })
+    },
+    /** Best effort: what stays behind is no object, and the bucket's lifecycle rule removes it. */
+    abort: () => request(env, `${path}?uploadId=${uploadId}`, { method: 'DELETE' }).catch(() => undefined),
+  }
+}
+
+/** @throws {AppError} unavailable; an object that is not there is deleted already */
+export const deleteObject = async (env: Env, workspaceId: string, assetId: string): Promise<void> => {
+  await request(env, `/${keyOf(workspaceId, assetId)}`, { method: 'DELETE' })
+}
+
+/** A URL that anyone may GET for five minutes. */
+export const presignDownload = async (
+  env: Env,
+  asset: { workspaceId: string; id: string; name: string; mimeType: string },
+  type: 'inline' | 'attachment' = 'inline',
+): Promise<string> => {
+  const url = new URL(`${env.S3_ENDPOINT}/${keyOf(asset.workspaceId, asset.id)}`)
+  url.searchParams.set('X-Amz-Expires', String(PRESIGNED_LIFETIME))
+  url.searchParams.set('response-content-disposition', disposition(type, asset.name))
+  url.searchParams.set('response-content-type', asset.mimeType)
+  return (await clientOf(env).sign(url, { aws: { signQuery: true } })).url
+}
+
+/** @throws {AppError} unavailable, unless the bucket answers */
+export const checkStorage = async (env: Env): Promise<void> => {
+  await request(env, '?list-type=2&max-keys=1', { method: 'GET' })
+}

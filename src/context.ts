@@ -1,0 +1,56 @@
+/** What every verb gets: who asks, for which workspace, with which configuration. Knows nothing of HTTP. */
+import type { Action } from './audit/actions.ts'
+import type { Gate } from './db/client.ts'
+import type { roles } from './db/schema.ts'
+import type { Env } from './env.ts'
+import type { LimitState } from './limits/limits.ts'
+
+export type Role = (typeof roles)[number]
+
+export type Principal =
+  | { type: 'session'; sessionId: string; userId: string }
+  /** The server itself; `userId` while it signs that user in. */
+  | { type: 'system'; userId?: string }
+
+export interface Ctx {
+  readonly env: Env
+  readonly principal: Principal
+  /** `workspace`: acts in one; `user`: only the caller matters; `system`: before either is known. */
+  readonly scope: 'workspace' | 'user' | 'system'
+  /** As named by the caller or message; undefined means the caller's only one. */
+  readonly workspaceId: string | undefined
+  /** The least role that may do this. */
+  readonly role: Role
+  /** Also the audit action; undefined while nothing is done that is audited. */
+  readonly action: Action | undefined
+  readonly request: { readonly id: string; readonly ip?: string; readonly userAgent?: string }
+  /** Database requests made so far and the milliseconds waited for them. */
+  readonly database: { requests: number; milliseconds: number }
+  /** What the limiter answered, for the response's headers. */
+  readonly limits: LimitState[]
+  /** Set once the gate has let the caller in. */
+  entered?: Gate
+  log(fields: Record<string, unknown>): void
+}
+
+/** For a queue message: the server at work under one workspace's policies. */
+export type JobCtx = Ctx & { readonly workspaceId: string }
+
+export const log = (fields: Record<string, unknown>) => console.log(JSON.stringify(fields))
+
+/** For work that no caller waits for: queue messages and cron. A workspace puts it under that tenant's policies. */
+export const systemContext = (
+  env: Env,
+  options: { id: string; action?: Action; workspaceId?: string },
+): Ctx => ({
+  env,
+  principal: { type: 'system' },
+  scope: options.workspaceId ? 'workspace' : 'system',
+  workspaceId: options.workspaceId,
+  role: 'owner',
+  action: options.action,
+  request: { id: options.id },
+  database: { requests: 0, milliseconds: 0 },
+  limits: [],
+  log: (fields) => log({ requestId: options.id, workspaceId: options.workspaceId, ...fields }),
+})

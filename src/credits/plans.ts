@@ -1,0 +1,29 @@
+/** What each plan includes; null is unlimited. */
+import { sql } from 'drizzle-orm'
+import type { plans as planNames } from '../db/schema.ts'
+
+interface Plan {
+  /** Per calendar month (UTC). */
+  credits: number | null
+  /** Bytes. */
+  storage: number
+}
+
+const GB = 1024 ** 3
+
+export const plans: Record<(typeof planNames)[number], Plan> = {
+  free: { credits: 50, storage: 1 * GB },
+  pro: { credits: 1000, storage: 100 * GB },
+  enterprise: { credits: null, storage: 5000 * GB },
+}
+
+const byPlan = (of: (plan: Plan) => number | null) =>
+  sql`(select case plan ${sql.join(
+    Object.entries(plans).map(([name, plan]) => sql`when ${name} then ${of(plan)}::bigint`),
+    sql` `,
+  )} end from workspaces where id = app.workspace_id())`
+
+/** SQL: the current workspace's monthly credits, null when unlimited. */
+export const grantedCredits = byPlan((plan) => plan.credits)
+/** SQL: the current workspace's storage quota in bytes. */
+export const storageQuota = byPlan((plan) => plan.storage)

@@ -1,0 +1,101 @@
+/** The Worker's configuration: bindings as they are, vars and secrets parsed once. */
+import type { JWK } from 'jose'
+import { z } from 'zod'
+import type { RateLimiter } from './limits/limiter.ts'
+import type { JobMessage } from './outbox.ts'
+
+const url = z.url({ protocol: /^https?$/ })
+const secret = z.string().min(16)
+
+const jsonWebKeys = z
+  .string()
+  .transform((text, context) => {
+    try {
+      return JSON.parse(text) as unknown
+    } catch {
+      context.addIssue('is not JSON')
+      return z.NEVER
+    }
+  })
+  .pipe(
+    z
+      .array(
+        z.looseObject({
+          kty: z.literal('OKP'),
+          crv: z.literal('Ed25519'),
+          kid: z.string(),
+          d: z.string(),
+          x: z.string(),
+        }),
+      )
+      .min(1),
+  )
+  .transform((keys) => keys as [JWK, ...JWK[]])
+
+const Settings = z
+  .object({
+    /** Where clients reach this API; issuer and audience of the access tokens. */
+    PUBLIC_URL: url.transform((value) => new URL(value).origin),
+    /** Comma-separated origins of front ends. */
+    ALLOWED_ORIGINS: z
+      .string()
+      .default('')
+      .transform((value) => value.split(',').flatMap((origin) => origin.trim() || [])),
+    DATABASE_URL: z
+      .string()
+      .regex(/^postgres(ql)?:\/\/[^:]+:[^@]+@/, 'is no postgres:// URL with user and password'),
+    /** Where Neon's SQL-over-HTTP protocol is spoken, if not at the host of DATABASE_URL. */
+    DATABASE_HTTP_URL: url.optional(),
+    /** The bucket's path-style URL. */
+    S3_ENDPOINT: url.transform((value) => value.replace(/\/$/, '')),
+    S3_REGION: z.string().default('auto'),
+    S3_ACCESS_KEY_ID: secret,
+    S3_SECRET_ACCESS_KEY: secret,
+    REPLICATE_BASE_URL: url.default('https://api.replicate.com/v1'),
+    REPLICATE_API_TOKEN: secret,
+    /** JSON array of private Ed25519 JWKs: the first signs, all verify. */
+    ACCESS_TOKEN_KEYS: jsonWebKeys,
+  })
+  .superRefine((settings, context) => {
+    if (isLoopback(settings.PUBLIC_URL)) return
+    for (const [name, value] of Object.entries(settings)) {
+      if (JSON.stringify(value ?? '').includes('local-only')) {
+        context.addIssue({ code: 'custom', path: [name], message: "is the local stack's sample value" })
+      }
+    }
+  })
+
+interface Bindings {
+  JOBS: Queue<JobMessage>
+  RATE_LIMITER: DurableObjectNamespace<RateLimiter>
+  ASSETS: Fetcher
+}
+
+/** Raw, as the runtime passes it. */
+export type RawEnv = Bindings & Record<string, unknown>
+export type Env = Readonly<z.output<typeof Settings>> & Bindings
+
+/** Names the settings that are missing, too short or sample values; never their contents. */
+export class MisconfiguredError extends Error {}
+
+const parsed = new WeakMap<object, Env>()
+
+/** @throws {MisconfiguredError} */
+export const parseEnv = (raw: RawEnv): Env => {
+  const known = parsed.get(raw)
+  if (known) return known
+  const result = Settings.safeParse(raw)
+  if (!result.success) {
+    throw new MisconfiguredError(
+      result.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '),
+    )
+  }
+  const env = { ...result.data, JOBS: raw.JOBS, RATE_LIMITER: raw.RATE_LIMITER, ASSETS: raw.ASSETS }
+  parsed.set(raw, env)
+  return env
+}
+
+const isLoopback = (origin: string): boolean => {
+  const { hostname } = new URL(origin)
+  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname)
+}

@@ -1,0 +1,91 @@
+/** The rate limiter: a token bucket for one policy and subject, exact because each is one Durable Object. */
+import { DurableObject } from 'cloudflare:workers'
+
+export interface Take {
+  /** Requests per period, before the plan's factor. */
+  limit: number
+  /** Seconds. */
+  period: number
+  /** The plan's multiple of the limit; undefined means the one last learned, or 1. */
+  factor?: number
+  /** Tokens to take; negative gives some back, 0 only teaches the factor. */
+  cost: number
+}
+
+export interface Taken {
+  allowed: boolean
+  /** Requests per period, with the factor. */
+  limit: number
+  factor: number
+  remaining: number
+  /** Seconds until all tokens are back. */
+  resetAfter: number
+  /** Seconds until the next request can pass. */
+  retryAfter: number
+}
+
+interface Bucket {
+  /** Tokens taken and not yet back, as of `at`. */
+  spent: number
+  /** Milliseconds. */
+  at: number
+  factor: number
+  /** Milliseconds per period, so that the alarm knows when nothing is left to remember. */
+  period: number
+}
+
+export class RateLimiter extends DurableObject {
+  private bucket: Bucket | undefined
+  /** What an eviction would leave: never less spent than the truth. */
+  private saved: Bucket | undefined
+
+  constructor(ctx: DurableObjectState, env: Cloudflare.Env) {
+    super(ctx, env)
+    this.saved = ctx.storage.kv.get<Bucket>('bucket')
+    this.bucket = this.saved && { ...this.saved }
+  }
+
+  take({ limit, period, factor, cost }: Take): Taken {
+    const now = Date.now()
+    const effectiveFactor = factor ?? this.bucket?.factor ?? 1
+    const capacity = limit * effectiveFactor
+    const perMillisecond = capacity / (period * 1000)
+    const spentNow = (bucket: Bucket | undefined) =>
+      bucket ? Math.max(0, bucket.spent - Math.max(0, now - bucket.at) * perMillisecond) : 0
+
+    const before = spentNow(this.bucket)
+    const allowed = cost <= 0 || before + cost <= capacity
+    const spent = allowed ? Math.max(0, before + cost) : before
+    this.bucket = { spent, at: now, factor: effectiveFactor, period: period * 1000 }
+    if (spent > spentNow(this.saved) || this.saved?.factor !== effectiveFactor) {
+      this.save(Math.min(capacity, spent + capacity / 10))
+    }
+    return {
+      allowed,
+      limit: capacity,
+      factor: effectiveFactor,
+      remaining: Math.floor(capacity - spent),
+      resetAfter: Math.ceil(spent / perMillisecond / 1000),
+      retryAfter: allowed ? 0 : Math.max(1, Math.ceil((spent + cost - capacity) / perMillisecond / 1000)),
+    }
+  }
+
+  /** Forgets a bucket that is full again. */
+  override async alarm() {
+    const { saved } = this
+    if (!saved) return
+    const fullAt = saved.at + saved.period
+    if (Date.now() < fullAt) return this.ctx.storage.setAlarm(fullAt)
+    this.bucket = undefined
+    this.saved = undefined
+    await this.ctx.storage.deleteAll()
+  }
+
+  /** Writes ahead a tenth of the capacity, so that most requests write nothing and an eviction lets none slip. */
+  private save(spent: number) {
+    const first = !this.saved
+    this.saved = { ...(this.bucket as Bucket), spent }
+    this.ctx.storage.kv.put('bucket', this.saved)
+    if (first) void this.ctx.storage.setAlarm(Date.now() + this.saved.period)
+  }
+}

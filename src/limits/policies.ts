@@ -1,0 +1,26 @@
+/** The rate limits: what they count, how many per period, and what happens when the limiter can't be reached. */
+import type { plans } from '../db/schema.ts'
+
+interface Policy {
+  /** Requests per period; also the burst. */
+  limit: number
+  /** Seconds. */
+  period: number
+  by: 'ip' | 'email' | 'workspace'
+  /** The workspace's plan multiplies the limit. */
+  perPlan: boolean
+  /** Sign-in and what costs money stay shut without their limiter. */
+  unreachable: 'pass' | 'refuse'
+}
+
+export const policies = {
+  'register-ip': { limit: 20, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
+  'login-ip': { limit: 30, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
+  'login-email': { limit: 10, period: 60, by: 'email', perPlan: false, unreachable: 'refuse' },
+  upload: { limit: 120, period: 60, by: 'workspace', perPlan: true, unreachable: 'pass' },
+  generation: { limit: 60, period: 60, by: 'workspace', perPlan: true, unreachable: 'refuse' },
+} as const satisfies Record<string, Policy>
+
+export type PolicyName = keyof typeof policies
+
+export const planFactors: Record<(typeof plans)[number], number> = { free: 1, pro: 5, enterprise: 20 }

@@ -1,0 +1,27 @@
+/** The Worker's entry points. */
+import { app } from './app.ts'
+import { log } from './context.ts'
+import { MisconfiguredError, parseEnv, type RawEnv } from './env.ts'
+import { consume } from './jobs.ts'
+import { sweepOutbox } from './outbox.ts'
+
+export { RateLimiter } from './limits/limiter.ts'
+
+export default {
+  fetch: app.fetch,
+
+  async queue(batch, raw) {
+    try {
+      await consume(batch, parseEnv(raw))
+    } catch (error) {
+      if (!(error instanceof MisconfiguredError)) throw error
+      log({ level: 'error', message: 'misconfigured', settings: error.message })
+      batch.retryAll({ delaySeconds: 60 })
+    }
+  },
+
+  async scheduled(controller, raw) {
+    const sent = await sweepOutbox(parseEnv(raw), `cron-${controller.scheduledTime}`)
+    if (sent > 0) log({ level: 'info', message: 'swept', sent })
+  },
+} satisfies ExportedHandler<RawEnv>

@@ -1,0 +1,121 @@
+/** The workspace routes. */
+import { z } from 'zod'
+import { plans, roles } from '../db/schema.ts'
+import {
+  createRoute,
+  createRouter,
+  IdPath,
+  json,
+  jsonBody,
+  listOf,
+  operation,
+  Paging,
+  problemsOf,
+  Timestamp,
+  text,
+  toPage,
+} from '../http.ts'
+import {
+  createWorkspace,
+  getWorkspace,
+  listWorkspaces,
+  updateWorkspace,
+  type WorkspaceWithRole,
+} from './workspaces.ts'
+
+const tag = 'Workspaces'
+const name = text({ max: 100 })
+const slug = z
+  .string()
+  .regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, 'is not lower-case letters, digits and single hyphens')
+  .min(3)
+  .max(40)
+
+export const WorkspaceView = z
+  .object({
+    id: z.uuid(),
+    name: z.string(),
+    slug: z.string(),
+    plan: z.enum(plans),
+    role: z.enum(roles).describe("The caller's"),
+    createdAt: Timestamp,
+    updatedAt: Timestamp,
+  })
+  .openapi('Workspace')
+
+const present = (row: WorkspaceWithRole): z.output<typeof WorkspaceView> => ({
+  id: row.id,
+  name: row.name,
+  slug: row.slug,
+  plan: row.plan,
+  role: row.role,
+  createdAt: row.createdAt.toISOString(),
+  updatedAt: row.updatedAt.toISOString(),
+})
+
+const jsonProblems = ['malformed_json', 'payload_too_large', 'unsupported_media_type'] as const
+
+const createWorkspaceRoute = createRoute({
+  method: 'post',
+  path: '/',
+  ...operation('workspace.create', { tag, summary: 'Create a workspace and own it', scope: 'user' }),
+  request: jsonBody(z.strictObject({ name, slug: slug.optional() })),
+  responses: {
+    201: { ...json(WorkspaceView, 'The workspace'), headers: { Location: { schema: { type: 'string' } } } },
+    ...problemsOf(...jsonProblems, 'slug_taken'),
+  },
+})
+
+const listRoute = createRoute({
+  method: 'get',
+  path: '/',
+  ...operation('workspace.list', { tag, summary: "The caller's workspaces, newest first", scope: 'user' }),
+  request: { query: Paging },
+  responses: { 200: json(listOf(WorkspaceView), 'A page of workspaces'), ...problemsOf() },
+})
+
+const getRoute = createRoute({
+  method: 'get',
+  path: '/{id}',
+  ...operation('workspace.get', { tag, summary: 'One workspace', workspaceInPath: true }),
+  request: { params: IdPath },
+  responses: { 200: json(WorkspaceView, 'The workspace'), ...problemsOf('not_found') },
+})
+
+const updateRoute = createRoute({
+  method: 'patch',
+  path: '/{id}',
+  ...operation('workspace.update', {
+    tag,
+    summary: 'Change name or slug',
+    role: 'admin',
+    workspaceInPath: true,
+  }),
+  request: {
+    params: IdPath,
+    ...jsonBody(
+      z
+        .strictObject({ name: name.optional(), slug: slug.optional() })
+        .refine((changes) => Object.keys(changes).length > 0, 'has nothing to change'),
+    ),
+  },
+  responses: {
+    200: json(WorkspaceView, 'The workspace'),
+    ...problemsOf(...jsonProblems, 'forbidden', 'not_found', 'slug_taken'),
+  },
+})
+
+export const workspaceRoutes = createRouter()
+  .openapi(createWorkspaceRoute, async (c) => {
+    const workspace = await createWorkspace(c.var.ctx, c.req.valid('json'))
+    c.header('location', `/api/v1/workspaces/${workspace.id}`)
+    return c.json(present(workspace), 201)
+  })
+  .openapi(listRoute, async (c) => {
+    const query = c.req.valid('query')
+    return c.json(toPage(await listWorkspaces(c.var.ctx, query), query.limit, present), 200)
+  })
+  .openapi(getRoute, async (c) => c.json(present(await getWorkspace(c.var.ctx)), 200))
+  .openapi(updateRoute, async (c) =>
+    c.json(present(await updateWorkspace(c.var.ctx, c.req.valid('json'))), 200),
+  )
