@@ -1,9 +1,10 @@
 /** Runs the PostgreSQL server that comes with npm on one data folder. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { createWriteStream, existsSync, readFileSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { endChild, spawnTied } from './child.ts'
 import { processAt } from './lock.ts'
 import {
   type PostgresFiles,
@@ -34,9 +35,6 @@ const SETTINGS = [
   'max_logical_replication_workers=0',
 ]
 const THROW_AWAY_SETTINGS = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off']
-// Becomes the server itself, but leaves a watcher behind that holds the other end of a pipe to this process:
-// when that breaks without a word, however this process ended, the watcher shuts the server down.
-const WATCHED = '( ( read -r word <&3 || kill -INT $$ ) >/dev/null 2>&1 & ); exec "$@" 3<&-'
 
 /** Comes up on a free port of 127.0.0.1, on new or existing data. Errors have a message of one line. */
 export async function startPostgres(options: PostgresOptions): Promise<PostgresServer> {
@@ -45,7 +43,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
   for (let attempt = 1; ; attempt++) {
     const port = await freePort()
     const outcome = await launch(files, port, options)
-    if (typeof outcome !== 'string') return { port, data: files.data, stop: () => shutDown(outcome) }
+    if (typeof outcome !== 'string') return { port, data: files.data, stop: () => endChild(outcome, STOP_WAIT_MS, 'SIGQUIT') }
     // The port was taken meanwhile, or children of a killed server are still on their way out.
     const passing = /could not create any TCP|shared memory block .* is still in use/.test(outcome)
     if (!passing || attempt === START_ATTEMPTS) {
@@ -63,18 +61,9 @@ async function launch(
 ): Promise<ChildProcess | string> {
   const settings = durable ? SETTINGS : [...SETTINGS, ...THROW_AWAY_SETTINGS]
   const command = [postgres, '-D', data, '-p', String(port), ...settings.flatMap((pair) => ['-c', pair])]
-  const child = spawn('/bin/sh', ['-c', WATCHED, 'sh', ...command], {
-    ...account,
-    cwd: data,
-    env: SERVER_ENVIRONMENT,
-    // Its own process group: Ctrl+C is for this process, which then stops it in order.
-    detached: true,
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-  })
+  const child = spawnTied(command, { ...account, cwd: data, env: SERVER_ENVIRONMENT }, 'ignore')
   const logPath = join(dataDir, 'postgres.log')
   const logFile = createWriteStream(logPath).on('error', () => {})
-  const watcher = child.stdio[3]
-  watcher?.on('error', () => {})
   const { promise, resolve } = Promise.withResolvers<ChildProcess | string>()
   let output = ''
   let ready = false
@@ -87,7 +76,6 @@ async function launch(
   })
   child.once('error', (error) => resolve(error.message))
   child.once('exit', (code, signal) => {
-    if (watcher && 'end' in watcher) watcher.end('ended\n')
     if (ready && !child.killed) log(`PostgreSQL ended by itself (${signal ?? code}), see ${logPath}`)
   })
   child.once('close', (code, signal) => {
@@ -97,15 +85,6 @@ async function launch(
     resolve(fatal ?? (lines.at(-1) || `it ended with ${signal ?? code}`))
   })
   return promise
-}
-
-async function shutDown(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const exited = new Promise((resolve) => child.once('exit', resolve))
-  child.kill('SIGINT')
-  const timer = setTimeout(() => child.kill('SIGQUIT'), STOP_WAIT_MS)
-  await exited
-  clearTimeout(timer)
 }
 
 /** Ends a server that outlived its stack, and removes the lock that a killed one left. */

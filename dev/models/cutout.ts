@@ -62,7 +62,9 @@ function hasPlainBorder({ data, width, height }: Pixels): boolean {
     const values = border.map((at) => data[at * 4 + c] ?? 0).sort((a, b) => a - b)
     return values[values.length >> 1] ?? 0
   })
-  const near = border.filter((at) => median.every((value, c) => Math.abs((data[at * 4 + c] ?? 0) - value) < 52))
+  const near = border.filter((at) =>
+    median.every((value, c) => Math.abs((data[at * 4 + c] ?? 0) - value) < 52),
+  )
   return near.length > border.length * 0.92
 }
 
@@ -168,7 +170,10 @@ function markOutside(cells: Uint8Array, likeness: Uint8Array, width: number, kee
   for (const { start, count } of islands) fill(start, pending, count < largest * 0.02 ? outside : product)
 }
 
-function findBounds(inside: Uint8Array, width: number): { x: number; y: number; width: number; height: number } {
+function findBounds(
+  inside: Uint8Array,
+  width: number,
+): { x: number; y: number; width: number; height: number } {
   let [x0, y0, x1, y1] = [width, Number.POSITIVE_INFINITY, 0, 0]
   for (let i = 0; i < inside.length; i++) {
     if (inside[i] === 0) continue
@@ -192,7 +197,9 @@ export function findFoot({ data, width, height }: Pixels): Cutout['foot'] {
       last = Math.max(last, x)
     }
   }
-  return last < 0 ? { x: 0.5, width: 1 } : { x: (first + last + 1) / 2 / width, width: (last - first + 1) / width }
+  return last < 0
+    ? { x: 0.5, width: 1 }
+    : { x: (first + last + 1) / 2 / width, width: (last - first + 1) / width }
 }
 
 /** Cuts `mask` (255 = product) and the same area of the photo, at the photo's finer resolution. */
@@ -230,10 +237,11 @@ async function frame(photo: Buffer): Promise<Cutout> {
   const { data, width, height } = await load(photo, 760)
   const border = Math.round(Math.max(width, height) * 0.022)
   const [outerWidth, outerHeight] = [width + border * 2, height + border * 2]
-  const corners = (inset: number, radius: number) => Buffer.from(
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${outerWidth - inset * 2}" height="${outerHeight - inset * 2}">
+  const corners = (inset: number, radius: number) =>
+    Buffer.from(
+      `<svg xmlns="http://www.w3.org/2000/svg" width="${outerWidth - inset * 2}" height="${outerHeight - inset * 2}">
       <rect width="100%" height="100%" rx="${radius}" fill="#fdfcfa"/></svg>`,
-  )
+    )
   const picture = await sharp(data, { raw: { width, height, channels: 4 } })
     .flatten({ background: '#fdfcfa' })
     .ensureAlpha()
@@ -253,7 +261,9 @@ export async function cutOut(photo: Buffer): Promise<Cutout> {
   const size = small.width * small.height
   if (Math.min(small.width, small.height) < 16) return frame(photo)
   let inside = new Uint8Array(size)
-  const transparent = [0, small.width - 1, size - small.width, size - 1].every((i) => (small.data[i * 4 + 3] ?? 255) < 16)
+  const transparent = [0, small.width - 1, size - small.width, size - 1].every(
+    (i) => (small.data[i * 4 + 3] ?? 255) < 16,
+  )
   if (transparent) {
     for (let i = 0; i < size; i++) inside[i] = (small.data[i * 4 + 3] ?? 0) > 16 ? 1 : 0
     if (!inside.includes(1)) return frame(photo)

@@ -19,7 +19,8 @@ export function overlay(target: Raster, image: Raster, left: number, top: number
       const to = ((y + top) * target.width + x + left) * 4
       const rest = ((under[to + 3] ?? 0) * (255 - alpha)) / 255
       const total = alpha + rest
-      for (let c = 0; c < 3; c++) under[to + c] = ((over[from + c] ?? 0) * alpha + (under[to + c] ?? 0) * rest) / total
+      for (let c = 0; c < 3; c++)
+        under[to + c] = ((over[from + c] ?? 0) * alpha + (under[to + c] ?? 0) * rest) / total
       under[to + 3] = total
     }
   }

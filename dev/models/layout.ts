@@ -1,6 +1,6 @@
 // Decides where the product, its light and the caption go, for each aspect ratio and each of the four takes.
 import type { Cutout } from './cutout.ts'
-import { measure, toDrawable, trace, wrap } from './lettering.ts'
+import { type Line, measure, toDrawable, trace, wrap } from './lettering.ts'
 import { createRandom, type Palette, rect, type Scene, type Style } from './scenery.ts'
 
 export const aspectRatios = {
@@ -62,12 +62,20 @@ export function layOut(
   const unit = Math.min(width, height) / 1000
   const room = [width * take.room[0], height * take.room[1]] as const
   const scale = Math.min(room[0] / product.width, room[1] / product.height) * (0.94 + random() * 0.06)
-  const [productWidth, productHeight] = [Math.round(product.width * scale), Math.round(product.height * scale)]
+  const [productWidth, productHeight] = [
+    Math.round(product.width * scale),
+    Math.round(product.height * scale),
+  ]
   const base = Math.round(height * take.at[1])
   // A handle shouldn't push the stand aside, nor the stand the product: they share the middle.
   const x = Math.round(width * take.at[0] + (product.foot.x - 0.5) * productWidth * 0.6)
   const footWidth = productWidth * product.foot.width
-  const roomy = Math.max(footWidth * (product.framed ? 0.56 : 0.78), productWidth * 0.5, productHeight * 0.3, 150 * unit)
+  const roomy = Math.max(
+    footWidth * (product.framed ? 0.56 : 0.78),
+    productWidth * 0.5,
+    productHeight * 0.3,
+    150 * unit,
+  )
   const scene: Scene = {
     width,
     height,
@@ -93,7 +101,7 @@ const commands = wordSet(
   'PLEASE CREATE GENERATE MAKE SHOW PLACE PUT RENDER DESIGN DRAW A AN THE THIS MY OUR ME PRODUCT MARKETING PHOTO IMAGE PICTURE SHOT POSTER BANNER AD OF WITH',
 )
 const joints = wordSet('AND AT BY FOR FROM IN INTO NEAR ON OR OVER TO UNDER WITH WITHOUT & - / +')
-const fillers = joints.union(wordSet('A AN THE OF VERY'))
+const articles = wordSet('A AN THE OF VERY')
 
 /** What the prompt is about, as a caption: its first clause without "create a photo of", at most six words. */
 export function shortenPrompt(prompt: string): string {
@@ -105,27 +113,43 @@ export function shortenPrompt(prompt: string): string {
     const joint = words.findIndex((word, i) => i > 1 && joints.has(word))
     words.length = joint > 0 ? Math.min(joint, 6) : 6
   }
-  while (words.length > 1 && fillers.has(words.at(-1) ?? '')) words.pop()
+  const dangles = (word: string) => joints.has(word) || articles.has(word) || !/[A-Z0-9]/.test(word)
+  while (words.length > 1 && dangles(words.at(-1) ?? '')) words.pop()
   return words.join(' ')
 }
 
 /** The caption and the thin rule beside it, as SVG; empty when the prompt has nothing that can be drawn. */
-export function drawCaption(prompt: string, scene: Scene, take: Take, style: Style, palette: Palette): string {
+export function drawCaption(
+  prompt: string,
+  scene: Scene,
+  take: Take,
+  style: Style,
+  palette: Palette,
+): string {
   const text = shortenPrompt(prompt)
   if (!text) return ''
   const { width, height, unit } = scene
   const { weight, tracking } = style.lettering
   const room = width * take.textWidth
   const landscape = width > height
-  const sizes = ({ landscape: [88, 76, 66, 56, 48], portrait: [60, 52, 44, 38], square: [50, 44, 38, 33] })[getShape(width, height)].map((size) => size * unit)
+  const sizes = { landscape: [88, 76, 66, 56, 48], portrait: [60, 52, 44, 38], square: [50, 44, 38, 33] }[
+    getShape(width, height)
+  ].map((size) => size * unit)
   const maxLines = landscape ? 4 : 2
   const longest = text.split(' ').reduce((most, word) => Math.max(most, measure(word, tracking)), 0)
+  const spell = (block: Line[]) => block.map((line) => line.text).join(' ')
   const fits = (size: number) => {
-    const lines = wrap(text, tracking, (room / size) * 100, maxLines)
-    return (longest * size) / 100 <= room && lines.map((line) => line.text).join(' ') === text
+    return (
+      (longest * size) / 100 <= room && spell(wrap(text, tracking, (room / size) * 100, maxLines)) === text
+    )
   }
   const size = sizes.find(fits) ?? (sizes.at(-1) as number)
-  const lines = wrap(text, tracking, (room / size) * 100, maxLines)
+  const full = wrap(text, tracking, (room / size) * 100, maxLines)
+  // The narrowest block with as many lines and as much text, so that no line holds a lonely word.
+  const blocks = [0.5, 0.6, 0.7, 0.8, 0.9].map((share) =>
+    wrap(text, tracking, (room * share * 100) / size, full.length),
+  )
+  const lines = blocks.find((block) => spell(block) === spell(full)) ?? full
   const leading = size * 1.62
   const block = leading * (lines.length - 1) + size
   const top = height * take.text[1] - (landscape ? block / 2 : 0)

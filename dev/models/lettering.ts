@@ -29,7 +29,10 @@ const glyphs: Record<string, [width: number, path: string]> = {
   P: [56, 'M0 100V0H28A28 28 0 0 1 28 56H0'],
   Q: [100, ring + tail],
   R: [60, 'M0 100V0H28A27 27 0 0 1 28 54H0M26 54L60 100'],
-  S: [56, 'M52 16C46 5 37 0 28 0C13 0 4 10 4 24C4 40 17 45 29 49C43 54 55 60 55 76C55 90 44 100 28 100C14 100 5 92 0 80'],
+  S: [
+    56,
+    'M52 16C46 5 37 0 28 0C13 0 4 10 4 24C4 40 17 45 29 49C43 54 55 60 55 76C55 90 44 100 28 100C14 100 5 92 0 80',
+  ],
   T: [64, 'M0 0H64M32 0V100'],
   U: [70, 'M0 0V66A35 34 0 0 0 70 66V0'],
   V: [80, 'M0 0L40 100L80 0'],
@@ -40,14 +43,20 @@ const glyphs: Record<string, [width: number, path: string]> = {
   '0': [66, 'M33 0A33 50 0 1 1 33 100A33 50 0 1 1 33 0Z'],
   '1': [22, 'M0 16L22 0V100'],
   '2': [58, 'M2 28A28 28 0 1 1 50 46L0 100H58'],
-  '3': [56, 'M4 12C9 4 17 0 26 0C40 0 49 10 49 23C49 37 38 46 22 47C42 47 55 57 55 73C55 89 43 100 26 100C13 100 4 94 0 84'],
+  '3': [
+    56,
+    'M4 12C9 4 17 0 26 0C40 0 49 10 49 23C49 37 38 46 22 47C42 47 55 57 55 73C55 89 43 100 26 100C13 100 4 94 0 84',
+  ],
   '4': [66, 'M50 100V0L0 70H66'],
   '5': [58, 'M52 0H14L9 44C15 40 22 38 29 38C46 38 57 51 57 69C57 87 45 100 27 100C14 100 5 94 0 84'],
   '6': [62, 'M44 0L6 54M31 40A30 30 0 1 1 31 100A30 30 0 1 1 31 40Z'],
   '7': [56, 'M0 0H56L16 100'],
   '8': [56, 'M28 0A23 23 0 1 1 28 46A23 23 0 1 1 28 0ZM28 46A27 27 0 1 1 28 100A27 27 0 1 1 28 46Z'],
   '9': [62, 'M31 0A30 30 0 1 1 31 60A30 30 0 1 1 31 0ZM56 46L18 100'],
-  '&': [76, 'M76 100L20 30C12 16 20 0 35 0C50 0 56 16 44 29C32 41 2 48 2 74C2 90 14 100 31 100C52 100 67 82 73 60'],
+  '&': [
+    76,
+    'M76 100L20 30C12 16 20 0 35 0C50 0 56 16 44 29C32 41 2 48 2 74C2 90 14 100 31 100C52 100 67 82 73 60',
+  ],
   '+': [48, 'M0 56H48M24 32V80'],
   '-': [32, 'M0 56H32'],
   '/': [40, 'M0 108L40 -8'],
@@ -57,8 +66,14 @@ const glyphs: Record<string, [width: number, path: string]> = {
   '!': [4, 'M2 0V68M2 98h.1'],
   '?': [50, 'M0 24A25 24 0 1 1 36 46C29 50 25 55 25 67M25 98h.1'],
   "'": [2, 'M1 0V22'],
-  '%': [84, 'M70 0L14 100M18 4A18 18 0 1 1 18 40A18 18 0 1 1 18 4ZM66 60A18 18 0 1 1 66 96A18 18 0 1 1 66 60Z'],
-  $: [56, 'M52 16C46 5 37 0 28 0C13 0 4 10 4 24C4 40 17 45 29 49C43 54 55 60 55 76C55 90 44 100 28 100C14 100 5 92 0 80M28 -14V114'],
+  '%': [
+    84,
+    'M70 0L14 100M18 4A18 18 0 1 1 18 40A18 18 0 1 1 18 4ZM66 60A18 18 0 1 1 66 96A18 18 0 1 1 66 60Z',
+  ],
+  $: [
+    56,
+    'M52 16C46 5 37 0 28 0C13 0 4 10 4 24C4 40 17 45 29 49C43 54 55 60 55 76C55 90 44 100 28 100C14 100 5 92 0 80M28 -14V114',
+  ],
   '€': [86, 'M86 16A50 50 0 1 0 86 84M-8 40H62M-8 60H62'],
   ' ': [36, ''],
 }
@@ -77,16 +92,35 @@ const marks: Record<string, string> = {
 }
 
 const spelledOut: Record<string, string> = {
-  ß: 'SS', ẞ: 'SS', Æ: 'AE', Œ: 'OE', Ø: 'O', Ł: 'L', Đ: 'D', Ð: 'D', Þ: 'TH', '’': "'", '‘': "'",
-  '–': '-', '—': '-', '−': '-', '×': 'X',
+  ß: 'SS',
+  ẞ: 'SS',
+  Æ: 'AE',
+  Œ: 'OE',
+  Ø: 'O',
+  Ł: 'L',
+  Đ: 'D',
+  Ð: 'D',
+  Þ: 'TH',
+  '’': "'",
+  '‘': "'",
+  '–': '-',
+  '—': '-',
+  '−': '-',
+  '×': 'X',
 }
 
 /** Upper case, decomposed, and only what the alphabet can draw; other scripts and emoji become gaps. */
 export function toDrawable(text: string): string {
   const upper = text.normalize('NFKC').toUpperCase()
   const plain = Array.from(upper, (letter) => spelledOut[letter] ?? letter).join('')
-  const known = Array.from(plain.normalize('NFD'), (c) => (c in glyphs || c in marks ? c : /\p{M}/u.test(c) ? '' : ' '))
-  return known.join('').replace(/ +/g, ' ').replace(/(^|[ ])[\u0300-\u036f]+/g, '$1').trim()
+  const known = Array.from(plain.normalize('NFD'), (c) =>
+    c in glyphs || c in marks ? c : /\p{M}/u.test(c) ? '' : ' ',
+  )
+  return known
+    .join('')
+    .replace(/ +/g, ' ')
+    .replace(/(^|[ ])[\u0300-\u036f]+/g, '$1')
+    .trim()
 }
 
 /** The width of drawable text, in units of which a capital is 100 high. */

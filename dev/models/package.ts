@@ -11,7 +11,10 @@ const hints: [Shape, RegExp][] = [
   ['jar', /\b(jar|candle|cream|honey|tin|mug|cup|coffee|tea|jam|balm|powder|can)\b/i],
 ]
 
-const drawings: Record<Shape, { width: number; height: number; label: [x: number, y: number, size: number]; svg: string }> = {
+const drawings: Record<
+  Shape,
+  { width: number; height: number; label: [x: number, y: number, size: number]; svg: string }
+> = {
   bottle: {
     width: 300,
     height: 760,
@@ -43,7 +46,12 @@ const drawings: Record<Shape, { width: number; height: number; label: [x: number
 }
 
 /** `variant` picks the shape where the prompt doesn't name one. */
-export async function drawPackage(prompt: string, caption: string, palette: Palette, variant: number): Promise<Cutout> {
+export async function drawPackage(
+  prompt: string,
+  caption: string,
+  palette: Palette,
+  variant: number,
+): Promise<Cutout> {
   const shapes = Object.keys(drawings) as Shape[]
   const shape = hints.find(([, words]) => words.test(prompt))?.[0] ?? shapes[variant % shapes.length] ?? 'box'
   const { width, height, label, svg } = drawings[shape]
@@ -56,15 +64,36 @@ export async function drawPackage(prompt: string, caption: string, palette: Pale
   const ink = shape === 'box' ? palette.light : palette.main
   const lean = shape === 'box' ? 'skewY(5)' : ''
   const drawing = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}"><defs>
-    ${linear('side', 'across', [[0, palette.main], [0.22, palette.second], [0.55, palette.main], [1, palette.main]])}
-    ${linear('dark', 'across', [[0, palette.main], [1, palette.main]])}
-    ${linear('cap', 'across', [[0, palette.second], [0.3, palette.light], [0.7, palette.second], [1, palette.main]])}
-    ${linear('paper', 'across', [[0, '#d9d4cb'], [0.26, '#fffdf8'], [0.7, '#efe9df'], [1, '#bfb8ab']])}</defs>${svg}
+    ${linear('side', 'across', [
+      [0, palette.main],
+      [0.22, palette.second],
+      [0.55, palette.main],
+      [1, palette.main],
+    ])}
+    ${linear('dark', 'across', [
+      [0, palette.main],
+      [1, palette.main],
+    ])}
+    ${linear('cap', 'across', [
+      [0, palette.second],
+      [0.3, palette.light],
+      [0.7, palette.second],
+      [1, palette.main],
+    ])}
+    ${linear('paper', 'across', [
+      [0, '#d9d4cb'],
+      [0.26, '#fffdf8'],
+      [0.7, '#efe9df'],
+      [1, '#bfb8ab'],
+    ])}</defs>${svg}
     ${shape === 'box' ? '<path d="M392 96L620 62V598L392 640Z" fill="#000" opacity=".34"/>' : ''}
     <g transform="translate(${x} ${y}) ${lean} scale(${scale})" fill="none" stroke="${ink}" stroke-width="8" stroke-linecap="round">
       <circle r="104" stroke-width="4"/><circle r="96" stroke-width="1.5"/>
       ${mark}</g></svg>`
-  const { data, info } = await sharp(Buffer.from(drawing)).ensureAlpha().raw().toBuffer({ resolveWithObject: true })
+  const { data, info } = await sharp(Buffer.from(drawing))
+    .ensureAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true })
   const drawn = { data, width: info.width, height: info.height }
   // The box stands on its corner, but its shadow belongs to all of it.
   return { ...drawn, framed: false, foot: shape === 'box' ? { x: 0.55, width: 0.86 } : findFoot(drawn) }

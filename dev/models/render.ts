@@ -15,7 +15,9 @@ const wrapSvg = (width: number, height: number, body: string, scale = 1): Buffer
 
 /** Draws at a quarter of the size and blurs: a soft picture for a sixteenth of the work. */
 async function paintSoft(body: string, { width, height }: Scene): Promise<Raster> {
-  const { data, info } = await sharp(wrapSvg(width, height, `<rect width="100%" height="100%"/>${body}`, 0.25))
+  const { data, info } = await sharp(
+    wrapSvg(width, height, `<rect width="100%" height="100%"/>${body}`, 0.25),
+  )
     .removeAlpha()
     .blur(1.6)
     .raw()
@@ -24,7 +26,14 @@ async function paintSoft(body: string, { width, height }: Scene): Promise<Raster
 }
 
 async function paintCrisp(body: string, { width, height }: Scene): Promise<Raster> {
-  return { data: await sharp(wrapSvg(width, height, body)).ensureAlpha().raw().toBuffer(), width, height }
+  return {
+    data: await sharp(wrapSvg(width, height, body))
+      .ensureAlpha()
+      .raw()
+      .toBuffer(),
+    width,
+    height,
+  }
 }
 
 const readColour = (hex: string): [number, number, number] => {
@@ -35,7 +44,9 @@ const readColour = (hex: string): [number, number, number] => {
 /** Sizes the product for the scene and lets the scene's light fall on it. */
 async function lightProduct(product: Cutout, scene: Scene, { ambient }: Style): Promise<Raster> {
   const [width, height] = [scene.productWidth, scene.productHeight]
-  const data = await sharp(product.data, { raw: { width: product.width, height: product.height, channels: 4 } })
+  const data = await sharp(product.data, {
+    raw: { width: product.width, height: product.height, channels: 4 },
+  })
     .resize(width, height, { fit: 'fill' })
     .raw()
     .toBuffer()
@@ -70,13 +81,25 @@ function mirror({ data, width, height }: Raster, opacity: number, wanted: number
   return { data: image, width, height: depth }
 }
 
-function drawShadow({ x, base, radius, footWidth, light, unit }: Scene, { shadow }: Style, framed: boolean): string {
+function drawShadow(
+  { x, base, radius, footWidth, light, unit }: Scene,
+  { shadow }: Style,
+  framed: boolean,
+): string {
   const { colour, opacity } = shadow
   const half = footWidth / 2
   const depth = framed ? 10 * unit : Math.max(10 * unit, half * tilt)
   return `
-    ${radial('shadow-far', [[0, colour, opacity * 0.8], [0.5, colour, opacity * 0.42], [1, colour, 0]])}
-    ${radial('shadow-near', [[0, colour, opacity], [0.78, colour, opacity * 0.9], [1, colour, 0]])}
+    ${radial('shadow-far', [
+      [0, colour, opacity * 0.8],
+      [0.5, colour, opacity * 0.42],
+      [1, colour, 0],
+    ])}
+    ${radial('shadow-near', [
+      [0, colour, opacity],
+      [0.78, colour, opacity * 0.9],
+      [1, colour, 0],
+    ])}
     ${ellipse(x - light * radius * 0.3, base - depth * 0.8, half * 1.6, depth * 1.35, 'url(#shadow-far)')}
     ${ellipse(x - light * 4 * unit, base - depth * 0.86, half * 1.13, depth * 1.12, 'url(#shadow-near)')}`
 }
@@ -126,7 +149,12 @@ export async function render(options: {
     paintSoft(style.front(scene, palette), scene),
     lightProduct(product, scene, style),
   ])
-  overlay(crisp, mirror(lit, style.reflection, Math.round(scene.radius * tilt * 0.55)), scene.left, scene.base - 2)
+  overlay(
+    crisp,
+    mirror(lit, style.reflection, Math.round(scene.radius * tilt * 0.55)),
+    scene.left,
+    scene.base - 2,
+  )
   overlay(crisp, lit, scene.left, scene.base - lit.height)
   return encode(develop(backdrop, crisp, front, scene, style), scene, format)
 }

@@ -49,8 +49,12 @@ export function createRandom(seed: number): () => number {
 type Stop = [offset: number, colour: string, opacity?: number]
 
 const toStops = (stops: Stop[]): string =>
-  stops.map(([offset, colour, opacity = 1]) =>
-    `<stop offset="${offset}" stop-color="${colour}" stop-opacity="${opacity}"/>`).join('')
+  stops
+    .map(
+      ([offset, colour, opacity = 1]) =>
+        `<stop offset="${offset}" stop-color="${colour}" stop-opacity="${opacity}"/>`,
+    )
+    .join('')
 
 /** A gradient from left to right, or from top to bottom. */
 export const linear = (id: string, way: 'across' | 'down', stops: Stop[], more = ''): string =>
@@ -73,7 +77,15 @@ export const times = (count: number, draw: (i: number) => string): string =>
   Array.from({ length: count }, (_, i) => draw(i)).join('')
 
 /** A disc or ring behind the product, as large as the caption above it allows. */
-export function placeHalo({ x, left, base, productHeight, productWidth, ceiling, unit }: Scene): Record<'x' | 'y' | 'r', number> {
+export function placeHalo({
+  x,
+  left,
+  base,
+  productHeight,
+  productWidth,
+  ceiling,
+  unit,
+}: Scene): Record<'x' | 'y' | 'r', number> {
   const y = base - productHeight * 0.5
   const wanted = Math.max(productHeight * 0.7, productWidth * 0.62, 230 * unit)
   return { x: (x + left + productWidth / 2) / 2, y, r: Math.max(100 * unit, Math.min(wanted, y - ceiling)) }
@@ -81,7 +93,11 @@ export function placeHalo({ x, left, base, productHeight, productWidth, ceiling,
 
 /** A patch of light or colour that fades to nothing; `id` must be unique in the drawing. */
 export const glow = (id: string, x: number, y: number, r: number, colour: string, opacity: number): string =>
-  radial(id, [[0, colour, opacity], [0.45, colour, opacity * 0.42], [1, colour, 0]]) + circle(x, y, r, `url(#${id})`)
+  radial(id, [
+    [0, colour, opacity],
+    [0.45, colour, opacity * 0.42],
+    [1, colour, 0],
+  ]) + circle(x, y, r, `url(#${id})`)
 
 /** How flat a round stand looks from this camera. */
 export const tilt = 0.2
@@ -89,19 +105,43 @@ export const tilt = 0.2
 /** A drum under the product's foot: lit from the scene's side, with a bright rim. */
 export function drum(
   scene: Scene,
-  look: { lit: string; body: string; dim: string; top: string; rim: string; height: number; scale?: number; drop?: number },
+  look: {
+    lit: string
+    body: string
+    dim: string
+    top: string
+    rim: string
+    height: number
+    scale?: number
+    drop?: number
+  },
 ): string {
   const rx = scene.radius * (look.scale ?? 1)
   const ry = rx * tilt
   const y = scene.base - ry * 0.42 + (look.drop ?? 0)
   const id = `drum${Math.round(y)}`
-  const shades: Stop[] = [[0, look.lit], [0.42, look.body], [1, look.dim]]
+  const shades: Stop[] = [
+    [0, look.lit],
+    [0.42, look.body],
+    [1, look.dim],
+  ]
   const stops = scene.light < 0 ? shades : shades.map(([at, colour]): Stop => [1 - at, colour]).reverse()
   const [left, right, foot] = [scene.x - rx, scene.x + rx, y + look.height]
   return `
     ${linear(`${id}-side`, 'across', stops)}
-    ${radial(`${id}-top`, [[0, look.lit], [1, look.top]], `cx="${0.5 + scene.light * 0.25}" cy=".4" r=".8"`)}
-    ${radial(`${id}-shade`, [[0, '#000', 0.42], [0.7, '#000', 0.26], [1, '#000', 0]])}
+    ${radial(
+      `${id}-top`,
+      [
+        [0, look.lit],
+        [1, look.top],
+      ],
+      `cx="${0.5 + scene.light * 0.25}" cy=".4" r=".8"`,
+    )}
+    ${radial(`${id}-shade`, [
+      [0, '#000', 0.42],
+      [0.7, '#000', 0.26],
+      [1, '#000', 0],
+    ])}
     ${ellipse(scene.x - scene.light * rx * 0.22, foot + ry * 0.25, rx * 1.34, ry * 1.5, `url(#${id}-shade)`)}
     <path d="M${left} ${y}V${foot}A${rx} ${ry} 0 0 0 ${right} ${foot}V${y}Z" fill="url(#${id}-side)"/>
     ${ellipse(scene.x, y, rx, ry, `url(#${id}-top)`)}

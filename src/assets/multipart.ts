@@ -1,5 +1,5 @@
 /** Reads the one `file` of a multipart/form-data body (RFC 7578) as a stream. */
-import { make } from 'multipasta'
+import { make, type PartInfo } from 'multipasta'
 import { AppError, invalidField } from '../errors.ts'
 
 export interface FilePart {
@@ -7,6 +7,13 @@ export interface FilePart {
   filename: string
   /** Ends with the part; throws when the body is cut off or not what was promised. */
   chunks: AsyncIterable<Uint8Array>
+}
+
+/** Browsers send names as raw UTF-8, which the parser's own reading of this header doesn't take. */
+const parameter = (info: PartInfo, name: 'name' | 'filename'): string | undefined => {
+  const header = [info.headers['content-disposition']].flat().join()
+  const value = new RegExp(`;\\s*${name}=(?:"((?:[^"\\\\]|\\\\.)*)"|([^;\\s]*))`, 'i').exec(header)
+  return (value?.[1] ?? value?.[2])?.replace(/\\(["\\])/g, '$1').replaceAll('%22', '"')
 }
 
 /** @throws {AppError} malformed_multipart, validation_failed */
@@ -26,10 +33,10 @@ export const readFilePart = async (
     isFile: () => true,
     onField: () => undefined,
     onFile: (info) => {
-      if (info.name !== 'file') fail(invalidField(`/${info.name}`, 'is not a known field'))
+      const name = parameter(info, 'name')
+      if (name !== 'file') fail(invalidField(`/${name ?? ''}`, 'is not a known field'))
       else if (filename !== undefined) fail(invalidField('/file', 'came more than once'))
-      else if (info.filename === undefined) fail(invalidField('/file', 'is not a file'))
-      filename ??= info.filename
+      filename ??= parameter(info, 'filename') ?? ''
       return (chunk) => {
         if (chunk && !failure) pending.push(chunk)
       }

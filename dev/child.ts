@@ -1,0 +1,38 @@
+/** Child processes that end with this one, however it ends. */
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
+
+// Becomes the program itself, but leaves a watcher behind that holds the other end of a pipe to this process:
+// when that breaks without a word, the watcher interrupts the program.
+const WATCHED = '( ( read -r word <&3 || kill -INT $$ ) >/dev/null 2>&1 & ); exec "$@" 3<&-'
+
+/**
+ * In its own process group: Ctrl+C is for this process, which then stops its children in order.
+ * Standard error is a pipe, standard output is what `stdout` says.
+ */
+export function spawnTied(
+  command: string[],
+  options: Pick<SpawnOptions, 'cwd' | 'env' | 'uid' | 'gid'>,
+  stdout: 'ignore' | 'pipe',
+): ChildProcess {
+  const child = spawn('/bin/sh', ['-c', WATCHED, 'sh', ...command], {
+    ...options,
+    detached: true,
+    stdio: ['ignore', stdout, 'pipe', 'pipe'],
+  })
+  const watcher = child.stdio[3]
+  watcher?.on('error', () => {})
+  child.once('exit', () => {
+    if (watcher && 'end' in watcher) watcher.end('ended\n')
+  })
+  return child
+}
+
+/** Interrupts, waits, and after `patience` milliseconds sends `force`. */
+export async function endChild(child: ChildProcess, patience: number, force: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const exited = new Promise((resolve) => child.once('exit', resolve))
+  child.kill('SIGINT')
+  const timer = setTimeout(() => child.kill(force), patience)
+  await exited
+  clearTimeout(timer)
+}

@@ -1,0 +1,39 @@
+// Keeps the finished pictures for a while, in memory, the way replicate.delivery forgets them after an hour.
+
+const maxPredictions = 500
+const maxBytes = 256 * 1024 * 1024
+const lifeMs = 60 * 60 * 1000
+
+export interface Outputs {
+  keep(id: string, files: Buffer[]): void
+  get(id: string, index: number): Buffer | undefined
+  drop(id: string): void
+}
+
+export function createOutputs(): Outputs {
+  const kept = new Map<string, { files: Buffer[]; bytes: number; at: number }>()
+  let total = 0
+  const isExpired = ({ at }: { at: number }): boolean => at < Date.now() - lifeMs
+
+  const drop = (id: string): void => {
+    total -= kept.get(id)?.bytes ?? 0
+    kept.delete(id)
+  }
+
+  return {
+    keep(id, files) {
+      const bytes = files.reduce((sum, file) => sum + file.byteLength, 0)
+      kept.set(id, { files, bytes, at: Date.now() })
+      total += bytes
+      for (const [oldest, entry] of kept) {
+        if (!isExpired(entry) && kept.size <= maxPredictions && total <= maxBytes) break
+        drop(oldest)
+      }
+    },
+    get(id, index) {
+      const entry = kept.get(id)
+      return entry && !isExpired(entry) ? entry.files[index] : undefined
+    },
+    drop,
+  }
+}

@@ -1,0 +1,70 @@
+/** The local stack but for the Worker: database and model server, and the Worker's settings to reach them. */
+import { existsSync, readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { parseEnv } from 'node:util'
+import { type LocalDatabase, startDatabase } from './database.ts'
+import { startModels } from './models/server.ts'
+
+export const PROJECT = resolve(import.meta.dirname, '..')
+
+export interface Stack {
+  database: LocalDatabase
+  models: Awaited<ReturnType<typeof startModels>>
+  /** Vars and secrets for the Worker. */
+  settings: Record<string, string>
+  stop(): Promise<void>
+}
+
+const readSettings = (file: string) => {
+  const path = resolve(PROJECT, file)
+  return existsSync(path) ? (parseEnv(readFileSync(path, 'utf8')) as Record<string, string>) : {}
+}
+
+/** Standard Webhooks; the model server signs with it. */
+const WEBHOOK_SECRET = `whsec_${Buffer.from('local-only-webhook-secret').toString('base64')}`
+
+export const startStack = async (options: {
+  dataDir: string
+  databaseUrl?: string | undefined
+  /** For tests: nothing is kept. */
+  throwAway?: boolean
+  publicUrl: string
+  /** The bucket's path-style URL. */
+  s3Endpoint: string
+  log(line: string): void
+}): Promise<Stack> => {
+  const secrets = { ...readSettings('.dev.vars.example'), ...(options.throwAway ? {} : readSettings('.dev.vars')) }
+  const database = await startDatabase({
+    dataDir: options.dataDir,
+    databaseUrl: options.databaseUrl,
+    ...(options.throwAway && { database: `test_${process.pid}`, dropOnStop: true, durable: false }),
+    log: options.log,
+  })
+  try {
+    const models = await startModels({
+      token: secrets.REPLICATE_API_TOKEN ?? '',
+      webhookSecret: WEBHOOK_SECRET,
+    })
+    return {
+      database,
+      models,
+      settings: {
+        PUBLIC_URL: options.publicUrl,
+        ALLOWED_ORIGINS: 'http://localhost:3000',
+        DATABASE_URL: database.appUrl,
+        DATABASE_HTTP_URL: database.gatewayUrl,
+        S3_ENDPOINT: options.s3Endpoint,
+        S3_REGION: 'auto',
+        REPLICATE_BASE_URL: models.url,
+        ...secrets,
+      },
+      stop: async () => {
+        await models.stop()
+        await database.stop()
+      },
+    }
+  } catch (error) {
+    await database.stop()
+    throw error
+  }
+}

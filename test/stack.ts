@@ -1,0 +1,90 @@
+/** One throw-away stack for all tests: the local stack's services, storage and the Worker under test. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestProject } from 'vitest/node'
+import { createTestHarness } from 'wrangler'
+import { startStack } from '../dev/stack.ts'
+
+export interface StackAddresses {
+  api: string
+  control: string
+  models: string
+  /** Owner's login: looks behind row-level security. */
+  adminDatabase: string
+  /** The Worker's login. */
+  appDatabase: string
+  replicateToken: string
+}
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    stack: StackAddresses
+  }
+}
+
+const configPath = new URL('../wrangler.toml', import.meta.url)
+
+export default async (project: TestProject) => {
+  process.env.WRANGLER_SEND_METRICS = 'false'
+  const dataDir = mkdtempSync(join(tmpdir(), 'content-api-test-'))
+  // A second Worker of the same configuration, of which only wrangler's S3 endpoint is used.
+  const storage = createTestHarness({ workers: [{ configPath }] })
+  const { url: storageUrl } = await storage.listen()
+  const stack = await startStack({
+    dataDir,
+    databaseUrl: process.env.DATABASE_URL,
+    throwAway: true,
+    publicUrl: 'http://127.0.0.1',
+    s3Endpoint: new URL('/cdn-cgi/local/r2/s3/merchant-assets', storageUrl).href,
+    log: () => undefined,
+  })
+  const worker = createTestHarness({ workers: [{ configPath, secrets: stack.settings }] })
+  const { url } = await worker.listen()
+
+  /** What tests in other processes ask of the harness. */
+  const operations: Record<string, (argument: never) => unknown> = {
+    /** Runs the sweeper. */
+    cron: () => worker.getWorker().scheduled({ cron: '* * * * *' }),
+    /** Puts messages on the queue, as they are. */
+    enqueue: async (messages: unknown[]) => {
+      const env = await worker.getWorker().getEnv()
+      await env.JOBS.sendBatch(messages.map((body) => ({ body })))
+    },
+    evict: ({ name }: { name: string }) => worker.getWorker().evictDurableObject('RateLimiter', { name }),
+    failDatabase: ({ count, kind }: { count: number; kind: 'unreachable' | 'after_commit' }) =>
+      stack.database.failNext(count, kind),
+    logs: () => worker.getLogs().map((entry) => entry.message),
+  }
+  const control = createServer(async (request, response) => {
+    try {
+      const operation = operations[String(request.url).slice(1)]
+      if (!operation) throw new Error(`no operation ${request.url}`)
+      const body = Buffer.concat(await Array.fromAsync(request)).toString()
+      const result = await operation((body ? JSON.parse(body) : undefined) as never)
+      response.end(JSON.stringify(result ?? null))
+    } catch (error) {
+      response.writeHead(500).end(String(error))
+    }
+  })
+  await new Promise<void>((resolve) => control.listen(0, '127.0.0.1', resolve))
+
+  project.provide('stack', {
+    api: url.origin,
+    control: `http://127.0.0.1:${(control.address() as AddressInfo).port}`,
+    models: stack.models.origin,
+    adminDatabase: stack.database.adminUrl,
+    appDatabase: stack.database.appUrl,
+    replicateToken: stack.settings.REPLICATE_API_TOKEN as string,
+  })
+
+  return async () => {
+    control.close()
+    await worker.close()
+    await storage.close()
+    await stack.stop()
+    rmSync(dataDir, { recursive: true, force: true })
+  }
+}
