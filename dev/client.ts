@@ -24,7 +24,9 @@ export interface Generation {
 export class ApiError extends Error {
   readonly code: string
   constructor(method: string, path: string, problem: { code: ErrorCode; detail: string; errors?: unknown }) {
-    super(`${method} ${path}: ${problem.detail} ${problem.errors ? JSON.stringify(problem.errors) : ''}`.trim())
+    super(
+      `${method} ${path}: ${problem.detail} ${problem.errors ? JSON.stringify(problem.errors) : ''}`.trim(),
+    )
     this.code = problem.code
   }
 }

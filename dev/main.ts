@@ -16,9 +16,12 @@ const isFree = (port: number) =>
 
 const main = async (): Promise<void> => {
   const port = Number(process.env.PORT ?? 8787)
-  if (!Number.isInteger(port) || port < 1 || port > 65535) throw new Error(`PORT=${process.env.PORT} is no port`)
+  if (!Number.isInteger(port) || port < 1 || port > 65535)
+    throw new Error(`PORT=${process.env.PORT} is no port`)
   if (!(await isFree(port))) {
-    throw new Error(`port ${port} is in use: stop what uses it, or take another with PORT=${port + 1} npm run dev`)
+    throw new Error(
+      `port ${port} is in use: stop what uses it, or take another with PORT=${port + 1} npm run dev`,
+    )
   }
   const dataDir = resolve(PROJECT, process.env.DATA_DIR ?? '.data')
   const url = `http://127.0.0.1:${port}`
@@ -51,7 +54,9 @@ const main = async (): Promise<void> => {
       void stop().then(() => process.exit(1))
     })
     await seed(url)
-    console.log(screen({ url, database: stack.database.describe, models: stack.models.url, log: worker.logPath }))
+    console.log(
+      screen({ url, database: stack.database.describe, models: stack.models.url, log: worker.logPath }),
+    )
   } catch (error) {
     await stop()
     throw error

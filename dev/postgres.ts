@@ -43,7 +43,8 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
   for (let attempt = 1; ; attempt++) {
     const port = await freePort()
     const outcome = await launch(files, port, options)
-    if (typeof outcome !== 'string') return { port, data: files.data, stop: () => endChild(outcome, STOP_WAIT_MS, 'SIGQUIT') }
+    if (typeof outcome !== 'string')
+      return { port, data: files.data, stop: () => endChild(outcome, STOP_WAIT_MS, 'SIGQUIT') }
     // The port was taken meanwhile, or children of a killed server are still on their way out.
     const passing = /could not create any TCP|shared memory block .* is still in use/.test(outcome)
     if (!passing || attempt === START_ATTEMPTS) {

@@ -6,10 +6,12 @@ export const SAMPLE = { email: 'merchant@example.com', password: 'one picture, o
 
 export const seed = async (url: string): Promise<void> => {
   const anonymous = createClient(url)
-  const { access_token } = await anonymous.register({ ...SAMPLE, name: 'Sample Merchant' }).catch((error: unknown) => {
-    if (error instanceof ApiError && error.code === 'email_taken') return anonymous.login(SAMPLE)
-    throw error
-  })
+  const { access_token } = await anonymous
+    .register({ ...SAMPLE, name: 'Sample Merchant' })
+    .catch((error: unknown) => {
+      if (error instanceof ApiError && error.code === 'email_taken') return anonymous.login(SAMPLE)
+      throw error
+    })
   const client = createClient(url, access_token)
   if ((await client.listWorkspaces()).data.length === 0) await client.createWorkspace('Sample Store')
   if ((await client.listAssets()).data.length === 0) {

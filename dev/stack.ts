@@ -33,7 +33,10 @@ export const startStack = async (options: {
   s3Endpoint: string
   log(line: string): void
 }): Promise<Stack> => {
-  const secrets = { ...readSettings('.dev.vars.example'), ...(options.throwAway ? {} : readSettings('.dev.vars')) }
+  const secrets = {
+    ...readSettings('.dev.vars.example'),
+    ...(options.throwAway ? {} : readSettings('.dev.vars')),
+  }
   const database = await startDatabase({
     dataDir: options.dataDir,
     databaseUrl: options.databaseUrl,

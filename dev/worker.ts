@@ -37,7 +37,11 @@ export async function startWorker(options: {
     ...['--env-file', settingsPath, '--persist-to', join(dataDir, 'wrangler')],
     ...['--show-interactive-dev-session', 'false'],
   ]
-  const child = spawnTied(command, { cwd: PROJECT, env: { ...process.env, WRANGLER_SEND_METRICS: 'false' } }, 'pipe')
+  const child = spawnTied(
+    command,
+    { cwd: PROJECT, env: { ...process.env, WRANGLER_SEND_METRICS: 'false' } },
+    'pipe',
+  )
   const log = createWriteStream(logPath)
   child.stdout?.pipe(log, { end: false })
   child.stderr?.pipe(log, { end: false })

@@ -1,5 +1,5 @@
 /** One throw-away stack for all tests: the local stack's services, storage and the Worker under test. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -30,6 +30,8 @@ const configPath = new URL('../wrangler.toml', import.meta.url)
 export default async (project: TestProject) => {
   process.env.WRANGLER_SEND_METRICS = 'false'
   const dataDir = mkdtempSync(join(tmpdir(), 'content-api-test-'))
+  // PostgreSQL refuses to run as root, so its own user must get in.
+  chmodSync(dataDir, 0o755)
   // A second Worker of the same configuration, of which only wrangler's S3 endpoint is used.
   const storage = createTestHarness({ workers: [{ configPath }] })
   const { url: storageUrl } = await storage.listen()
