@@ -1,7 +1,7 @@
 /** `npm run dev`: everything up, migrated and seeded, on one screen. */
 import { rmSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { join, relative, resolve } from 'node:path'
+import { relative, resolve } from 'node:path'
 import { oneLine } from './migrate.ts'
 import { SAMPLE, seed } from './seed.ts'
 import { PROJECT, startStack } from './stack.ts'

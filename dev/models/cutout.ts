@@ -3,7 +3,7 @@ import sharp from 'sharp'
 
 export interface Cutout {
   /** RGBA, not premultiplied. */
-  data: Buffer
+  data: Uint8Array
   width: number
   height: number
   /** True for a photo shown whole, as a card. */
@@ -22,7 +22,7 @@ const maskSide = 640
 const photoSide = 1100
 const maxPixels = 60_000_000
 
-async function load(photo: Buffer, side: number): Promise<Pixels> {
+async function load(photo: Uint8Array, side: number): Promise<Pixels> {
   const { data, info } = await sharp(photo, { limitInputPixels: maxPixels })
     .rotate()
     .resize(side, side, { fit: 'inside', withoutEnlargement: true })
@@ -188,7 +188,7 @@ function findBounds(
 }
 
 /** Finds the part of the product that touches the ground. */
-export function findFoot({ data, width, height }: Pixels): Cutout['foot'] {
+export function findFoot({ data, width, height }: Pick<Cutout, 'data' | 'width' | 'height'>): Cutout['foot'] {
   let [first, last] = [width, -1]
   for (let y = Math.floor(height * 0.93); y < height; y++) {
     for (let x = 0; x < width; x++) {
@@ -203,7 +203,7 @@ export function findFoot({ data, width, height }: Pixels): Cutout['foot'] {
 }
 
 /** Cuts `mask` (255 = product) and the same area of the photo, at the photo's finer resolution. */
-async function lift(photo: Buffer, mask: Buffer, inside: Uint8Array, small: Pixels): Promise<Cutout> {
+async function lift(photo: Uint8Array, mask: Buffer, inside: Uint8Array, small: Pixels): Promise<Cutout> {
   const fine = await load(photo, photoSide)
   const scale = fine.width / small.width
   const bounds = findBounds(inside, small.width)
@@ -233,7 +233,7 @@ async function lift(photo: Buffer, mask: Buffer, inside: Uint8Array, small: Pixe
   return { ...cut, framed: false, foot: findFoot(cut) }
 }
 
-async function frame(photo: Buffer): Promise<Cutout> {
+async function frame(photo: Uint8Array): Promise<Cutout> {
   const { data, width, height } = await load(photo, 760)
   const border = Math.round(Math.max(width, height) * 0.022)
   const [outerWidth, outerHeight] = [width + border * 2, height + border * 2]
@@ -256,7 +256,7 @@ async function frame(photo: Buffer): Promise<Cutout> {
 }
 
 /** Throws when the bytes aren't an image that can be read. */
-export async function cutOut(photo: Buffer): Promise<Cutout> {
+export async function cutOut(photo: Uint8Array): Promise<Cutout> {
   const small = await load(photo, maskSide)
   const size = small.width * small.height
   if (Math.min(small.width, small.height) < 16) return frame(photo)

@@ -24,7 +24,7 @@ const fault = z.object({
   match: z.string().default(''),
 })
 
-export type Fault = z.infer<typeof fault>
+type Fault = z.infer<typeof fault>
 
 export interface Faults {
   /** Throws a ZodError when `body` isn't a fault. */

@@ -5,13 +5,13 @@ const maxBytes = 256 * 1024 * 1024
 const lifeMs = 60 * 60 * 1000
 
 export interface Outputs {
-  keep(id: string, files: Buffer[]): void
-  get(id: string, index: number): Buffer | undefined
+  keep(id: string, files: Uint8Array[]): void
+  get(id: string, index: number): Uint8Array | undefined
   drop(id: string): void
 }
 
 export function createOutputs(): Outputs {
-  const kept = new Map<string, { files: Buffer[]; bytes: number; at: number }>()
+  const kept = new Map<string, { files: Uint8Array[]; bytes: number; at: number }>()
   let total = 0
   const isExpired = ({ at }: { at: number }): boolean => at < Date.now() - lifeMs
 

@@ -1,14 +1,14 @@
 // The predictions: their queue, their life from `starting` to a result, and the pictures they made.
 import { randomBytes, randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Cutout, cutOut } from './cutout.ts'
+import type { Cutout } from './cutout.ts'
 import { download } from './download.ts'
 import type { Creation, EventName, ModelInput } from './input.ts'
 import { createLimiter } from './limiter.ts'
 import { createOutputs } from './outputs.ts'
-import { type OutputFormat, render } from './render.ts'
+import type { OutputFormat } from './render.ts'
+import { createStudio } from './studio.ts'
 
-const maxRendering = 2
 const maxProcessing = 8
 const maxRemembered = 5_000
 const maxListed = 2_000
@@ -65,7 +65,7 @@ export interface Predictions {
   cancel(id: string): Prediction | undefined
   /** Resolves when it has ended or the time is up. */
   wait(id: string, ms: number, signal: AbortSignal): Promise<void>
-  output(id: string, index: number): { prompt: string; format: OutputFormat; data: Buffer } | undefined
+  output(id: string, index: number): { prompt: string; format: OutputFormat; data: Uint8Array } | undefined
   /** The predictions made since the last reset, at most the newest 2,000, newest first. */
   recent(): Prediction[]
   forgetRecent(): void
@@ -90,7 +90,7 @@ export function createPredictions(options: {
   const jobs = new Map<string, Job>()
   const outputs = createOutputs()
   const processing = createLimiter(maxProcessing)
-  const rendering = createLimiter(maxRendering)
+  const studio = createStudio()
   const active = new Set<Promise<void>>()
   let recent: Prediction[] = []
 
@@ -124,7 +124,7 @@ export function createPredictions(options: {
     emit(job, 'logs')
   }
 
-  const produce = async (job: Job): Promise<Buffer[]> => {
+  const produce = async (job: Job): Promise<Uint8Array[]> => {
     const { prediction, input, aborter } = job
     const { signal } = aborter
     const seed = input.seed ?? randomInt(2 ** 31)
@@ -144,27 +144,25 @@ export function createPredictions(options: {
     const products: Cutout[] = []
     for (const url of images) {
       const photo = await download(url, signal)
-      const product = await rendering(() => cutOut(photo)).catch((error: unknown) => {
+      const product = await studio.cutOut(photo).catch((error: unknown) => {
         const reason = error instanceof Error ? error.message : String(error)
         throw new Error(`The image could not be read: ${reason}`)
       })
       products.push(product)
       advance()
     }
-    const files: Buffer[] = []
+    const files: Uint8Array[] = []
     for (let index = 0; index < input.num_outputs; index++) {
       signal.throwIfAborted()
-      const file = await rendering(() =>
-        render({
-          product: products[index % Math.max(1, products.length)],
-          prompt: input.prompt,
-          style: input.style,
-          aspectRatio: input.aspect_ratio,
-          seed,
-          index,
-          format: input.output_format,
-        }),
-      )
+      const file = await studio.render({
+        product: products[index % Math.max(1, products.length)],
+        prompt: input.prompt,
+        style: input.style,
+        aspectRatio: input.aspect_ratio,
+        seed,
+        index,
+        format: input.output_format,
+      })
       files.push(file)
       advance()
     }
@@ -260,6 +258,7 @@ export function createPredictions(options: {
     async stop() {
       for (const job of jobs.values()) finish(job, 'canceled')
       await Promise.allSettled(active)
+      await studio.stop()
     },
   }
 }

@@ -122,8 +122,7 @@ function hash(text: string): number {
   return value >>> 0
 }
 
-/** The same options give the same bytes. `index` (0 to 3) varies the composition; the long side is 1024 pixels. */
-export async function render(options: {
+export interface RenderOptions {
   product?: Cutout | undefined
   prompt: string
   style: StyleName
@@ -131,7 +130,10 @@ export async function render(options: {
   seed: number
   index: number
   format: OutputFormat
-}): Promise<Buffer> {
+}
+
+/** The same options give the same bytes. `index` (0 to 3) varies the composition; the long side is 1024 pixels. */
+export async function render(options: RenderOptions): Promise<Buffer> {
   const { prompt, aspectRatio, seed, index, format } = options
   const style: Style = styles[options.style]
   const mixed = (Math.imul(seed | 0, 2654435761) ^ hash(prompt)) >>> 0

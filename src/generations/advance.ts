@@ -16,14 +16,14 @@ import * as replicate from './providers/replicate.ts'
 /** Longer than one step can take; after it another consumer may claim the job. */
 const LEASE = sql`interval '60 seconds'`
 /** Milliseconds that a step waits for the provider before it hands over to a delayed message. */
-const PATIENCE = 15_000
+const PATIENCE = 2500
 /** Seconds until that message. */
-const POLL_DELAY = 5
+const POLL_DELAY = 2
 const MAX_ATTEMPTS = 4
 /** Times that a missing or broken output is fetched again before the job goes on without it. */
 const MAX_OUTPUT_ATTEMPTS = 3
-/** Milliseconds to fetch one output. */
-const OUTPUT_TIMEOUT = 20_000
+/** Milliseconds without a byte after which an output counts as broken. */
+const STALL_TIMEOUT = 10_000
 
 type Asset = typeof assets.$inferSelect
 type Claim = Generation & { inputs: Asset[] }
@@ -210,13 +210,25 @@ const outputName = (claim: Claim, index: number) =>
   `${[claim.style, claim.kind, claim.id.slice(-6), index + 1].filter(Boolean).join('-')}`
 
 const copyOutput = async (ctx: JobCtx, url: string, assetId: string, name: string): Promise<StoredObject> => {
-  const response = await fetch(url, { signal: AbortSignal.timeout(OUTPUT_TIMEOUT) })
-  if (!response.ok || !response.body) {
-    await response.body?.cancel()
-    throw new Error(`output answered ${response.status}`)
+  const abort = new AbortController()
+  const giveUp = () => abort.abort(new Error('the output stalled'))
+  let timer = setTimeout(giveUp, STALL_TIMEOUT)
+  try {
+    const response = await fetch(url, { signal: abort.signal })
+    const { body } = response
+    if (!response.ok || !body) throw new Error(`output answered ${response.status}`)
+    const watched = async function* () {
+      for await (const chunk of body) {
+        clearTimeout(timer)
+        yield chunk
+        timer = setTimeout(giveUp, STALL_TIMEOUT)
+      }
+    }
+    return await putObject(ctx.env, { workspaceId: ctx.workspaceId, assetId, name }, watched(), MAX_UPLOAD)
+  } finally {
+    clearTimeout(timer)
+    abort.abort()
   }
-  const location = { workspaceId: ctx.workspaceId, assetId, name }
-  return putObject(ctx.env, location, response.body, MAX_UPLOAD)
 }
 
 /** Refuses the transaction if another claim, or a cancellation, came in between. */
