@@ -49,7 +49,7 @@ const main = async (): Promise<void> => {
     const worker = await startWorker({ port, dataDir, settings: stack.settings })
     stops.push(worker.stop)
     void worker.ended.then(() => {
-      if (stopping) return
+      if (stopping !== undefined) return
       console.error(`The Worker ended by itself, see ${worker.logPath}`)
       void stop().then(() => process.exit(1))
     })

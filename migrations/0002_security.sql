@@ -1,11 +1,12 @@
 -- The gate, the audit trigger, forced row-level security and the grants: what drizzle-kit cannot generate.
 
--- Refuses the whole transaction with one of the API's error codes. The SQLSTATE is 'AP' and the HTTP status.
-create function app.require(holds boolean, status integer, code text) returns boolean
+-- Refuses the whole transaction with one of the API's error codes. The SQLSTATE is the HTTP status behind a
+-- class of ours: 'AG' for what the gate refuses, 'AP' for what the work does.
+create function app.require(holds boolean, status integer, code text, class text default 'AP') returns boolean
   language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if holds is not true then
-    raise exception using errcode = 'AP' || status, message = code;
+    raise exception using errcode = class || status, message = code;
   end if;
   return true;
 end $$;
@@ -41,18 +42,18 @@ begin
   select s.user_id into v_user
     from public.sessions s join public.users u on u.id = s.user_id
    where s.id = p_session and s.revoked_at is null and s.expires_at > now() and u.disabled_at is null;
-  perform app.require(found, 401, 'unauthorized');
+  perform app.require(found, 401, 'unauthorized', 'AG');
   if p_in_workspace then
     if v_workspace is null then
       select count(*), min(m.workspace_id::text)::uuid into v_memberships, v_workspace
         from (select m.workspace_id from public.memberships m where m.user_id = v_user limit 2) m;
-      perform app.require(v_memberships = 1, 400, 'workspace_required');
+      perform app.require(v_memberships = 1, 400, 'workspace_required', 'AG');
     end if;
     select m.role, w.plan into v_role, v_plan
       from public.memberships m join public.workspaces w on w.id = m.workspace_id
      where m.workspace_id = v_workspace and m.user_id = v_user;
-    perform app.require(found, 404, 'not_found');
-    perform app.require(app.role_rank(v_role) >= app.role_rank(p_role), 403, 'forbidden');
+    perform app.require(found, 404, 'not_found', 'AG');
+    perform app.require(app.role_rank(v_role) >= app.role_rank(p_role), 403, 'forbidden', 'AG');
   end if;
   perform app.set_context(v_user, case when p_in_workspace then v_workspace end, v_role, 'user', v_user, p_action, p_request);
   return query select v_user, case when p_in_workspace then v_workspace end, v_role, v_plan;
@@ -155,7 +156,7 @@ revoke execute on all functions in schema app from public;
 --> statement-breakpoint
 grant usage on schema app to app_tenant, app_system;
 --> statement-breakpoint
-grant execute on function app.workspace_id(), app.user_id(), app.uuid_v7(), app.require(boolean, integer, text)
+grant execute on function app.workspace_id(), app.user_id(), app.uuid_v7(), app.require(boolean, integer, text, text)
   to app_tenant, app_system;
 --> statement-breakpoint
 grant execute on function app.role_rank(text),

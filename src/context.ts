@@ -28,8 +28,8 @@ export interface Ctx {
   readonly database: { requests: number; milliseconds: number }
   /** What the limiter answered, for the response's headers. */
   readonly limits: LimitState[]
-  /** Set once the gate has let the caller in. */
-  entered?: Gate
+  /** What the gate said, once it was asked and the transaction committed, or refused. */
+  gate?: Gate | 'refused'
   log(fields: Record<string, unknown>): void
 }
 

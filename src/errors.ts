@@ -132,7 +132,7 @@ export const toAppError = (thrown: unknown): AppError => {
   const database = findDatabaseError(thrown)
   if (!database) return new AppError('internal_error', { cause: thrown })
   const { code: sqlState, message, constraint } = database
-  if (sqlState?.startsWith('AP') && isErrorCode(message)) return new AppError(message, { cause: thrown })
+  if (/^A[GP]/.test(sqlState ?? '') && isErrorCode(message)) return new AppError(message, { cause: thrown })
   if (sqlState === '23505' && constraint && constraintCodes[constraint]) {
     return new AppError(constraintCodes[constraint], { cause: thrown })
   }
@@ -142,6 +142,10 @@ export const toAppError = (thrown: unknown): AppError => {
   }
   return new AppError('internal_error', { cause: thrown })
 }
+
+/** Whether it was the gate that refused, and nothing else was looked at. */
+export const isGateRefusal = (thrown: unknown): boolean =>
+  findDatabaseError(thrown)?.code?.startsWith('AG') ?? false
 
 const findDatabaseError = (thrown: unknown) => {
   for (let error = thrown; error instanceof Error; error = error.cause) {

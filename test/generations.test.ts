@@ -1,7 +1,17 @@
 import sharp from 'sharp'
 import { beforeAll, expect, test } from 'vitest'
 import { makeSamplePhoto } from '../dev/photo.ts'
-import { addMember, type AssetBody, asOwner, control, finished, type GenerationBody, newTenant, stack, waitFor } from './client.ts'
+import {
+  type AssetBody,
+  addMember,
+  asOwner,
+  control,
+  finished,
+  type GenerationBody,
+  newTenant,
+  stack,
+  waitFor,
+} from './client.ts'
 
 let photo: Buffer
 beforeAll(async () => {
@@ -17,7 +27,10 @@ interface Fault {
 }
 /** The fault strikes only jobs whose prompt contains `match`. */
 const breakModels = async (match: string, fault: Fault) => {
-  const response = await fetch(`${stack.models}/faults`, { method: 'POST', body: JSON.stringify({ ...fault, match }) })
+  const response = await fetch(`${stack.models}/faults`, {
+    method: 'POST',
+    body: JSON.stringify({ ...fault, match }),
+  })
   expect(response.status).toBe(204)
 }
 
@@ -52,10 +65,21 @@ test('turns a product photo into pictures', async () => {
   })
   expect(accepted.status).toBe(202)
   expect(accepted.headers.get('location')).toBe(`/api/v1/generations/${accepted.body.id}`)
-  expect(accepted.body).toMatchObject({ status: 'queued', creditsReserved: 5, creditsCharged: 0, outputs: [] })
+  expect(accepted.body).toMatchObject({
+    status: 'queued',
+    creditsReserved: 5,
+    creditsCharged: 0,
+    outputs: [],
+  })
 
   const done = await finished(client, accepted.body.id)
-  expect(done).toMatchObject({ status: 'succeeded', progress: 100, attempts: 1, creditsCharged: 5, workspaceId })
+  expect(done).toMatchObject({
+    status: 'succeeded',
+    progress: 100,
+    attempts: 1,
+    creditsCharged: 5,
+    workspaceId,
+  })
   expect(done.outputs).toHaveLength(2)
   for (const output of done.outputs) {
     const image = sharp(Buffer.from(await (await fetch(output.url)).arrayBuffer()))
@@ -104,7 +128,8 @@ test("refuses inputs that are missing, no image, or another tenant's", async () 
 test('one idempotency key from 20 parallel requests is one job and one reservation', async () => {
   const { client } = await newTenant()
   const prompt = newPrompt()
-  const send = (body: object) => client.post<GenerationBody>('/generations', body, { 'idempotency-key': 'order-1' })
+  const send = (body: object) =>
+    client.post<GenerationBody>('/generations', body, { 'idempotency-key': 'order-1' })
   const answers = await Promise.all(Array.from({ length: 20 }, () => send({ kind: 'image', prompt })))
   expect(new Set(answers.map(({ body }) => body.id)).size).toBe(1)
   expect(answers.every(({ status }) => status === 202)).toBe(true)
@@ -132,7 +157,9 @@ test('the same idempotency key in another workspace is another job', async () =>
 test('of 40 parallel jobs on 50 credits exactly 10 are accepted', async () => {
   const { client, workspaceId } = await newTenant()
   const answers = await Promise.all(
-    Array.from({ length: 40 }, () => client.post<GenerationBody>('/generations', { kind: 'image', prompt: 'x' })),
+    Array.from({ length: 40 }, () =>
+      client.post<GenerationBody>('/generations', { kind: 'image', prompt: 'x' }),
+    ),
   )
   const statuses = Map.groupBy(answers, ({ status }) => status)
   expect([...statuses].map(([status, group]) => [status, group.length]).sort()).toEqual([
@@ -141,7 +168,9 @@ test('of 40 parallel jobs on 50 credits exactly 10 are accepted', async () => {
   ])
   await Promise.all((statuses.get(202) ?? []).map(({ body }) => finished(client, body.id)))
   expect(await usageOf(client)).toMatchObject({ charged: 50, reserved: 0, remaining: 0 })
-  const [row] = await asOwner('select count(*)::int as jobs from generations where workspace_id = $1', [workspaceId])
+  const [row] = await asOwner('select count(*)::int as jobs from generations where workspace_id = $1', [
+    workspaceId,
+  ])
   expect(row).toEqual({ jobs: 10 })
 })
 
@@ -153,7 +182,10 @@ test('cancels a job: credits back, the provider told, no outputs; twice is the s
   await waitFor('the provider has it', async () => (await submissionsOf(prompt)).length === 1)
   const canceled = await client.post<GenerationBody>(`/generations/${job.id}/cancel`)
   expect(canceled).toMatchObject({ status: 200, body: { status: 'canceled', creditsCharged: 0 } })
-  expect(await client.post(`/generations/${job.id}/cancel`)).toMatchObject({ status: 200, body: { status: 'canceled' } })
+  expect(await client.post(`/generations/${job.id}/cancel`)).toMatchObject({
+    status: 200,
+    body: { status: 'canceled' },
+  })
   await waitFor('the provider knows', async () => (await submissionsOf(prompt))[0]?.status === 'canceled')
   expect(await usageOf(client)).toMatchObject({ reserved: 0, charged: 0, remaining: 50 })
   expect(await ledgerOf(job.id)).toEqual([
@@ -176,7 +208,10 @@ test('canceling races with success: one end, and the ledger agrees with it', asy
   const { client } = await newTenant()
   for (let round = 0; round < 5; round++) {
     const { body: job } = await client.post<GenerationBody>('/generations', { kind: 'image', prompt: 'x' })
-    await waitFor('it runs', async () => (await client.get(`/generations/${job.id}`)).body.status !== 'queued')
+    await waitFor(
+      'it runs',
+      async () => (await client.get(`/generations/${job.id}`)).body.status !== 'queued',
+    )
     await Promise.all(Array.from({ length: 3 }, () => client.post(`/generations/${job.id}/cancel`)))
     const { status } = await finished(client, job.id)
     const kinds = (await ledgerOf(job.id)).map(({ kind }) => kind)
@@ -185,11 +220,26 @@ test('canceling races with success: one end, and the ledger agrees with it', asy
 })
 
 test.each<[string, Fault, Partial<GenerationBody>, number]>([
-  ['429 with Retry-After', { kind: 'rate_limit', times: 1, retryAfter: 1 }, { status: 'succeeded', attempts: 2 }, 1],
+  [
+    '429 with Retry-After',
+    { kind: 'rate_limit', times: 1, retryAfter: 1 },
+    { status: 'succeeded', attempts: 2 },
+    1,
+  ],
   ['a 500', { kind: 'server_error', times: 2 }, { status: 'succeeded', attempts: 3 }, 1],
   ['malformed JSON', { kind: 'malformed_json', times: 1 }, { status: 'succeeded', attempts: 2 }, 2],
-  ['an output that breaks midway', { kind: 'broken_output', times: 1 }, { status: 'succeeded', attempts: 1 }, 1],
-  ['a failed prediction', { kind: 'failed_prediction', times: 1 }, { status: 'failed', attempts: 1, creditsCharged: 0 }, 1],
+  [
+    'an output that breaks midway',
+    { kind: 'broken_output', times: 1 },
+    { status: 'succeeded', attempts: 1 },
+    1,
+  ],
+  [
+    'a failed prediction',
+    { kind: 'failed_prediction', times: 1 },
+    { status: 'failed', attempts: 1, creditsCharged: 0 },
+    1,
+  ],
 ])('survives %s', async (_, fault, outcome, submissions) => {
   const { client } = await newTenant()
   const prompt = newPrompt()
@@ -197,7 +247,10 @@ test.each<[string, Fault, Partial<GenerationBody>, number]>([
   const { body: job } = await client.post<GenerationBody>('/generations', { kind: 'image', prompt })
   expect(await finished(client, job.id)).toMatchObject(outcome)
   expect((await submissionsOf(prompt)).length).toBe(submissions)
-  expect(await usageOf(client)).toMatchObject({ reserved: 0, charged: outcome.status === 'succeeded' ? 5 : 0 })
+  expect(await usageOf(client)).toMatchObject({
+    reserved: 0,
+    charged: outcome.status === 'succeeded' ? 5 : 0,
+  })
 })
 
 test('a safety rejection is told as one', async () => {
@@ -215,7 +268,10 @@ test('outputs that never arrive are not charged', async () => {
   await breakModels(prompt, { kind: 'missing_output', times: 1 })
   const { body: job } = await client.post<GenerationBody>('/generations', { kind: 'image', prompt, count: 2 })
   await waitFor('the first is missed', async () => {
-    const [row] = await asOwner<{ output_attempts: number }>('select output_attempts from generations where id = $1', [job.id])
+    const [row] = await asOwner<{ output_attempts: number }>(
+      'select output_attempts from generations where id = $1',
+      [job.id],
+    )
     return row?.output_attempts === 1
   })
   await asOwner('update generations set output_attempts = 2 where id = $1', [job.id])
@@ -246,16 +302,26 @@ test('messages that come ten times at once do nothing twice', async () => {
   const prompt = newPrompt()
   const { body: job } = await client.post<GenerationBody>('/generations', { kind: 'image', prompt })
   const message = { kind: 'generation', workspaceId, subjectId: job.id }
-  await control('enqueue', Array.from({ length: 10 }, () => message))
+  await control(
+    'enqueue',
+    Array.from({ length: 10 }, () => message),
+  )
   expect(await finished(client, job.id)).toMatchObject({ status: 'succeeded', creditsCharged: 5 })
-  await control('enqueue', Array.from({ length: 10 }, () => message))
+  await control(
+    'enqueue',
+    Array.from({ length: 10 }, () => message),
+  )
   expect(await submissionsOf(prompt)).toHaveLength(1)
   expect((await ledgerOf(job.id)).length).toBe(2)
 })
 
 test('malformed messages, and messages about nothing, are dropped', async () => {
   const { client, workspaceId } = await newTenant()
-  await control('enqueue', ['text', { kind: 'generation' }, { kind: 'generation', workspaceId, subjectId: crypto.randomUUID() }])
+  await control('enqueue', [
+    'text',
+    { kind: 'generation' },
+    { kind: 'generation', workspaceId, subjectId: crypto.randomUUID() },
+  ])
   const { body: job } = await client.post<GenerationBody>('/generations', { kind: 'image', prompt: 'x' })
   expect((await finished(client, job.id)).status).toBe('succeeded')
 })

@@ -1,4 +1,5 @@
 // Two threads that render, so that parallel predictions neither exhaust the machine nor hold up the server.
+import { createHash } from 'node:crypto'
 import { Worker } from 'node:worker_threads'
 import type { Cutout } from './cutout.ts'
 import { createLimiter } from './limiter.ts'
@@ -6,6 +7,7 @@ import type { RenderOptions } from './render.ts'
 import type { Answer, Task } from './worker.ts'
 
 const maxThreads = 2
+const maxCutouts = 8
 
 export interface Studio {
   /** Rejects when the bytes aren't an image that can be read. */
@@ -18,6 +20,7 @@ export interface Studio {
 export function createStudio(): Studio {
   const limit = createLimiter(maxThreads)
   const idle: Worker[] = []
+  const cutouts = new Map<string, Promise<Cutout>>()
 
   const hire = (): Worker => {
     const worker = idle.pop() ?? new Worker(new URL('./worker.ts', import.meta.url))
@@ -46,7 +49,15 @@ export function createStudio(): Studio {
     })
 
   return {
-    cutOut: (photo) => perform({ kind: 'cut-out', photo }) as Promise<Cutout>,
+    cutOut(photo) {
+      // A merchant asks for many pictures of one photo.
+      const key = createHash('sha256').update(photo).digest('base64')
+      const cutout = cutouts.get(key) ?? (perform({ kind: 'cut-out', photo }) as Promise<Cutout>)
+      cutouts.delete(key)
+      cutouts.set(key, cutout)
+      for (const oldest of cutouts.keys()) if (cutouts.size > maxCutouts) cutouts.delete(oldest)
+      return cutout
+    },
     render: (options) => perform({ kind: 'render', options }) as Promise<Uint8Array>,
     async stop() {
       await Promise.all(idle.splice(0).map((worker) => worker.terminate()))

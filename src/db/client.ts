@@ -4,7 +4,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { BatchItem } from 'drizzle-orm/batch'
 import { drizzle } from 'drizzle-orm/neon-http'
 import type { Ctx } from '../context.ts'
-import { type ErrorCode, statusOf } from '../errors.ts'
+import { type ErrorCode, isGateRefusal, statusOf } from '../errors.ts'
 import type { plans, roles } from './schema.ts'
 
 /** Milliseconds; longer than any statement here should take. */
@@ -63,11 +63,14 @@ export const transact = async <T extends Record<string, BatchItem<'pg'>>>(
       role: row.role,
       plan: row.plan,
     } as Gate
-    ctx.entered = gate
+    ctx.gate = gate
     const named = Object.fromEntries(
       Object.keys(statements).map((name, i) => [name, results[i]]),
     ) as Results<T>
     return { ...named, gate }
+  } catch (error) {
+    if (isGateRefusal(error)) ctx.gate = 'refused'
+    throw error
   } finally {
     ctx.database.milliseconds += Date.now() - started
   }

@@ -58,9 +58,10 @@ export const takeToken = async (
 export const settleTokens = async (ctx: Ctx): Promise<void> => {
   for (const { policy, subject, allowed, factor } of ctx.limits) {
     if (!policies[policy].perPlan || !allowed) continue
-    const known = ctx.entered && planFactors[ctx.entered.plan]
-    if (!known) await ask(ctx, policy, subject, -1)
-    else if (known !== factor) await ask(ctx, policy, subject, 0, known)
+    if (ctx.gate === 'refused') await ask(ctx, policy, subject, -1)
+    else if (ctx.gate && planFactors[ctx.gate.plan] !== factor) {
+      await ask(ctx, policy, subject, 0, planFactors[ctx.gate.plan])
+    }
   }
 }
 
