@@ -1,5 +1,6 @@
-/** Child processes that end with this one, however it ends. */
+/** Child processes that end with this one, however it ends, and ports for them. */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
+import { type AddressInfo, createServer } from 'node:net'
 
 // Becomes the program itself, but leaves a watcher behind that holds the other end of a pipe to this process:
 // when that breaks without a word, the watcher interrupts the program.
@@ -35,4 +36,13 @@ export async function endChild(child: ChildProcess, patience: number, force: Nod
   const timer = setTimeout(() => child.kill(force), patience)
   await exited
   clearTimeout(timer)
+}
+
+/** Free on 127.0.0.1 a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
 }

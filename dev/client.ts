@@ -6,6 +6,7 @@ export interface Asset {
   name: string
   mimeType: string
   size: number
+  sha256: string
 }
 
 export interface Generation {

@@ -1,10 +1,9 @@
 /** Runs the PostgreSQL server that comes with npm on one data folder. */
 import type { ChildProcess } from 'node:child_process'
 import { createWriteStream, existsSync, readFileSync, rmSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { endChild, spawnTied } from './child.ts'
+import { endChild, freePort, spawnTied } from './child.ts'
 import { processAt } from './lock.ts'
 import {
   type PostgresFiles,
@@ -103,12 +102,4 @@ async function stopOrphan(data: string): Promise<void> {
     await delay(50)
   }
   rmSync(lock, { force: true })
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }

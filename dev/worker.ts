@@ -8,9 +8,13 @@ import { PROJECT } from './stack.ts'
 export interface LocalWorker {
   url: string
   logPath: string
+  /** Process group of everything that belongs to it. */
+  group: number
   /** Resolves when the process is gone, by itself or stopped. */
   ended: Promise<void>
   stop(): Promise<void>
+  /** As a crash would: at once, with everything below it. */
+  kill(): Promise<void>
 }
 
 const START_WAIT_MS = 60_000
@@ -47,6 +51,10 @@ export async function startWorker(options: {
   child.stderr?.pipe(log, { end: false })
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   const stop = () => endChild(child, STOP_WAIT_MS, 'SIGKILL')
+  const kill = () => {
+    if (child.pid) process.kill(-child.pid, 'SIGKILL')
+    return ended
+  }
 
   const deadline = Date.now() + START_WAIT_MS
   while (!(await answers(`${url}/health`))) {
@@ -58,7 +66,7 @@ export async function startWorker(options: {
   }
   const cron = setInterval(() => void answers(`${url}/cdn-cgi/local/scheduled`), CRON_MS)
   void ended.then(() => clearInterval(cron))
-  return { url, logPath, ended, stop }
+  return { url, logPath, group: child.pid ?? 0, ended, stop, kill }
 }
 
 const answers = (url: string) =>

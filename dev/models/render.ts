@@ -1,8 +1,9 @@
 // Renders one marketing picture: stage, product, shadow, mirror image, caption, light and grading.
 import sharp from 'sharp'
+import { drawCaption, shortenPrompt } from './caption.ts'
 import type { Cutout } from './cutout.ts'
 import { develop, overlay, type Raster } from './develop.ts'
-import { type AspectRatio, drawCaption, layOut, shortenPrompt } from './layout.ts'
+import { type AspectRatio, layOut } from './layout.ts'
 import { drawPackage } from './package.ts'
 import { ellipse, radial, type Scene, type Style, tilt } from './scenery.ts'
 import { type StyleName, styles } from './styles.ts'

@@ -1,0 +1,141 @@
+/** `npm run bench`: what one job costs, and what an upload costs in memory, on a throw-away stack. */
+import { execFileSync } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { freePort } from './child.ts'
+import { createClient } from './client.ts'
+import { oneLine, withClient } from './migrate.ts'
+import { makeSamplePhoto } from './photo.ts'
+import { startStack } from './stack.ts'
+import { type LocalWorker, startWorker } from './worker.ts'
+
+const JOBS = 30
+const UPLOAD_MB = 95
+const MB = 1024 * 1024
+
+const percentile = (values: number[], share: number) =>
+  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] as number
+
+/** Resident bytes of the Worker's runtime; Linux only. */
+const residentBytes = (worker: LocalWorker): number =>
+  readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .map((pid) => {
+      try {
+        const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+        const group = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[2])
+        if (group !== worker.group || !stat.includes('(workerd)')) return 0
+        return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024
+      } catch {
+        return 0
+      }
+    })
+    .reduce((sum, bytes) => sum + bytes, 0)
+
+const measureJobs = async (url: string, token: string, models: string) => {
+  const client = createClient(url, token)
+  const asset = await client.upload('sample.jpg', new Uint8Array(await makeSamplePhoto()))
+  await fetch(`${models}/stats`, { method: 'DELETE' })
+  const times: number[] = []
+  for (let i = 0; i < JOBS; i++) {
+    const started = performance.now()
+    const { id } = await client.generate({
+      kind: 'image',
+      style: 'modern',
+      prompt: 'Bench',
+      inputAssetIds: [asset.id],
+      seed: i,
+    })
+    while ((await client.getGeneration(id)).status !== 'succeeded') await delay(10)
+    times.push(performance.now() - started)
+  }
+  const { predictions } = (await (await fetch(`${models}/stats`)).json()) as {
+    predictions: { createdAt: string; completedAt: string }[]
+  }
+  const inModel = predictions.map(
+    ({ createdAt, completedAt }) => Date.parse(completedAt) - Date.parse(createdAt),
+  )
+  const sum = (values: number[]) => values.reduce((total, value) => total + value, 0)
+  console.log(`\n${JOBS} jobs one after another, POST to succeeded`)
+  console.log(`  p50 ${percentile(times, 0.5).toFixed(0)} ms   p95 ${percentile(times, 0.95).toFixed(0)} ms`)
+  console.log(
+    `  in the model server: p50 ${percentile(inModel, 0.5).toFixed(0)} ms, ${((100 * sum(inModel)) / sum(times)).toFixed(0)}% of the time`,
+  )
+}
+
+const measureUpload = async (worker: LocalWorker, token: string) => {
+  const client = createClient(worker.url, token)
+  await client.upload('warm-up.txt', new Uint8Array(Buffer.alloc(6 * MB, 'warm up ')))
+  const bytes = Buffer.concat([Buffer.from('%PDF-1.7\n'), randomBytes(UPLOAD_MB * MB)])
+  await delay(500)
+  const before = residentBytes(worker)
+  let peak = before
+  const sampler = setInterval(() => {
+    peak = Math.max(peak, residentBytes(worker))
+  }, 10)
+  const started = performance.now()
+  const asset = await client.upload('large.pdf', new Uint8Array(bytes))
+  const elapsed = performance.now() - started
+  clearInterval(sampler)
+  const right = asset.sha256 === createHash('sha256').update(bytes).digest('hex')
+  console.log(`\n${UPLOAD_MB} MB upload through the Worker, storage in another process`)
+  console.log(
+    `  resident: ${(before / MB).toFixed(0)} MB before, ${(peak / MB).toFixed(0)} MB at most, +${((peak - before) / MB).toFixed(0)} MB`,
+  )
+  console.log(`  SHA-256 ${right ? 'right' : 'WRONG'}, ${(elapsed / 1000).toFixed(1)} s`)
+}
+
+const measureBundle = () => {
+  const wrangler = join(import.meta.dirname, '../node_modules/wrangler/bin/wrangler.js')
+  const output = execFileSync(process.execPath, [wrangler, 'deploy', '--dry-run'], { encoding: 'utf8' })
+  console.log(`\nBundle\n  ${/Total Upload:.*/.exec(output)?.[0]}`)
+}
+
+const main = async (): Promise<void> => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'content-api-bench-'))
+  chmodSync(dataDir, 0o755)
+  const stops: (() => Promise<void>)[] = []
+  try {
+    const [storagePort, port] = [await freePort(), await freePort()]
+    const stack = await startStack({
+      dataDir,
+      databaseUrl: process.env.DATABASE_URL,
+      throwAway: true,
+      publicUrl: `http://127.0.0.1:${port}`,
+      s3Endpoint: `http://127.0.0.1:${storagePort}/cdn-cgi/local/r2/s3/merchant-assets`,
+      log: console.log,
+    })
+    stops.push(stack.stop)
+    mkdirSync(join(dataDir, 'storage'))
+    const storage = await startWorker({
+      port: storagePort,
+      dataDir: join(dataDir, 'storage'),
+      settings: stack.settings,
+    })
+    stops.push(storage.stop)
+    const worker = await startWorker({ port, dataDir, settings: stack.settings })
+    stops.push(worker.stop)
+    const { access_token } = await createClient(worker.url).register({
+      email: 'bench@example.com',
+      password: 'measure twice, cut once',
+    })
+    await createClient(worker.url, access_token).createWorkspace('Bench')
+    await withClient(stack.database.adminUrl, (client) =>
+      client.query(`update workspaces set plan = 'enterprise'`),
+    )
+    await measureUpload(worker, access_token)
+    await measureJobs(worker.url, access_token, stack.models.origin)
+    measureBundle()
+  } finally {
+    for (const stop of stops.reverse()) await stop()
+    rmSync(dataDir, { recursive: true, force: true })
+  }
+}
+
+main().catch((error: unknown) => {
+  console.error(oneLine(error))
+  process.exit(1)
+})
