@@ -1,6 +1,7 @@
 /** Reads the one `file` of a multipart/form-data body (RFC 7578) as a stream. */
 import { make, type PartInfo } from 'multipasta'
 import { AppError, invalidField } from '../errors.ts'
+import { readChunks } from '../streams.ts'
 
 export interface FilePart {
   /** As the client sent it: not to be trusted as a path. */
@@ -45,15 +46,16 @@ export const readFilePart = async (
     onDone: () => undefined,
   })
 
-  const reader = body.getReader()
+  // The parser copies what it holds back when the next chunk comes, so it lives with chunks that are used again.
+  const source = readChunks(body)
   /** Feeds the parser once; false at the end of the body. */
   const advance = async (): Promise<boolean> => {
-    let done: boolean
+    let done: boolean | undefined
     try {
-      const read = await reader.read()
+      const read = await source.next()
       done = read.done
       if (read.value) parser.write(read.value)
-      else if (done) parser.end()
+      else parser.end()
     } catch (cause) {
       throw new AppError('malformed_multipart', { cause })
     }

@@ -8,6 +8,7 @@ import { createInspector, type FileDescription } from './inspect.ts'
 const PART_SIZE = 5 * 1024 * 1024
 /** Milliseconds for one storage request. */
 const TIMEOUT = 30_000
+const ATTEMPTS = 3
 /** Seconds that a presigned URL works. */
 const PRESIGNED_LIFETIME = 300
 
@@ -27,25 +28,40 @@ const clientOf = ({ S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, S3_REGION }: Env) =>
     secretAccessKey: S3_SECRET_ACCESS_KEY,
     region: S3_REGION,
     service: 's3',
-    retries: 2,
   })
 
-const request = async (env: Env, path: string, init: RequestInit): Promise<Response> => {
-  let response: Response
-  try {
-    response = await clientOf(env).fetch(`${env.S3_ENDPOINT}${path}`, {
-      ...init,
-      signal: AbortSignal.timeout(TIMEOUT),
-    })
-  } catch (cause) {
-    throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause })
-  }
-  if (response.ok || (init.method === 'DELETE' && response.status === 404)) return response
-  const body = await response.text()
-  throw new AppError('unavailable', {
-    headers: { 'retry-after': '1' },
-    cause: new Error(`storage answered ${response.status}: ${body.slice(0, 200)}`),
+/**
+ * Signs and sends; what may be sent twice is, when storage stumbles. The body stays out of the signature and of
+ * aws4fetch's own `fetch`, which would copy it.
+ */
+const request = async (
+  env: Env,
+  path: string,
+  { method, headers, body }: { method: string; headers?: Record<string, string>; body?: Uint8Array | string },
+): Promise<Response> => {
+  const signed = await clientOf(env).sign(`${env.S3_ENDPOINT}${path}`, {
+    method,
+    ...(headers && { headers }),
   })
+  for (let attempt = 1; ; attempt++) {
+    let mayRetry = method !== 'POST' && attempt < ATTEMPTS
+    let fault: unknown
+    try {
+      const response = await fetch(signed.url, {
+        method,
+        headers: signed.headers,
+        ...(body !== undefined && { body }),
+        signal: AbortSignal.timeout(TIMEOUT),
+      })
+      if (response.ok || (method === 'DELETE' && response.status === 404)) return response
+      fault = new Error(`storage answered ${response.status}: ${(await response.text()).slice(0, 200)}`)
+      mayRetry &&= response.status >= 500
+    } catch (error) {
+      fault = error
+    }
+    if (!mayRetry) throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause: fault })
+    await scheduler.wait(50 * 2 ** attempt)
+  }
 }
 
 /** RFC 6266: ASCII only, whatever the name. */

@@ -8,6 +8,7 @@ import { type Database, require, transact } from '../db/client.ts'
 import { assets, type GenerationError, generationOutputs, generations, outbox } from '../db/schema.ts'
 import { AppError, describeError, toAppError } from '../errors.ts'
 import { dispatch, owe, settle } from '../outbox.ts'
+import { readChunks } from '../streams.ts'
 import { type Generation, oneGeneration } from './generations.ts'
 import { findModel } from './models.ts'
 import { type Job, ProviderError } from './providers/provider.ts'
@@ -218,7 +219,7 @@ const copyOutput = async (ctx: JobCtx, url: string, assetId: string, name: strin
     const { body } = response
     if (!response.ok || !body) throw new Error(`output answered ${response.status}`)
     const watched = async function* () {
-      for await (const chunk of body) {
+      for await (const chunk of readChunks(body)) {
         clearTimeout(timer)
         yield chunk
         timer = setTimeout(giveUp, STALL_TIMEOUT)
