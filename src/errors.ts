@@ -30,9 +30,8 @@ const problems = {
 } as const satisfies Record<string, readonly [ContentfulStatusCode, string]>
 
 export type ErrorCode = keyof typeof problems
-export const errorCodes = Object.keys(problems) as [ErrorCode, ...ErrorCode[]]
+const errorCodes = Object.keys(problems) as [ErrorCode, ...ErrorCode[]]
 export const statusOf = (code: ErrorCode) => problems[code][0]
-export const detailOf = (code: ErrorCode) => problems[code][1]
 const isErrorCode = (code: string): code is ErrorCode => code in problems
 
 interface FieldError {

@@ -11,7 +11,7 @@ interface OpenApi {
   paths: Record<string, Record<string, OpenApiOperation>>
   components: { schemas: Record<string, Json> }
 }
-export interface OpenApiOperation {
+interface OpenApiOperation {
   operationId: string
   security: unknown[]
   'x-role'?: string

@@ -17,7 +17,7 @@ import { listAuditLogs } from './audit.ts'
 
 const Fields = z.record(z.string(), z.unknown()).optional()
 
-export const AuditEntry = z
+const AuditEntry = z
   .object({
     id: z.uuid(),
     action: z.enum(actions),

@@ -4,7 +4,7 @@ import { plans } from '../db/schema.ts'
 import { createRoute, createRouter, json, operation, problemsOf, Timestamp } from '../http.ts'
 import { getUsage } from './ledger.ts'
 
-export const Usage = z
+const Usage = z
   .object({
     plan: z.enum(plans),
     credits: z.object({

@@ -11,7 +11,7 @@ import { dispatch, settle } from '../outbox.ts'
 import { findModel, type Model } from './models.ts'
 
 export type Generation = typeof generations.$inferSelect
-export type Output = { generationId: string; index: number; asset: typeof assets.$inferSelect }
+type Output = { generationId: string; index: number; asset: typeof assets.$inferSelect }
 export type GenerationWithOutputs = Generation & { outputs: Output[] }
 
 export interface GenerationRequest {
@@ -25,7 +25,7 @@ export interface GenerationRequest {
   seed?: number | undefined
 }
 
-export const inWorkspace = eq(generations.workspaceId, sql`app.workspace_id()`)
+const inWorkspace = eq(generations.workspaceId, sql`app.workspace_id()`)
 export const oneGeneration = (id: string) => and(inWorkspace, eq(generations.id, id))
 
 const chooseModel = (request: GenerationRequest): Model => {
