@@ -6,6 +6,7 @@ import { secureHeaders } from 'hono/secure-headers'
 import { v7 as uuidv7 } from 'uuid'
 import { assetRoutes } from './assets/routes.ts'
 import { auditRoutes } from './audit/routes.ts'
+import { keyRoutes } from './auth/key-routes.ts'
 import { authRoutes } from './auth/routes.ts'
 import { log } from './context.ts'
 import { creditRoutes } from './credits/routes.ts'
@@ -16,11 +17,13 @@ import { generationRoutes } from './generations/routes.ts'
 import { healthRoutes } from './health.ts'
 import { type AppEnv, createRouter } from './http.ts'
 import { limitHeaders } from './limits/limits.ts'
+import { peopleRoutes } from './workspaces/people-routes.ts'
 import { workspaceRoutes } from './workspaces/routes.ts'
 
 /** Bytes of a JSON body. */
 const MAX_JSON = 256 * 1024
-const UPLOAD_PATH = '/api/v1/assets/upload'
+const isUpload = ({ method, path }: { method: string; path: string }) =>
+  method === 'POST' && path === '/api/v1/assets/upload'
 
 export const app = createRouter()
 
@@ -90,13 +93,18 @@ app.use(
 app.use(
   createMiddleware<AppEnv>(async (c, next) => {
     const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
-    const expected =
-      c.req.path === UPLOAD_PATH && c.req.method === 'POST' ? 'multipart/form-data' : 'application/json'
+    const expected = isUpload(c.req) ? 'multipart/form-data' : 'application/json'
     const hasBody =
       Number(c.req.header('content-length') ?? 0) > 0 || c.req.header('transfer-encoding') !== undefined
     const readsBody = c.req.method !== 'GET' && c.req.method !== 'HEAD' && c.req.method !== 'OPTIONS'
     if (readsBody && (type === undefined ? hasBody : type !== expected)) {
       throw new AppError('unsupported_media_type', { detail: `Send ${expected}.` })
+    }
+    // Parameters of JSON mean nothing (RFC 8259), and not every form of them passes the validators.
+    if (readsBody && type === 'application/json' && c.req.header('content-type') !== type) {
+      const headers = new Headers(c.req.raw.headers)
+      headers.set('content-type', type)
+      c.req.raw = new Request(c.req.raw, { headers })
     }
     await next()
   }),
@@ -108,15 +116,17 @@ const limitJson = bodyLimit({
     throw new AppError('payload_too_large', { detail: `JSON bodies are limited to ${MAX_JSON / 1024} KB.` })
   },
 })
-app.use((c, next) => (c.req.path === UPLOAD_PATH ? next() : limitJson(c, next)))
+app.use((c, next) => (isUpload(c.req) ? next() : limitJson(c, next)))
 
 app.route('/', healthRoutes)
 app.route('/api/v1/auth', authRoutes)
 app.route('/api/v1/workspaces', workspaceRoutes)
+app.route('/api/v1/workspaces', peopleRoutes)
 app.route('/api/v1/assets', assetRoutes)
 app.route('/api/v1', generationRoutes)
 app.route('/api/v1', creditRoutes)
 app.route('/api/v1', auditRoutes)
+app.route('/api/v1', keyRoutes)
 mountDocs(app)
 
 app.onError((thrown, c) => problemResponse(toAppError(thrown), c.get('requestId')))
@@ -124,7 +134,9 @@ app.onError((thrown, c) => problemResponse(toAppError(thrown), c.get('requestId'
 app.notFound((c) => {
   const allowed = new Set<string>()
   for (const { method, path } of app.routes) {
-    const pattern = new RegExp(`^${path.replace(/:\w+/g, '[^/]+').replace(/\/$/, '/?')}$`)
+    const pattern = new RegExp(
+      `^${path.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+').replace(/\/$/, '/?')}$`,
+    )
     if (method !== 'ALL' && pattern.test(c.req.path)) allowed.add(method)
   }
   if (allowed.has('GET')) allowed.add('HEAD')

@@ -8,7 +8,18 @@ import type { LimitState } from './limits/limits.ts'
 export type Role = (typeof roles)[number]
 
 export type Principal =
-  | { type: 'session'; sessionId: string; userId: string }
+  | { type: 'session'; id: string; userId: string }
+  | { type: 'api_key' /** SHA-256, hex. */; hash: string }
+  /** Signed in at the front end; `newUserId` is for somebody who has never been here. */
+  | {
+      type: 'authjs'
+      provider: string
+      providerAccountId: string
+      email: string | undefined
+      emailVerified: boolean
+      name: string | undefined
+      newUserId: string
+    }
   /** The server itself; `userId` while it signs that user in. */
   | { type: 'system'; userId?: string }
 
@@ -23,7 +34,11 @@ export interface Ctx {
   readonly role: Role
   /** Also the audit action; undefined while nothing is done that is audited. */
   readonly action: Action | undefined
-  readonly request: { readonly id: string; readonly ip?: string; readonly userAgent?: string }
+  readonly request: {
+    readonly id: string
+    readonly ip?: string | undefined
+    readonly userAgent?: string | undefined
+  }
   /** Database requests made so far and the milliseconds waited for them. */
   readonly database: { requests: number; milliseconds: number }
   /** What the limiter answered, for the response's headers. */

@@ -24,6 +24,16 @@ export const mountDocs = (app: OpenAPIHono<AppEnv>) => {
     scheme: 'bearer',
     bearerFormat: 'JWT',
   })
+  app.openAPIRegistry.registerComponent('securitySchemes', 'apiKey', {
+    type: 'http',
+    scheme: 'bearer',
+    bearerFormat: 'mck_…',
+  })
+  app.openAPIRegistry.registerComponent('securitySchemes', 'authjs', {
+    type: 'apiKey',
+    in: 'cookie',
+    name: '__Secure-authjs.session-token',
+  })
   app.get('/api/v1/openapi.json', (c) =>
     c.json(
       app.getOpenAPI31Document({

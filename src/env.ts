@@ -6,6 +6,7 @@ import type { JobMessage } from './outbox.ts'
 
 const url = z.url({ protocol: /^https?$/ })
 const secret = z.string().min(16)
+const authSecret = z.string().min(32).optional()
 
 const jsonWebKeys = z
   .string()
@@ -55,6 +56,11 @@ const Settings = z
     REPLICATE_API_TOKEN: secret,
     /** JSON array of private Ed25519 JWKs: the first signs, all verify. */
     ACCESS_TOKEN_KEYS: jsonWebKeys,
+    /** The front end's, as Auth.js names them; the numbered ones are newer. Without any, no cookie is accepted. */
+    AUTH_SECRET: authSecret,
+    AUTH_SECRET_1: authSecret,
+    AUTH_SECRET_2: authSecret,
+    AUTH_SECRET_3: authSecret,
   })
   .superRefine((settings, context) => {
     if (isLoopback(settings.PUBLIC_URL)) return
@@ -64,6 +70,10 @@ const Settings = z
       }
     }
   })
+  .transform(({ AUTH_SECRET, AUTH_SECRET_1, AUTH_SECRET_2, AUTH_SECRET_3, ...settings }) => ({
+    ...settings,
+    AUTH_SECRETS: [AUTH_SECRET_3, AUTH_SECRET_2, AUTH_SECRET_1, AUTH_SECRET].flatMap((value) => value ?? []),
+  }))
 
 interface Bindings {
   JOBS: Queue<JobMessage>

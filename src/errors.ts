@@ -9,15 +9,23 @@ const problems = {
   malformed_multipart: [400, 'The request body is not complete multipart/form-data.'],
   workspace_required: [400, 'You belong to none or several workspaces: name one in X-Workspace-Id.'],
   unauthorized: [401, 'Sign in and send a valid access token.'],
+  refresh_token_reused: [401, 'This refresh token was used before; the session has been ended.'],
+  account_not_linked: [401, 'This e-mail address belongs to an account that signs in in another way.'],
   invalid_credentials: [401, 'The e-mail address or the password is wrong.'],
   insufficient_credits: [402, 'The workspace has too few credits left this month.'],
   storage_quota_exceeded: [402, "The workspace's storage is full."],
+  plan_limit_reached: [402, 'The plan allows no more of these.'],
   forbidden: [403, 'Your role in this workspace does not allow this.'],
+  origin_not_allowed: [403, 'Cookies are accepted for changes only from the front ends of this API.'],
   not_found: [404, 'There is no such thing here.'],
   method_not_allowed: [405, 'This route does not know that method.'],
   email_taken: [409, 'This e-mail address is registered already.'],
   slug_taken: [409, 'This slug is taken.'],
   already_finished: [409, 'The generation has finished already.'],
+  last_owner: [409, 'A workspace keeps at least one owner.'],
+  already_member: [409, 'This person belongs to the workspace already.'],
+  invite_used: [409, 'This invite was accepted before.'],
+  invite_expired: [409, 'This invite has expired.'],
   upload_expired: [409, 'The upload took too long; send the file again.'],
   payload_too_large: [413, 'The request body is too large.'],
   unsupported_media_type: [415, 'This content type is not accepted here.'],
@@ -126,6 +134,7 @@ export const toAppError = (thrown: unknown): AppError => {
   if (thrown instanceof AppError) return thrown
   if (thrown instanceof HTTPException) {
     if (thrown.status === 400) return new AppError('malformed_json', { cause: thrown })
+    if (thrown.status === 415) return new AppError('unsupported_media_type', { cause: thrown })
     if (thrown.status === 413) return new AppError('payload_too_large', { cause: thrown })
   }
   const database = findDatabaseError(thrown)

@@ -1,15 +1,19 @@
 /** What every route shares: its contract's boilerplate, authentication, paging, and validation errors. */
 import { createRoute, OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import { getCookie } from 'hono/cookie'
 import { createMiddleware } from 'hono/factory'
 import { z } from 'zod'
 import type { Action } from './audit/actions.ts'
+import { reportRefusal } from './audit/audit.ts'
+import { isApiKey, readApiKey } from './auth/api-keys.ts'
+import { verifySessionCookie } from './auth/authjs.ts'
 import { verifyAccessToken } from './auth/tokens.ts'
 import { type Ctx, log, type Principal, type Role } from './context.ts'
 import type { Env, RawEnv } from './env.ts'
 import { AppError, type ErrorCode, invalidField, Problem, statusOf } from './errors.ts'
 import { sha256Hex } from './hash.ts'
-import { settleTokens, takeToken } from './limits/limits.ts'
+import { settleTokens, takeToken, workspaceSubject } from './limits/limits.ts'
 import { type PolicyName, policies } from './limits/policies.ts'
 
 export { createRoute }
@@ -51,7 +55,7 @@ interface Operation {
   limits?: readonly PolicyName[]
 }
 
-const securitySchemes = [{ accessToken: [] }]
+const securitySchemes = [{ accessToken: [] }, { apiKey: [] }, { authjs: [] }]
 
 /** The part of a contract that says what is done, by whom, how often; with the middleware that enforces it. */
 export const operation = (action: Action, options: Operation) => ({
@@ -87,7 +91,7 @@ const establish = (action: Action, options: Operation) =>
       throw invalidField(options.workspaceInPath ? '/path/id' : '/header/X-Workspace-Id', 'is not a UUID')
     }
     const ip = c.req.header('cf-connecting-ip')
-    const userAgent = c.req.header('user-agent')?.slice(0, 400)
+    const userAgent = c.req.header('user-agent')?.slice(0, 400).toWellFormed()
     c.set('ctx', {
       env,
       principal,
@@ -101,35 +105,68 @@ const establish = (action: Action, options: Operation) =>
       log: (fields) => log({ requestId, action, ...fields }),
     })
     const { ctx } = c.var
-    for (const policy of options.limits ?? []) await takeToken(ctx, policy, await limitSubject(c, policy))
+    const limits: readonly PolicyName[] = [
+      ...(scope === 'public' ? [] : (['api'] as const)),
+      ...(options.limits ?? []),
+    ]
+    for (const policy of limits) {
+      const subject = await limitSubject(c, policy)
+      if (subject !== undefined) await takeToken(ctx, policy, subject)
+    }
     await next()
-    if (ctx.limits.length > 0) c.executionCtx.waitUntil(settleTokens(ctx))
+    if (ctx.gate === 'refused' && c.res.status === 403) await reportRefusal(ctx)
+    c.executionCtx.waitUntil(settleTokens(ctx, callerOf(principal)))
   })
 
-/** @throws {AppError} unauthorized */
+/** @throws {AppError} unauthorized, origin_not_allowed */
 const authenticate = async (c: Context<AppEnv>): Promise<Principal> => {
-  const token = /^Bearer +([\w.~+/=-]+)$/i.exec(c.req.header('authorization') ?? '')?.[1]
-  const principal = token && (await verifyAccessToken(c.var.env, token))
+  const { env } = c.var
+  const header = c.req.header('authorization')
+  const principal =
+    header === undefined ? await verifySessionCookie(env, getCookie(c)) : await verifyBearer(env, header)
   if (!principal) throw new AppError('unauthorized')
+  // A browser adds cookies to what any site sends, but names that site.
+  const changes = c.req.method !== 'GET' && c.req.method !== 'HEAD'
+  if (principal.type === 'authjs' && changes && !env.ALLOWED_ORIGINS.includes(c.req.header('origin') ?? '')) {
+    throw new AppError('origin_not_allowed')
+  }
   return principal
 }
 
-const limitSubject = async (c: Context<AppEnv>, policy: PolicyName): Promise<string> => {
+const verifyBearer = async (env: Env, header: string): Promise<Principal | undefined> => {
+  const token = /^Bearer +([\w.~+/=-]+)$/i.exec(header)?.[1] ?? ''
+  return isApiKey(token) ? readApiKey(token) : verifyAccessToken(env, token)
+}
+
+/** One bucket a caller, whichever way they came. */
+const callerOf = (principal: Principal): string => {
+  switch (principal.type) {
+    case 'session':
+      return `user:${principal.userId}`
+    case 'api_key':
+      return `key:${principal.hash}`
+    case 'authjs':
+      return `authjs:${principal.provider}:${principal.providerAccountId}`
+    case 'system':
+      return 'system'
+  }
+}
+
+/** Whose bucket; undefined when the request names nobody and validation will refuse it. */
+const limitSubject = async (c: Context<AppEnv>, policy: PolicyName): Promise<string | undefined> => {
   const { ctx } = c.var
   switch (policies[policy].by) {
     case 'ip':
       return networkOf(ctx.request.ip)
     case 'email': {
       const body: unknown = await c.req.json().catch(() => undefined)
-      return sha256Hex(
-        String((body as { email?: unknown } | undefined)?.email)
-          .trim()
-          .toLowerCase(),
-      )
+      const email = (body as { email?: unknown } | null | undefined)?.email
+      return typeof email === 'string' ? sha256Hex(email.trim().toLowerCase()) : undefined
     }
     case 'workspace':
-      // A caller of one workspace need not name it; until the gate has, the caller stands for it.
-      return ctx.workspaceId ?? `user:${ctx.principal.userId}`
+      return workspaceSubject(callerOf(ctx.principal), ctx.workspaceId)
+    case 'caller':
+      return callerOf(ctx.principal)
   }
 }
 
@@ -148,7 +185,17 @@ export const text = (options: { min?: number; max: number }) =>
       'has characters that are not text',
     )
 
-export const Timestamp = z.iso.datetime()
+/** Case makes no difference. */
+export const Email = z
+  .string()
+  .trim()
+  .toLowerCase()
+  .max(254)
+  .pipe(z.email())
+  .openapi({ type: 'string', format: 'email', maxLength: 254 })
+
+/** ISO 8601 with `Z`, of a year that Postgres knows. */
+export const Timestamp = z.iso.datetime().regex(/^(?!0000)/, 'is before the year 1')
 export const IdPath = z.object({ id: z.uuid().openapi({ param: { name: 'id', in: 'path' } }) })
 
 const toCursor = (id: string) => Buffer.from(id.replaceAll('-', ''), 'hex').toString('base64url')
@@ -164,7 +211,13 @@ const Cursor = z
 
 /** Query of a list: `limit` 1..100 (default 20) and the `cursor` of the page before. */
 export const Paging = z.object({
-  limit: z.coerce.number().int().min(1).max(100).default(20).openapi({ type: 'integer' }),
+  limit: z
+    .string()
+    .regex(/^\d{1,3}$/, 'is not a number from 1 to 100')
+    .transform(Number)
+    .pipe(z.int().min(1).max(100))
+    .default(20)
+    .openapi({ type: 'integer', minimum: 1, maximum: 100, default: 20 }),
   cursor: Cursor.optional(),
 })
 
@@ -191,7 +244,16 @@ export const jsonBody = <T extends z.ZodType>(schema: T) => ({
   body: { required: true, content: { 'application/json': { schema } } },
 })
 
-const alwaysPossible: ErrorCode[] = ['unauthorized', 'validation_failed', 'internal_error', 'unavailable']
+const alwaysPossible: ErrorCode[] = [
+  'unauthorized',
+  'account_not_linked',
+  'forbidden',
+  'origin_not_allowed',
+  'validation_failed',
+  'rate_limited',
+  'internal_error',
+  'unavailable',
+]
 
 /** Contract entries for the given refusals and the ones that any route can answer with. */
 export const problemsOf = (...codes: ErrorCode[]) => {

@@ -1,13 +1,17 @@
 /** The queue's consumer: runs each message's job, acknowledges it, or gives it back with patience. */
 import { eraseObject } from './assets/assets.ts'
+import { recordRefusal } from './audit/audit.ts'
 import { type JobCtx, log, systemContext } from './context.ts'
 import type { Env } from './env.ts'
 import { describeError, toAppError } from './errors.ts'
 import { abandon, advance, cancelPrediction } from './generations/advance.ts'
 import { JobMessage } from './outbox.ts'
 
-const run = (ctx: JobCtx, { kind, subjectId }: JobMessage): Promise<void> => {
+const run = (ctx: JobCtx, job: JobMessage): Promise<void> => {
+  const { kind, subjectId } = job
   switch (kind) {
+    case 'refusal':
+      return recordRefusal(ctx, job)
     case 'generation':
       return advance(ctx, subjectId)
     case 'prediction.cancel':

@@ -1,6 +1,7 @@
 /** What is owed after a commit: written with the change itself, sent by queue, re-sent by the sweeper. */
 import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { z } from 'zod'
+import { actions } from './audit/actions.ts'
 import { type Ctx, systemContext } from './context.ts'
 import { type Database, transact } from './db/client.ts'
 import { jobKinds, outbox } from './db/schema.ts'
@@ -8,14 +9,26 @@ import type { Env } from './env.ts'
 import { describeError } from './errors.ts'
 
 /** Ids only: the database knows the rest. */
-export const JobMessage = z.object({ kind: z.enum(jobKinds), workspaceId: z.uuid(), subjectId: z.uuid() })
+const OwedMessage = z.object({ kind: z.enum(jobKinds), workspaceId: z.uuid(), subjectId: z.uuid() })
+type OwedMessage = z.output<typeof OwedMessage>
+
+/** The exception: what was refused left nothing in the database. The subject is the user. */
+const RefusalMessage = z.object({
+  kind: z.literal('refusal'),
+  workspaceId: z.uuid(),
+  subjectId: z.uuid(),
+  action: z.enum(actions),
+  request: z.object({ id: z.string(), ip: z.string().optional(), userAgent: z.string().optional() }),
+})
+
+export const JobMessage = z.discriminatedUnion('kind', [OwedMessage, RefusalMessage])
 export type JobMessage = z.output<typeof JobMessage>
 
 /** Messages in one `sendBatch`: the platform's limit. */
 const BATCH = 100
 
 /** Notes that the job is owed and should be (re-)sent after `delay` (a Postgres interval). */
-export const owe = (db: Database, kind: JobMessage['kind'], subjectId: string, delay: SQL) =>
+export const owe = (db: Database, kind: OwedMessage['kind'], subjectId: string, delay: SQL) =>
   db
     .insert(outbox)
     .values({ kind, subjectId, availableAt: sql`now() + ${delay}` })
@@ -25,7 +38,7 @@ export const owe = (db: Database, kind: JobMessage['kind'], subjectId: string, d
     })
 
 /** The job is done. */
-export const settle = (db: Database, kind: JobMessage['kind'], subjectId: string) =>
+export const settle = (db: Database, kind: OwedMessage['kind'], subjectId: string) =>
   db.delete(outbox).where(and(eq(outbox.kind, kind), eq(outbox.subjectId, subjectId)))
 
 /** Sends after the commit. A failure costs time only: the sweeper sends what stays owed. */
@@ -55,7 +68,7 @@ export const sweepOutbox = async (env: Env, id: string): Promise<number> => {
     const {
       due: { rows },
     } = await transact(ctx, (db) => ({
-      due: db.execute<{ workspace_id: string; kind: JobMessage['kind']; subject_id: string }>(sql`
+      due: db.execute<{ workspace_id: string; kind: OwedMessage['kind']; subject_id: string }>(sql`
         update outbox set sends = sends + 1, available_at = now() + interval '30 seconds' * power(2, least(sends, 6))
         where (workspace_id, kind, subject_id) in (
           select workspace_id, kind, subject_id from outbox where available_at <= now()

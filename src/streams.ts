@@ -1,16 +1,44 @@
-/** Reading byte streams without leaving a trail of garbage. */
+/** Reading byte streams without leaving a trail of garbage: the runtime's own 4 KB chunks cost a body its size again. */
 
-/** Bytes read at a time; the runtime's default of 4 KB makes a large body cost its own size in memory. */
+/** Bytes read at a time. */
 const CHUNK = 64 * 1024
 
-/** Chunks in two buffers that take turns: each is valid until the next but one is asked for. */
-export const readChunks = async function* (body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+/** One buffer that a stream is read into, and out of which bytes are taken from the front. */
+export const openWindow = (body: ReadableStream<Uint8Array>) => {
   const reader = body.getReader({ mode: 'byob' })
-  const buffers: [ArrayBufferLike, ArrayBufferLike] = [new ArrayBuffer(CHUNK), new ArrayBuffer(CHUNK)]
-  for (let turn: 0 | 1 = 0; ; turn = turn === 0 ? 1 : 0) {
-    const { value, done } = await reader.read(new Uint8Array(buffers[turn] as ArrayBuffer))
-    if (done) return
-    buffers[turn] = value.buffer
-    yield value
+  let buffer = new Uint8Array(2 * CHUNK)
+  let start = 0
+  let end = 0
+  return {
+    /** What is here and not yet taken; valid until the next `fill`. */
+    view: () => Buffer.from(buffer.buffer, start, end - start),
+    take(length: number) {
+      start += length
+    },
+    /** Reads more, at most CHUNK bytes may stand untaken before. False at the end of the stream. */
+    async fill(): Promise<boolean> {
+      if (end + CHUNK > buffer.length) {
+        buffer.copyWithin(0, start, end)
+        end -= start
+        start = 0
+      }
+      const { value, done } = await reader.read(buffer.subarray(end, end + CHUNK))
+      if (done) return false
+      buffer = new Uint8Array(value.buffer)
+      end += value.length
+      return true
+    },
+    /** Lets go of the stream; what nobody reads is not sent. */
+    cancel: () => reader.cancel().catch(() => undefined),
+  }
+}
+
+/** The stream's chunks; each is valid until the next is asked for. */
+export const readChunks = async function* (body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const window = openWindow(body)
+  while (await window.fill()) {
+    const view = window.view()
+    window.take(view.length)
+    yield view
   }
 }

@@ -27,10 +27,9 @@ const operations = Object.entries(openApi.paths).flatMap(([path, methods]) =>
     return { method: method.toUpperCase(), path, url, takesJson: JSON.stringify(operation.requestBody) }
   }),
 )
-// Without sign-in, which is limited before its body is looked at.
-const jsonRoutes = operations.filter(
-  ({ takesJson, path }) => takesJson?.includes('application/json') && path !== '/api/v1/auth/login',
-)
+const jsonRoutes = operations.filter(({ takesJson }) => takesJson?.includes('application/json'))
+// These allow a few requests only, before they look at what those say.
+const patientRoutes = jsonRoutes.filter(({ path }) => !/login|password|invites/.test(path))
 
 const { client: shared, workspaceId } = await newTenant()
 const account = { token: shared.token as string, workspaceId }
@@ -48,7 +47,7 @@ const sendRaw = (text: string, onOpen?: (close: () => void) => void) =>
     socket.on('close', () => resolve(Buffer.concat(received).toString('latin1')))
   })
 
-test.each(jsonRoutes)('$method $path refuses bodies of another shape', async ({ method, url }) => {
+test.each(patientRoutes)('$method $path refuses bodies of another shape', async ({ method, url }) => {
   const send = (body: string) => createClient(account).request<Refusal>(method, url, body, asJson)
   for (const body of ['', '{', '{"name":"a"}x', "{'name':'a'}", 'NaN', '{"name":"\u0001"}', '{"a":1,}']) {
     expect(await send(body), body).toMatchObject({ status: 400, body: { code: 'malformed_json' } })
@@ -87,8 +86,7 @@ test.each(jsonRoutes)('$method $path takes JSON only, of a sane size', async ({ 
   const large = JSON.stringify({ name: 'x'.repeat(256 * 1024) })
   const answer = await shared.request(method, url, large, asJson)
   expect(answer).toMatchObject({ status: 413, body: { code: 'payload_too_large' } })
-  const body = new Blob([large]).stream()
-  const init = { method, headers: asJson, body, duplex: 'half' }
+  const init = { method, headers: asJson, body: new Blob([large]).stream(), duplex: 'half' }
   expect((await fetch(stack.api + url, init)).status, 'without a length').toBe(413)
 })
 
@@ -141,8 +139,10 @@ test.each([
 
 test('takes the last of duplicate keys, and __proto__ for the unknown field that it is', async () => {
   const twice = '{"name":"first","name":"last"}'
-  const last = await shared.request('POST', '/api/v1/workspaces', twice, asJson)
-  expect(last).toMatchObject({ status: 201, body: { name: 'last' } })
+  expect(await shared.request('POST', '/api/v1/workspaces', twice, asJson)).toMatchObject({
+    status: 201,
+    body: { name: 'last' },
+  })
   const body = '{"name":"a","__proto__":{"slug":"taken-over"}}'
   const answer = await shared.request<Refusal>('POST', '/api/v1/workspaces', body, asJson)
   expect(answer).toMatchObject({ status: 422, body: { errors: [{ pointer: '/__proto__' }] } })
@@ -214,12 +214,10 @@ test('answers unknown routes with 404, wrong methods with 405 and Allow, HEAD as
     expect(allow.includes('HEAD')).toBe(allow.includes('GET'))
   }
   for (const path of ['/health', `/api/v1/assets/${NOBODY}`, '/nope']) {
-    const init = { headers: { authorization: `Bearer ${shared.token}` } }
-    const [head, get] = await Promise.all(
-      ['HEAD', 'GET'].map((method) => fetch(stack.api + path, { ...init, method })),
-    )
-    expect(head?.status).toBe(get?.status)
-    expect(await head?.text()).toBe('')
+    const headers = { authorization: `Bearer ${shared.token}` }
+    const head = await fetch(stack.api + path, { method: 'HEAD', headers })
+    expect(head.status).toBe((await fetch(stack.api + path, { headers })).status)
+    expect(await head.text()).toBe('')
   }
 })
 
@@ -246,15 +244,13 @@ test.each(['X-Request-Id', 'X-Workspace-Id', 'Idempotency-Key', 'Authorization',
 
 test('X-Workspace-Id and Idempotency-Key have a form', async () => {
   for (const id of ['', 'x', `${workspaceId}, ${workspaceId}`, `{${workspaceId}}`]) {
-    const answer = await shared.get('/usage', { 'x-workspace-id': id })
-    expect(answer.status, id).toBe(422)
+    expect((await shared.get('/usage', { 'x-workspace-id': id })).status, id).toBe(422)
   }
   expect((await shared.with({ workspaceId: workspaceId.toUpperCase() }).get('/usage')).status).toBe(200)
   expect((await shared.with({ workspaceId: NOBODY }).get('/usage')).status).toBe(404)
-  const { client } = await newTenant()
   const job = { kind: 'image', prompt: 'a' }
   for (const key of ['', 'é', 'a\tb', 'x'.repeat(256), 'x'.repeat(255)]) {
-    const answer = await client.post('/generations', job, { 'idempotency-key': key })
+    const answer = await shared.post('/generations', job, { 'idempotency-key': key })
     expect(answer.status, key).toBe(key.length === 255 ? 202 : 422)
   }
 })

@@ -1,7 +1,7 @@
 /** The database keeps tenants apart: the Worker's own login tries to cross over in SQL. */
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { asOwner, finished, type GenerationBody, newTenant, stack } from './client.ts'
+import { asOwner, finished, type GenerationBody, newEmail, newTenant, stack } from './client.ts'
 
 type Tenant = Awaited<ReturnType<typeof newTenant>>
 
@@ -12,7 +12,7 @@ let theirs: Tenant
 const tables = (
   await asOwner<{ name: string; key: string }>(
     `select relname as name, coalesce((select 'workspace_id' from pg_attribute where attrelid = c.oid and attname = 'workspace_id'), 'id') as key
-       from pg_class c where relnamespace = 'public'::regnamespace and relkind = 'r' and relname not in ('users', 'sessions')`,
+       from pg_class c where relnamespace = 'public'::regnamespace and relkind = 'r' and relname not in ('users', 'sessions', 'accounts')`,
   )
 ).sort((a, b) => a.name.localeCompare(b.name))
 
@@ -44,6 +44,8 @@ const newWork = async () => {
   await tenant.client.upload('file.txt', 'some text')
   const { body } = await tenant.client.post<GenerationBody>('/generations', { kind: 'image', prompt: 'x' })
   await finished(tenant.client, body.id)
+  await tenant.client.post(`/workspaces/${tenant.workspaceId}/invites`, { email: newEmail(), role: 'viewer' })
+  await tenant.client.post('/api-keys', { name: 'server', scopes: ['asset.list'] })
   await asOwner(
     `insert into outbox (workspace_id, kind, subject_id, available_at) values ($1, 'object.delete', gen_random_uuid(), now() + interval '1 day')`,
     [tenant.workspaceId],
@@ -145,7 +147,7 @@ test("refuses to refer to the other tenant's rows", async () => {
 })
 
 test('shows no password and no refresh token to a tenant', async () => {
-  for (const column of ['users.password_hash', 'sessions.refresh_hash']) {
+  for (const column of ['users.password_hash', 'sessions.refresh_hash', 'accounts.provider']) {
     const [table] = column.split('.')
     expect(await asTenant(asUs(), () => sqlState(login.query(`select ${column} from ${table}`)))).toBe(
       '42501',

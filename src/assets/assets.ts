@@ -8,8 +8,8 @@ import { assets, outbox } from '../db/schema.ts'
 import { AppError, toAppError } from '../errors.ts'
 import { takeToken } from '../limits/limits.ts'
 import { dispatch, owe, settle } from '../outbox.ts'
-import { readFilePart } from './multipart.ts'
-import { deleteObject, presignDownload, putObject } from './storage.ts'
+import { openMultipart } from './multipart.ts'
+import { deleteObject, presignDownload, putObject, type StoredObject } from './storage.ts'
 
 export type Asset = typeof assets.$inferSelect
 
@@ -43,14 +43,21 @@ export const uploadAsset = async (
     note: owe(db, 'object.delete', id, sql`interval '1 hour'`),
   }))
   await takeToken(ctx, 'upload', gate.workspaceId, gate.plan)
-  const file = await readFilePart(upload.body, upload.contentType)
-  const name = cleanName(file.filename)
-  const stored = await putObject(
-    ctx.env,
-    { workspaceId: gate.workspaceId, assetId: id, name },
-    file.chunks,
-    MAX_UPLOAD,
-  )
+  const multipart = openMultipart(upload.body, upload.contentType, MAX_UPLOAD)
+  let name = ''
+  let stored: StoredObject
+  try {
+    const file = await multipart.file()
+    name = cleanName(file.filename)
+    stored = await putObject(
+      ctx.env,
+      { workspaceId: gate.workspaceId, assetId: id, name },
+      file.chunks,
+      MAX_UPLOAD,
+    )
+  } finally {
+    await multipart.discard()
+  }
   try {
     const {
       created: [asset],

@@ -1,76 +1,136 @@
 /** Reads the one `file` of a multipart/form-data body (RFC 7578) as a stream. */
-import { make, type PartInfo } from 'multipasta'
 import { AppError, invalidField } from '../errors.ts'
-import { readChunks } from '../streams.ts'
+import { openWindow } from '../streams.ts'
 
 export interface FilePart {
   /** As the client sent it: not to be trusted as a path. */
   filename: string
-  /** Ends with the part; throws when the body is cut off or not what was promised. */
+  /** Each chunk is valid until the next is asked for. Throws when the body is cut off or not what was promised. */
   chunks: AsyncIterable<Uint8Array>
 }
 
-/** Browsers send names as raw UTF-8, which the parser's own reading of this header doesn't take. */
-const parameter = (info: PartInfo, name: 'name' | 'filename'): string | undefined => {
-  const header = [info.headers['content-disposition']].flat().join()
+/** Bytes of one part's headers. */
+const MAX_HEADERS = 16 * 1024
+/** Bytes around the file: boundaries and headers. */
+const OVERHEAD = 64 * 1024
+
+const malformed = (cause?: unknown) => new AppError('malformed_multipart', { cause })
+
+const boundaryOf = (contentType: string): string => {
+  const match = /;\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))/i.exec(contentType)
+  const boundary = match?.[1] ?? match?.[2]
+  if (!boundary) throw malformed()
+  return boundary
+}
+
+/** Browsers send names as UTF-8, with quotes as %22; curl with backslashes. */
+const parameter = (headers: string, name: 'name' | 'filename'): string | undefined => {
+  const header = /^content-disposition:(.*)$/im.exec(headers)?.[1] ?? ''
   const value = new RegExp(`;\\s*${name}=(?:"((?:[^"\\\\]|\\\\.)*)"|([^;\\s]*))`, 'i').exec(header)
   return (value?.[1] ?? value?.[2])?.replace(/\\(["\\])/g, '$1').replaceAll('%22', '"')
 }
 
-/** @throws {AppError} malformed_multipart, validation_failed */
-export const readFilePart = async (
-  body: ReadableStream<Uint8Array>,
-  contentType: string,
-): Promise<FilePart> => {
-  const pending: Uint8Array[] = []
-  let filename: string | undefined
-  let failure: AppError | undefined
-  const fail = (error: AppError) => {
-    failure ??= error
+/**
+ * The body must be consumed or the answer given up on: use `chunks` to its end, or `discard`.
+ * @throws {AppError} malformed_multipart, validation_failed, payload_too_large
+ */
+export const openMultipart = (body: ReadableStream<Uint8Array>, contentType: string, maxSize: number) => {
+  const delimiter = Buffer.from(`\r\n--${boundaryOf(contentType)}`)
+  const window = openWindow(body)
+  let received = 0
+  let over = false
+
+  /** False at the end of the body. */
+  const fill = async (): Promise<boolean> => {
+    const before = window.view().length
+    try {
+      if (over || !(await window.fill())) {
+        over = true
+        return false
+      }
+    } catch (cause) {
+      over = true
+      throw malformed(cause)
+    }
+    received += window.view().length - before
+    if (received > maxSize + OVERHEAD) throw new AppError('payload_too_large')
+    return true
   }
-  const parser = make({
-    headers: { 'content-type': contentType },
-    maxParts: 10,
-    isFile: () => true,
-    onField: () => undefined,
-    onFile: (info) => {
-      const name = parameter(info, 'name')
-      if (name !== 'file') fail(invalidField(`/${name ?? ''}`, 'is not a known field'))
-      else if (filename !== undefined) fail(invalidField('/file', 'came more than once'))
-      filename ??= parameter(info, 'filename') ?? ''
-      return (chunk) => {
-        if (chunk && !failure) pending.push(chunk)
+  const need = async (length: number) => {
+    while (window.view().length < length) if (!(await fill())) throw malformed()
+    return window.view()
+  }
+
+  /** Passes over everything up to and with the delimiter. */
+  const passUntilDelimiter = async function* (): AsyncGenerator<Uint8Array> {
+    for (;;) {
+      const view = window.view()
+      const at = view.indexOf(delimiter)
+      // What could be the beginning of a delimiter waits for the rest.
+      const safe = at >= 0 ? at : Math.max(0, view.length - delimiter.length + 1)
+      if (safe > 0) yield view.subarray(0, safe)
+      window.take(at >= 0 ? at + delimiter.length : safe)
+      if (at >= 0) return
+      if (!(await fill())) throw malformed()
+    }
+  }
+
+  /** Reads the end of a delimiter's line; false after the last delimiter. */
+  const nextPart = async (): Promise<boolean> => {
+    const mark = await need(2)
+    if (mark[0] === 0x2d && mark[1] === 0x2d) return false
+    for (let padding = 0; ; padding++) {
+      const view = await need(padding + 2)
+      if (view[padding] === 0x0d && view[padding + 1] === 0x0a) {
+        window.take(padding)
+        return true
+      }
+      if ((view[padding] !== 0x20 && view[padding] !== 0x09) || padding > 100) throw malformed()
+    }
+  }
+
+  const readHeaders = async (): Promise<string> => {
+    for (let length = 4; ; length = window.view().length + 1) {
+      const view = await need(length)
+      // The line break of the delimiter may be the first half of the empty line.
+      const end = view.indexOf('\r\n\r\n')
+      if (end > MAX_HEADERS || (end < 0 && view.length > MAX_HEADERS)) throw malformed()
+      if (end < 0) continue
+      const headers = view.toString('utf8', 0, end)
+      window.take(end + 4)
+      return headers
+    }
+  }
+
+  const readFile = async function* (): AsyncGenerator<Uint8Array> {
+    yield* passUntilDelimiter()
+    if (await nextPart()) {
+      const name = parameter(await readHeaders(), 'name')
+      throw invalidField(`/${name ?? ''}`, name === 'file' ? 'came more than once' : 'is not a known field')
+    }
+  }
+
+  return {
+    async file(): Promise<FilePart> {
+      // A first delimiter has no line before it.
+      const opening = delimiter.subarray(2)
+      const start = await need(opening.length)
+      if (start.indexOf(opening) === 0) window.take(opening.length)
+      else for await (const _ of passUntilDelimiter());
+      if (!(await nextPart())) throw invalidField('/file', 'is missing')
+      const headers = await readHeaders()
+      const name = parameter(headers, 'name')
+      if (name !== 'file') throw invalidField(`/${name ?? ''}`, 'is not a known field')
+      return { filename: parameter(headers, 'filename') ?? '', chunks: readFile() }
+    },
+    /** Reads the rest, within the size limit, so that a client that is still sending gets to see its answer. */
+    async discard(): Promise<void> {
+      try {
+        do window.take(window.view().length)
+        while (await fill())
+      } catch {
+        await window.cancel()
       }
     },
-    onError: (error) => fail(new AppError('malformed_multipart', { cause: error })),
-    onDone: () => undefined,
-  })
-
-  // The parser copies what it holds back when the next chunk comes, so it lives with chunks that are used again.
-  const source = readChunks(body)
-  /** Feeds the parser once; false at the end of the body. */
-  const advance = async (): Promise<boolean> => {
-    let done: boolean | undefined
-    try {
-      const read = await source.next()
-      done = read.done
-      if (read.value) parser.write(read.value)
-      else parser.end()
-    } catch (cause) {
-      throw new AppError('malformed_multipart', { cause })
-    }
-    if (failure) throw failure
-    return !done
   }
-
-  while (filename === undefined) {
-    if (!(await advance())) throw invalidField('/file', 'is missing')
-  }
-  const chunks = async function* () {
-    do {
-      yield* pending.splice(0)
-    } while (await advance())
-    yield* pending.splice(0)
-  }
-  return { filename, chunks: chunks() }
 }

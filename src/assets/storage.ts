@@ -121,8 +121,10 @@ export const putObject = async (
         'content-type': description.mimeType,
         'content-disposition': disposition('attachment', location.name),
       }
-      if (part.length < PART_SIZE && !upload) await request(env, path, { method: 'PUT', headers, body: part })
-      else {
+      if (part.length < PART_SIZE && !upload) {
+        inspector.end()
+        await request(env, path, { method: 'PUT', headers, body: part })
+      } else {
         upload ??= await startMultipart(env, path, headers)
         await upload.add(part)
       }
@@ -130,6 +132,7 @@ export const putObject = async (
     if (!description)
       throw new AppError('validation_failed', { errors: [{ pointer: '/file', message: 'is empty' }] })
     await hash.close()
+    inspector.end()
     await upload?.complete()
     return { ...description, size, sha256: Buffer.from(await digest.digest).toString('hex') }
   } catch (error) {

@@ -1,8 +1,9 @@
-/** Reading the audit log; its rows are written by a database trigger (see migrations). */
+/** The audit log: rows are written by a database trigger (see migrations), refusals by a job; reading and verifying. */
 import { and, desc, eq, gte, lt, type SQL, sql } from 'drizzle-orm'
-import type { Ctx } from '../context.ts'
+import type { Ctx, JobCtx } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { auditLogs } from '../db/schema.ts'
+import { dispatch } from '../outbox.ts'
 import type { Action } from './actions.ts'
 
 export interface AuditFilter {
@@ -37,4 +38,58 @@ export const listAuditLogs = async (ctx: Ctx, filter: AuditFilter) => {
       .limit(filter.limit + 1),
   }))
   return rows
+}
+
+/**
+ * The gate refused a role: its transaction is gone, and the answer waits for no second one, so the row is
+ * written by a job.
+ */
+export const reportRefusal = async (ctx: Ctx): Promise<void> => {
+  const { principal, workspaceId, action, request } = ctx
+  if (principal.type !== 'session' || !workspaceId || !action) return
+  await dispatch(ctx, [{ kind: 'refusal', workspaceId, subjectId: principal.userId, action, request }])
+}
+
+/** The job's part: a row of its own, by the user who was refused. */
+export const recordRefusal = async (
+  ctx: JobCtx,
+  refusal: { subjectId: string; action: Action; request: Ctx['request'] },
+) => {
+  const asUser: Ctx = {
+    ...ctx,
+    principal: { type: 'system', userId: refusal.subjectId },
+    request: refusal.request,
+  }
+  const [resourceType] = refusal.action.split('.')
+  await transact(asUser, (db) => ({
+    // Delivered twice is recorded once.
+    recorded: db.execute(sql`
+      select app.record('access.refuse', ${resourceType}, null, null, ${JSON.stringify({ action: refusal.action })}::jsonb)
+       where not exists (select from audit_logs where workspace_id = app.workspace_id() and action = 'access.refuse'
+                          and request_id = ${refusal.request.id} and actor_id = ${refusal.subjectId}::uuid)`),
+  }))
+}
+
+/** Whether every row still follows from the one before it, up to the last that was written. */
+export const verifyAuditLogs = async (ctx: Ctx) => {
+  const { checked } = await transact(ctx, (db) => ({
+    checked: db.execute<{ entries: string; broken_at: string | null; head_matches: boolean }>(sql`
+      with chain as (
+        select id, sequence, hash,
+               sequence is not distinct from row_number() over (order by sequence, id)
+               and hash is not distinct from app.audit_hash(coalesce(lag(hash) over (order by sequence, id), ''), audit_logs) as holds
+          from audit_logs where workspace_id = app.workspace_id())
+      select (select count(*) from chain) as entries,
+             (select id from chain where not holds order by sequence, id limit 1) as broken_at,
+             (select (sequence, hash) from audit_heads where workspace_id = app.workspace_id())
+               is not distinct from (select (sequence, hash) from chain order by sequence desc nulls last limit 1) as head_matches`),
+  }))
+  const row = checked.rows[0]
+  return {
+    valid: row?.broken_at === null && row.head_matches,
+    entries: Number(row?.entries),
+    brokenAt: row?.broken_at ?? null,
+    /** Rows are missing from the end. */
+    truncated: row?.broken_at === null && !row.head_matches,
+  }
 }

@@ -1,5 +1,6 @@
 /** The audit log of a workspace, for its admins. */
 import { z } from 'zod'
+import type { Ctx } from '../context.ts'
 import { actorTypes, type auditLogs } from '../db/schema.ts'
 import {
   createRoute,
@@ -10,10 +11,13 @@ import {
   Paging,
   problemsOf,
   Timestamp,
+  text,
   toPage,
 } from '../http.ts'
 import { actions } from './actions.ts'
-import { listAuditLogs } from './audit.ts'
+import { listAuditLogs, verifyAuditLogs } from './audit.ts'
+
+const tag = 'Audit'
 
 const Fields = z.record(z.string(), z.unknown()).optional()
 
@@ -55,6 +59,15 @@ const present = (row: typeof auditLogs.$inferSelect): z.output<typeof AuditEntry
   createdAt: row.createdAt.toISOString(),
 })
 
+const Filter = z.object({
+  action: z.enum(actions).optional(),
+  actorId: z.uuid().optional(),
+  resourceType: text({ max: 40 }).optional(),
+  resourceId: z.uuid().optional(),
+  since: Timestamp.optional(),
+  until: Timestamp.optional(),
+})
+
 const listRoute = createRoute({
   method: 'get',
   path: '/audit-logs',
@@ -63,23 +76,86 @@ const listRoute = createRoute({
     summary: 'What was done in the workspace, newest first',
     role: 'admin',
   }),
-  request: {
-    query: Paging.extend({
-      action: z.enum(actions).optional(),
-      actorId: z.uuid().optional(),
-      resourceType: z.string().max(40).optional(),
-      resourceId: z.uuid().optional(),
-      since: Timestamp.optional(),
-      until: Timestamp.optional(),
-    }),
-  },
+  request: { query: Paging.extend(Filter.shape) },
   responses: {
     200: json(listOf(AuditEntry), 'A page of entries'),
     ...problemsOf('workspace_required', 'forbidden', 'not_found'),
   },
 })
 
-export const auditRoutes = createRouter().openapi(listRoute, async (c) => {
-  const query = c.req.valid('query')
-  return c.json(toPage(await listAuditLogs(c.var.ctx, query), query.limit, present), 200)
+const exportRoute = createRoute({
+  method: 'get',
+  path: '/audit-logs/export',
+  ...operation('audit.export', {
+    tag,
+    summary: 'All entries as NDJSON, newest first, streamed',
+    role: 'admin',
+  }),
+  request: { query: Filter },
+  responses: {
+    200: { description: 'One entry a line', content: { 'application/x-ndjson': { schema: z.string() } } },
+    ...problemsOf('workspace_required', 'not_found'),
+  },
 })
+
+const verifyRoute = createRoute({
+  method: 'get',
+  path: '/audit-logs/verify',
+  ...operation('audit.verify', {
+    tag,
+    summary: 'Does every entry still follow from the one before it?',
+    role: 'admin',
+  }),
+  responses: {
+    200: json(
+      z.object({
+        valid: z.boolean(),
+        entries: z.int(),
+        brokenAt: z
+          .uuid()
+          .nullable()
+          .describe('The first entry that was changed, or that follows a missing one'),
+        truncated: z.boolean().describe('Entries are missing from the end'),
+      }),
+      'The verdict',
+    ),
+    ...problemsOf('workspace_required', 'not_found'),
+  },
+})
+
+/** Entries a database request. */
+const EXPORT_PAGE = 500
+
+/** Pages on while the reader reads; each page passes the gate again. */
+const exportLines = async (
+  ctx: Ctx,
+  filter: z.output<typeof Filter>,
+): Promise<ReadableStream<Uint8Array>> => {
+  const encoder = new TextEncoder()
+  let rows = await listAuditLogs(ctx, { ...filter, limit: EXPORT_PAGE })
+  return new ReadableStream({
+    async pull(controller) {
+      const { data } = toPage(rows, EXPORT_PAGE, present)
+      if (data.length > 0)
+        controller.enqueue(encoder.encode(data.map((entry) => `${JSON.stringify(entry)}\n`).join('')))
+      if (rows.length <= EXPORT_PAGE) return controller.close()
+      rows = await listAuditLogs(ctx, { ...filter, limit: EXPORT_PAGE, cursor: data.at(-1)?.id })
+    },
+  })
+}
+
+export const auditRoutes = createRouter()
+  .openapi(listRoute, async (c) => {
+    const query = c.req.valid('query')
+    return c.json(toPage(await listAuditLogs(c.var.ctx, query), query.limit, present), 200)
+  })
+  .openapi(
+    exportRoute,
+    async (c) =>
+      c.body(await exportLines(c.var.ctx, c.req.valid('query')), 200, {
+        'content-type': 'application/x-ndjson',
+        'content-disposition': 'attachment; filename="audit-logs.ndjson"',
+        // The contract's types know JSON and text only.
+      }) as never,
+  )
+  .openapi(verifyRoute, async (c) => c.json(await verifyAuditLogs(c.var.ctx), 200))

@@ -1,5 +1,6 @@
 /** Password hashing: scrypt (RFC 7914) in PHC string form. */
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
+import { AppError } from '../errors.ts'
 
 const PARAMETERS = { N: 2 ** 14, r: 8, p: 5 }
 const KEY_LENGTH = 32
@@ -21,6 +22,30 @@ const commonest = new Set(
 
 export const isCommonPassword = (password: string) => commonest.has(password.toLowerCase())
 
+/** Hashes one at a time: each takes 16 MB and the isolate's only thread. */
+let lane: Promise<unknown> = Promise.resolve()
+let waiting = 0
+/** Beyond this a client would wait for longer than it is worth. */
+const MAX_WAITING = 100
+
+/** @throws {AppError} unavailable when too many wait */
+const inLane = async <T>(work: () => Promise<T>): Promise<T> => {
+  if (waiting >= MAX_WAITING) throw new AppError('unavailable', { headers: { 'retry-after': '5' } })
+  waiting++
+  const before = lane
+  const { promise, resolve } = Promise.withResolvers<void>()
+  lane = promise
+  try {
+    await before
+    // Lets whatever else has come in have its turn.
+    await scheduler.wait(0)
+    return await work()
+  } finally {
+    waiting--
+    resolve()
+  }
+}
+
 const derive = (password: string, salt: Buffer, parameters: { N: number; r: number; p: number }) =>
   new Promise<Buffer>((resolve, reject) =>
     scrypt(
@@ -36,7 +61,7 @@ const base64 = (bytes: Buffer) => bytes.toString('base64').replace(/=+$/, '')
 
 export const hashPassword = async (password: string): Promise<string> => {
   const salt = randomBytes(SALT_LENGTH)
-  const key = await derive(password, salt, PARAMETERS)
+  const key = await inLane(() => derive(password, salt, PARAMETERS))
   const { N, r, p } = PARAMETERS
   return `$scrypt$ln=${Math.log2(N)},r=${r},p=${p}$${base64(salt)}$${base64(key)}`
 }
@@ -52,6 +77,6 @@ export const verifyPassword = async (
   const [, , parameters = '', salt = '', key = ''] = (stored ?? NOBODY).split('$')
   const [ln = 14, r = 8, p = 5] = parameters.split(',').map((part) => Number(part.split('=')[1]))
   const expected = Buffer.from(key, 'base64')
-  const actual = await derive(password, Buffer.from(salt, 'base64'), { N: 2 ** ln, r, p })
+  const actual = await inLane(() => derive(password, Buffer.from(salt, 'base64'), { N: 2 ** ln, r, p }))
   return timingSafeEqual(actual, expected) && Boolean(stored)
 }

@@ -1,19 +1,42 @@
 /** The sign-in routes. */
 import { z } from 'zod'
 import { roles } from '../db/schema.ts'
-import { createRoute, createRouter, json, jsonBody, operation, problemsOf, Timestamp, text } from '../http.ts'
+import {
+  createRoute,
+  createRouter,
+  Email,
+  IdPath,
+  json,
+  jsonBody,
+  listOf,
+  operation,
+  Paging,
+  problemsOf,
+  Timestamp,
+  text,
+  toPage,
+} from '../http.ts'
 import { isCommonPassword } from './passwords.ts'
-import { getMe, register, signIn, signOut } from './sessions.ts'
+import { refresh } from './refresh-tokens.ts'
+import {
+  changePassword,
+  getMe,
+  listSessions,
+  register,
+  revokeSession,
+  signIn,
+  signOut,
+  updateMe,
+} from './sessions.ts'
 
 const tag = 'Auth'
 
-const email = z
+const newPassword = z
   .string()
-  .trim()
-  .toLowerCase()
-  .max(254)
-  .pipe(z.email())
-  .openapi({ type: 'string', format: 'email', maxLength: 254 })
+  .min(10)
+  .max(128)
+  .refine((value) => value.isWellFormed(), 'is not well-formed Unicode')
+  .refine((value) => !isCommonPassword(value), 'is one of the commonest passwords')
 
 const User = z
   .object({ id: z.uuid(), email: z.email(), name: z.string().nullable(), createdAt: Timestamp })
@@ -48,13 +71,8 @@ const registerRoute = createRoute({
   ...operation('user.create', { tag, summary: 'Sign up', scope: 'public', limits: ['register-ip'] }),
   request: jsonBody(
     z.strictObject({
-      email,
-      password: z
-        .string()
-        .min(10)
-        .max(128)
-        .refine((value) => value.isWellFormed(), 'is not well-formed Unicode')
-        .refine((value) => !isCommonPassword(value), 'is one of the commonest passwords'),
+      email: Email,
+      password: newPassword,
       name: text({ max: 100 }).optional(),
     }),
   ),
@@ -73,7 +91,7 @@ const loginRoute = createRoute({
     scope: 'public',
     limits: ['login-ip', 'login-email'],
   }),
-  request: jsonBody(z.strictObject({ email, password: z.string().max(1024) })),
+  request: jsonBody(z.strictObject({ email: Email, password: z.string().max(1024) })),
   responses: { 200: json(Tokens, 'Tokens'), ...problemsOf(...signInProblems, 'invalid_credentials') },
 })
 
@@ -101,6 +119,74 @@ const meRoute = createRoute({
   },
 })
 
+const refreshRoute = createRoute({
+  method: 'post',
+  path: '/refresh',
+  ...operation('session.refresh', {
+    tag,
+    summary: 'New tokens for a refresh token',
+    description:
+      'Each refresh token is good for one rotation; asked again within 10 seconds it gives the same new one. Later it ends the session.',
+    scope: 'public',
+  }),
+  request: jsonBody(z.strictObject({ refresh_token: z.string().max(200) })),
+  responses: {
+    200: json(Tokens, 'Tokens'),
+    ...problemsOf('malformed_json', 'payload_too_large', 'unsupported_media_type', 'refresh_token_reused'),
+  },
+})
+
+const updateMeRoute = createRoute({
+  method: 'patch',
+  path: '/me',
+  ...operation('user.update', { tag, summary: 'Change my name', scope: 'user' }),
+  request: jsonBody(z.strictObject({ name: text({ max: 100 }) })),
+  responses: {
+    200: json(User, 'The caller'),
+    ...problemsOf('malformed_json', 'payload_too_large', 'unsupported_media_type'),
+  },
+})
+
+const passwordRoute = createRoute({
+  method: 'post',
+  path: '/password',
+  ...operation('password.update', {
+    tag,
+    summary: 'Change my password; other sessions end',
+    scope: 'user',
+    limits: ['password'],
+  }),
+  request: jsonBody(z.strictObject({ currentPassword: z.string().max(1024), newPassword })),
+  responses: { 204: { description: 'Changed' }, ...problemsOf(...signInProblems, 'invalid_credentials') },
+})
+
+const SessionView = z
+  .object({
+    id: z.uuid(),
+    current: z.boolean(),
+    ip: z.string().nullable(),
+    userAgent: z.string().nullable(),
+    createdAt: Timestamp,
+    expiresAt: Timestamp,
+  })
+  .openapi('Session')
+
+const sessionsRoute = createRoute({
+  method: 'get',
+  path: '/sessions',
+  ...operation('session.list', { tag, summary: 'My sessions in force, newest first', scope: 'user' }),
+  request: { query: Paging },
+  responses: { 200: json(listOf(SessionView), 'A page of sessions'), ...problemsOf() },
+})
+
+const revokeSessionRoute = createRoute({
+  method: 'delete',
+  path: '/sessions/{id}',
+  ...operation('session.delete', { tag, summary: 'End one of my sessions at once', scope: 'user' }),
+  request: { params: IdPath },
+  responses: { 204: { description: 'Ended' }, ...problemsOf('not_found') },
+})
+
 export const authRoutes = createRouter()
   .openapi(registerRoute, async (c) => {
     const { user, ...tokens } = await register(c.var.ctx, c.req.valid('json'))
@@ -118,4 +204,32 @@ export const authRoutes = createRouter()
   .openapi(meRoute, async (c) => {
     const { workspaces, ...user } = await getMe(c.var.ctx)
     return c.json({ ...presentUser(user), workspaces }, 200)
+  })
+  .openapi(refreshRoute, async (c) => {
+    c.header('cache-control', 'no-store')
+    return c.json(await refresh(c.var.ctx, c.req.valid('json').refresh_token), 200)
+  })
+  .openapi(updateMeRoute, async (c) =>
+    c.json(presentUser(await updateMe(c.var.ctx, c.req.valid('json').name)), 200),
+  )
+  .openapi(passwordRoute, async (c) => {
+    await changePassword(c.var.ctx, c.req.valid('json'))
+    return c.body(null, 204)
+  })
+  .openapi(sessionsRoute, async (c) => {
+    const query = c.req.valid('query')
+    const { principal } = c.var.ctx
+    const page = toPage(await listSessions(c.var.ctx, query), query.limit, (row) => ({
+      id: row.id,
+      current: principal.type === 'session' && principal.id === row.id,
+      ip: row.ip,
+      userAgent: row.userAgent,
+      createdAt: row.createdAt.toISOString(),
+      expiresAt: row.expiresAt.toISOString(),
+    }))
+    return c.json(page, 200)
+  })
+  .openapi(revokeSessionRoute, async (c) => {
+    await revokeSession(c.var.ctx, c.req.valid('param').id)
+    return c.body(null, 204)
   })

@@ -1,20 +1,20 @@
 /** Signing up, in and out. */
-import { randomBytes } from 'node:crypto'
-import { eq, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, isNull, lt, ne, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
-import { transact } from '../db/client.ts'
-import { auditLogs, currentUserId, memberships, sessions, users, workspaces } from '../db/schema.ts'
+import { require, transact } from '../db/client.ts'
+import { currentUserId, memberships, sessions, users, workspaces } from '../db/schema.ts'
 import { AppError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { hashPassword, verifyPassword } from './passwords.ts'
+import { refreshTokenOf } from './refresh-tokens.ts'
 import { ACCESS_TOKEN_LIFETIME, issueAccessToken } from './tokens.ts'
 
 const REFRESH_TOKEN_LIFETIME = sql`interval '30 days'`
 
 const newSession = async (ctx: Ctx, userId: string) => {
   const id = uuidv7()
-  const refreshToken = randomBytes(32).toString('base64url')
+  const refreshToken = refreshTokenOf(ctx.env, id, 0)
   return {
     row: {
       id,
@@ -70,17 +70,9 @@ export const signIn = async (ctx: Ctx, input: { email: string; password: string 
   const valid = await verifyPassword(input.password, user?.passwordHash)
   if (!user || !valid || user.disabledAt) {
     await transact(ctx, (db) => ({
-      refused: db.insert(auditLogs).values({
-        workspaceId: null,
-        action: 'session.refuse',
-        actorType: 'system',
-        resourceType: 'user',
-        resourceId: user?.id ?? null,
-        after: { email: input.email },
-        ip: ctx.request.ip ?? null,
-        userAgent: ctx.request.userAgent ?? null,
-        requestId: ctx.request.id,
-      }),
+      refused: db.execute(
+        sql`select app.record('session.refuse', 'user', ${user?.id ?? null}::uuid, null, ${JSON.stringify({ email: input.email })}::jsonb)`,
+      ),
     }))
     throw new AppError('invalid_credentials')
   }
@@ -92,7 +84,7 @@ export const signIn = async (ctx: Ctx, input: { email: string; password: string 
 /** Ends the caller's own session: its access token is refused from the next request on. */
 export const signOut = async (ctx: Ctx) => {
   if (ctx.principal.type !== 'session') return
-  const { sessionId } = ctx.principal
+  const sessionId = ctx.principal.id
   await transact(ctx, (db) => ({
     revoked: db.update(sessions).set({ revokedAt: sql`now()` }).where(eq(sessions.id, sessionId)),
   }))
@@ -116,4 +108,82 @@ export const getMe = async (ctx: Ctx) => {
       .orderBy(workspaces.id),
   }))
   return { ...(user as NonNullable<typeof user>), workspaces: belongsTo }
+}
+
+/** @returns the caller with the new name */
+export const updateMe = async (ctx: Ctx, name: string) => {
+  const {
+    updated: [user],
+  } = await transact(ctx, (db) => ({
+    updated: db
+      .update(users)
+      .set({ name })
+      .where(eq(users.id, currentUserId))
+      .returning({ id: users.id, email: users.email, name: users.name, createdAt: users.createdAt }),
+  }))
+  return user as NonNullable<typeof user>
+}
+
+/** Other sessions end. Takes two database requests, since the hash is compared in between. */
+export const changePassword = async (
+  ctx: Ctx,
+  input: { currentPassword: string; newPassword: string },
+): Promise<void> => {
+  const { own } = await transact({ ...ctx, action: undefined }, (db) => ({
+    own: db.execute<{ hash: string | null }>(sql`select app.own_password_hash() as hash`),
+  }))
+  const current = own.rows[0]?.hash
+  if (!(await verifyPassword(input.currentPassword, current))) throw new AppError('invalid_credentials')
+  const passwordHash = await hashPassword(input.newPassword)
+  const thisSession = ctx.principal.type === 'session' ? ctx.principal.id : null
+  await transact(ctx, (db) => ({
+    // Of two changes at once only the first knew the current password.
+    unchanged: require(db, sql`app.own_password_hash() = ${current}`, 'invalid_credentials'),
+    changed: db.update(users).set({ passwordHash }).where(eq(users.id, currentUserId)),
+    revoked: db
+      .update(sessions)
+      .set({ revokedAt: sql`now()` })
+      .where(
+        and(
+          eq(sessions.userId, currentUserId),
+          isNull(sessions.revokedAt),
+          thisSession ? ne(sessions.id, thisSession) : undefined,
+        ),
+      ),
+    recorded: db.execute(sql`select app.record('password.update', 'user', ${currentUserId}, null, null)`),
+  }))
+}
+
+const isMine = and(
+  eq(sessions.userId, currentUserId),
+  isNull(sessions.revokedAt),
+  gt(sessions.expiresAt, sql`now()`),
+)
+
+/** `limit + 1` of the caller's sessions in force, newest first. */
+export const listSessions = async (ctx: Ctx, page: { limit: number; cursor?: string | undefined }) => {
+  const { rows } = await transact(ctx, (db) => ({
+    rows: db
+      .select({
+        id: sessions.id,
+        ip: sessions.ip,
+        userAgent: sessions.userAgent,
+        createdAt: sessions.createdAt,
+        expiresAt: sessions.expiresAt,
+      })
+      .from(sessions)
+      .where(and(isMine, page.cursor ? lt(sessions.id, page.cursor) : undefined))
+      .orderBy(desc(sessions.id))
+      .limit(page.limit + 1),
+  }))
+  return rows
+}
+
+/** @throws {AppError} not_found */
+export const revokeSession = async (ctx: Ctx, id: string): Promise<void> => {
+  const isThis = and(isMine, eq(sessions.id, id))
+  await transact(ctx, (db) => ({
+    found: require(db, sql`exists (select from sessions where ${isThis})`, 'not_found'),
+    revoked: db.update(sessions).set({ revokedAt: sql`now()` }).where(isThis),
+  }))
 }

@@ -54,7 +54,7 @@ export const verifyAccessToken = async (env: Env, token: string): Promise<Princi
       requiredClaims: ['exp'],
     })
     const { sub, sid } = Claims.parse(payload)
-    return { type: 'session', userId: sub, sessionId: sid }
+    return { type: 'session', userId: sub, id: sid }
   } catch {
     return undefined
   }

@@ -1,7 +1,8 @@
 /** Credits: reserved when a job is accepted, then charged or refunded; balances are sums over the ledger. */
-import { type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, lt, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
 import { type Database, require, transact } from '../db/client.ts'
+import { creditEntries } from '../db/schema.ts'
 import { grantedCredits, plans, storageQuota } from './plans.ts'
 
 /** SQL: first day of the current month, UTC. */
@@ -70,3 +71,21 @@ export const getUsage = async (ctx: Ctx) => {
 /** SQL condition: the workspace's files, and `more` bytes, fit its plan. */
 export const fitsStorage = (more: number) =>
   sql`(select coalesce(sum(size), 0) + ${more}::bigint from assets where workspace_id = app.workspace_id()) <= ${storageQuota}`
+
+/** `limit + 1` entries, newest first. */
+export const listEntries = async (ctx: Ctx, page: { limit: number; cursor?: string | undefined }) => {
+  const { rows } = await transact(ctx, (db) => ({
+    rows: db
+      .select()
+      .from(creditEntries)
+      .where(
+        and(
+          eq(creditEntries.workspaceId, sql`app.workspace_id()`),
+          page.cursor ? lt(creditEntries.id, page.cursor) : undefined,
+        ),
+      )
+      .orderBy(desc(creditEntries.id))
+      .limit(page.limit + 1),
+  }))
+  return rows
+}

@@ -7,14 +7,18 @@ interface Plan {
   credits: number | null
   /** Bytes. */
   storage: number
+  members: number | null
 }
+
+/** Workspaces on the free plan that one person may own. */
+export const MAX_FREE_WORKSPACES = 10
 
 const GB = 1024 ** 3
 
 export const plans: Record<(typeof planNames)[number], Plan> = {
-  free: { credits: 50, storage: 1 * GB },
-  pro: { credits: 1000, storage: 100 * GB },
-  enterprise: { credits: null, storage: 5000 * GB },
+  free: { credits: 50, storage: 1 * GB, members: 5 },
+  pro: { credits: 1000, storage: 100 * GB, members: 25 },
+  enterprise: { credits: null, storage: 5000 * GB, members: null },
 }
 
 const byPlan = (of: (plan: Plan) => number | null) =>
@@ -27,3 +31,9 @@ const byPlan = (of: (plan: Plan) => number | null) =>
 export const grantedCredits = byPlan((plan) => plan.credits)
 /** SQL: the current workspace's storage quota in bytes. */
 export const storageQuota = byPlan((plan) => plan.storage)
+/** SQL: how many may belong to the current workspace, null when unlimited. */
+export const memberLimit = byPlan((plan) => plan.members)
+/** For SQL that runs where the plan is not known yet. */
+export const memberLimits = JSON.stringify(
+  Object.fromEntries(Object.entries(plans).map(([name, plan]) => [name, plan.members])),
+)

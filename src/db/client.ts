@@ -28,10 +28,11 @@ export type Database = ReturnType<typeof connect>
 
 const enter = (ctx: Ctx) => {
   const request = JSON.stringify(ctx.request)
+  const workspaceId = ctx.workspaceId ?? null
   const action = ctx.action ?? null
-  return ctx.principal.type === 'session'
-    ? sql`select * from app.enter(${ctx.principal.sessionId}::uuid, ${ctx.workspaceId ?? null}::uuid, ${ctx.scope === 'workspace'}, ${ctx.role}, ${action}, ${request}::jsonb)`
-    : sql`select * from app.enter_system(${ctx.principal.userId ?? null}::uuid, ${ctx.workspaceId ?? null}::uuid, ${action}, ${request}::jsonb)`
+  return ctx.principal.type === 'system'
+    ? sql`select * from app.enter_system(${ctx.principal.userId ?? null}::uuid, ${workspaceId}::uuid, ${action}, ${request}::jsonb)`
+    : sql`select * from app.enter(${JSON.stringify(ctx.principal)}::jsonb, ${workspaceId}::uuid, ${ctx.scope === 'workspace'}, ${ctx.role}, ${action}, ${request}::jsonb)`
 }
 
 type Results<T extends Record<string, BatchItem<'pg'>>> = { [Name in keyof T]: T[Name]['_']['result'] }

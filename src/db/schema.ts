@@ -64,6 +64,8 @@ export const users = pgTable(
     /** Lower-cased. */
     email: text('email').notNull().unique('users_email_unique'),
     name: text('name'),
+    /** Null while nobody has proved to own the address. */
+    emailVerifiedAt: time('email_verified_at'),
     /** scrypt in PHC form; null for accounts that sign in elsewhere. */
     passwordHash: text('password_hash'),
     disabledAt: time('disabled_at'),
@@ -76,6 +78,12 @@ export const users = pgTable(
       to: tenant,
       using: sql`id = (select app.user_id()) or exists (select from memberships m where m.user_id = users.id and m.workspace_id = (select app.workspace_id()))`,
     }),
+    pgPolicy('self', {
+      for: 'update',
+      to: tenant,
+      using: sql`id = (select app.user_id())`,
+      withCheck: sql`id = (select app.user_id())`,
+    }),
     systemToo,
   ],
 )
@@ -87,8 +95,11 @@ export const sessions = pgTable(
     userId: uuid('user_id')
       .notNull()
       .references(() => users.id, { onDelete: 'cascade' }),
-    /** SHA-256 of the refresh token, hex. */
+    /** SHA-256 of the current refresh token, hex. */
     refreshHash: text('refresh_hash').notNull().unique('sessions_refresh_hash_unique'),
+    /** Times that the refresh token was replaced. */
+    refreshGeneration: integer('refresh_generation').notNull().default(0),
+    refreshedAt: time('refreshed_at'),
     expiresAt: time('expires_at').notNull(),
     revokedAt: time('revoked_at'),
     ip: text('ip'),
@@ -107,6 +118,24 @@ export const sessions = pgTable(
   ],
 )
 
+/** Who somebody is at a sign-in provider of the front end. */
+export const accounts = pgTable(
+  'accounts',
+  {
+    provider: text('provider').notNull(),
+    providerAccountId: text('provider_account_id').notNull(),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.provider, table.providerAccountId] }),
+    index('accounts_user').on(table.userId),
+    systemToo,
+  ],
+)
+
 export const workspaces = pgTable(
   'workspaces',
   {
@@ -114,6 +143,8 @@ export const workspaces = pgTable(
     name: text('name').notNull(),
     slug: text('slug').notNull().unique('workspaces_slug_unique'),
     plan: text('plan', { enum: plans }).notNull().default('free'),
+    /** What is deleted stays as the anchor of its ledger and audit log. */
+    deletedAt: time('deleted_at'),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },
@@ -153,6 +184,51 @@ export const memberships = pgTable(
     pgPolicy('own', { for: 'select', to: tenant, using: sql`user_id = (select app.user_id())` }),
     systemToo,
   ],
+)
+
+export const invites = pgTable(
+  'invites',
+  {
+    workspaceId: workspaceId().references(() => workspaces.id, { onDelete: 'cascade' }),
+    id: uuid('id').notNull(),
+    /** Lower-cased. */
+    email: text('email').notNull(),
+    role: text('role', { enum: roles }).notNull(),
+    /** SHA-256, hex. */
+    tokenHash: text('token_hash').notNull().unique('invites_token_hash_unique'),
+    expiresAt: time('expires_at').notNull(),
+    acceptedAt: time('accepted_at'),
+    invitedBy: uuid('invited_by').default(currentUserId),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.id] }),
+    oneOf('invites', 'role', roles),
+    tenantOnly,
+    systemToo,
+  ],
+)
+
+export const apiKeys = pgTable(
+  'api_keys',
+  {
+    workspaceId: workspaceId().references(() => workspaces.id, { onDelete: 'cascade' }),
+    id: uuid('id').notNull(),
+    name: text('name').notNull(),
+    /** The key's first characters, to recognise it by. */
+    start: text('start').notNull(),
+    /** SHA-256, hex. */
+    keyHash: text('key_hash').notNull().unique('api_keys_key_hash_unique'),
+    /** Actions. */
+    scopes: text('scopes').array().notNull(),
+    expiresAt: time('expires_at'),
+    revokedAt: time('revoked_at'),
+    /** To the minute. */
+    lastUsedAt: time('last_used_at'),
+    createdBy: uuid('created_by').default(currentUserId),
+    createdAt: createdAt(),
+  },
+  (table) => [primaryKey({ columns: [table.workspaceId, table.id] }), tenantOnly, systemToo],
 )
 
 export const assets = pgTable(
@@ -308,12 +384,28 @@ export const auditLogs = pgTable(
     userAgent: text('user_agent'),
     requestId: text('request_id'),
     createdAt: createdAt(),
+    /** Position in the workspace's chain, from 1; null outside a workspace. */
+    sequence: bigint('sequence', { mode: 'number' }),
+    /** SHA-256 over the row and the hash of the one before it, hex. */
+    hash: text('hash'),
   },
   (table) => [
     index('audit_logs_workspace').on(table.workspaceId, table.id),
+    unique('audit_logs_chain').on(table.workspaceId, table.sequence),
     pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }),
     pgPolicy('system', { for: 'insert', to: system, withCheck: sql`true` }),
   ],
+)
+
+/** The end of each workspace's chain, so that rows missing from it are missed. */
+export const auditHeads = pgTable(
+  'audit_heads',
+  {
+    workspaceId: uuid('workspace_id').primaryKey(),
+    sequence: bigint('sequence', { mode: 'number' }).notNull(),
+    hash: text('hash').notNull(),
+  },
+  () => [pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }), systemToo],
 )
 
 /** What is owed after a commit: a row stays until its work is done, and the sweeper re-sends what is due. */

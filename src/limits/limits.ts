@@ -10,6 +10,31 @@ export interface LimitState extends Taken {
   subject: string
 }
 
+/** Entries of what an isolate remembers; the oldest go first. */
+const MAX_REMEMBERED = 10_000
+
+const remember = <Value>(memory: Map<string, Value>, key: string, value: Value) => {
+  memory.delete(key)
+  memory.set(key, value)
+  const [oldest] = memory.keys()
+  if (memory.size > MAX_REMEMBERED && oldest !== undefined) memory.delete(oldest)
+}
+
+/** Who is denied until when, in milliseconds: asking again before that costs nothing but a look here. */
+const denied = new Map<string, { until: number; taken: Taken }>()
+
+const rememberDenial = (key: string, taken: Taken) =>
+  remember(denied, key, { until: Date.now() + taken.retryAfter * 1000, taken })
+
+/** A denial that still holds; a plan's limit may have grown since, so those are asked about again. */
+const recallDenial = (key: string): Taken | undefined => {
+  const known = denied.get(key)
+  const seconds = known ? Math.ceil((known.until - Date.now()) / 1000) : 0
+  if (known && seconds > 0) return { ...known.taken, retryAfter: seconds }
+  denied.delete(key)
+  return undefined
+}
+
 const ask = (ctx: Ctx, policy: PolicyName, subject: string, cost: number, factor?: number) => {
   const { limit, period } = policies[policy]
   const id = ctx.env.RATE_LIMITER.idFromName(`${policy}:${subject}`)
@@ -31,37 +56,54 @@ export const takeToken = async (
   subject: string,
   plan?: (typeof plans)[number],
 ): Promise<void> => {
-  let taken: Taken
+  const key = `${policy}:${subject}`
+  const { perPlan, unreachable } = policies[policy]
+  let taken = perPlan ? undefined : recallDenial(key)
   try {
-    taken = await ask(
-      ctx,
-      policy,
-      subject,
-      1,
-      policies[policy].perPlan && plan ? planFactors[plan] : undefined,
-    )
+    taken ??= await ask(ctx, policy, subject, 1, perPlan && plan ? planFactors[plan] : undefined)
   } catch (cause) {
     ctx.log({ level: 'error', message: 'rate limiter unreachable', policy, error: describeError(cause) })
-    if (policies[policy].unreachable === 'pass') return
+    if (unreachable === 'pass') return
     throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause })
   }
   ctx.limits.push({ ...taken, policy, subject })
   if (!taken.allowed) {
+    if (!perPlan) rememberDenial(key, taken)
     throw new AppError('rate_limited', { headers: { 'retry-after': String(taken.retryAfter) } })
   }
 }
 
+/** Which workspace a caller's requests count for, as the gate has said before; by caller and what they named. */
+const admitted = new Map<string, string>()
+
+const claimOf = (caller: string, named: string | undefined) => `${caller}|${named ?? ''}`
+
 /**
- * After the gate has spoken: a bucket that was charged before the caller was known gets its token back if the
- * gate refused, and learns the workspace's plan if it counted with another.
+ * Whose bucket a request for a workspace takes from before the gate is asked: the workspace's if the gate has let
+ * this caller in before, else one of the caller's own, so that strangers can't empty a workspace's.
  */
-export const settleTokens = async (ctx: Ctx): Promise<void> => {
+export const workspaceSubject = (caller: string, named: string | undefined): string => {
+  const claim = claimOf(caller, named)
+  return admitted.get(claim) ?? claim
+}
+
+/** After the gate has spoken: charges the workspace, teaches its bucket the plan, or gives back what was taken. */
+export const settleTokens = async (ctx: Ctx, caller: string): Promise<void> => {
+  const { gate } = ctx
+  if (!gate) return
+  const claim = claimOf(caller, ctx.workspaceId)
   for (const { policy, subject, allowed, factor } of ctx.limits) {
-    if (!policies[policy].perPlan || !allowed) continue
-    if (ctx.gate === 'refused') await ask(ctx, policy, subject, -1)
-    else if (ctx.gate && planFactors[ctx.gate.plan] !== factor) {
-      await ask(ctx, policy, subject, 0, planFactors[ctx.gate.plan])
+    const { by, perPlan } = policies[policy]
+    if (by !== 'workspace' || !allowed) continue
+    if (gate === 'refused') {
+      admitted.delete(claim)
+      if (subject !== claim) await ask(ctx, policy, subject, -1)
+      continue
     }
+    remember(admitted, claim, gate.workspaceId)
+    const known = perPlan ? planFactors[gate.plan] : undefined
+    if (subject === claim) await ask(ctx, policy, gate.workspaceId, 1, known)
+    else if (known !== undefined && known !== factor) await ask(ctx, policy, subject, 0, known)
   }
 }
 

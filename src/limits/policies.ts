@@ -6,7 +6,7 @@ interface Policy {
   limit: number
   /** Seconds. */
   period: number
-  by: 'ip' | 'email' | 'workspace'
+  by: 'ip' | 'email' | 'caller' | 'workspace'
   /** The workspace's plan multiplies the limit. */
   perPlan: boolean
   /** Sign-in and what costs money stay shut without their limiter. */
@@ -17,6 +17,9 @@ export const policies = {
   'register-ip': { limit: 20, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   'login-ip': { limit: 30, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   'login-email': { limit: 10, period: 60, by: 'email', perPlan: false, unreachable: 'refuse' },
+  password: { limit: 10, period: 60, by: 'caller', perPlan: false, unreachable: 'refuse' },
+  api: { limit: 1200, period: 60, by: 'caller', perPlan: false, unreachable: 'pass' },
+  invite: { limit: 20, period: 3600, by: 'workspace', perPlan: false, unreachable: 'refuse' },
   upload: { limit: 120, period: 60, by: 'workspace', perPlan: true, unreachable: 'pass' },
   generation: { limit: 60, period: 60, by: 'workspace', perPlan: true, unreachable: 'refuse' },
 } as const satisfies Record<string, Policy>

@@ -17,6 +17,7 @@ import {
 } from '../http.ts'
 import {
   createWorkspace,
+  deleteWorkspace,
   getWorkspace,
   listWorkspaces,
   updateWorkspace,
@@ -43,7 +44,7 @@ export const WorkspaceView = z
   })
   .openapi('Workspace')
 
-const present = (row: WorkspaceWithRole): z.output<typeof WorkspaceView> => ({
+export const presentWorkspace = (row: WorkspaceWithRole): z.output<typeof WorkspaceView> => ({
   id: row.id,
   name: row.name,
   slug: row.slug,
@@ -62,7 +63,7 @@ const createWorkspaceRoute = createRoute({
   request: jsonBody(z.strictObject({ name, slug: slug.optional() })),
   responses: {
     201: { ...json(WorkspaceView, 'The workspace'), headers: { Location: { schema: { type: 'string' } } } },
-    ...problemsOf(...jsonProblems, 'slug_taken'),
+    ...problemsOf(...jsonProblems, 'plan_limit_reached', 'slug_taken'),
   },
 })
 
@@ -105,17 +106,34 @@ const updateRoute = createRoute({
   },
 })
 
+const deleteRoute = createRoute({
+  method: 'delete',
+  path: '/{id}',
+  ...operation('workspace.delete', {
+    tag,
+    summary: 'Delete a workspace and everything in it',
+    role: 'owner',
+    workspaceInPath: true,
+  }),
+  request: { params: IdPath },
+  responses: { 204: { description: 'Deleted' }, ...problemsOf('not_found') },
+})
+
 export const workspaceRoutes = createRouter()
   .openapi(createWorkspaceRoute, async (c) => {
     const workspace = await createWorkspace(c.var.ctx, c.req.valid('json'))
     c.header('location', `/api/v1/workspaces/${workspace.id}`)
-    return c.json(present(workspace), 201)
+    return c.json(presentWorkspace(workspace), 201)
   })
   .openapi(listRoute, async (c) => {
     const query = c.req.valid('query')
-    return c.json(toPage(await listWorkspaces(c.var.ctx, query), query.limit, present), 200)
+    return c.json(toPage(await listWorkspaces(c.var.ctx, query), query.limit, presentWorkspace), 200)
   })
-  .openapi(getRoute, async (c) => c.json(present(await getWorkspace(c.var.ctx)), 200))
+  .openapi(getRoute, async (c) => c.json(presentWorkspace(await getWorkspace(c.var.ctx)), 200))
   .openapi(updateRoute, async (c) =>
-    c.json(present(await updateWorkspace(c.var.ctx, c.req.valid('json'))), 200),
+    c.json(presentWorkspace(await updateWorkspace(c.var.ctx, c.req.valid('json'))), 200),
   )
+  .openapi(deleteRoute, async (c) => {
+    await deleteWorkspace(c.var.ctx)
+    return c.body(null, 204)
+  })

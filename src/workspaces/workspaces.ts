@@ -1,9 +1,11 @@
 /** Workspaces: the tenants. */
-import { and, desc, eq, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, isNull, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx, Role } from '../context.ts'
-import { transact } from '../db/client.ts'
-import { currentUserId, memberships, workspaces } from '../db/schema.ts'
+import { lockWorkspace } from '../credits/ledger.ts'
+import { MAX_FREE_WORKSPACES } from '../credits/plans.ts'
+import { require, transact } from '../db/client.ts'
+import { apiKeys, assets, currentUserId, invites, memberships, workspaces } from '../db/schema.ts'
 
 type Workspace = typeof workspaces.$inferSelect
 export type WorkspaceWithRole = Workspace & { role: Role }
@@ -23,7 +25,7 @@ const deriveSlug = (name: string) => {
   return `${base || 'workspace'}-${suffix}`
 }
 
-/** @throws {AppError} slug_taken */
+/** @throws {AppError} slug_taken, plan_limit_reached */
 export const createWorkspace = async (
   ctx: Ctx,
   input: { name: string; slug?: string | undefined },
@@ -32,6 +34,8 @@ export const createWorkspace = async (
   const {
     created: [workspace],
   } = await transact(ctx, (db) => ({
+    // One at a time a person, so that the limit holds.
+    turn: db.execute(sql`select id from users where id = ${currentUserId} for no key update`),
     // The gate let the caller in without a workspace; this is the one to act in.
     entered: db.execute(sql`select set_config('app.workspace_id', ${id}, true)`),
     created: db
@@ -39,6 +43,8 @@ export const createWorkspace = async (
       .values({ id, name: input.name, slug: input.slug ?? deriveSlug(input.name) })
       .returning(),
     owner: db.insert(memberships).values({ role: 'owner' }),
+    allowed: require(db, sql`(select count(*) from memberships m join workspaces w on w.id = m.workspace_id
+            where m.user_id = ${currentUserId} and m.role = 'owner' and w.plan = 'free') <= ${MAX_FREE_WORKSPACES}`, 'plan_limit_reached'),
   }))
   return { ...(workspace as Workspace), role: 'owner' }
 }
@@ -88,4 +94,44 @@ export const updateWorkspace = async (
       .returning(),
   }))
   return { ...(workspace as Workspace), role: gate.role }
+}
+
+/**
+ * Ends a workspace: nobody gets in any more, running jobs are canceled and refunded, files are deleted soon after.
+ * Its row stays, without a name, as the anchor of its ledger and audit log.
+ */
+export const deleteWorkspace = async (ctx: Ctx): Promise<void> => {
+  const here = sql`workspace_id = app.workspace_id()`
+  const open = sql`${here} and status in ('queued', 'running')`
+  await transact(ctx, (db) => ({
+    lock: lockWorkspace(db),
+    deleted: db
+      .update(workspaces)
+      .set({ deletedAt: sql`now()`, name: 'deleted', slug: sql`'deleted-' || id` })
+      .where(thisWorkspace),
+    refunded: db.execute(sql`
+      insert into credit_entries (generation_id, kind, credits, period)
+      select generation_id, 'refund', credits, period from credit_entries
+       where ${here} and kind = 'reserve' and generation_id in (select id from generations where ${open})`),
+    settled: db.execute(sql`delete from outbox where ${here} and kind = 'generation'`),
+    told: db.execute(sql`
+      insert into outbox (kind, subject_id, available_at)
+      select 'prediction.cancel', id, now() from generations where ${open} and started_at is not null
+      on conflict do nothing`),
+    erased: db.execute(sql`
+      insert into outbox (kind, subject_id, available_at)
+      select 'object.delete', id, now() from assets where ${here}
+      union select 'object.delete', unnest(output_asset_ids), now() + interval '2 minutes' from generations where ${open}
+      on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at`),
+    canceled: db.execute(sql`
+      update generations set status = 'canceled', completed_at = now(), lease_expires_at = null where ${open}`),
+    forgotten: db.execute(sql`update generations set prompt = null where ${here} and prompt is not null`),
+    assets: db.delete(assets).where(eq(assets.workspaceId, sql`app.workspace_id()`)),
+    invites: db.delete(invites).where(eq(invites.workspaceId, sql`app.workspace_id()`)),
+    keys: db
+      .update(apiKeys)
+      .set({ revokedAt: sql`now()` })
+      .where(and(eq(apiKeys.workspaceId, sql`app.workspace_id()`), isNull(apiKeys.revokedAt))),
+    members: db.delete(memberships).where(eq(memberships.workspaceId, sql`app.workspace_id()`)),
+  }))
 }

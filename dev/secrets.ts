@@ -1,0 +1,13 @@
+/**
+ * `npm run secrets`: new values for ACCESS_TOKEN_KEYS and AUTH_SECRET, for .dev.vars or `wrangler secret put`.
+ * With ACCESS_TOKEN_KEYS in the environment the new key goes in front of those, which is how keys are rotated.
+ */
+import { randomBytes } from 'node:crypto'
+import { exportJWK, generateKeyPair } from 'jose'
+
+const { privateKey } = await generateKeyPair('EdDSA', { extractable: true })
+const { kty, crv, d, x } = await exportJWK(privateKey)
+const kid = `${new Date().toISOString().slice(0, 10)}-${randomBytes(3).toString('hex')}`
+const before = JSON.parse(process.env.ACCESS_TOKEN_KEYS ?? '[]') as object[]
+console.log(`ACCESS_TOKEN_KEYS='${JSON.stringify([{ kty, crv, kid, d, x }, ...before])}'`)
+console.log(`AUTH_SECRET=${randomBytes(32).toString('base64url')}`)

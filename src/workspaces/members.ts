@@ -1,0 +1,91 @@
+/** The people of a workspace: roles, leaving, removal, handing it over. */
+import { and, eq, gt, type SQL, sql } from 'drizzle-orm'
+import type { Ctx, Role } from '../context.ts'
+import { lockWorkspace } from '../credits/ledger.ts'
+import { type Database, require, transact } from '../db/client.ts'
+import { currentUserId, memberships, users } from '../db/schema.ts'
+
+const here = eq(memberships.workspaceId, sql`app.workspace_id()`)
+const isMember = (userId: string) => and(here, eq(memberships.userId, userId))
+const rankOf = (role: SQL | typeof memberships.role) => sql`app.role_rank(${role})`
+/** SQL: the rank of the caller's role, as the gate found it. */
+const myRank = rankOf(sql`current_setting('app.role')`)
+
+const selectMembers = (db: Database, where: SQL | undefined) =>
+  db
+    .select({
+      id: memberships.userId,
+      email: users.email,
+      name: users.name,
+      role: memberships.role,
+      createdAt: memberships.createdAt,
+    })
+    .from(memberships)
+    .innerJoin(users, eq(users.id, memberships.userId))
+    .where(where)
+    .orderBy(memberships.userId)
+
+export type Member = Awaited<ReturnType<typeof selectMembers>>[number]
+
+const memberExists = (db: Database, userId: string) =>
+  require(db, sql`exists (select from memberships where ${isMember(userId)})`, 'not_found')
+
+const ownerRemains = (db: Database) =>
+  require(db, sql`exists (select from memberships where ${here} and role = 'owner')`, 'last_owner')
+
+/** `limit + 1` members, by id. */
+export const listMembers = async (
+  ctx: Ctx,
+  page: { limit: number; cursor?: string | undefined },
+): Promise<Member[]> => {
+  const { rows } = await transact(ctx, (db) => ({
+    rows: selectMembers(db, and(here, page.cursor ? gt(memberships.userId, page.cursor) : undefined)).limit(
+      page.limit + 1,
+    ),
+  }))
+  return rows
+}
+
+/** @throws {AppError} not_found, forbidden (a role above one's own, given or taken), last_owner */
+export const changeRole = async (ctx: Ctx, userId: string, role: Role): Promise<Member> => {
+  const {
+    rows: [member],
+  } = await transact(ctx, (db) => ({
+    lock: lockWorkspace(db),
+    found: memberExists(db, userId),
+    allowed: require(db, sql`exists (select from memberships where ${isMember(userId)} and ${rankOf(memberships.role)} <= ${myRank})
+          and ${rankOf(sql`${role}`)} <= ${myRank}`, 'forbidden'),
+    changed: db.update(memberships).set({ role }).where(isMember(userId)),
+    kept: ownerRemains(db),
+    rows: selectMembers(db, isMember(userId)),
+  }))
+  return member as Member
+}
+
+/** Oneself, or somebody of no higher role. @throws {AppError} not_found, forbidden, last_owner */
+export const removeMember = async (ctx: Ctx, userId: string): Promise<void> => {
+  await transact(ctx, (db) => ({
+    lock: lockWorkspace(db),
+    found: memberExists(db, userId),
+    allowed: require(db, sql`exists (select from memberships where ${isMember(userId)} and (${memberships.userId} = ${currentUserId}
+          or (${myRank} >= ${rankOf(sql`'admin'`)} and ${rankOf(memberships.role)} <= ${myRank})))`, 'forbidden'),
+    removed: db.delete(memberships).where(isMember(userId)),
+    kept: ownerRemains(db),
+  }))
+}
+
+/** Makes another member an owner and the caller an admin. @throws {AppError} not_found */
+export const transferWorkspace = async (ctx: Ctx, userId: string): Promise<void> => {
+  await transact(ctx, (db) => ({
+    lock: lockWorkspace(db),
+    found: memberExists(db, userId),
+    demoted: db
+      .update(memberships)
+      .set({ role: 'admin' })
+      .where(and(here, eq(memberships.userId, currentUserId))),
+    promoted: db.update(memberships).set({ role: 'owner' }).where(isMember(userId)),
+    recorded: db.execute(sql`
+      select app.record('workspace.transfer', 'workspace', app.workspace_id(),
+        jsonb_build_object('owner_id', ${currentUserId}), jsonb_build_object('owner_id', ${userId}::uuid))`),
+  }))
+}
