@@ -88,6 +88,41 @@ const measureUpload = async (worker: LocalWorker, token: string) => {
   console.log(`  SHA-256 ${right ? 'right' : 'WRONG'}, ${(elapsed / 1000).toFixed(1)} s`)
 }
 
+/** What the limiter adds to a request, and what a denied caller costs. */
+const measureLimiter = async (url: string, token: string) => {
+  const ask = async () => {
+    const started = performance.now()
+    const response = await fetch(`${url}/api/v1/models`, { headers: { authorization: `Bearer ${token}` } })
+    await response.arrayBuffer()
+    const [, db = 0, limiter = 0] =
+      /dur=(\d+), limiter;dur=(\d+)/.exec(response.headers.get('server-timing') ?? '') ?? []
+    return {
+      status: response.status,
+      elapsed: performance.now() - started,
+      db: Number(db),
+      limiter: Number(limiter),
+    }
+  }
+  const answers: Awaited<ReturnType<typeof ask>>[] = []
+  while (answers.filter(({ status }) => status === 429).length < 300) answers.push(await ask())
+  const mean = (of: (answer: (typeof answers)[number]) => number, list: typeof answers) =>
+    list.reduce((sum, answer) => sum + of(answer), 0) / list.length
+  const passed = answers.filter(({ status }) => status === 200).slice(100)
+  const denied = answers.filter(({ status }) => status === 429)
+  const p50 = (list: typeof answers) =>
+    percentile(
+      list.map(({ elapsed }) => elapsed),
+      0.5,
+    )
+  console.log('\nThe rate limiter, GET /models one after another')
+  console.log(
+    `  passed: p50 ${p50(passed).toFixed(1)} ms, of which limiter ${mean((a) => a.limiter, passed).toFixed(2)} ms and database ${mean((a) => a.db, passed).toFixed(2)} ms on average`,
+  )
+  console.log(
+    `  denied: p50 ${p50(denied).toFixed(1)} ms, ${(p50(denied) / p50(passed)).toFixed(2)} of a passed one; limiter ${mean((a) => a.limiter, denied).toFixed(2)} ms`,
+  )
+}
+
 const measureBundle = () => {
   const wrangler = join(import.meta.dirname, '../node_modules/wrangler/bin/wrangler.js')
   const output = execFileSync(process.execPath, [wrangler, 'deploy', '--dry-run'], { encoding: 'utf8' })
@@ -128,6 +163,7 @@ const main = async (): Promise<void> => {
     )
     await measureUpload(worker, access_token)
     await measureJobs(worker.url, access_token, stack.models.origin)
+    await measureLimiter(worker.url, access_token)
     measureBundle()
   } finally {
     for (const stop of stops.reverse()) await stop()

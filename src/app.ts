@@ -37,7 +37,10 @@ app.use(async (c, next) => {
   const ctx = c.get('ctx') as AppEnv['Variables']['ctx'] | undefined
   const { requests = 0, milliseconds = 0 } = ctx?.database ?? {}
   c.header('x-request-id', requestId)
-  c.header('server-timing', `db;desc="${requests}";dur=${milliseconds}`)
+  c.header(
+    'server-timing',
+    `db;desc="${requests}";dur=${milliseconds}, limiter;dur=${ctx?.limiterMilliseconds ?? 0}`,
+  )
   for (const [name, value] of Object.entries(limitHeaders(ctx?.limits ?? []))) c.header(name, value)
   log({
     level: c.res.status >= 500 ? 'error' : 'info',

@@ -43,6 +43,8 @@ export interface Ctx {
   readonly database: { requests: number; milliseconds: number }
   /** What the limiter answered, for the response's headers. */
   readonly limits: LimitState[]
+  /** Milliseconds waited for it. */
+  limiterMilliseconds: number
   /** What the gate said, once it was asked and the transaction committed, or refused. */
   gate?: Gate | 'refused'
   log(fields: Record<string, unknown>): void
@@ -67,5 +69,6 @@ export const systemContext = (
   request: { id: options.id },
   database: { requests: 0, milliseconds: 0 },
   limits: [],
+  limiterMilliseconds: 0,
   log: (fields) => log({ requestId: options.id, workspaceId: options.workspaceId, ...fields }),
 })

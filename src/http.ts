@@ -102,6 +102,7 @@ const establish = (action: Action, options: Operation) =>
       request: { id: requestId, ...(ip && { ip }), ...(userAgent && { userAgent }) },
       database: { requests: 0, milliseconds: 0 },
       limits: [],
+      limiterMilliseconds: 0,
       log: (fields) => log({ requestId, action, ...fields }),
     })
     const { ctx } = c.var

@@ -134,3 +134,23 @@ test('publishes the keys that verify its tokens', async () => {
   expect(answer.headers.get('cache-control')).toContain('max-age')
   expect(stack.api).toContain('127.0.0.1')
 })
+
+test('a hundred parallel sign-ins leave room for others', async () => {
+  const { client } = await signUp()
+  const attempt = () =>
+    createClient().post('/auth/login', { email: newEmail(), password: 'not the password' })
+  let signedIn = false
+  const signIns = Promise.all(Array.from({ length: 100 }, attempt)).finally(() => {
+    signedIn = true
+  })
+  const waits: number[] = []
+  while (!signedIn) {
+    const started = performance.now()
+    expect((await client.get('/auth/me')).status).toBe(200)
+    waits.push(performance.now() - started)
+  }
+  expect((await signIns).every(({ status }) => status === 401)).toBe(true)
+  // Hashing them all takes many seconds; nobody else waits for more than a few of them.
+  expect(median(waits)).toBeLessThan(2000)
+  expect(waits.length).toBeGreaterThan(5)
+}, 90_000)

@@ -77,7 +77,7 @@ const templateOf = (path: string) =>
 /** Every answer, whatever was asked: declared status, content type and fields. */
 const checkContract = (method: string, path: string, answer: Answer<unknown>) => {
   expect(answer.headers.get('x-request-id'), 'x-request-id').toBeTruthy()
-  expect(answer.headers.get('server-timing')).toMatch(/^db;desc="\d+";dur=\d+$/)
+  expect(answer.headers.get('server-timing')).toMatch(/^db;desc="\d+";dur=\d+, limiter;dur=\d+$/)
   if (answer.status >= 400 && path !== '/health/ready') {
     expect(answer.headers.get('content-type')).toBe('application/problem+json')
     expect(answer.body).toMatchObject({

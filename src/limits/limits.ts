@@ -59,12 +59,15 @@ export const takeToken = async (
   const key = `${policy}:${subject}`
   const { perPlan, unreachable } = policies[policy]
   let taken = perPlan ? undefined : recallDenial(key)
+  const started = Date.now()
   try {
     taken ??= await ask(ctx, policy, subject, 1, perPlan && plan ? planFactors[plan] : undefined)
   } catch (cause) {
     ctx.log({ level: 'error', message: 'rate limiter unreachable', policy, error: describeError(cause) })
     if (unreachable === 'pass') return
     throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause })
+  } finally {
+    ctx.limiterMilliseconds += Date.now() - started
   }
   ctx.limits.push({ ...taken, policy, subject })
   if (!taken.allowed) {
