@@ -4,7 +4,7 @@ drop function app.enter(uuid, uuid, boolean, text, text, jsonb);
 --> statement-breakpoint
 -- Who a front end's session belongs to: by provider account, else by an e-mail that both sides have verified,
 -- else somebody new. An address that somebody merely claimed first is never handed over, nor its account.
-create function app.resolve_account(p_credential jsonb) returns uuid
+create function app.resolve_account(p_credential jsonb, p_request jsonb) returns uuid
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_provider text := p_credential ->> 'provider';
@@ -18,17 +18,19 @@ begin
   if not found then
     perform app.require(v_email is not null, 401, 'unauthorized', 'AG');
     -- A page that loads sends several first requests at once.
-    perform pg_advisory_xact_lock(hashtextextended(v_email, 0));
+    perform pg_advisory_xact_lock(hashtextextended(v_provider || ':' || v_account, 0));
     select u.* into v_user from public.accounts a join public.users u on u.id = a.user_id
      where a.provider = v_provider and a.provider_account_id = v_account;
     if not found then
-      select * into v_user from public.users u where u.email = v_email;
-      if found then
+      perform app.set_context(null, null, null, 'user', (p_credential ->> 'newUserId')::uuid, 'user.create', p_request);
+      insert into public.users (id, email, name, email_verified_at)
+      values ((p_credential ->> 'newUserId')::uuid, v_email, p_credential ->> 'name', case when v_verified then now() end)
+      on conflict (email) do nothing returning * into v_user;
+      if not found then
+        select * into v_user from public.users u where u.email = v_email;
         perform app.require(v_verified and v_user.email_verified_at is not null, 401, 'account_not_linked', 'AG');
-      else
-        insert into public.users (id, email, name, email_verified_at)
-        values ((p_credential ->> 'newUserId')::uuid, v_email, p_credential ->> 'name', case when v_verified then now() end)
-        returning * into v_user;
+        perform app.set_context(null, null, null, 'user', v_user.id, 'user.link', p_request);
+        perform app.record('user.link', 'user', v_user.id, null, jsonb_build_object('provider', v_provider));
       end if;
       insert into public.accounts (provider, provider_account_id, user_id) values (v_provider, v_account, v_user.id);
     end if;
@@ -81,7 +83,7 @@ begin
      where s.id = (p_credential ->> 'id')::uuid and s.revoked_at is null and s.expires_at > now() and u.disabled_at is null;
     perform app.require(found, 401, 'unauthorized', 'AG');
   else
-    v_user := app.resolve_account(p_credential);
+    v_user := app.resolve_account(p_credential, p_request);
   end if;
   if p_in_workspace then
     if v_workspace is null then
@@ -253,7 +255,7 @@ revoke execute on all functions in schema app from public;
 grant execute on function app.role_rank(text), app.accept_invite(text, jsonb), app.audit_hash(text, audit_logs), app.own_password_hash(),
   app.record(text, text, uuid, jsonb, jsonb) to app_tenant, app_system;
 --> statement-breakpoint
-grant execute on function app.enter(jsonb, uuid, boolean, text, text, jsonb), app.resolve_account(jsonb) to app_system;
+grant execute on function app.enter(jsonb, uuid, boolean, text, text, jsonb), app.resolve_account(jsonb, jsonb) to app_system;
 --> statement-breakpoint
 grant select, insert, delete on invites to app_tenant;
 --> statement-breakpoint
@@ -280,7 +282,7 @@ grant create on schema app to app_system;
 --> statement-breakpoint
 alter function app.enter(jsonb, uuid, boolean, text, text, jsonb) owner to app_system;
 --> statement-breakpoint
-alter function app.resolve_account(jsonb) owner to app_system;
+alter function app.resolve_account(jsonb, jsonb) owner to app_system;
 --> statement-breakpoint
 alter function app.accept_invite(text, jsonb) owner to app_system;
 --> statement-breakpoint

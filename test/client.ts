@@ -128,7 +128,7 @@ export const createClient = (options: { token?: string; workspaceId?: string; ip
       ...(body !== undefined && { body: isJson ? JSON.stringify(body) : (body as BodyInit) }),
     })
     const text = await response.text()
-    const json = response.headers.get('content-type')?.includes('json')
+    const json = /[/+]json/.test(response.headers.get('content-type') ?? '')
     const answer = {
       status: response.status,
       headers: response.headers,

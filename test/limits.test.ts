@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { expect, test } from 'vitest'
 import {
   asOwner,
@@ -81,6 +82,92 @@ test('an evicted limiter lets no more through than the limit', async () => {
   const passed = [...before, ...after].filter(({ status }) => status === 401).length
   expect(passed).toBeLessThanOrEqual(10)
   expect(passed).toBeGreaterThanOrEqual(8)
+})
+
+interface Taken {
+  allowed: boolean
+  remaining: number
+}
+const fifty = { limit: 50, period: 3600, cost: 1 }
+const allowedOf = (taken: Taken[]) => taken.filter(({ allowed }) => allowed).length
+
+test('of two hundred at once on a limit of fifty exactly fifty pass', async () => {
+  const name = `test:${crypto.randomUUID()}`
+  const taken = await control<Taken[]>('take', { name, count: 200, ...fifty })
+  expect(allowedOf(taken)).toBe(50)
+  expect(taken.flatMap(({ allowed, remaining }) => (allowed ? remaining : [])).sort((a, b) => a - b)).toEqual(
+    Array.from({ length: 50 }, (_, i) => i),
+  )
+})
+
+test('the API is limited per user, not per session', async () => {
+  const { email, userId, client } = await signUp()
+  const { body } = await createClient().post<{ access_token: string }>('/auth/login', {
+    email,
+    password: PASSWORD,
+  })
+  await control('take', { name: `api:user:${userId}`, limit: 1200, period: 60, cost: 1200 })
+  const sessions = [client, createClient({ token: body.access_token })]
+  const answers = await Promise.all(sessions.map((session) => session.get('/auth/me')))
+  for (const { headers } of answers) {
+    expect(headers.get('ratelimit-policy')).toBe('"api";q=1200;w=60')
+    // Twenty a second come back.
+    expect(Number(/"api";r=(\d+)/.exec(headers.get('ratelimit') ?? '')?.[1])).toBeLessThan(600)
+  }
+  expect((await (await signUp()).client.get('/auth/me')).headers.get('ratelimit')).toContain('r=1199')
+})
+
+test('who is denied is remembered, and costs the limiter no call', async () => {
+  const email = newEmail()
+  const name = `login-email:${createHash('sha256').update(email).digest('hex')}`
+  const policy = { name, limit: 10, period: 60 }
+  const attempt = () => createClient().post('/auth/login', { email, password: 'not the password' })
+  await control('take', { ...policy, cost: 10 })
+  expect(await attempt()).toMatchObject({ status: 429, body: { code: 'rate_limited' } })
+  // Everything back: whoever asks the limiter now is let in.
+  const [back] = await control<Taken[]>('take', { ...policy, cost: -10 })
+  expect(back?.remaining).toBe(10)
+  const denied = await Promise.all(Array.from({ length: 20 }, attempt))
+  for (const { status, headers } of denied) {
+    expect(status).toBe(429)
+    expect(headers.get('ratelimit')).toMatch(/"login-email";r=0;t=\d+/)
+    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0)
+  }
+  const [untouched] = await control<Taken[]>('take', { ...policy, cost: 0 })
+  expect(untouched?.remaining).toBe(10)
+})
+
+test('evictions in between let no more invites through than twenty', async () => {
+  const { client, workspaceId } = await newTenant()
+  const invite = () =>
+    client.post(`/workspaces/${workspaceId}/invites`, { email: newEmail(), role: 'viewer' })
+  // From the second on it is the workspace's bucket that is asked.
+  const answers = [await invite()]
+  for (let round = 0; round < 3; round++) {
+    answers.push(...(await Promise.all(Array.from({ length: 4 }, invite))))
+    await control('evict', { name: `invite:${workspaceId}` })
+  }
+  answers.push(...(await Promise.all(Array.from({ length: 40 }, invite))))
+  const passed = statuses(answers)[201]
+  expect(passed).toBeLessThanOrEqual(20)
+  // Each eviction may cost a tenth of the limit, and no more.
+  expect(passed).toBeGreaterThanOrEqual(14)
+})
+
+test('a workspace invites twenty people an hour', async () => {
+  const { client, workspaceId } = await newTenant()
+  const invite = () =>
+    client.post(`/workspaces/${workspaceId}/invites`, { email: newEmail(), role: 'viewer' })
+  const answers = await Promise.all(Array.from({ length: 30 }, invite))
+  expect(statuses(answers)).toEqual({ 201: 20, 429: 10 })
+  const refused = await invite()
+  expect(refused).toMatchObject({ status: 429, body: { code: 'rate_limited' } })
+  expect(refused.headers.get('ratelimit-policy')).toContain('"invite";q=20;w=3600')
+  expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(60)
+  // Another workspace of the same person has its own.
+  const { body } = await client.post<{ id: string }>('/workspaces', { name: 'Another' })
+  const other = await client.post(`/workspaces/${body.id}/invites`, { email: newEmail(), role: 'viewer' })
+  expect(other.status).toBe(201)
 })
 
 test("a stranger can't use up a workspace's tokens", async () => {

@@ -17,6 +17,8 @@ export interface StackAddresses {
   /** The Worker's login. */
   appDatabase: string
   replicateToken: string
+  /** The front end's secrets are in rotation: this one and the local stack's. */
+  newAuthSecret: string
 }
 
 declare module 'vitest' {
@@ -43,7 +45,9 @@ export default async (project: TestProject) => {
     s3Endpoint: new URL('/cdn-cgi/local/r2/s3/merchant-assets', storageUrl).href,
     log: () => undefined,
   })
-  const worker = createTestHarness({ workers: [{ configPath, secrets: stack.settings }] })
+  const newAuthSecret = 'local-only-auth-secret-that-is-newer'
+  const secrets = { ...stack.settings, AUTH_SECRET_1: newAuthSecret }
+  const worker = createTestHarness({ workers: [{ configPath, secrets }] })
   const { url } = await worker.listen()
 
   /** What tests in other processes ask of the harness. */
@@ -54,6 +58,22 @@ export default async (project: TestProject) => {
     enqueue: async (messages: unknown[]) => {
       const env = await worker.getWorker().getEnv()
       await env.JOBS.sendBatch(messages.map((body) => ({ body })))
+    },
+    /** Takes tokens of one bucket, as the Worker does. */
+    take: async ({
+      name,
+      count = 1,
+      ...take
+    }: {
+      name: string
+      count?: number
+      limit: number
+      period: number
+      cost: number
+    }) => {
+      const limiters = (await worker.getWorker().getEnv()).RATE_LIMITER
+      const limiter = limiters.get(limiters.idFromName(name))
+      return Promise.all(Array.from({ length: count }, () => limiter.take(take)))
     },
     evict: ({ name }: { name: string }) => worker.getWorker().evictDurableObject('RateLimiter', { name }),
     failDatabase: ({ count, kind }: { count: number; kind: 'unreachable' | 'after_commit' }) =>
@@ -80,6 +100,7 @@ export default async (project: TestProject) => {
     adminDatabase: stack.database.adminUrl,
     appDatabase: stack.database.appUrl,
     replicateToken: stack.settings.REPLICATE_API_TOKEN as string,
+    newAuthSecret,
   })
 
   return async () => {

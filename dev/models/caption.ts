@@ -10,9 +10,18 @@ const commands = wordSet(
 const joints = wordSet('AND AT BY FOR FROM IN INTO NEAR ON OR OVER TO UNDER WITH WITHOUT & - / +')
 const articles = wordSet('A AN THE OF VERY')
 
-/** What the prompt is about, as a caption: its first clause without "create a photo of", at most six words. */
+/** The caption that a prompt asks for word by word, as in `Caption: "New in spring"`. */
+const spelledOut = /\bcaption:\s*(?:"((?:[^"\\]|\\.)*)"|“([^”]*)”)/i
+
+/**
+ * What the prompt is about, as a caption: the one that it spells out, or else its text; of that the first clause
+ * without "create a photo of", at most six words.
+ */
 export function shortenPrompt(prompt: string): string {
-  const clauses = prompt.slice(0, 2000).split(/[,;:.!?()[\]{}|]+(?:\s|$)|\s[-–—]\s|[\n\r，。；：！？、]/)
+  const head = prompt.slice(0, 10_000)
+  const [, straight, curly] = spelledOut.exec(head) ?? []
+  const about = straight?.replace(/\\(.)/g, '$1') ?? curly ?? head.slice(0, 2000)
+  const clauses = about.split(/[,;:.!?()[\]{}|]+(?:\s|$)|\s[-–—]\s|[\n\r，。；：！？、]/)
   const clause = clauses.map((text) => toDrawable(text)).find((text) => /[A-Z0-9]/.test(text)) ?? ''
   const words = clause.split(' ')
   while (words.length > 2 && commands.has(words[0] ?? '')) words.shift()

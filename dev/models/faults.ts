@@ -1,5 +1,10 @@
 // The fault switch: makes the next matching calls fail on purpose, so that tests can see how a client copes.
 import { z } from 'zod'
+import { Refusal } from './http.ts'
+
+const providers = ['replicate', 'openai', 'cloudflare'] as const
+
+export type Provider = (typeof providers)[number]
 
 const fault = z.object({
   kind: z.enum([
@@ -11,6 +16,10 @@ const fault = z.object({
     'slow',
     'broken_output',
     'missing_output',
+    'partial_output',
+    'no_webhook',
+    'webhook_early',
+    'webhook_twice',
   ]),
   /** How many calls it lasts for. */
   times: z.int().min(1).default(1),
@@ -22,16 +31,18 @@ const fault = z.object({
   error: z.string().default('CUDA out of memory'),
   /** Only predictions whose prompt contains this. */
   match: z.string().default(''),
+  /** Only calls of this protocol. */
+  provider: z.enum(providers).optional(),
 })
 
-type Fault = z.infer<typeof fault>
+export type Fault = z.infer<typeof fault>
 
 export interface Faults {
   /** Throws a ZodError when `body` isn't a fault. */
   add(body: unknown): void
   clear(): void
   /** Uses up one call of the oldest fault that fits. */
-  take(kinds: Fault['kind'][], prompt: string): Fault | undefined
+  take(kinds: Fault['kind'][], provider: Provider, prompt: string): Fault | undefined
 }
 
 export function createFaults(): Faults {
@@ -43,12 +54,44 @@ export function createFaults(): Faults {
     clear() {
       faults = []
     },
-    take(kinds, prompt) {
-      const found = faults.find(({ kind, match }) => kinds.includes(kind) && prompt.includes(match))
+    take(kinds, provider, prompt) {
+      const found = faults.find(
+        (fault) =>
+          kinds.includes(fault.kind) &&
+          (fault.provider ?? provider) === provider &&
+          prompt.includes(fault.match),
+      )
       if (!found) return undefined
       found.times--
       faults = faults.filter(({ times }) => times > 0)
       return found
     },
+  }
+}
+
+/**
+ * What goes wrong before a prediction is made. Throws the refusal that the caller shall get; returns what the
+ * caller shall get instead of a proper answer.
+ */
+export function strike(
+  faults: Faults,
+  provider: Provider,
+  prompt: string,
+): 'hang' | 'malformed_json' | undefined {
+  const fault = faults.take(['rate_limit', 'server_error', 'hang', 'malformed_json'], provider, prompt)
+  switch (fault?.kind) {
+    case 'rate_limit': {
+      const { retryAfter } = fault
+      throw new Refusal(429, `Request was throttled. Expected available in ${retryAfter} seconds.`, {
+        retryAfter,
+      })
+    }
+    case 'server_error':
+      throw new Refusal(500, 'Something went wrong.')
+    case 'hang':
+    case 'malformed_json':
+      return fault.kind
+    default:
+      return undefined
   }
 }

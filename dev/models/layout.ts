@@ -2,16 +2,6 @@
 import type { Cutout } from './cutout.ts'
 import { createRandom, type Scene } from './scenery.ts'
 
-export const aspectRatios = {
-  '1:1': [1024, 1024],
-  '4:3': [1024, 768],
-  '3:4': [768, 1024],
-  '16:9': [1024, 576],
-  '9:16': [576, 1024],
-} as const
-
-export type AspectRatio = keyof typeof aspectRatios
-
 export interface Take {
   /** The product: the middle of its foot, and the largest size it may have. */
   at: [x: number, y: number]
@@ -47,16 +37,21 @@ const takes: Record<'square' | 'landscape' | 'portrait', Take[]> = {
 export const getShape = (width: number, height: number) =>
   width > height ? 'landscape' : width < height ? 'portrait' : 'square'
 
-/** `index` 0 to 3 picks the take; the same arguments give the same scene. */
+/** `index` picks one of the four takes. */
+export function getTake(width: number, height: number, index: number): Take {
+  const shape = takes[getShape(width, height)]
+  return shape[index % shape.length] as Take
+}
+
+/** The same arguments give the same scene. */
 export function layOut(
-  aspectRatio: AspectRatio,
+  width: number,
+  height: number,
   index: number,
   seed: number,
   product: Cutout,
 ): { scene: Scene; take: Take } {
-  const [width, height] = aspectRatios[aspectRatio]
-  const shape = takes[getShape(width, height)]
-  const take = shape[index % shape.length] as Take
+  const take = getTake(width, height, index)
   const random = createRandom(seed)
   const unit = Math.min(width, height) / 1000
   const base = Math.round(height * take.at[1])

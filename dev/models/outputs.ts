@@ -1,4 +1,4 @@
-// Keeps the finished pictures for a while, in memory, the way replicate.delivery forgets them after an hour.
+// Keeps the finished files for a while, in memory, the way replicate.delivery forgets them after an hour.
 
 const maxPredictions = 500
 const maxBytes = 256 * 1024 * 1024
@@ -7,6 +7,7 @@ const lifeMs = 60 * 60 * 1000
 export interface Outputs {
   keep(id: string, files: Uint8Array[]): void
   get(id: string, index: number): Uint8Array | undefined
+  all(id: string): Uint8Array[]
   drop(id: string): void
 }
 
@@ -34,6 +35,7 @@ export function createOutputs(): Outputs {
       const entry = kept.get(id)
       return entry && !isExpired(entry) ? entry.files[index] : undefined
     },
+    all: (id) => kept.get(id)?.files ?? [],
     drop,
   }
 }

@@ -1,15 +1,15 @@
-// The predictions: their queue, their life from `starting` to a result, and the pictures they made.
-import { randomBytes, randomInt } from 'node:crypto'
+// The predictions: their queue, their life from `starting` to a result, and the files they made.
+import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Cutout } from './cutout.ts'
-import { download } from './download.ts'
-import type { Creation, EventName, ModelInput } from './input.ts'
+import type { Fault, Faults, Provider } from './faults.ts'
+import type { EventName } from './input.ts'
 import { createLimiter } from './limiter.ts'
+import { carryOut, countSteps, type Order } from './order.ts'
 import { createOutputs } from './outputs.ts'
-import type { OutputFormat } from './render.ts'
 import { createStudio } from './studio.ts'
 
 const maxProcessing = 8
+const maxFilming = 1
 const maxRemembered = 5_000
 const maxListed = 2_000
 const throttleMs = 500
@@ -37,37 +37,48 @@ export interface Prediction {
 }
 
 interface Job {
+  provider: Provider
   prediction: Prediction
-  input: ModelInput
-  /** Extra milliseconds before it completes, and an error to end with: both are faults on purpose. */
+  order: Order
+  /** Faults on purpose: extra milliseconds before it completes, an error to end with, a missing output. */
   delayMs: number
   error: string | undefined
+  isPartial: boolean
+  /** How often its end is told. */
+  copies: number
   aborter: AbortController
   done: PromiseWithResolvers<void>
+  told: PromiseWithResolvers<void>
   sentAt: Partial<Record<EventName, number>>
 }
 
 export interface Predictions {
   create(
-    creation: Creation,
+    order: Order,
     request: {
+      provider: Provider
       model: string
-      version: string
-      input: Record<string, unknown>
-      delayMs: number
-      error: string | undefined
+      version?: string
+      input?: Record<string, unknown>
+      webhook?: string | undefined
+      events?: EventName[] | undefined
     },
   ): Prediction
+  /** Only Replicate's predictions have an id that a client knows. */
   get(id: string): Prediction | undefined
-  /** Newest first. */
+  /** Replicate's, newest first. */
   list(): Prediction[]
   /** Stops a prediction that hasn't ended; later than that it changes nothing. */
   cancel(id: string): Prediction | undefined
   /** Resolves when it has ended or the time is up. */
   wait(id: string, ms: number, signal: AbortSignal): Promise<void>
-  output(id: string, index: number): { prompt: string; format: OutputFormat; data: Uint8Array } | undefined
+  /** Resolves when it has ended and its webhook, if it has one, was delivered or given up. */
+  waitUntilTold(id: string): Promise<void>
+  output(id: string, index: number): { prompt: string; format: Order['format']; data: Uint8Array } | undefined
+  /** Hands its files out for the last time: both they and the prediction are forgotten. */
+  take(id: string): Uint8Array[]
   /** The predictions made since the last reset, at most the newest 2,000, newest first. */
-  recent(): Prediction[]
+  recent(): { provider: Provider; prediction: Prediction }[]
   forgetRecent(): void
   stop(): Promise<void>
 }
@@ -84,24 +95,27 @@ const progressLine = (step: number, steps: number): string => {
 
 export function createPredictions(options: {
   origin: string
-  notify(url: string, body: string): void
+  faults: Faults
+  /** Never rejects. */
+  notify(url: string, body: string, copies: number): Promise<void>
 }): Predictions {
-  const { origin, notify } = options
+  const { origin, faults, notify } = options
   const jobs = new Map<string, Job>()
   const outputs = createOutputs()
   const processing = createLimiter(maxProcessing)
+  const filming = createLimiter(maxFilming)
   const studio = createStudio()
   const active = new Set<Promise<void>>()
-  let recent: Prediction[] = []
+  let recent: { provider: Provider; prediction: Prediction }[] = []
 
-  const emit = (job: Job, event: EventName): void => {
-    const { prediction, sentAt } = job
+  const emit = async (job: Job, event: EventName): Promise<void> => {
+    const { prediction, sentAt, copies } = job
     const wanted = prediction.webhook_events_filter ?? ['output', 'completed']
     if (!prediction.webhook || !wanted.includes(event)) return
     const now = Date.now()
     if ((event === 'logs' || event === 'output') && now - (sentAt[event] ?? 0) < throttleMs) return
     sentAt[event] = now
-    notify(prediction.webhook, JSON.stringify(prediction))
+    await notify(prediction.webhook, JSON.stringify(prediction), event === 'completed' ? copies : 1)
   }
 
   const finish = (job: Job, status: 'succeeded' | 'failed' | 'canceled', error?: string): void => {
@@ -116,70 +130,47 @@ export function createPredictions(options: {
       prediction.metrics.predict_time = (now - Date.parse(prediction.started_at)) / 1000
     job.aborter.abort()
     job.done.resolve()
-    emit(job, 'completed')
+    void emit(job, 'completed').then(job.told.resolve)
   }
 
   const log = (job: Job, line: string): void => {
     job.prediction.logs += line
-    emit(job, 'logs')
+    void emit(job, 'logs')
   }
 
   const produce = async (job: Job): Promise<Uint8Array[]> => {
-    const { prediction, input, aborter } = job
+    const { prediction, order, aborter } = job
     const { signal } = aborter
-    const seed = input.seed ?? randomInt(2 ** 31)
-    const images = input.image.slice(0, input.num_outputs)
-    const steps = images.length + input.num_outputs
-    let step = 0
-    const advance = (): void => {
-      signal.throwIfAborted()
-      log(job, progressLine(++step, steps))
-    }
     signal.throwIfAborted()
     prediction.status = 'processing'
     prediction.started_at = new Date().toISOString()
-    emit(job, 'start')
-    log(job, `Using seed: ${seed}\n${progressLine(0, steps)}`)
+    void emit(job, 'start')
+    const total = countSteps(order)
+    let reached = 0
+    log(job, `Using seed: ${order.seed}\n${progressLine(reached, total)}`)
     if (job.error !== undefined) return []
-    const products: Cutout[] = []
-    for (const url of images) {
-      const photo = await download(url, signal)
-      const product = await studio.cutOut(photo).catch((error: unknown) => {
-        const reason = error instanceof Error ? error.message : String(error)
-        throw new Error(`The image could not be read: ${reason}`)
-      })
-      products.push(product)
-      advance()
-    }
-    const files: Uint8Array[] = []
-    for (let index = 0; index < input.num_outputs; index++) {
-      signal.throwIfAborted()
-      const file = await studio.render({
-        product: products[index % Math.max(1, products.length)],
-        prompt: input.prompt,
-        style: input.style,
-        aspectRatio: input.aspect_ratio,
-        seed,
-        index,
-        format: input.output_format,
-      })
-      files.push(file)
-      advance()
-    }
-    return files
+    return carryOut(order, {
+      studio,
+      signal,
+      onProgress(steps) {
+        if (steps <= reached || signal.aborted) return
+        reached = steps
+        log(job, progressLine(reached, total))
+      },
+    })
   }
 
   const run = async (job: Job): Promise<void> => {
-    const { prediction, input, aborter } = job
+    const { prediction, order, aborter } = job
+    const takeTurn = order.format === 'mp4' ? filming : processing
     try {
-      const files = await processing(() => produce(job))
+      const files = await takeTurn(() => produce(job))
       await sleep(job.delayMs, undefined, { signal: aborter.signal, ref: false })
       if (job.error !== undefined) throw new Error(job.error)
+      if (job.isPartial) files.pop()
       outputs.keep(prediction.id, files)
-      prediction.output = files.map(
-        (_, i) => `${origin}/outputs/${prediction.id}/${i}.${input.output_format}`,
-      )
-      emit(job, 'output')
+      prediction.output = files.map((_, i) => `${origin}/outputs/${prediction.id}/${i}.${order.format}`)
+      void emit(job, 'output')
       finish(job, 'succeeded')
     } catch (error) {
       finish(job, 'failed', error instanceof Error ? error.message : String(error))
@@ -187,7 +178,7 @@ export function createPredictions(options: {
   }
 
   return {
-    create(creation, { model, version, input, delayMs, error }) {
+    create(order, { provider, model, version = '', input = {}, webhook, events }) {
       const id = makeId()
       const url = `${origin}/v1/predictions/${id}`
       const prediction: Prediction = {
@@ -205,21 +196,26 @@ export function createPredictions(options: {
         started_at: null,
         completed_at: null,
         metrics: {},
-        ...(creation.webhook && { webhook: creation.webhook }),
-        ...(creation.webhook_events_filter && { webhook_events_filter: creation.webhook_events_filter }),
+        ...(webhook && { webhook }),
+        ...(events && { webhook_events_filter: events }),
         urls: { get: url, cancel: `${url}/cancel` },
       }
+      const take = (kind: Fault['kind']) => faults.take([kind], provider, order.prompt)
       const job: Job = {
+        provider,
         prediction,
-        input: creation.input,
-        delayMs,
-        error,
+        order,
+        delayMs: take('slow')?.delayMs ?? 0,
+        error: take('failed_prediction')?.error,
+        isPartial: take('partial_output') !== undefined,
+        copies: take('no_webhook') ? 0 : take('webhook_twice') ? 2 : 1,
         aborter: new AbortController(),
         done: Promise.withResolvers(),
+        told: Promise.withResolvers(),
         sentAt: {},
       }
       jobs.set(id, job)
-      recent = [prediction, ...recent].slice(0, maxListed)
+      recent = [{ provider, prediction }, ...recent].slice(0, maxListed)
       for (const [oldest, { prediction: old }] of jobs) {
         if (jobs.size <= maxRemembered || !old.completed_at) break
         jobs.delete(oldest)
@@ -229,8 +225,15 @@ export function createPredictions(options: {
       active.add(running)
       return prediction
     },
-    get: (id) => jobs.get(id)?.prediction,
-    list: () => Array.from(jobs.values(), ({ prediction }) => prediction).reverse(),
+    get(id) {
+      const job = jobs.get(id)
+      return job?.provider === 'replicate' ? job.prediction : undefined
+    },
+    list: () =>
+      Array.from(jobs.values())
+        .filter(({ provider }) => provider === 'replicate')
+        .map(({ prediction }) => prediction)
+        .reverse(),
     cancel(id) {
       const job = jobs.get(id)
       if (job) finish(job, 'canceled')
@@ -245,11 +248,20 @@ export function createPredictions(options: {
       await Promise.race([jobs.get(id)?.done.promise, time])
       enough.abort()
     },
+    async waitUntilTold(id) {
+      await jobs.get(id)?.told.promise
+    },
     output(id, index) {
       const job = jobs.get(id)
       const data = outputs.get(id, index)
       if (!job || !data) return undefined
-      return { prompt: job.input.prompt, format: job.input.output_format, data }
+      return { prompt: job.order.prompt, format: job.order.format, data }
+    },
+    take(id) {
+      const files = outputs.all(id)
+      outputs.drop(id)
+      jobs.delete(id)
+      return files
     },
     recent: () => recent,
     forgetRecent() {

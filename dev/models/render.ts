@@ -3,21 +3,22 @@ import sharp from 'sharp'
 import { drawCaption, shortenPrompt } from './caption.ts'
 import type { Cutout } from './cutout.ts'
 import { develop, overlay, type Raster } from './develop.ts'
-import { type AspectRatio, layOut } from './layout.ts'
+import { layOut } from './layout.ts'
 import { drawPackage } from './package.ts'
 import { ellipse, radial, type Scene, type Style, tilt } from './scenery.ts'
 import { type StyleName, styles } from './styles.ts'
 
-export type OutputFormat = 'png' | 'webp' | 'jpg'
+/** `raw` is three bytes a pixel, row by row. */
+type OutputFormat = 'png' | 'webp' | 'jpg' | 'raw'
 
 const wrapSvg = (width: number, height: number, body: string, scale = 1): Buffer =>
   Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="${width * scale}" height="${height * scale}"
     viewBox="0 0 ${width} ${height}">${body}</svg>`)
 
-/** Draws at a quarter of the size and blurs: a soft picture for a sixteenth of the work. */
+/** Draws with 256 pixels on the long side and blurs: a soft picture for little work. */
 async function paintSoft(body: string, { width, height }: Scene): Promise<Raster> {
   const { data, info } = await sharp(
-    wrapSvg(width, height, `<rect width="100%" height="100%"/>${body}`, 0.25),
+    wrapSvg(width, height, `<rect width="100%" height="100%"/>${body}`, 256 / Math.max(width, height)),
   )
     .removeAlpha()
     .blur(1.6)
@@ -114,6 +115,8 @@ function encode(data: Buffer, { width, height }: Scene, format: OutputFormat): P
       return image.webp({ quality: 86, effort: 1 }).toBuffer()
     case 'jpg':
       return image.jpeg({ quality: 88 }).toBuffer()
+    case 'raw':
+      return Promise.resolve(data)
   }
 }
 
@@ -127,21 +130,24 @@ export interface RenderOptions {
   product?: Cutout | undefined
   prompt: string
   style: StyleName
-  aspectRatio: AspectRatio
+  /** Pixels. */
+  width: number
+  height: number
   seed: number
+  /** Varies the composition, which repeats after four. */
   index: number
   format: OutputFormat
 }
 
-/** The same options give the same bytes. `index` (0 to 3) varies the composition; the long side is 1024 pixels. */
+/** The same options give the same bytes. */
 export async function render(options: RenderOptions): Promise<Buffer> {
-  const { prompt, aspectRatio, seed, index, format } = options
+  const { prompt, width, height, seed, index, format } = options
   const style: Style = styles[options.style]
   const mixed = (Math.imul(seed | 0, 2654435761) ^ hash(prompt)) >>> 0
   const palette = style.palettes[mixed % style.palettes.length]
   if (!palette) throw new Error(`The style ${options.style} has no palette.`)
   const product = options.product ?? (await drawPackage(prompt, shortenPrompt(prompt), palette, mixed >>> 8))
-  const { scene, take } = layOut(aspectRatio, index, (mixed + Math.imul(index, 40503)) >>> 0, product)
+  const { scene, take } = layOut(width, height, index, (mixed + Math.imul(index, 40503)) >>> 0, product)
 
   const soft = style.soft(scene, palette)
   const sharpParts = `${style.crisp(scene, palette)}${drawShadow(scene, style, product.framed)}

@@ -6,8 +6,8 @@ const retryDelays = [500, 2_000, 5_000]
 const timeoutMs = 10_000
 
 export interface Webhooks {
-  /** Never rejects; gives up after the last retry. */
-  send(url: string, body: string): Promise<void>
+  /** Never rejects; gives up after the last retry. `copies` of one message leave at once. */
+  send(url: string, body: string, copies: number): Promise<void>
   stop(): void
 }
 
@@ -35,17 +35,21 @@ export function createWebhooks(secret: string): Webhooks {
     return response.ok
   }
 
-  return {
-    async send(url, body) {
-      const id = `msg_${randomUUID().replaceAll('-', '')}`
-      for (const delay of [0, ...retryDelays]) {
-        try {
-          await sleep(delay, undefined, { signal: stopped.signal, ref: false })
-          if (await post(url, id, body)) return
-        } catch {
-          if (stopped.signal.aborted) return
-        }
+  const deliver = async (url: string, id: string, body: string): Promise<void> => {
+    for (const delay of [0, ...retryDelays]) {
+      try {
+        await sleep(delay, undefined, { signal: stopped.signal, ref: false })
+        if (await post(url, id, body)) return
+      } catch {
+        if (stopped.signal.aborted) return
       }
+    }
+  }
+
+  return {
+    async send(url, body, copies) {
+      const id = `msg_${randomUUID().replaceAll('-', '')}`
+      await Promise.all(Array.from({ length: copies }, () => deliver(url, id, body)))
     },
     stop() {
       stopped.abort()

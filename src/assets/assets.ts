@@ -38,7 +38,7 @@ export const uploadAsset = async (
   upload: { body: ReadableStream<Uint8Array>; contentType: string; contentLength: number },
 ): Promise<Asset> => {
   const id = uuidv7()
-  const { gate } = await transact({ ...ctx, action: undefined }, (db) => ({
+  const { gate } = await transact(ctx, (db) => ({
     fits: require(db, fitsStorage(upload.contentLength), 'storage_quota_exceeded'),
     note: owe(db, 'object.delete', id, sql`interval '1 hour'`),
   }))

@@ -38,6 +38,7 @@ export const actions = [
   'usage.get',
   'user.create',
   'user.get',
+  'user.link',
   'user.update',
   'workspace.create',
   'workspace.delete',

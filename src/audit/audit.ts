@@ -62,11 +62,13 @@ export const recordRefusal = async (
   }
   const [resourceType] = refusal.action.split('.')
   await transact(asUser, (db) => ({
-    // Delivered twice is recorded once.
+    turn: db.execute(sql`select pg_advisory_xact_lock(hashtextextended(${refusal.request.id}, 0))`),
+    // Delivered twice, even at once, is recorded once.
     recorded: db.execute(sql`
       select app.record('access.refuse', ${resourceType}, null, null, ${JSON.stringify({ action: refusal.action })}::jsonb)
        where not exists (select from audit_logs where workspace_id = app.workspace_id() and action = 'access.refuse'
-                          and request_id = ${refusal.request.id} and actor_id = ${refusal.subjectId}::uuid)`),
+                          and request_id = ${refusal.request.id} and actor_id = ${refusal.subjectId}::uuid
+                          and after ->> 'action' = ${refusal.action})`),
   }))
 }
 
@@ -77,6 +79,7 @@ export const verifyAuditLogs = async (ctx: Ctx) => {
       with chain as (
         select id, sequence, hash,
                sequence is not distinct from row_number() over (order by sequence, id)
+               and sequence <= coalesce((select sequence from audit_heads where workspace_id = app.workspace_id()), 0)
                and hash is not distinct from app.audit_hash(coalesce(lag(hash) over (order by sequence, id), ''), audit_logs) as holds
           from audit_logs where workspace_id = app.workspace_id())
       select (select count(*) from chain) as entries,

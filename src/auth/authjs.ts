@@ -26,7 +26,7 @@ const findCookie = (cookies: Record<string, string>) => {
     const chunks = Object.keys(cookies)
       .flatMap((key) => (key.startsWith(`${name}.`) && /^\d+$/.test(key.slice(name.length + 1)) ? [key] : []))
       .sort((a, b) => Number(a.slice(name.length + 1)) - Number(b.slice(name.length + 1)))
-    const value = cookies[name] ?? chunks.map((key) => cookies[key]).join('')
+    const value = cookies[name] || chunks.map((key) => cookies[key]).join('')
     if (value) return { name, value }
   }
   return undefined

@@ -1,9 +1,10 @@
 /**
- * Refresh tokens: opaque to clients, each good for one rotation. The next one is computed from the session and
- * the number of rotations, so that a client whose answer was lost gets the very same one when it asks again, and
- * a token that was used before is recognised however old it is.
+ * Refresh tokens: opaque to clients, each good for one rotation. The first is random, and each next one is computed
+ * from the one before it with our key, so that a client whose answer was lost gets the very same one when it asks
+ * again, while neither the key alone nor the database alone makes one. A tag tells tokens that were ours, however
+ * old, from forged ones.
  */
-import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
+import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
 import { and, eq, gt, isNull, not, sql } from 'drizzle-orm'
 import type { JWK } from 'jose'
 import type { Ctx } from '../context.ts'
@@ -17,30 +18,41 @@ import { ACCESS_TOKEN_LIFETIME, issueAccessToken } from './tokens.ts'
 /** A retry of a refresh whose answer was lost comes within this time; later it is a theft. */
 const GRACE = sql`interval '10 seconds'`
 
-const macOf = (key: JWK, sessionId: string, generation: number): Buffer => {
-  const secret = hkdfSync('sha256', Buffer.from(String(key.d), 'base64url'), '', 'refresh token', 32)
-  return createHmac('sha256', Buffer.from(secret)).update(`${sessionId}.${generation}`).digest()
+const macOf = (key: JWK, purpose: 'next' | 'tag', text: string): Buffer => {
+  const secret = hkdfSync(
+    'sha256',
+    Buffer.from(String(key.d), 'base64url'),
+    '',
+    `refresh token ${purpose}`,
+    32,
+  )
+  return createHmac('sha256', Buffer.from(secret)).update(text).digest()
 }
 
-export const refreshTokenOf = (env: Env, sessionId: string, generation: number): string =>
-  `${sessionId}.${generation}.${macOf(env.ACCESS_TOKEN_KEYS[0], sessionId, generation).toString('base64url')}`
+const assemble = (env: Env, sessionId: string, generation: number, secret: Buffer): string => {
+  const body = `${sessionId}.${generation}.${secret.toString('base64url')}`
+  return `${body}.${macOf(env.ACCESS_TOKEN_KEYS[0], 'tag', body).toString('base64url')}`
+}
 
-/** The parts of a token that one of our keys made; the current one is also known by its hash. */
+export const firstRefreshToken = (env: Env, sessionId: string): string =>
+  assemble(env, sessionId, 0, randomBytes(32))
+
+const PATTERN = /^(([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,9})\.([\w-]{43}))\.([\w-]{43})$/
+
+/** The parts of a token, whether one of our keys tagged it, and the one that follows it. */
 const parse = (env: Env, token: string) => {
-  const [, sessionId, digits, mac] = /^([0-9a-f-]{36})\.(\d{1,9})\.([\w-]{43})$/.exec(token) ?? []
-  if (!sessionId || !digits || !mac) throw new AppError('unauthorized')
+  const [, body = '', sessionId = '', digits, secret = '', tag = ''] = PATTERN.exec(token) ?? []
+  if (!body) throw new AppError('unauthorized')
   const generation = Number(digits)
-  const given = Buffer.from(mac, 'base64url')
-  const isOurs = env.ACCESS_TOKEN_KEYS.some((key) =>
-    timingSafeEqual(macOf(key, sessionId, generation), given),
-  )
-  return { sessionId, generation, isOurs }
+  const given = Buffer.from(tag, 'base64url')
+  const isOurs = env.ACCESS_TOKEN_KEYS.some((key) => timingSafeEqual(macOf(key, 'tag', body), given))
+  const next = assemble(env, sessionId, generation + 1, macOf(env.ACCESS_TOKEN_KEYS[0], 'next', secret))
+  return { sessionId, generation, isOurs, next }
 }
 
 /** @throws {AppError} unauthorized; refresh_token_reused, and the session has ended */
 export const refresh = async (ctx: Ctx, token: string) => {
-  const { sessionId, generation, isOurs } = parse(ctx.env, token)
-  const next = refreshTokenOf(ctx.env, sessionId, generation + 1)
+  const { sessionId, generation, isOurs, next } = parse(ctx.env, token)
   const [hash, nextHash] = await Promise.all([sha256Hex(token), sha256Hex(next)])
   const isThis = eq(sessions.id, sessionId)
   const inGrace = sql`(${sessions.refreshGeneration} = ${generation + 1} and ${sessions.refreshedAt} > now() - ${GRACE})`
@@ -48,6 +60,10 @@ export const refresh = async (ctx: Ctx, token: string) => {
     rows: [session],
     reused,
   } = await transact(ctx, (db) => ({
+    // Who holds the current token is the session's user; a used one may be anybody's.
+    acting: db.execute(
+      sql`select set_config('app.actor', 'user:' || user_id, true) from sessions where ${isThis} and ${eq(sessions.refreshHash, hash)}`,
+    ),
     rotated: db
       .update(sessions)
       .set({ refreshHash: nextHash, refreshGeneration: generation + 1, refreshedAt: sql`now()` })
@@ -57,6 +73,7 @@ export const refresh = async (ctx: Ctx, token: string) => {
           eq(sessions.refreshHash, hash),
           isNull(sessions.revokedAt),
           gt(sessions.expiresAt, sql`now()`),
+          sql`exists (select from users where id = ${sessions.userId} and disabled_at is null)`,
         ),
       ),
     reused: db

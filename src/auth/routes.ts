@@ -128,8 +128,9 @@ const refreshRoute = createRoute({
     description:
       'Each refresh token is good for one rotation; asked again within 10 seconds it gives the same new one. Later it ends the session.',
     scope: 'public',
+    limits: ['refresh-ip'],
   }),
-  request: jsonBody(z.strictObject({ refresh_token: z.string().max(200) })),
+  request: jsonBody(z.strictObject({ refresh_token: z.string().max(400) })),
   responses: {
     200: json(Tokens, 'Tokens'),
     ...problemsOf('malformed_json', 'payload_too_large', 'unsupported_media_type', 'refresh_token_reused'),

@@ -7,14 +7,14 @@ import { currentUserId, memberships, sessions, users, workspaces } from '../db/s
 import { AppError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { hashPassword, verifyPassword } from './passwords.ts'
-import { refreshTokenOf } from './refresh-tokens.ts'
+import { firstRefreshToken } from './refresh-tokens.ts'
 import { ACCESS_TOKEN_LIFETIME, issueAccessToken } from './tokens.ts'
 
 const REFRESH_TOKEN_LIFETIME = sql`interval '30 days'`
 
 const newSession = async (ctx: Ctx, userId: string) => {
   const id = uuidv7()
-  const refreshToken = refreshTokenOf(ctx.env, id, 0)
+  const refreshToken = firstRefreshToken(ctx.env, id)
   return {
     row: {
       id,
@@ -77,16 +77,19 @@ export const signIn = async (ctx: Ctx, input: { email: string; password: string 
     throw new AppError('invalid_credentials')
   }
   const session = await newSession(ctx, user.id)
-  await transact(asUser(ctx, user.id), (db) => ({ session: db.insert(sessions).values(session.row) }))
+  await transact(asUser(ctx, user.id), (db) => ({
+    // A change of password that came in between must not leave a session of the old one behind.
+    unchanged: require(db, sql`exists (select from users where id = ${user.id} and password_hash = ${user.passwordHash} for share)`, 'invalid_credentials'),
+    session: db.insert(sessions).values(session.row),
+  }))
   return session.tokens
 }
 
-/** Ends the caller's own session: its access token is refused from the next request on. */
+/** Ends the caller's own session: its access token is refused from the next request on. A front end ends its own. */
 export const signOut = async (ctx: Ctx) => {
-  if (ctx.principal.type !== 'session') return
-  const sessionId = ctx.principal.id
+  const sessionId = ctx.principal.type === 'session' ? ctx.principal.id : null
   await transact(ctx, (db) => ({
-    revoked: db.update(sessions).set({ revokedAt: sql`now()` }).where(eq(sessions.id, sessionId)),
+    revoked: db.update(sessions).set({ revokedAt: sql`now()` }).where(sql`${sessions.id} = ${sessionId}`),
   }))
 }
 
@@ -138,6 +141,7 @@ export const changePassword = async (
   const thisSession = ctx.principal.type === 'session' ? ctx.principal.id : null
   await transact(ctx, (db) => ({
     // Of two changes at once only the first knew the current password.
+    turn: db.execute(sql`select id from users where id = ${currentUserId} for no key update`),
     unchanged: require(db, sql`app.own_password_hash() = ${current}`, 'invalid_credentials'),
     changed: db.update(users).set({ passwordHash }).where(eq(users.id, currentUserId)),
     revoked: db

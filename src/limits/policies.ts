@@ -17,6 +17,7 @@ export const policies = {
   'register-ip': { limit: 20, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   'login-ip': { limit: 30, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   'login-email': { limit: 10, period: 60, by: 'email', perPlan: false, unreachable: 'refuse' },
+  'refresh-ip': { limit: 120, period: 60, by: 'ip', perPlan: false, unreachable: 'pass' },
   password: { limit: 10, period: 60, by: 'caller', perPlan: false, unreachable: 'refuse' },
   api: { limit: 1200, period: 60, by: 'caller', perPlan: false, unreachable: 'pass' },
   invite: { limit: 20, period: 3600, by: 'workspace', perPlan: false, unreachable: 'refuse' },

@@ -8,6 +8,7 @@ import { memberLimit, memberLimits } from '../credits/plans.ts'
 import { require, transact } from '../db/client.ts'
 import { currentUserId, invites, memberships, workspaces } from '../db/schema.ts'
 import { sha256Hex } from '../hash.ts'
+import { stillAllowed } from './members.ts'
 import type { WorkspaceWithRole } from './workspaces.ts'
 
 export type Invite = typeof invites.$inferSelect
@@ -29,7 +30,7 @@ export const createInvite = async (
     created: [invite],
   } = await transact(ctx, (db) => ({
     lock: lockWorkspace(db),
-    allowed: require(db, sql`app.role_rank(${input.role}) <= app.role_rank(current_setting('app.role'))`, 'forbidden'),
+    ...stillAllowed(db, 'admin', input.role),
     newcomer: require(db, sql`not exists (select from memberships m join users u on u.id = m.user_id
            where m.workspace_id = app.workspace_id() and u.email = ${input.email})`, 'already_member'),
     room: require(db, sql`coalesce((select count(*) from memberships where workspace_id = app.workspace_id()) < ${memberLimit}, true)`, 'plan_limit_reached'),
@@ -65,6 +66,9 @@ export const listInvites = async (
 export const deleteInvite = async (ctx: Ctx, id: string): Promise<void> => {
   const isThis = and(isOpen, eq(invites.id, id))
   await transact(ctx, (db) => ({
+    // An acceptance comes before or after, never in between.
+    lock: lockWorkspace(db),
+    ...stillAllowed(db, 'admin'),
     found: require(db, sql`exists (select from invites where ${isThis})`, 'not_found'),
     deleted: db.delete(invites).where(isThis),
   }))

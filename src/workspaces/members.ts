@@ -8,8 +8,22 @@ import { currentUserId, memberships, users } from '../db/schema.ts'
 const here = eq(memberships.workspaceId, sql`app.workspace_id()`)
 const isMember = (userId: string) => and(here, eq(memberships.userId, userId))
 const rankOf = (role: SQL | typeof memberships.role) => sql`app.role_rank(${role})`
-/** SQL: the rank of the caller's role, as the gate found it. */
-const myRank = rankOf(sql`current_setting('app.role')`)
+/** SQL: the rank of the caller's role now; the gate's answer may be out of date once it is this transaction's turn. */
+const myRank = sql`(select app.role_rank(me.role) from memberships me
+  where me.workspace_id = app.workspace_id() and me.user_id = ${currentUserId})`
+
+/** Statements that refuse unless the caller is still at least `least` and of no lower role than `granted`. */
+export const stillAllowed = (db: Database, least: Role, granted: Role = least) => ({
+  belongs: require(db, sql`${myRank} is not null`, 'not_found'),
+  mayAct: require(db, sql`${myRank} >= greatest(${rankOf(sql`${least}`)}, ${rankOf(sql`${granted}`)})`, 'forbidden'),
+})
+
+/** Nobody's open invites outlast the right to make them. */
+const withdrawInvites = (db: Database, userId: SQL) =>
+  db.execute(sql`
+    delete from invites where workspace_id = app.workspace_id() and invited_by = ${userId} and accepted_at is null
+      and not exists (select from memberships m where m.workspace_id = app.workspace_id() and m.user_id = invited_by
+                         and app.role_rank(m.role) >= greatest(app.role_rank('admin'), app.role_rank(invites.role)))`)
 
 const selectMembers = (db: Database, where: SQL | undefined) =>
   db
@@ -52,10 +66,11 @@ export const changeRole = async (ctx: Ctx, userId: string, role: Role): Promise<
     rows: [member],
   } = await transact(ctx, (db) => ({
     lock: lockWorkspace(db),
+    ...stillAllowed(db, 'admin', role),
     found: memberExists(db, userId),
-    allowed: require(db, sql`exists (select from memberships where ${isMember(userId)} and ${rankOf(memberships.role)} <= ${myRank})
-          and ${rankOf(sql`${role}`)} <= ${myRank}`, 'forbidden'),
+    allowed: require(db, sql`exists (select from memberships where ${isMember(userId)} and ${rankOf(memberships.role)} <= ${myRank})`, 'forbidden'),
     changed: db.update(memberships).set({ role }).where(isMember(userId)),
+    withdrawn: withdrawInvites(db, sql`${userId}::uuid`),
     kept: ownerRemains(db),
     rows: selectMembers(db, isMember(userId)),
   }))
@@ -70,20 +85,24 @@ export const removeMember = async (ctx: Ctx, userId: string): Promise<void> => {
     allowed: require(db, sql`exists (select from memberships where ${isMember(userId)} and (${memberships.userId} = ${currentUserId}
           or (${myRank} >= ${rankOf(sql`'admin'`)} and ${rankOf(memberships.role)} <= ${myRank})))`, 'forbidden'),
     removed: db.delete(memberships).where(isMember(userId)),
+    withdrawn: withdrawInvites(db, sql`${userId}::uuid`),
     kept: ownerRemains(db),
   }))
 }
 
-/** Makes another member an owner and the caller an admin. @throws {AppError} not_found */
+/** Makes another member an owner and the caller an admin. @throws {AppError} not_found, validation_failed (oneself) */
 export const transferWorkspace = async (ctx: Ctx, userId: string): Promise<void> => {
   await transact(ctx, (db) => ({
     lock: lockWorkspace(db),
+    ...stillAllowed(db, 'owner'),
+    another: require(db, sql`${userId}::uuid <> ${currentUserId}`, 'validation_failed'),
     found: memberExists(db, userId),
     demoted: db
       .update(memberships)
       .set({ role: 'admin' })
       .where(and(here, eq(memberships.userId, currentUserId))),
     promoted: db.update(memberships).set({ role: 'owner' }).where(isMember(userId)),
+    withdrawn: withdrawInvites(db, currentUserId),
     recorded: db.execute(sql`
       select app.record('workspace.transfer', 'workspace', app.workspace_id(),
         jsonb_build_object('owner_id', ${currentUserId}), jsonb_build_object('owner_id', ${userId}::uuid))`),

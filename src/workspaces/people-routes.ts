@@ -116,7 +116,10 @@ const inviteRoute = createRoute({
   }),
   request: { params: IdPath, ...jsonBody(z.strictObject({ email: Email, role: z.enum(roles) })) },
   responses: {
-    201: json(InviteView.extend({ token: z.string() }), 'The invite'),
+    201: {
+      ...json(InviteView.extend({ token: z.string() }), 'The invite'),
+      headers: { Location: { schema: { type: 'string' } } },
+    },
     ...problemsOf(...jsonProblems, 'not_found', 'plan_limit_reached', 'already_member'),
   },
 })
@@ -175,6 +178,7 @@ export const peopleRoutes = createRouter()
   .openapi(inviteRoute, async (c) => {
     const { token, ...invite } = await createInvite(c.var.ctx, c.req.valid('json'))
     c.header('cache-control', 'no-store')
+    c.header('location', `/api/v1/workspaces/${invite.workspaceId}/invites/${invite.id}`)
     return c.json({ ...presentInvite(invite), token }, 201)
   })
   .openapi(invitesRoute, async (c) => {

@@ -1,0 +1,174 @@
+/** Every route of the OpenAPI document, with a body and things of one's own to call it on. */
+import { afterAll, expect } from 'vitest'
+import {
+  type Answer,
+  addMember,
+  type Client,
+  type GenerationBody,
+  newEmail,
+  newTenant,
+  openApi,
+  PASSWORD,
+} from './client.ts'
+
+export interface Route {
+  name: string
+  method: string
+  path: string
+  isPublic: boolean
+  /** Undefined where no workspace matters. */
+  role: string | undefined
+  /** The workspace is named by header, not by path. */
+  byHeader: boolean
+  hasBody: boolean
+  takesJson: boolean
+}
+
+export const routes: Route[] = Object.entries(openApi.paths).flatMap(([path, methods]) =>
+  Object.entries(methods).map(([method, operation]) => ({
+    name: operation.operationId,
+    method: method.toUpperCase(),
+    path,
+    isPublic: operation.security.length === 0,
+    role: operation['x-role'],
+    byHeader: operation.parameters?.some(({ name }) => name === 'X-Workspace-Id') ?? false,
+    hasBody: operation.requestBody !== undefined,
+    takesJson: operation.requestBody?.content['application/json'] !== undefined,
+  })),
+)
+export const secured = routes.filter(({ isPublic }) => !isPublic)
+export const inWorkspace = secured.filter(({ role }) => role !== undefined)
+
+/** The client reads JSON; audit-chain.test.ts reads the lines of this one. */
+export const readsJson = ({ name }: Route) => name !== 'audit.export'
+
+/** What a workspace has, by the part of the path that names it. */
+export interface Things {
+  workspaces: string
+  assets: string
+  generations: string
+  'api-keys': string
+  sessions: string
+  inviteId: string
+  userId: string
+  email: string
+  refreshToken: string
+  /** Of an invite to the caller, elsewhere. */
+  inviteToken: string
+}
+
+type Tenant = Awaited<ReturnType<typeof newTenant>>
+
+const makers: { [Name in keyof Things]: (tenant: Tenant) => Promise<string> } = {
+  workspaces: async ({ workspaceId }) => workspaceId,
+  assets: async ({ client }) => (await client.upload('file.txt', 'some text')).body.id,
+  generations: async ({ client }) => {
+    const { body } = await client.post<GenerationBody>('/generations', { kind: 'image', prompt: 'x' })
+    return body.id
+  },
+  'api-keys': async ({ client }) =>
+    (await client.post<{ id: string }>('/api-keys', { name: 'server', scopes: ['asset.list'] })).body.id,
+  sessions: async ({ client }) =>
+    (await client.get<{ data: { id: string }[] }>('/auth/sessions')).body.data[0]?.id as string,
+  inviteId: async ({ client, workspaceId }) => {
+    const invite = { email: newEmail(), role: 'member' }
+    return (await client.post<{ id: string }>(`/workspaces/${workspaceId}/invites`, invite)).body.id
+  },
+  userId: async ({ workspaceId }) => (await addMember(workspaceId, 'member')).userId,
+  email: async ({ email }) => email,
+  refreshToken: async ({ email, client }) => {
+    const { body } = await client.post<{ refresh_token: string }>('/auth/login', {
+      email,
+      password: PASSWORD,
+    })
+    return body.refresh_token
+  },
+  inviteToken: async ({ email }) => {
+    const other = await newTenant()
+    const invites = `/workspaces/${other.workspaceId}/invites`
+    return (await other.client.post<{ token: string }>(invites, { email, role: 'member' })).body.token
+  },
+}
+
+/** What each route with a body accepts. A new route without one here fails. */
+const bodies: Record<string, (things: Things) => unknown> = {
+  'user.create': () => ({ email: newEmail(), password: PASSWORD }),
+  'user.update': () => ({ name: 'Ann' }),
+  'session.create': ({ email }) => ({ email, password: PASSWORD }),
+  'session.refresh': ({ refreshToken }) => ({ refresh_token: refreshToken }),
+  'password.update': () => ({ currentPassword: PASSWORD, newPassword: `another ${PASSWORD}` }),
+  'workspace.create': () => ({ name: 'Another' }),
+  'workspace.update': () => ({ name: 'Renamed' }),
+  'workspace.transfer': ({ userId }) => ({ userId }),
+  'member.update': () => ({ role: 'viewer' }),
+  'invite.create': () => ({ email: newEmail(), role: 'viewer' }),
+  'invite.accept': ({ inviteToken }) => ({ token: inviteToken }),
+  'api_key.create': () => ({ name: 'server', scopes: ['asset.list'] }),
+  'asset.create': () => {
+    const form = new FormData()
+    form.append('file', new Blob(['some text']), 'file.txt')
+    return form
+  },
+  'asset.update': () => ({ name: 'renamed.txt' }),
+  'generation.create': () => ({ kind: 'image', prompt: 'x' }),
+}
+
+export const bodyOf = (route: Route, things: Things) => {
+  if (!route.hasBody) return undefined
+  const body = bodies[route.name]
+  if (!body) throw new Error(`${route.name} has no sample body in these tests`)
+  return body(things)
+}
+
+/** The names of a path's parameters: `{id}` goes by its collection. */
+const parametersOf = (path: string) =>
+  [...path.matchAll(/([\w-]+)\/\{(\w+)\}/g)].map(
+    ([, collection, name]) => [name as string, (name === 'id' ? collection : name) as keyof Things] as const,
+  )
+
+export const pathOf = (route: Route, things: Things) =>
+  parametersOf(route.path).reduce((path, [name, thing]) => {
+    if (!things[thing]) throw new Error(`no sample of ${thing} in these tests`)
+    return path.replace(`{${name}}`, things[thing])
+  }, route.path)
+
+/** One of everything. */
+export const makeThings = async (tenant: Tenant): Promise<Things> => {
+  const made = Object.entries(makers).map(async ([name, make]) => [name, await make(tenant)])
+  return Object.fromEntries(await Promise.all(made)) as Things
+}
+
+/** Only what a route needs, for calls that are to work. */
+export const makeThingsFor = async (route: Route, tenant: Tenant): Promise<Things> => {
+  const needed = new Set<keyof Things>(parametersOf(route.path).map(([, thing]) => thing))
+  const watched = new Proxy({} as Things, { get: (_, name) => needed.add(name as keyof Things) && '' })
+  bodyOf(route, watched)
+  const things: Record<string, string> = {}
+  for (const name of needed) things[name] = await makers[name](tenant)
+  return things as unknown as Things
+}
+
+export const send = (client: Client, route: Route, things: Things, headers?: Record<string, string>) =>
+  client.request(route.method, pathOf(route, things), bodyOf(route, things), headers)
+
+export const databaseRequestsOf = ({ headers }: Answer<unknown>) =>
+  Number(/^db;desc="(\d+)"/.exec(headers.get('server-timing') ?? '')?.[1])
+
+const tried = new Map<string, number>()
+
+/** Exactly this refusal, after this many database requests, and nothing else in it. */
+export const expectRefusal = (attack: string, answer: Answer, code: string, databaseRequests: number) => {
+  tried.set(attack, (tried.get(attack) ?? 0) + 1)
+  const status = { unauthorized: 401, forbidden: 403, not_found: 404, validation_failed: 422 }[code]
+  expect(answer, attack).toMatchObject({ status, body: { code } })
+  const fields = ['code', 'detail', 'errors', 'requestId', 'status', 'title', 'type']
+  expect(fields, attack).toEqual(expect.arrayContaining(Object.keys(answer.body)))
+  expect(databaseRequestsOf(answer), `${attack}: database requests`).toBe(databaseRequests)
+}
+
+export const reportAttacks = () =>
+  afterAll(() => {
+    const sum = [...tried.values()].reduce((total, count) => total + count, 0)
+    const each = [...tried].map(([attack, count]) => `${attack} ${count}`).join(', ')
+    console.log(`${routes.length} routes, ${sum} attacks refused: ${each}`)
+  })
