@@ -1,6 +1,7 @@
 /** The Worker's configuration: bindings as they are, vars and secrets parsed once. */
 import type { JWK } from 'jose'
 import { z } from 'zod'
+import type { Feed } from './generations/feed.ts'
 import type { RateLimiter } from './limits/limiter.ts'
 import type { JobMessage } from './outbox.ts'
 
@@ -78,6 +79,7 @@ const Settings = z
 interface Bindings {
   JOBS: Queue<JobMessage>
   RATE_LIMITER: DurableObjectNamespace<RateLimiter>
+  FEED: DurableObjectNamespace<Feed>
   ASSETS: Fetcher
 }
 
@@ -100,7 +102,13 @@ export const parseEnv = (raw: RawEnv): Env => {
       result.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '),
     )
   }
-  const env = { ...result.data, JOBS: raw.JOBS, RATE_LIMITER: raw.RATE_LIMITER, ASSETS: raw.ASSETS }
+  const env = {
+    ...result.data,
+    JOBS: raw.JOBS,
+    RATE_LIMITER: raw.RATE_LIMITER,
+    FEED: raw.FEED,
+    ASSETS: raw.ASSETS,
+  }
   parsed.set(raw, env)
   return env
 }

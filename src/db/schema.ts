@@ -53,6 +53,15 @@ export const assetSources = ['upload', 'generation'] as const
 export const assetStatuses = ['pending', 'ready', 'failed'] as const
 export const generationKinds = ['image', 'video'] as const
 export const generationStatuses = ['queued', 'running', 'succeeded', 'failed', 'canceled'] as const
+export const eventTypes = [
+  'queued',
+  'running',
+  'progress',
+  'provider.switched',
+  'succeeded',
+  'failed',
+  'canceled',
+] as const
 export const creditKinds = ['reserve', 'charge', 'refund'] as const
 export const jobKinds = ['generation', 'prediction.cancel', 'object.delete'] as const
 export const actorTypes = ['user', 'api_key', 'system'] as const
@@ -281,6 +290,10 @@ export const generations = pgTable(
     /** Outputs asked for. */
     count: integer('count').notNull(),
     seed: integer('seed'),
+    /** Seconds; videos only. */
+    duration: integer('duration'),
+    /** The failed or canceled generation that this one does again. */
+    retryOf: uuid('retry_of'),
     inputAssetIds: uuid('input_asset_ids').array().notNull(),
     /** The assets that the outputs will become: known from the start, so that storing twice overwrites. */
     outputAssetIds: uuid('output_asset_ids').array().notNull(),
@@ -296,6 +309,8 @@ export const generations = pgTable(
     /** Nobody else may claim the row until then. */
     leaseExpiresAt: time('lease_expires_at'),
     deadlineAt: time('deadline_at').notNull(),
+    /** Which entry of the model's list of providers it is with. */
+    providerIndex: integer('provider_index').notNull().default(0),
     providerJobId: text('provider_job_id'),
     creditsReserved: integer('credits_reserved').notNull(),
     creditsCharged: integer('credits_charged').notNull().default(0),
@@ -310,10 +325,48 @@ export const generations = pgTable(
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.id] }),
     unique('generations_idempotency_key').on(table.workspaceId, table.idempotencyKey),
+    index('generations_status').on(table.workspaceId, table.status, table.id),
     oneOf('generations', 'kind', generationKinds),
     oneOf('generations', 'status', generationStatuses),
     tenantOnly,
   ],
+)
+
+/** What happened to generations, in order; written by a trigger. Live progress and replay read it. */
+export const generationEvents = pgTable(
+  'generation_events',
+  {
+    workspaceId: workspaceId(),
+    /** Position in the workspace, from 1 and without gaps. */
+    sequence: bigint('sequence', { mode: 'number' }).notNull(),
+    generationId: uuid('generation_id').notNull(),
+    type: text('type', { enum: eventTypes }).notNull(),
+    status: text('status', { enum: generationStatuses }).notNull(),
+    /** Percent. */
+    progress: integer('progress').notNull(),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.sequence] }),
+    index('generation_events_generation').on(table.workspaceId, table.generationId, table.sequence),
+    foreignKey({
+      columns: [table.workspaceId, table.generationId],
+      foreignColumns: [generations.workspaceId, generations.id],
+    }),
+    oneOf('generation_events', 'type', eventTypes),
+    pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }),
+    systemToo,
+  ],
+)
+
+/** The last sequence of each workspace's events; its row lock puts concurrent ones in line. */
+export const eventHeads = pgTable(
+  'event_heads',
+  {
+    workspaceId: uuid('workspace_id').primaryKey(),
+    sequence: bigint('sequence', { mode: 'number' }).notNull(),
+  },
+  () => [systemToo],
 )
 
 export const generationOutputs = pgTable(

@@ -9,6 +9,7 @@ import { assets, type GenerationError, generationOutputs, generations, outbox } 
 import { AppError, describeError, toAppError } from '../errors.ts'
 import { dispatch, owe, settle } from '../outbox.ts'
 import { readChunks } from '../streams.ts'
+import { announce, newEvents } from './events.ts'
 import { type Generation, oneGeneration } from './generations.ts'
 import { findModel } from './models.ts'
 import { type Job, ProviderError } from './providers/provider.ts'
@@ -57,6 +58,7 @@ const claimGeneration = async (ctx: JobCtx, id: string): Promise<Claim | undefin
   const {
     claimed: [row],
     inputs,
+    events,
   } = await transact(ctx, (db) => ({
     claimed: db
       .update(generations)
@@ -86,7 +88,9 @@ const claimGeneration = async (ctx: JobCtx, id: string): Promise<Claim | undefin
           sql`${assets.id} = any(select unnest(input_asset_ids) from generations where ${oneGeneration(id)})`,
         ),
       ),
+    events: newEvents(db, id),
   }))
+  await announce(ctx, ctx.workspaceId, events)
   return row && { ...row, inputs }
 }
 
@@ -157,13 +161,15 @@ const release = async (
   delaySeconds: number,
   changes: Partial<Pick<Generation, 'progress' | 'outputAttempts'>> = {},
 ): Promise<void> => {
-  await transact(ctx, (db) => ({
+  const { events } = await transact(ctx, (db) => ({
     released: db
       .update(generations)
       .set({ leaseExpiresAt: sql`now()`, ...changes })
       .where(fenced(claim)),
     patience: wakeAfter(db, claim.id, sql`make_interval(secs => ${delaySeconds + 30})`),
+    events: newEvents(db, claim.id),
   }))
+  await announce(ctx, ctx.workspaceId, events)
   await dispatch(
     ctx,
     [{ kind: 'generation', workspaceId: ctx.workspaceId, subjectId: claim.id }],
@@ -238,7 +244,7 @@ const holdsFence = (db: Database, claim: Claim) =>
 
 const succeed = async (ctx: JobCtx, claim: Claim, outputs: StoredOutput[]): Promise<void> => {
   const charged = Math.ceil((claim.creditsReserved * outputs.length) / claim.count)
-  await transact({ ...ctx, action: 'generation.succeed' }, (db) => ({
+  const { events } = await transact({ ...ctx, action: 'generation.succeed' }, (db) => ({
     fence: holdsFence(db, claim),
     succeeded: db
       .update(generations)
@@ -265,11 +271,13 @@ const succeed = async (ctx: JobCtx, claim: Claim, outputs: StoredOutput[]): Prom
       .values(outputs.map(({ assetId, index }) => ({ generationId: claim.id, index, assetId }))),
     charged: settleCredits(db, claim.id, charged),
     settled: settle(db, 'generation', claim.id),
+    events: newEvents(db, claim.id),
   }))
+  await announce(ctx, ctx.workspaceId, events)
 }
 
 const fail = async (ctx: JobCtx, claim: Claim, error: GenerationError): Promise<void> => {
-  await transact({ ...ctx, action: 'generation.fail' }, (db) => ({
+  const { events } = await transact({ ...ctx, action: 'generation.fail' }, (db) => ({
     fence: holdsFence(db, claim),
     failed: db
       .update(generations)
@@ -278,7 +286,9 @@ const fail = async (ctx: JobCtx, claim: Claim, error: GenerationError): Promise<
     refunded: settleCredits(db, claim.id, 0),
     settled: settle(db, 'generation', claim.id),
     ...eraseOutputs(db, claim),
+    events: newEvents(db, claim.id),
   }))
+  await announce(ctx, ctx.workspaceId, events)
 }
 
 /** Notes to delete whatever a step may have stored for a job that ends without outputs. */

@@ -8,6 +8,7 @@ import { assets, generationOutputs, generations } from '../db/schema.ts'
 import { AppError, invalidField } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { dispatch, settle } from '../outbox.ts'
+import { announce, newEvents } from './events.ts'
 import { findModel, type Model } from './models.ts'
 
 export type Generation = typeof generations.$inferSelect
@@ -62,6 +63,7 @@ export const createGeneration = async (
     gate,
     rows: [row],
     outputs,
+    events,
   } = await transact(ctx, (db) => ({
     lock: lockWorkspace(db),
     inserted: db
@@ -90,8 +92,10 @@ export const createGeneration = async (
       select 'generation', id, now() + interval '30 seconds' from generations where ${oneGeneration(id)}`),
     rows: db.select().from(generations).where(isThis),
     outputs: selectOutputs(db, isThis),
+    events: newEvents(db, id),
   }))
   const generation = row as Generation
+  await announce(ctx, gate.workspaceId, events)
   if (generation.requestHash !== requestHash) throw new AppError('idempotency_key_reused')
   const replayed = generation.id !== id
   if (!replayed) await dispatch(ctx, [{ kind: 'generation', workspaceId: gate.workspaceId, subjectId: id }])
@@ -179,6 +183,7 @@ export const cancelGeneration = async (ctx: Ctx, id: string): Promise<Generation
   const {
     gate,
     rows: [row],
+    events,
   } = await transact(ctx, (db) => ({
     found: require(db, sql`exists (select from generations where ${oneGeneration(id)} for update)`, 'not_found'),
     canceled: db
@@ -198,8 +203,10 @@ export const cancelGeneration = async (ctx: Ctx, id: string): Promise<Generation
       select 'object.delete', unnest(output_asset_ids), now() + interval '2 minutes' from generations
        where ${oneGeneration(id)} and ${canceledNow} and started_at is not null`),
     rows: db.select().from(generations).where(oneGeneration(id)),
+    events: newEvents(db, id),
   }))
   const generation = row as Generation
+  await announce(ctx, gate.workspaceId, events)
   if (generation.startedAt) {
     await dispatch(ctx, [{ kind: 'prediction.cancel', workspaceId: gate.workspaceId, subjectId: id }])
   }
