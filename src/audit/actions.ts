@@ -21,6 +21,7 @@ export const actions = [
   'generation.fail',
   'generation.get',
   'generation.list',
+  'generation.retry',
   'generation.succeed',
   'invite.accept',
   'invite.create',
@@ -69,6 +70,7 @@ export const keyScopes = [
   'generation.events',
   'generation.get',
   'generation.list',
+  'generation.retry',
   'model.list',
   'usage.get',
 ] as const satisfies readonly Action[]

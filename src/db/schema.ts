@@ -308,6 +308,8 @@ export const generations = pgTable(
     fence: integer('fence').notNull().default(0),
     /** Nobody else may claim the row until then. */
     leaseExpiresAt: time('lease_expires_at'),
+    /** Seconds from the first step; before that `deadlineAt` bounds the time in line. */
+    deadline: integer('deadline').notNull().default(600),
     deadlineAt: time('deadline_at').notNull(),
     /** Which entry of the model's list of providers it is with. */
     providerIndex: integer('provider_index').notNull().default(0),

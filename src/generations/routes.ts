@@ -1,4 +1,5 @@
 /** The generation routes. */
+import type { Context } from 'hono'
 import { z } from 'zod'
 import { AssetView, presentAsset } from '../assets/routes.ts'
 import { presignDownload } from '../assets/storage.ts'
@@ -6,6 +7,7 @@ import { authorize } from '../db/client.ts'
 import { generationKinds, generationStatuses } from '../db/schema.ts'
 import type { Env } from '../env.ts'
 import {
+  type AppEnv,
   createRoute,
   createRouter,
   IdPath,
@@ -26,14 +28,16 @@ import {
   type GenerationWithOutputs,
   getGeneration,
   listGenerations,
+  retryGeneration,
 } from './generations.ts'
-import { aspectRatios, models, styles } from './models.ts'
+import { aspectRatios, models } from './models.ts'
+import { styles } from './styles.ts'
 
 const tag = 'Generations'
 
 const GenerationInput = z
   .strictObject({
-    kind: z.enum(['image']),
+    kind: z.enum(generationKinds),
     prompt: text({ max: 2000 }).optional(),
     style: z.enum(styles).optional(),
     model: z
@@ -49,6 +53,7 @@ const GenerationInput = z
     count: z.int().min(1).max(10).default(1),
     aspectRatio: z.enum(aspectRatios).default('1:1'),
     seed: z.int().min(0).max(2147483647).optional(),
+    durationSeconds: z.int().min(1).max(60).optional().openapi({ description: 'Videos only; default 5' }),
   })
   .refine(({ prompt, inputAssetIds }) => prompt !== undefined || inputAssetIds.length > 0, {
     path: ['prompt'],
@@ -69,6 +74,9 @@ const GenerationView = z
     count: z.int(),
     aspectRatio: z.enum(aspectRatios),
     seed: z.int().nullable(),
+    durationSeconds: z.int().nullable(),
+    retryOf: z.uuid().nullable(),
+    queuePosition: z.int().nullable().describe('Jobs of the workspace before this one; null once it runs'),
     progress: z.int().min(0).max(100),
     attempts: z.int().describe('Submissions to the provider'),
     outputs: z.array(AssetView.extend({ url: z.url().describe('Works for 5 minutes') })),
@@ -94,6 +102,9 @@ const present = async (env: Env, row: GenerationWithOutputs): Promise<z.output<t
   count: row.count,
   aspectRatio: row.aspectRatio as z.output<typeof GenerationView>['aspectRatio'],
   seed: row.seed,
+  durationSeconds: row.duration,
+  retryOf: row.retryOf,
+  queuePosition: row.position,
   progress: row.progress,
   attempts: row.attempts,
   outputs: await Promise.all(
@@ -111,12 +122,24 @@ const present = async (env: Env, row: GenerationWithOutputs): Promise<z.output<t
   completedAt: row.completedAt?.toISOString() ?? null,
 })
 
+const idempotencyKey = z.object({
+  'idempotency-key': z
+    .string()
+    .regex(/^[\x20-\x7e]{1,255}$/)
+    .optional(),
+})
+
+const acceptedHeaders = {
+  Location: { schema: { type: 'string' as const } },
+  'Idempotent-Replayed': { schema: { type: 'string' as const }, required: false },
+}
+
 const createGenerationRoute = createRoute({
   method: 'post',
   path: '/generations',
   ...operation('generation.create', {
     tag,
-    summary: 'Have images generated',
+    summary: 'Have images or a video generated',
     description: 'Accepted as a job. With an `Idempotency-Key` the same request twice is one job.',
     role: 'member',
     limits: ['generation'],
@@ -133,10 +156,7 @@ const createGenerationRoute = createRoute({
   responses: {
     202: {
       ...json(GenerationView, 'The job'),
-      headers: {
-        Location: { schema: { type: 'string' } },
-        'Idempotent-Replayed': { schema: { type: 'string' }, required: false },
-      },
+      headers: acceptedHeaders,
     },
     ...problemsOf(
       'malformed_json',
@@ -237,6 +257,29 @@ const eventResponse = (stream: ReadableStream<Uint8Array>) =>
 
 const parseEventId = (value: string | undefined) => (value === undefined ? undefined : Number(value))
 
+const retryRoute = createRoute({
+  method: 'post',
+  path: '/generations/{id}/retry',
+  ...operation('generation.retry', {
+    tag,
+    summary: 'The same again, of what failed or was canceled',
+    role: 'member',
+    limits: ['generation'],
+  }),
+  request: { params: IdPath, headers: idempotencyKey },
+  responses: {
+    202: { ...json(GenerationView, 'The new job'), headers: acceptedHeaders },
+    ...problemsOf(
+      'workspace_required',
+      'insufficient_credits',
+      'not_found',
+      'not_retryable',
+      'unsupported_media_type',
+      'idempotency_key_reused',
+    ),
+  },
+})
+
 const modelsRoute = createRoute({
   method: 'get',
   path: '/models',
@@ -255,6 +298,7 @@ const modelsRoute = createRoute({
               maxInputAssets: z.int(),
               aspectRatios: z.array(z.enum(aspectRatios)),
               styles: z.array(z.enum(styles)),
+              maxDuration: z.int().nullable().describe('Seconds; null for pictures'),
             }),
           }),
         ),
@@ -266,16 +310,23 @@ const modelsRoute = createRoute({
   },
 })
 
+const accepted = async (
+  c: Context<AppEnv>,
+  { generation, replayed }: { generation: GenerationWithOutputs; replayed: boolean },
+) => {
+  c.header('location', `/api/v1/generations/${generation.id}`)
+  if (replayed) c.header('idempotent-replayed', 'true')
+  return c.json(await present(c.var.env, generation), 202)
+}
+
 export const generationRoutes = createRouter()
   .openapi(createGenerationRoute, async (c) => {
-    const { generation, replayed } = await createGeneration(
-      c.var.ctx,
-      c.req.valid('json'),
-      c.req.valid('header')['idempotency-key'],
-    )
-    c.header('location', `/api/v1/generations/${generation.id}`)
-    if (replayed) c.header('idempotent-replayed', 'true')
-    return c.json(await present(c.var.env, generation), 202)
+    const key = c.req.valid('header')['idempotency-key']
+    return accepted(c, await createGeneration(c.var.ctx, c.req.valid('json'), key))
+  })
+  .openapi(retryRoute, async (c) => {
+    const key = c.req.valid('header')['idempotency-key']
+    return accepted(c, await retryGeneration(c.var.ctx, c.req.valid('param').id, key))
   })
   .openapi(listRoute, async (c) => {
     const query = c.req.valid('query')

@@ -19,6 +19,7 @@ CREATE TABLE "generation_events" (
 ALTER TABLE "generation_events" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 ALTER TABLE "generations" ADD COLUMN "duration" integer;--> statement-breakpoint
 ALTER TABLE "generations" ADD COLUMN "retry_of" uuid;--> statement-breakpoint
+ALTER TABLE "generations" ADD COLUMN "deadline" integer DEFAULT 600 NOT NULL;--> statement-breakpoint
 ALTER TABLE "generations" ADD COLUMN "provider_index" integer DEFAULT 0 NOT NULL;--> statement-breakpoint
 ALTER TABLE "generation_events" ADD CONSTRAINT "generation_events_workspace_id_generation_id_generations_workspace_id_id_fk" FOREIGN KEY ("workspace_id","generation_id") REFERENCES "public"."generations"("workspace_id","id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "generation_events_generation" ON "generation_events" USING btree ("workspace_id","generation_id","sequence");--> statement-breakpoint
