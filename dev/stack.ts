@@ -59,6 +59,8 @@ export const startStack = async (options: {
         S3_ENDPOINT: options.s3Endpoint,
         S3_REGION: 'auto',
         REPLICATE_BASE_URL: models.url,
+        REPLICATE_WEBHOOK_SECRET: WEBHOOK_SECRET,
+        WEBHOOK_TARGETS: 'any',
         ...secrets,
       },
       stop: async () => {

@@ -18,6 +18,7 @@ import { providerWebhook } from './generations/webhook.ts'
 import { healthRoutes } from './health.ts'
 import { type AppEnv, createRouter } from './http.ts'
 import { limitHeaders } from './limits/limits.ts'
+import { webhookRoutes } from './webhooks/routes.ts'
 import { peopleRoutes } from './workspaces/people-routes.ts'
 import { workspaceRoutes } from './workspaces/routes.ts'
 
@@ -132,6 +133,7 @@ app.route('/api/v1', providerWebhook)
 app.route('/api/v1', creditRoutes)
 app.route('/api/v1', auditRoutes)
 app.route('/api/v1', keyRoutes)
+app.route('/api/v1', webhookRoutes)
 mountDocs(app)
 
 app.onError((thrown, c) => problemResponse(toAppError(thrown), c.get('requestId')))

@@ -54,6 +54,10 @@ const Settings = z
     S3_REGION: z.string().default('auto'),
     S3_ACCESS_KEY_ID: secret,
     S3_SECRET_ACCESS_KEY: secret,
+    /** `any` lets webhooks go to private hosts and by http: for local use only. */
+    WEBHOOK_TARGETS: z.enum(['public', 'any']).default('public'),
+    /** Makes each workspace's secret for single jobs' webhooks. */
+    WEBHOOK_SIGNING_KEY: z.string().min(32),
     REPLICATE_BASE_URL: url.default('https://api.replicate.com/v1'),
     REPLICATE_API_TOKEN: secret,
     /** Signs Replicate's webhooks (Standard Webhooks); without it jobs are polled. */

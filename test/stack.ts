@@ -17,6 +17,7 @@ export interface StackAddresses {
   /** The Worker's login. */
   appDatabase: string
   replicateToken: string
+  webhookSecret: string
 }
 
 declare module 'vitest' {
@@ -80,6 +81,7 @@ export default async (project: TestProject) => {
     adminDatabase: stack.database.adminUrl,
     appDatabase: stack.database.appUrl,
     replicateToken: stack.settings.REPLICATE_API_TOKEN as string,
+    webhookSecret: stack.settings.REPLICATE_WEBHOOK_SECRET as string,
   })
 
   return async () => {

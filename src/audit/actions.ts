@@ -48,6 +48,13 @@ export const actions = [
   'workspace.list',
   'workspace.transfer',
   'workspace.update',
+  'delivery.list',
+  'delivery.resend',
+  'webhook.create',
+  'webhook.delete',
+  'webhook.list',
+  'webhook.secret',
+  'webhook.update',
 ] as const
 
 export type Action = (typeof actions)[number]

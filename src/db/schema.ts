@@ -63,7 +63,8 @@ export const eventTypes = [
   'canceled',
 ] as const
 export const creditKinds = ['reserve', 'charge', 'refund'] as const
-export const jobKinds = ['generation', 'prediction.cancel', 'object.delete'] as const
+export const jobKinds = ['generation', 'prediction.cancel', 'object.delete', 'webhook.deliver'] as const
+export const deliveryStatuses = ['pending', 'delivered', 'failed'] as const
 export const actorTypes = ['user', 'api_key', 'system'] as const
 
 export const users = pgTable(
@@ -292,6 +293,8 @@ export const generations = pgTable(
     seed: integer('seed'),
     /** Seconds; videos only. */
     duration: integer('duration'),
+    /** Told of the end, beside the workspace's endpoints. */
+    webhookUrl: text('webhook_url'),
     /** The failed or canceled generation that this one does again. */
     retryOf: uuid('retry_of'),
     inputAssetIds: uuid('input_asset_ids').array().notNull(),
@@ -391,6 +394,59 @@ export const generationOutputs = pgTable(
       foreignColumns: [assets.workspaceId, assets.id],
     }).onDelete('cascade'),
     tenantOnly,
+  ],
+)
+
+export const webhookEndpoints = pgTable(
+  'webhook_endpoints',
+  {
+    workspaceId: workspaceId().references(() => workspaces.id, { onDelete: 'cascade' }),
+    id: uuid('id').notNull(),
+    url: text('url').notNull(),
+    /** Event types; empty means all. */
+    events: text('events').array().notNull(),
+    /** Standard Webhooks form; needed in clear to sign with. */
+    secret: text('secret').notNull(),
+    /** When an unbroken row of failures began. */
+    failingSince: time('failing_since'),
+    /** After days of failure. */
+    disabledAt: time('disabled_at'),
+    createdBy: uuid('created_by').default(currentUserId),
+    createdAt: createdAt(),
+  },
+  (table) => [primaryKey({ columns: [table.workspaceId, table.id] }), tenantOnly, systemToo],
+)
+
+/** One message to one URL, made by the trigger that makes the event. */
+export const webhookDeliveries = pgTable(
+  'webhook_deliveries',
+  {
+    workspaceId: workspaceId().references(() => workspaces.id, { onDelete: 'cascade' }),
+    id: uuid('id').notNull().default(sql`app.uuid_v7()`),
+    /** Null for the URL that a single job came with. */
+    endpointId: uuid('endpoint_id'),
+    url: text('url').notNull(),
+    /** Of the event. */
+    sequence: bigint('sequence', { mode: 'number' }).notNull(),
+    payload: jsonb('payload').$type<Record<string, unknown>>().notNull(),
+    status: text('status', { enum: deliveryStatuses }).notNull().default('pending'),
+    attempts: integer('attempts').notNull().default(0),
+    /** Of the last attempt; null when nothing answered. */
+    responseStatus: integer('response_status'),
+    error: text('error'),
+    createdAt: createdAt(),
+    deliveredAt: time('delivered_at'),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.id] }),
+    index('webhook_deliveries_event').on(table.workspaceId, table.sequence),
+    foreignKey({
+      columns: [table.workspaceId, table.endpointId],
+      foreignColumns: [webhookEndpoints.workspaceId, webhookEndpoints.id],
+    }).onDelete('cascade'),
+    oneOf('webhook_deliveries', 'status', deliveryStatuses),
+    tenantOnly,
+    systemToo,
   ],
 )
 

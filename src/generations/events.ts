@@ -1,12 +1,24 @@
 /** Events of generations: told to the feed after the commit that wrote them, and streamed to clients (SSE). */
-import { and, asc, eq, gt, sql } from 'drizzle-orm'
+import { and, asc, eq, getTableColumns, gt, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
 import { type Database, require, transact } from '../db/client.ts'
 import { generationEvents } from '../db/schema.ts'
 import { describeError } from '../errors.ts'
+import { dispatch } from '../outbox.ts'
 import type { FeedEvent } from './feed.ts'
 
 type EventRow = typeof generationEvents.$inferSelect
+
+/** With the webhook deliveries that the event's trigger made of it. */
+const withDeliveries = {
+  ...getTableColumns(generationEvents),
+  deliveries: sql<string[]>`array(select d.id::text from webhook_deliveries d
+    where d.workspace_id = generation_events.workspace_id and d.sequence = generation_events.sequence)`.as(
+    'deliveries',
+  ),
+}
+
+type NewEvent = EventRow & { deliveries: string[] }
 
 /** Milliseconds between comments that keep proxies from closing an idle stream. */
 const HEARTBEAT = 15_000
@@ -31,7 +43,7 @@ const toFeedEvent = (row: EventRow): FeedEvent => ({
 /** The events that this very transaction wrote about a generation. */
 export const newEvents = (db: Database, generationId: string) =>
   db
-    .select()
+    .select(withDeliveries)
     .from(generationEvents)
     .where(
       and(
@@ -45,6 +57,11 @@ export const newEvents = (db: Database, generationId: string) =>
 /** Best effort: a stream that misses a message sees the gap, or the table, later. */
 export const announce = async (ctx: Ctx, workspaceId: string, rows: readonly EventRow[]): Promise<void> => {
   if (rows.length === 0) return
+  const deliveries = rows.flatMap((row) => row.deliveries)
+  await dispatch(
+    ctx,
+    deliveries.map((subjectId) => ({ kind: 'webhook.deliver' as const, workspaceId, subjectId })),
+  )
   try {
     await ctx.env.FEED.get(ctx.env.FEED.idFromName(workspaceId)).publish(rows.map(toFeedEvent))
   } catch (error) {

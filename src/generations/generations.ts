@@ -9,6 +9,7 @@ import { assets, generationOutputs, generations } from '../db/schema.ts'
 import { AppError, invalidField } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { dispatch, settle } from '../outbox.ts'
+import { checkTarget } from '../webhooks/targets.ts'
 import { announce, newEvents } from './events.ts'
 import { findModel, type Model } from './models.ts'
 
@@ -28,6 +29,7 @@ export interface GenerationRequest {
   aspectRatio: Model['inputs']['aspectRatios'][number]
   seed?: number | undefined
   durationSeconds?: number | undefined
+  webhookUrl?: string | undefined
 }
 
 const inWorkspace = eq(generations.workspaceId, sql`app.workspace_id()`)
@@ -121,6 +123,7 @@ export const createGeneration = async (
   idempotencyKey?: string,
 ): Promise<{ generation: GenerationWithOutputs; replayed: boolean }> => {
   const model = chooseModel(request)
+  if (request.webhookUrl) checkTarget(ctx.env, request.webhookUrl, '/webhookUrl')
   const id = uuidv7()
   const requestHash = await sha256Hex(JSON.stringify(request))
   const accepted = await transact(ctx, (db) => ({
@@ -139,6 +142,7 @@ export const createGeneration = async (
         duration: model.inputs.maxDuration === null ? null : (request.durationSeconds ?? DEFAULT_DURATION),
         inputAssetIds: request.inputAssetIds,
         outputAssetIds: Array.from({ length: request.count }, () => uuidv7()),
+        webhookUrl: request.webhookUrl ?? null,
         deadline: model.deadline,
         deadlineAt: sql`now() + ${TIME_IN_LINE}`,
         creditsReserved: model.credits,
@@ -169,9 +173,9 @@ export const retryGeneration = async (
     found: require(db, sql`exists (${original})`, 'not_found'),
     over: require(db, sql`exists (${original} and status in ('failed', 'canceled'))`, 'not_retryable'),
     inserted: db.execute(sql`
-      insert into generations (id, kind, model, prompt, style, aspect_ratio, count, seed, duration, retry_of,
+      insert into generations (id, kind, model, prompt, style, aspect_ratio, count, seed, duration, webhook_url, retry_of,
         input_asset_ids, output_asset_ids, deadline, deadline_at, credits_reserved, idempotency_key, request_hash)
-      select ${id}, kind, model, prompt, style, aspect_ratio, count, seed, duration, id,
+      select ${id}, kind, model, prompt, style, aspect_ratio, count, seed, duration, webhook_url, id,
         input_asset_ids, array(select app.uuid_v7() from generate_series(1, count)), deadline, now() + ${TIME_IN_LINE},
         credits_reserved, ${idempotencyKey ?? null}, ${requestHash}
         from generations where ${oneGeneration(originalId)}

@@ -53,6 +53,11 @@ const GenerationInput = z
     count: z.int().min(1).max(10).default(1),
     aspectRatio: z.enum(aspectRatios).default('1:1'),
     seed: z.int().min(0).max(2147483647).optional(),
+    webhookUrl: z
+      .string()
+      .max(2000)
+      .optional()
+      .openapi({ description: 'Told of the end; https, a public host' }),
     durationSeconds: z.int().min(1).max(60).optional().openapi({ description: 'Videos only; default 5' }),
   })
   .refine(({ prompt, inputAssetIds }) => prompt !== undefined || inputAssetIds.length > 0, {
