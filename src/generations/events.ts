@@ -54,8 +54,8 @@ export const newEvents = (db: Database, generationId: string) =>
     )
     .orderBy(asc(generationEvents.sequence))
 
-/** Best effort: a stream that misses a message sees the gap, or the table, later. */
-export const announce = async (ctx: Ctx, workspaceId: string, rows: readonly EventRow[]): Promise<void> => {
+/** Best effort: a stream that misses a message sees the gap, or the table, later; what is owed, the sweeper sends. */
+export const announce = async (ctx: Ctx, workspaceId: string, rows: readonly NewEvent[]): Promise<void> => {
   if (rows.length === 0) return
   const deliveries = rows.flatMap((row) => row.deliveries)
   await dispatch(

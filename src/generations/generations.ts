@@ -37,8 +37,8 @@ const withPosition = {
   ...getTableColumns(generations),
   position: sql<
     number | null
-  >`case when ${generations.status} = 'queued' then (select count(*)::int from generations ahead
-    where ahead.workspace_id = ${generations.workspaceId} and ahead.status = 'queued' and ahead.id < ${generations.id}) end`.as(
+  >`case when generations.status = 'queued' then (select count(*)::int from generations ahead
+    where ahead.workspace_id = generations.workspace_id and ahead.status = 'queued' and ahead.id < generations.id) end`.as(
     'position',
   ),
 }
