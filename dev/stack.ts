@@ -59,6 +59,13 @@ export const startStack = async (options: {
         S3_ENDPOINT: options.s3Endpoint,
         S3_REGION: 'auto',
         REPLICATE_BASE_URL: models.url,
+        REPLICATE_WEBHOOK_SECRET: WEBHOOK_SECRET,
+        OPENAI_BASE_URL: models.openaiUrl,
+        OPENAI_API_KEY: secrets.REPLICATE_API_TOKEN ?? '',
+        CLOUDFLARE_AI_BASE_URL: models.cloudflareUrl,
+        CLOUDFLARE_ACCOUNT_ID: 'local',
+        CLOUDFLARE_AI_TOKEN: secrets.REPLICATE_API_TOKEN ?? '',
+        WEBHOOK_TARGETS: 'any',
         ...secrets,
       },
       stop: async () => {

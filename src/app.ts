@@ -14,9 +14,11 @@ import { mountDocs } from './docs.ts'
 import { MisconfiguredError, parseEnv } from './env.ts'
 import { AppError, describeError, problemResponse, toAppError } from './errors.ts'
 import { generationRoutes } from './generations/routes.ts'
+import { providerWebhook } from './generations/webhook.ts'
 import { healthRoutes } from './health.ts'
 import { type AppEnv, createRouter } from './http.ts'
 import { limitHeaders } from './limits/limits.ts'
+import { webhookRoutes } from './webhooks/routes.ts'
 import { peopleRoutes } from './workspaces/people-routes.ts'
 import { workspaceRoutes } from './workspaces/routes.ts'
 
@@ -127,9 +129,11 @@ app.route('/api/v1/workspaces', workspaceRoutes)
 app.route('/api/v1/workspaces', peopleRoutes)
 app.route('/api/v1/assets', assetRoutes)
 app.route('/api/v1', generationRoutes)
+app.route('/api/v1', providerWebhook)
 app.route('/api/v1', creditRoutes)
 app.route('/api/v1', auditRoutes)
 app.route('/api/v1', keyRoutes)
+app.route('/api/v1', webhookRoutes)
 mountDocs(app)
 
 app.onError((thrown, c) => problemResponse(toAppError(thrown), c.get('requestId')))

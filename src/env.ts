@@ -1,6 +1,8 @@
 /** The Worker's configuration: bindings as they are, vars and secrets parsed once. */
 import type { JWK } from 'jose'
 import { z } from 'zod'
+import type { Breaker } from './generations/breaker.ts'
+import type { Feed } from './generations/feed.ts'
 import type { RateLimiter } from './limits/limiter.ts'
 import type { JobMessage } from './outbox.ts'
 
@@ -52,8 +54,20 @@ const Settings = z
     S3_REGION: z.string().default('auto'),
     S3_ACCESS_KEY_ID: secret,
     S3_SECRET_ACCESS_KEY: secret,
+    /** `any` lets webhooks go to private hosts and by http: for local use only. */
+    WEBHOOK_TARGETS: z.enum(['public', 'any']).default('public'),
+    /** Makes each workspace's secret for single jobs' webhooks. */
+    WEBHOOK_SIGNING_KEY: z.string().min(32),
     REPLICATE_BASE_URL: url.default('https://api.replicate.com/v1'),
     REPLICATE_API_TOKEN: secret,
+    /** Signs Replicate's webhooks (Standard Webhooks); without it jobs are polled. */
+    REPLICATE_WEBHOOK_SECRET: z.string().startsWith('whsec_').min(24).optional(),
+    OPENAI_BASE_URL: url.default('https://api.openai.com/v1'),
+    /** Without it OpenAI is not among the providers; likewise the two of Workers AI. */
+    OPENAI_API_KEY: secret.optional(),
+    CLOUDFLARE_AI_BASE_URL: url.default('https://api.cloudflare.com/client/v4'),
+    CLOUDFLARE_ACCOUNT_ID: z.string().min(1).optional(),
+    CLOUDFLARE_AI_TOKEN: secret.optional(),
     /** JSON array of private Ed25519 JWKs: the first signs, all verify. */
     ACCESS_TOKEN_KEYS: jsonWebKeys,
     /** The front end's, as Auth.js names them; the numbered ones are newer. Without any, no cookie is accepted. */
@@ -78,6 +92,8 @@ const Settings = z
 interface Bindings {
   JOBS: Queue<JobMessage>
   RATE_LIMITER: DurableObjectNamespace<RateLimiter>
+  FEED: DurableObjectNamespace<Feed>
+  BREAKER: DurableObjectNamespace<Breaker>
   ASSETS: Fetcher
 }
 
@@ -100,7 +116,14 @@ export const parseEnv = (raw: RawEnv): Env => {
       result.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '),
     )
   }
-  const env = { ...result.data, JOBS: raw.JOBS, RATE_LIMITER: raw.RATE_LIMITER, ASSETS: raw.ASSETS }
+  const env = {
+    ...result.data,
+    JOBS: raw.JOBS,
+    RATE_LIMITER: raw.RATE_LIMITER,
+    FEED: raw.FEED,
+    BREAKER: raw.BREAKER,
+    ASSETS: raw.ASSETS,
+  }
   parsed.set(raw, env)
   return env
 }

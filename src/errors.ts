@@ -26,6 +26,7 @@ const problems = {
   already_member: [409, 'This person belongs to the workspace already.'],
   invite_used: [409, 'This invite was accepted before.'],
   invite_expired: [409, 'This invite has expired.'],
+  not_retryable: [409, 'Only what failed or was canceled can be tried again.'],
   upload_expired: [409, 'The upload took too long; send the file again.'],
   payload_too_large: [413, 'The request body is too large.'],
   unsupported_media_type: [415, 'This content type is not accepted here.'],

@@ -6,6 +6,7 @@ import type { Env } from './env.ts'
 import { describeError, toAppError } from './errors.ts'
 import { abandon, advance, cancelPrediction } from './generations/advance.ts'
 import { JobMessage } from './outbox.ts'
+import { deliver } from './webhooks/deliveries.ts'
 
 const run = (ctx: JobCtx, job: JobMessage): Promise<void> => {
   const { kind, subjectId } = job
@@ -16,6 +17,8 @@ const run = (ctx: JobCtx, job: JobMessage): Promise<void> => {
       return advance(ctx, subjectId)
     case 'prediction.cancel':
       return cancelPrediction(ctx, subjectId)
+    case 'webhook.deliver':
+      return deliver(ctx, subjectId)
     case 'object.delete':
       return eraseObject(ctx, subjectId)
   }

@@ -47,6 +47,7 @@ export const dispatch = async (
   messages: readonly JobMessage[],
   delaySeconds = 0,
 ): Promise<void> => {
+  if (messages.length === 0) return
   try {
     await ctx.env.JOBS.sendBatch(
       messages.map((body) => ({ body })),

@@ -42,3 +42,16 @@ export const readChunks = async function* (body: ReadableStream<Uint8Array>): As
     yield view
   }
 }
+
+/** A body out of chunks that are made as it is sent. */
+export const toStream = (chunks: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array> =>
+  new ReadableStream({
+    async pull(controller) {
+      const { value, done } = await chunks.next()
+      if (done) controller.close()
+      else controller.enqueue(value)
+    },
+    async cancel() {
+      await chunks.return(undefined)
+    },
+  })

@@ -5,6 +5,8 @@ import { MisconfiguredError, parseEnv, type RawEnv } from './env.ts'
 import { consume } from './jobs.ts'
 import { sweepOutbox } from './outbox.ts'
 
+export { Breaker } from './generations/breaker.ts'
+export { Feed } from './generations/feed.ts'
 export { RateLimiter } from './limits/limiter.ts'
 
 export default {

@@ -19,6 +19,7 @@ export interface StackAddresses {
   replicateToken: string
   /** The front end's secrets are in rotation: this one and the local stack's. */
   newAuthSecret: string
+  webhookSecret: string
 }
 
 declare module 'vitest' {
@@ -101,6 +102,7 @@ export default async (project: TestProject) => {
     appDatabase: stack.database.appUrl,
     replicateToken: stack.settings.REPLICATE_API_TOKEN as string,
     newAuthSecret,
+    webhookSecret: stack.settings.REPLICATE_WEBHOOK_SECRET as string,
   })
 
   return async () => {

@@ -20,10 +20,11 @@ export const lockWorkspace = (db: Database) =>
   db.execute(sql`select id from workspaces where id = app.workspace_id() for no key update`)
 
 /** Statements that reserve for a generation if it was really inserted, and refuse if that overdraws the month. */
-export const reserve = (db: Database, generationId: string, credits: number) => ({
+export const reserve = (db: Database, generationId: string) => ({
   reserved: db.execute(sql`
     insert into credit_entries (generation_id, kind, credits, period)
-    select ${generationId}, 'reserve', ${credits}, ${currentPeriod} where ${isNew(generationId)}`),
+    select id, 'reserve', credits_reserved, ${currentPeriod} from generations
+     where workspace_id = app.workspace_id() and id = ${generationId}`),
   affordable: require(db, sql`not ${isNew(generationId)} or ${grantedCredits} is null or ${usedCredits} <= ${grantedCredits}`, 'insufficient_credits'),
 })
 

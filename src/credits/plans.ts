@@ -8,6 +8,8 @@ interface Plan {
   /** Bytes. */
   storage: number
   members: number | null
+  /** Generations at work at once. */
+  running: number
 }
 
 /** Workspaces on the free plan that one person may own. */
@@ -16,9 +18,9 @@ export const MAX_FREE_WORKSPACES = 10
 const GB = 1024 ** 3
 
 export const plans: Record<(typeof planNames)[number], Plan> = {
-  free: { credits: 50, storage: 1 * GB, members: 5 },
-  pro: { credits: 1000, storage: 100 * GB, members: 25 },
-  enterprise: { credits: null, storage: 5000 * GB, members: null },
+  free: { credits: 50, storage: 1 * GB, members: 5, running: 2 },
+  pro: { credits: 1000, storage: 100 * GB, members: 25, running: 8 },
+  enterprise: { credits: null, storage: 5000 * GB, members: null, running: 32 },
 }
 
 const byPlan = (of: (plan: Plan) => number | null) =>
@@ -37,3 +39,5 @@ export const memberLimit = byPlan((plan) => plan.members)
 export const memberLimits = JSON.stringify(
   Object.fromEntries(Object.entries(plans).map(([name, plan]) => [name, plan.members])),
 )
+/** SQL: how many generations of the current workspace may run at once. */
+export const runningLimit = byPlan((plan) => plan.running)

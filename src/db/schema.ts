@@ -53,8 +53,18 @@ export const assetSources = ['upload', 'generation'] as const
 export const assetStatuses = ['pending', 'ready', 'failed'] as const
 export const generationKinds = ['image', 'video'] as const
 export const generationStatuses = ['queued', 'running', 'succeeded', 'failed', 'canceled'] as const
+export const eventTypes = [
+  'queued',
+  'running',
+  'progress',
+  'provider.switched',
+  'succeeded',
+  'failed',
+  'canceled',
+] as const
 export const creditKinds = ['reserve', 'charge', 'refund'] as const
-export const jobKinds = ['generation', 'prediction.cancel', 'object.delete'] as const
+export const jobKinds = ['generation', 'prediction.cancel', 'object.delete', 'webhook.deliver'] as const
+export const deliveryStatuses = ['pending', 'delivered', 'failed'] as const
 export const actorTypes = ['user', 'api_key', 'system'] as const
 
 export const users = pgTable(
@@ -281,6 +291,12 @@ export const generations = pgTable(
     /** Outputs asked for. */
     count: integer('count').notNull(),
     seed: integer('seed'),
+    /** Seconds; videos only. */
+    duration: integer('duration'),
+    /** Told of the end, beside the workspace's endpoints. */
+    webhookUrl: text('webhook_url'),
+    /** The failed or canceled generation that this one does again. */
+    retryOf: uuid('retry_of'),
     inputAssetIds: uuid('input_asset_ids').array().notNull(),
     /** The assets that the outputs will become: known from the start, so that storing twice overwrites. */
     outputAssetIds: uuid('output_asset_ids').array().notNull(),
@@ -295,7 +311,11 @@ export const generations = pgTable(
     fence: integer('fence').notNull().default(0),
     /** Nobody else may claim the row until then. */
     leaseExpiresAt: time('lease_expires_at'),
+    /** Seconds from the first step; before that `deadlineAt` bounds the time in line. */
+    deadline: integer('deadline').notNull().default(600),
     deadlineAt: time('deadline_at').notNull(),
+    /** Which entry of the model's list of providers it is with. */
+    providerIndex: integer('provider_index').notNull().default(0),
     providerJobId: text('provider_job_id'),
     creditsReserved: integer('credits_reserved').notNull(),
     creditsCharged: integer('credits_charged').notNull().default(0),
@@ -310,10 +330,48 @@ export const generations = pgTable(
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.id] }),
     unique('generations_idempotency_key').on(table.workspaceId, table.idempotencyKey),
+    index('generations_status').on(table.workspaceId, table.status, table.id),
     oneOf('generations', 'kind', generationKinds),
     oneOf('generations', 'status', generationStatuses),
     tenantOnly,
   ],
+)
+
+/** What happened to generations, in order; written by a trigger. Live progress and replay read it. */
+export const generationEvents = pgTable(
+  'generation_events',
+  {
+    workspaceId: workspaceId(),
+    /** Position in the workspace, from 1 and without gaps. */
+    sequence: bigint('sequence', { mode: 'number' }).notNull(),
+    generationId: uuid('generation_id').notNull(),
+    type: text('type', { enum: eventTypes }).notNull(),
+    status: text('status', { enum: generationStatuses }).notNull(),
+    /** Percent. */
+    progress: integer('progress').notNull(),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.sequence] }),
+    index('generation_events_generation').on(table.workspaceId, table.generationId, table.sequence),
+    foreignKey({
+      columns: [table.workspaceId, table.generationId],
+      foreignColumns: [generations.workspaceId, generations.id],
+    }),
+    oneOf('generation_events', 'type', eventTypes),
+    pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }),
+    systemToo,
+  ],
+)
+
+/** The last sequence of each workspace's events; its row lock puts concurrent ones in line. */
+export const eventHeads = pgTable(
+  'event_heads',
+  {
+    workspaceId: uuid('workspace_id').primaryKey(),
+    sequence: bigint('sequence', { mode: 'number' }).notNull(),
+  },
+  () => [systemToo],
 )
 
 export const generationOutputs = pgTable(
@@ -336,6 +394,59 @@ export const generationOutputs = pgTable(
       foreignColumns: [assets.workspaceId, assets.id],
     }).onDelete('cascade'),
     tenantOnly,
+  ],
+)
+
+export const webhookEndpoints = pgTable(
+  'webhook_endpoints',
+  {
+    workspaceId: workspaceId().references(() => workspaces.id, { onDelete: 'cascade' }),
+    id: uuid('id').notNull(),
+    url: text('url').notNull(),
+    /** Event types; empty means all. */
+    events: text('events').array().notNull(),
+    /** Standard Webhooks form; needed in clear to sign with. */
+    secret: text('secret').notNull(),
+    /** When an unbroken row of failures began. */
+    failingSince: time('failing_since'),
+    /** After days of failure. */
+    disabledAt: time('disabled_at'),
+    createdBy: uuid('created_by').default(currentUserId),
+    createdAt: createdAt(),
+  },
+  (table) => [primaryKey({ columns: [table.workspaceId, table.id] }), tenantOnly, systemToo],
+)
+
+/** One message to one URL, made by the trigger that makes the event. */
+export const webhookDeliveries = pgTable(
+  'webhook_deliveries',
+  {
+    workspaceId: workspaceId().references(() => workspaces.id, { onDelete: 'cascade' }),
+    id: uuid('id').notNull().default(sql`app.uuid_v7()`),
+    /** Null for the URL that a single job came with. */
+    endpointId: uuid('endpoint_id'),
+    url: text('url').notNull(),
+    /** Of the event. */
+    sequence: bigint('sequence', { mode: 'number' }).notNull(),
+    payload: jsonb('payload').$type<Record<string, unknown>>().notNull(),
+    status: text('status', { enum: deliveryStatuses }).notNull().default('pending'),
+    attempts: integer('attempts').notNull().default(0),
+    /** Of the last attempt; null when nothing answered. */
+    responseStatus: integer('response_status'),
+    error: text('error'),
+    createdAt: createdAt(),
+    deliveredAt: time('delivered_at'),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.id] }),
+    index('webhook_deliveries_event').on(table.workspaceId, table.sequence),
+    foreignKey({
+      columns: [table.workspaceId, table.endpointId],
+      foreignColumns: [webhookEndpoints.workspaceId, webhookEndpoints.id],
+    }).onDelete('cascade'),
+    oneOf('webhook_deliveries', 'status', deliveryStatuses),
+    tenantOnly,
+    systemToo,
   ],
 )
 

@@ -1,18 +1,23 @@
 /** Generations as callers see them: create, find, cancel. */
-import { and, desc, eq, inArray, lt, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, inArray, lt, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
 import { lockWorkspace, reserve, settleCredits } from '../credits/ledger.ts'
+import { runningLimit } from '../credits/plans.ts'
 import { type Database, require, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations } from '../db/schema.ts'
 import { AppError, invalidField } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { dispatch, settle } from '../outbox.ts'
+import { checkTarget } from '../webhooks/targets.ts'
+import { announce, newEvents } from './events.ts'
 import { findModel, type Model } from './models.ts'
 
 export type Generation = typeof generations.$inferSelect
 type Output = { generationId: string; index: number; asset: typeof assets.$inferSelect }
-export type GenerationWithOutputs = Generation & { outputs: Output[] }
+/** With how many of the workspace stand before it in line; null once it is no longer queued. */
+type GenerationRow = Generation & { position: number | null }
+export type GenerationWithOutputs = GenerationRow & { outputs: Output[] }
 
 export interface GenerationRequest {
   kind: Model['kind']
@@ -23,9 +28,30 @@ export interface GenerationRequest {
   count: number
   aspectRatio: Model['inputs']['aspectRatios'][number]
   seed?: number | undefined
+  durationSeconds?: number | undefined
+  webhookUrl?: string | undefined
 }
 
 const inWorkspace = eq(generations.workspaceId, sql`app.workspace_id()`)
+const withPosition = {
+  ...getTableColumns(generations),
+  position: sql<
+    number | null
+  >`case when generations.status = 'queued' then (select count(*)::int from generations ahead
+    where ahead.workspace_id = generations.workspace_id and ahead.status = 'queued' and ahead.id < generations.id) end`.as(
+    'position',
+  ),
+}
+
+/** Who is to be woken when a place becomes free. */
+export const nextInLine = (db: Database) =>
+  db
+    .select({ id: generations.id })
+    .from(generations)
+    .where(and(inWorkspace, eq(generations.status, 'queued')))
+    .orderBy(generations.id)
+    .limit(1)
+
 export const oneGeneration = (id: string) => and(inWorkspace, eq(generations.id, id))
 
 const chooseModel = (request: GenerationRequest): Model => {
@@ -36,11 +62,56 @@ const chooseModel = (request: GenerationRequest): Model => {
   if (request.inputAssetIds.length > maxInputAssets) {
     throw invalidField('/inputAssetIds', `are more than this model's ${maxInputAssets}`)
   }
+  if (model.inputs.maxDuration === null && request.durationSeconds !== undefined) {
+    throw invalidField('/durationSeconds', 'is for videos only')
+  }
+  if (request.durationSeconds && request.durationSeconds > (model.inputs.maxDuration ?? 0)) {
+    throw invalidField('/durationSeconds', `is more than this model's ${model.inputs.maxDuration}`)
+  }
   if (!model.inputs.aspectRatios.includes(request.aspectRatio)) {
     throw invalidField('/aspectRatio', 'is not offered by this model')
   }
   return model
 }
+
+/** How long a job may stand in line. */
+const TIME_IN_LINE = sql`interval '1 day'`
+/** Seconds of a video that says nothing else. */
+const DEFAULT_DURATION = 5
+
+/** What every new job takes after its row: credits, a note to run it, and a look at what came of it. */
+const accept = (db: Database, id: string, isThis: SQL | undefined) => ({
+  ...reserve(db, id),
+  note: db.execute(sql`
+    insert into outbox (kind, subject_id, available_at)
+    select 'generation', id, now() + interval '30 seconds' from generations where ${oneGeneration(id)}`),
+  rows: db.select(withPosition).from(generations).where(isThis),
+  outputs: selectOutputs(db, isThis),
+  events: newEvents(db, id),
+  room: db.execute<{ free: boolean }>(sql`
+    select count(*) <= coalesce(${runningLimit}, count(*)) as free from generations
+     where workspace_id = app.workspace_id() and status in ('queued', 'running')`),
+})
+
+type Accepted = Awaited<ReturnType<typeof transact<ReturnType<typeof accept>>>>
+
+/** Tells the feed, and sends the job unless the workspace has no place for it now; whoever ends will. */
+const sendOff = async (ctx: Ctx, id: string, requestHash: string, accepted: Accepted) => {
+  const { gate, rows, outputs, events, room } = accepted
+  const generation = rows[0] as GenerationRow
+  await announce(ctx, gate.workspaceId, events)
+  if (generation.requestHash !== requestHash) throw new AppError('idempotency_key_reused')
+  const replayed = generation.id !== id
+  if (!replayed && room.rows[0]?.free) {
+    await dispatch(ctx, [{ kind: 'generation', workspaceId: gate.workspaceId, subjectId: id }])
+  }
+  return { generation: { ...generation, outputs }, replayed }
+}
+
+const byKey = (id: string, idempotencyKey: string | undefined) =>
+  idempotencyKey === undefined
+    ? oneGeneration(id)
+    : and(inWorkspace, eq(generations.idempotencyKey, idempotencyKey))
 
 /**
  * Accepts a job: reserves its credits, queues it, or finds the job that the same idempotency key made before.
@@ -52,17 +123,10 @@ export const createGeneration = async (
   idempotencyKey?: string,
 ): Promise<{ generation: GenerationWithOutputs; replayed: boolean }> => {
   const model = chooseModel(request)
+  if (request.webhookUrl) checkTarget(ctx.env, request.webhookUrl, '/webhookUrl')
   const id = uuidv7()
   const requestHash = await sha256Hex(JSON.stringify(request))
-  const isThis =
-    idempotencyKey === undefined
-      ? oneGeneration(id)
-      : and(inWorkspace, eq(generations.idempotencyKey, idempotencyKey))
-  const {
-    gate,
-    rows: [row],
-    outputs,
-  } = await transact(ctx, (db) => ({
+  const accepted = await transact(ctx, (db) => ({
     lock: lockWorkspace(db),
     inserted: db
       .insert(generations)
@@ -75,27 +139,50 @@ export const createGeneration = async (
         aspectRatio: request.aspectRatio,
         count: request.count,
         seed: request.seed ?? null,
+        duration: model.inputs.maxDuration === null ? null : (request.durationSeconds ?? DEFAULT_DURATION),
         inputAssetIds: request.inputAssetIds,
         outputAssetIds: Array.from({ length: request.count }, () => uuidv7()),
-        deadlineAt: sql`now() + make_interval(secs => ${model.deadline})`,
+        webhookUrl: request.webhookUrl ?? null,
+        deadline: model.deadline,
+        deadlineAt: sql`now() + ${TIME_IN_LINE}`,
         creditsReserved: model.credits,
         idempotencyKey: idempotencyKey ?? null,
         requestHash,
       })
       .onConflictDoNothing({ target: [generations.workspaceId, generations.idempotencyKey] }),
-    ...reserve(db, id, model.credits),
-    inputs: require(db, sql`not exists ${db.select().from(generations).where(oneGeneration(id))} or ${inputsAreReady(request.inputAssetIds)}`, 'not_found'),
-    note: db.execute(sql`
-      insert into outbox (kind, subject_id, available_at)
-      select 'generation', id, now() + interval '30 seconds' from generations where ${oneGeneration(id)}`),
-    rows: db.select().from(generations).where(isThis),
-    outputs: selectOutputs(db, isThis),
+    inputs: require(db, sql`not exists (select from generations where ${oneGeneration(id)}) or ${inputsAreReady(request.inputAssetIds)}`, 'not_found'),
+    ...accept(db, id, byKey(id, idempotencyKey)),
   }))
-  const generation = row as Generation
-  if (generation.requestHash !== requestHash) throw new AppError('idempotency_key_reused')
-  const replayed = generation.id !== id
-  if (!replayed) await dispatch(ctx, [{ kind: 'generation', workspaceId: gate.workspaceId, subjectId: id }])
-  return { generation: { ...generation, outputs }, replayed }
+  return sendOff(ctx, id, requestHash, accepted)
+}
+
+/**
+ * The same again as a new job, linked to the old one.
+ * @throws {AppError} not_found, not_retryable, insufficient_credits, idempotency_key_reused
+ */
+export const retryGeneration = async (
+  ctx: Ctx,
+  originalId: string,
+  idempotencyKey?: string,
+): Promise<{ generation: GenerationWithOutputs; replayed: boolean }> => {
+  const id = uuidv7()
+  const requestHash = await sha256Hex(`retry ${originalId}`)
+  const original = sql`select from generations where ${oneGeneration(originalId)}`
+  const accepted = await transact(ctx, (db) => ({
+    lock: lockWorkspace(db),
+    found: require(db, sql`exists (${original})`, 'not_found'),
+    over: require(db, sql`exists (${original} and status in ('failed', 'canceled'))`, 'not_retryable'),
+    inserted: db.execute(sql`
+      insert into generations (id, kind, model, prompt, style, aspect_ratio, count, seed, duration, webhook_url, retry_of,
+        input_asset_ids, output_asset_ids, deadline, deadline_at, credits_reserved, idempotency_key, request_hash)
+      select ${id}, kind, model, prompt, style, aspect_ratio, count, seed, duration, webhook_url, id,
+        input_asset_ids, array(select app.uuid_v7() from generate_series(1, count)), deadline, now() + ${TIME_IN_LINE},
+        credits_reserved, ${idempotencyKey ?? null}, ${requestHash}
+        from generations where ${oneGeneration(originalId)}
+      on conflict (workspace_id, idempotency_key) do nothing`),
+    ...accept(db, id, byKey(id, idempotencyKey)),
+  }))
+  return sendOff(ctx, id, requestHash, accepted)
 }
 
 /** SQL condition: all of these are images of the workspace, complete. */
@@ -128,7 +215,7 @@ export const getGeneration = async (ctx: Ctx, id: string): Promise<GenerationWit
     rows: [row],
     outputs,
   } = await transact(ctx, (db) => ({
-    rows: db.select().from(generations).where(oneGeneration(id)),
+    rows: db.select(withPosition).from(generations).where(oneGeneration(id)),
     outputs: selectOutputs(db, oneGeneration(id)),
   }))
   if (!row) throw new AppError('not_found')
@@ -155,7 +242,7 @@ export const listGenerations = async (
   )
   const { rows, outputs } = await transact(ctx, (db) => {
     const page = db
-      .select()
+      .select(withPosition)
       .from(generations)
       .where(where)
       .orderBy(desc(generations.id))
@@ -179,6 +266,8 @@ export const cancelGeneration = async (ctx: Ctx, id: string): Promise<Generation
   const {
     gate,
     rows: [row],
+    events,
+    next,
   } = await transact(ctx, (db) => ({
     found: require(db, sql`exists (select from generations where ${oneGeneration(id)} for update)`, 'not_found'),
     canceled: db
@@ -197,11 +286,16 @@ export const cancelGeneration = async (ctx: Ctx, id: string): Promise<Generation
       insert into outbox (kind, subject_id, available_at)
       select 'object.delete', unnest(output_asset_ids), now() + interval '2 minutes' from generations
        where ${oneGeneration(id)} and ${canceledNow} and started_at is not null`),
-    rows: db.select().from(generations).where(oneGeneration(id)),
+    rows: db.select(withPosition).from(generations).where(oneGeneration(id)),
+    events: newEvents(db, id),
+    next: nextInLine(db),
   }))
-  const generation = row as Generation
-  if (generation.startedAt) {
-    await dispatch(ctx, [{ kind: 'prediction.cancel', workspaceId: gate.workspaceId, subjectId: id }])
-  }
+  const generation = row as GenerationRow
+  await announce(ctx, gate.workspaceId, events)
+  const { workspaceId } = gate
+  await dispatch(ctx, [
+    ...(generation.startedAt ? [{ kind: 'prediction.cancel' as const, workspaceId, subjectId: id }] : []),
+    ...next.map((waiting) => ({ kind: 'generation' as const, workspaceId, subjectId: waiting.id })),
+  ])
   return { ...generation, outputs: [] }
 }

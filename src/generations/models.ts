@@ -1,19 +1,33 @@
-/** The catalogue: what can be generated, by which provider's model, for how many credits. */
+/** The catalogue: what can be generated, by which providers' models in which order, for how many credits. */
 import type { generationKinds } from '../db/schema.ts'
+import type { ProviderName } from './providers.ts'
 
-export const styles = ['modern', 'luxury', 'fresh', 'tech', 'warm', 'business'] as const
 export const aspectRatios = ['1:1', '4:3', '3:4', '16:9', '9:16'] as const
+
+export interface Offer {
+  provider: ProviderName
+  /** What the provider calls the model. */
+  model: string
+  /** Whether it can start from pictures. */
+  takesImages: boolean
+}
 
 export interface Model {
   id: string
   kind: (typeof generationKinds)[number]
   name: string
-  /** What the provider calls it. */
-  providerModel: `${string}/${string}`
+  /** The first is asked first; the others when it fails. */
+  offers: readonly [Offer, ...Offer[]]
   /** Per generation, whatever its count. */
   credits: number
-  inputs: { maxCount: number; maxInputAssets: number; aspectRatios: readonly (typeof aspectRatios)[number][] }
-  /** Seconds from acceptance until a job that has not finished fails. */
+  inputs: {
+    maxCount: number
+    maxInputAssets: number
+    aspectRatios: readonly (typeof aspectRatios)[number][]
+    /** Seconds; null for pictures. */
+    maxDuration: number | null
+  }
+  /** Seconds from its first step until a job that has not finished fails. */
   deadline: number
 }
 
@@ -22,10 +36,23 @@ export const models: readonly [Model, ...Model[]] = [
     id: 'product-studio',
     kind: 'image',
     name: 'Product Studio',
-    providerModel: 'merchant-content/product-studio',
+    offers: [
+      { provider: 'replicate', model: 'merchant-content/product-studio', takesImages: true },
+      { provider: 'openai', model: 'gpt-image-1', takesImages: true },
+      { provider: 'workers-ai', model: '@cf/black-forest-labs/flux-1-schnell', takesImages: false },
+    ],
     credits: 5,
-    inputs: { maxCount: 4, maxInputAssets: 4, aspectRatios },
+    inputs: { maxCount: 4, maxInputAssets: 4, aspectRatios, maxDuration: null },
     deadline: 600,
+  },
+  {
+    id: 'product-motion',
+    kind: 'video',
+    name: 'Product Motion',
+    offers: [{ provider: 'replicate', model: 'merchant-content/product-motion', takesImages: true }],
+    credits: 20,
+    inputs: { maxCount: 1, maxInputAssets: 1, aspectRatios, maxDuration: 10 },
+    deadline: 1800,
   },
 ]
 

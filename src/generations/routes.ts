@@ -1,4 +1,5 @@
 /** The generation routes. */
+import type { Context } from 'hono'
 import { z } from 'zod'
 import { AssetView, presentAsset } from '../assets/routes.ts'
 import { presignDownload } from '../assets/storage.ts'
@@ -6,6 +7,7 @@ import { authorize } from '../db/client.ts'
 import { generationKinds, generationStatuses } from '../db/schema.ts'
 import type { Env } from '../env.ts'
 import {
+  type AppEnv,
   createRoute,
   createRouter,
   IdPath,
@@ -19,20 +21,23 @@ import {
   text,
   toPage,
 } from '../http.ts'
+import { streamEvents } from './events.ts'
 import {
   cancelGeneration,
   createGeneration,
   type GenerationWithOutputs,
   getGeneration,
   listGenerations,
+  retryGeneration,
 } from './generations.ts'
-import { aspectRatios, models, styles } from './models.ts'
+import { aspectRatios, models } from './models.ts'
+import { styles } from './styles.ts'
 
 const tag = 'Generations'
 
 const GenerationInput = z
   .strictObject({
-    kind: z.enum(['image']),
+    kind: z.enum(generationKinds),
     prompt: text({ max: 2000 }).optional(),
     style: z.enum(styles).optional(),
     model: z
@@ -48,6 +53,12 @@ const GenerationInput = z
     count: z.int().min(1).max(10).default(1),
     aspectRatio: z.enum(aspectRatios).default('1:1'),
     seed: z.int().min(0).max(2147483647).optional(),
+    webhookUrl: z
+      .string()
+      .max(2000)
+      .optional()
+      .openapi({ description: 'Told of the end; https, a public host' }),
+    durationSeconds: z.int().min(1).max(60).optional().openapi({ description: 'Videos only; default 5' }),
   })
   .refine(({ prompt, inputAssetIds }) => prompt !== undefined || inputAssetIds.length > 0, {
     path: ['prompt'],
@@ -68,6 +79,9 @@ const GenerationView = z
     count: z.int(),
     aspectRatio: z.enum(aspectRatios),
     seed: z.int().nullable(),
+    durationSeconds: z.int().nullable(),
+    retryOf: z.uuid().nullable(),
+    queuePosition: z.int().nullable().describe('Jobs of the workspace before this one; null once it runs'),
     progress: z.int().min(0).max(100),
     attempts: z.int().describe('Submissions to the provider'),
     outputs: z.array(AssetView.extend({ url: z.url().describe('Works for 5 minutes') })),
@@ -93,6 +107,9 @@ const present = async (env: Env, row: GenerationWithOutputs): Promise<z.output<t
   count: row.count,
   aspectRatio: row.aspectRatio as z.output<typeof GenerationView>['aspectRatio'],
   seed: row.seed,
+  durationSeconds: row.duration,
+  retryOf: row.retryOf,
+  queuePosition: row.position,
   progress: row.progress,
   attempts: row.attempts,
   outputs: await Promise.all(
@@ -110,12 +127,24 @@ const present = async (env: Env, row: GenerationWithOutputs): Promise<z.output<t
   completedAt: row.completedAt?.toISOString() ?? null,
 })
 
+const idempotencyKey = z.object({
+  'idempotency-key': z
+    .string()
+    .regex(/^[\x20-\x7e]{1,255}$/)
+    .optional(),
+})
+
+const acceptedHeaders = {
+  Location: { schema: { type: 'string' as const } },
+  'Idempotent-Replayed': { schema: { type: 'string' as const }, required: false },
+}
+
 const createGenerationRoute = createRoute({
   method: 'post',
   path: '/generations',
   ...operation('generation.create', {
     tag,
-    summary: 'Have images generated',
+    summary: 'Have images or a video generated',
     description: 'Accepted as a job. With an `Idempotency-Key` the same request twice is one job.',
     role: 'member',
     limits: ['generation'],
@@ -132,10 +161,7 @@ const createGenerationRoute = createRoute({
   responses: {
     202: {
       ...json(GenerationView, 'The job'),
-      headers: {
-        Location: { schema: { type: 'string' } },
-        'Idempotent-Replayed': { schema: { type: 'string' }, required: false },
-      },
+      headers: acceptedHeaders,
     },
     ...problemsOf(
       'malformed_json',
@@ -195,6 +221,70 @@ const cancelRoute = createRoute({
   },
 })
 
+const eventStream = {
+  200: {
+    description:
+      'Server-sent events: `queued`, `running`, `progress`, `provider.switched`, `succeeded`, `failed`, `canceled`',
+    content: { 'text/event-stream': { schema: z.string() } },
+  },
+}
+const lastEventId = z.object({
+  'last-event-id': z
+    .string()
+    .regex(/^\d{1,15}$/)
+    .optional(),
+})
+
+const generationEventsRoute = createRoute({
+  method: 'get',
+  path: '/generations/{id}/events',
+  ...operation('generation.events', {
+    tag,
+    summary: 'Progress of one generation, live, until its last event',
+  }),
+  request: { params: IdPath, headers: lastEventId },
+  responses: { ...eventStream, ...problemsOf('workspace_required', 'not_found') },
+})
+
+const eventsRoute = createRoute({
+  method: 'get',
+  path: '/events',
+  ...operation('event.list', { tag, summary: 'Progress of all generations of the workspace, live' }),
+  request: { headers: lastEventId },
+  responses: { ...eventStream, ...problemsOf('workspace_required', 'not_found') },
+})
+
+/** The contract's types know JSON and text only, hence `never`. */
+const eventResponse = (stream: ReadableStream<Uint8Array>) =>
+  new Response(stream, {
+    headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' },
+  }) as never
+
+const parseEventId = (value: string | undefined) => (value === undefined ? undefined : Number(value))
+
+const retryRoute = createRoute({
+  method: 'post',
+  path: '/generations/{id}/retry',
+  ...operation('generation.retry', {
+    tag,
+    summary: 'The same again, of what failed or was canceled',
+    role: 'member',
+    limits: ['generation'],
+  }),
+  request: { params: IdPath, headers: idempotencyKey },
+  responses: {
+    202: { ...json(GenerationView, 'The new job'), headers: acceptedHeaders },
+    ...problemsOf(
+      'workspace_required',
+      'insufficient_credits',
+      'not_found',
+      'not_retryable',
+      'unsupported_media_type',
+      'idempotency_key_reused',
+    ),
+  },
+})
+
 const modelsRoute = createRoute({
   method: 'get',
   path: '/models',
@@ -213,6 +303,7 @@ const modelsRoute = createRoute({
               maxInputAssets: z.int(),
               aspectRatios: z.array(z.enum(aspectRatios)),
               styles: z.array(z.enum(styles)),
+              maxDuration: z.int().nullable().describe('Seconds; null for pictures'),
             }),
           }),
         ),
@@ -224,16 +315,23 @@ const modelsRoute = createRoute({
   },
 })
 
+const accepted = async (
+  c: Context<AppEnv>,
+  { generation, replayed }: { generation: GenerationWithOutputs; replayed: boolean },
+) => {
+  c.header('location', `/api/v1/generations/${generation.id}`)
+  if (replayed) c.header('idempotent-replayed', 'true')
+  return c.json(await present(c.var.env, generation), 202)
+}
+
 export const generationRoutes = createRouter()
   .openapi(createGenerationRoute, async (c) => {
-    const { generation, replayed } = await createGeneration(
-      c.var.ctx,
-      c.req.valid('json'),
-      c.req.valid('header')['idempotency-key'],
-    )
-    c.header('location', `/api/v1/generations/${generation.id}`)
-    if (replayed) c.header('idempotent-replayed', 'true')
-    return c.json(await present(c.var.env, generation), 202)
+    const key = c.req.valid('header')['idempotency-key']
+    return accepted(c, await createGeneration(c.var.ctx, c.req.valid('json'), key))
+  })
+  .openapi(retryRoute, async (c) => {
+    const key = c.req.valid('header')['idempotency-key']
+    return accepted(c, await retryGeneration(c.var.ctx, c.req.valid('param').id, key))
   })
   .openapi(listRoute, async (c) => {
     const query = c.req.valid('query')
@@ -245,6 +343,19 @@ export const generationRoutes = createRouter()
   )
   .openapi(cancelRoute, async (c) =>
     c.json(await present(c.var.env, await cancelGeneration(c.var.ctx, c.req.valid('param').id)), 200),
+  )
+  .openapi(generationEventsRoute, async (c) =>
+    eventResponse(
+      await streamEvents(c.var.ctx, {
+        generationId: c.req.valid('param').id,
+        lastEventId: parseEventId(c.req.valid('header')['last-event-id']),
+      }),
+    ),
+  )
+  .openapi(eventsRoute, async (c) =>
+    eventResponse(
+      await streamEvents(c.var.ctx, { lastEventId: parseEventId(c.req.valid('header')['last-event-id']) }),
+    ),
   )
   .openapi(modelsRoute, async (c) => {
     await authorize(c.var.ctx)

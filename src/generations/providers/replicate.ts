@@ -1,7 +1,7 @@
 /** Replicate, through its official client. */
 import Replicate, { type Prediction, parseProgressFromLogs } from 'replicate'
 import type { Env } from '../../env.ts'
-import { type Job, ProviderError, type Submission } from './provider.ts'
+import { isPassing, type Job, type Provider, ProviderError } from './provider.ts'
 
 /** Milliseconds for one request. */
 const TIMEOUT = 15_000
@@ -44,7 +44,7 @@ const ask = async (env: Env, request: (client: Replicate) => Promise<Prediction>
     // No header: the answer was no JSON, or not Replicate's.
     const status = Number(headers?.get(statusHeader) ?? 0)
     throw new ProviderError(`Replicate answered ${status || 'nothing usable'}`, {
-      retryable: status === 0 || status === 408 || status === 429 || status >= 500,
+      retryable: isPassing(status),
       retryAfter: Number(headers?.get('retry-after')) || undefined,
       cause,
     })
@@ -62,7 +62,11 @@ const toJob = (prediction: Prediction): Job => {
         progress: Math.round((parseProgressFromLogs(prediction)?.percentage ?? 0) * 100),
       }
     case 'succeeded':
-      return { id, status: 'succeeded', outputs: [prediction.output ?? []].flat().map(String) }
+      return {
+        id,
+        status: 'succeeded',
+        outputs: [prediction.output ?? []].flat().map((url) => ({ url: String(url) })),
+      }
     case 'failed':
     case 'canceled':
     case 'aborted':
@@ -71,26 +75,26 @@ const toJob = (prediction: Prediction): Job => {
   throw new TypeError('no prediction')
 }
 
-/** @throws {ProviderError} after which the job may or may not have been accepted */
-export const submit = (env: Env, submission: Submission): Promise<Job> =>
-  ask(env, (client) =>
-    client.predictions.create({
-      model: submission.model,
-      input: {
-        ...(submission.prompt && { prompt: submission.prompt }),
-        ...(submission.style && { style: submission.style }),
-        ...(submission.imageUrls.length > 0 && { image: submission.imageUrls }),
-        ...(submission.seed !== null && { seed: submission.seed }),
-        aspect_ratio: submission.aspectRatio,
-        num_outputs: submission.count,
-        output_format: 'png',
-      },
-    }),
-  )
-
-/** @throws {ProviderError} */
-export const get = (env: Env, id: string): Promise<Job> => ask(env, (client) => client.predictions.get(id))
-
-/** @throws {ProviderError} */
-export const cancel = (env: Env, id: string): Promise<Job> =>
-  ask(env, (client) => client.predictions.cancel(id))
+export const replicate: Provider = {
+  isConfigured: () => true,
+  submit: (env, submission) =>
+    ask(env, (client) =>
+      client.predictions.create({
+        model: submission.model as `${string}/${string}`,
+        input: {
+          ...(submission.prompt && { prompt: submission.prompt }),
+          ...(submission.style && { style: submission.style }),
+          ...(submission.images.length > 0 && { image: submission.images.map(({ url }) => url) }),
+          ...(submission.seed !== null && { seed: submission.seed }),
+          aspect_ratio: submission.aspectRatio,
+          ...(submission.kind === 'video'
+            ? { duration: submission.duration }
+            : { num_outputs: submission.count, output_format: 'png' }),
+        },
+        webhook: submission.webhookUrl,
+        webhook_events_filter: ['completed'],
+      }),
+    ),
+  get: (env, id) => ask(env, (client) => client.predictions.get(id)),
+  cancel: (env, id) => ask(env, (client) => client.predictions.cancel(id)),
+}

@@ -1,0 +1,54 @@
+-- Events become deliveries in the transaction that makes them: to the endpoints that want them, and to the URL
+-- that the job itself came with when it ends.
+create or replace function app.emit_event() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_type text := case
+    when TG_OP = 'INSERT' or new.status is distinct from old.status then new.status
+    when new.provider_index is distinct from old.provider_index then 'provider.switched'
+    when new.progress is distinct from old.progress then 'progress'
+  end;
+  v_sequence bigint;
+begin
+  if v_type is null then
+    return null;
+  end if;
+  insert into public.event_heads (workspace_id, sequence) values (new.workspace_id, 1)
+    on conflict (workspace_id) do update set sequence = event_heads.sequence + 1
+    returning sequence into v_sequence;
+  insert into public.generation_events (workspace_id, sequence, generation_id, type, status, progress)
+  values (new.workspace_id, v_sequence, new.id, v_type, new.status, new.progress);
+  with target as (
+    select e.id, e.url from public.webhook_endpoints e
+     where e.workspace_id = new.workspace_id and e.disabled_at is null and (e.events = '{}' or v_type = any(e.events))
+    union all
+    select null, new.webhook_url where new.webhook_url is not null and v_type in ('succeeded', 'failed', 'canceled')
+  ), delivery as (
+    insert into public.webhook_deliveries (workspace_id, endpoint_id, url, sequence, payload)
+    select new.workspace_id, t.id, t.url, v_sequence, jsonb_build_object(
+      'type', 'generation.' || v_type,
+      'timestamp', to_char(now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+      'data', jsonb_build_object('generationId', new.id, 'status', new.status, 'progress', new.progress,
+        'at', to_char(now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')))
+    from target t returning workspace_id, id)
+  insert into public.outbox (workspace_id, kind, subject_id, available_at)
+  select workspace_id, 'webhook.deliver', id, now() + interval '30 seconds' from delivery;
+  return null;
+end $$;
+--> statement-breakpoint
+create trigger audit after insert or update or delete on webhook_endpoints
+  for each row execute function app.audit('webhook', 'url', 'events', 'disabled_at');
+--> statement-breakpoint
+alter table webhook_endpoints force row level security;
+--> statement-breakpoint
+alter table webhook_deliveries force row level security;
+--> statement-breakpoint
+grant select, insert, update, delete on webhook_endpoints to app_tenant;
+--> statement-breakpoint
+grant select, update on webhook_deliveries to app_tenant;
+--> statement-breakpoint
+grant select on webhook_endpoints to app_system;
+--> statement-breakpoint
+grant select, insert on webhook_deliveries to app_system;
+--> statement-breakpoint
+grant insert on outbox to app_system;

@@ -1,0 +1,211 @@
+/** The webhook routes. */
+import { z } from 'zod'
+import { authorize } from '../db/client.ts'
+import { deliveryStatuses, eventTypes } from '../db/schema.ts'
+import {
+  createRoute,
+  createRouter,
+  IdPath,
+  json,
+  jsonBody,
+  listOf,
+  operation,
+  Paging,
+  problemsOf,
+  Timestamp,
+  toPage,
+} from '../http.ts'
+import { signingSecretOf } from './deliveries.ts'
+import {
+  createEndpoint,
+  type Delivery,
+  deleteEndpoint,
+  type Endpoint,
+  listDeliveries,
+  listEndpoints,
+  resendDelivery,
+  updateEndpoint,
+} from './endpoints.ts'
+
+const tag = 'Webhooks'
+const role = 'admin'
+const jsonProblems = [
+  'malformed_json',
+  'workspace_required',
+  'not_found',
+  'payload_too_large',
+  'unsupported_media_type',
+] as const
+
+const url = z.string().max(2000)
+const events = z.array(z.enum(eventTypes)).max(eventTypes.length).describe('Empty means all')
+
+const EndpointView = z
+  .object({
+    id: z.uuid(),
+    url: z.string(),
+    events,
+    enabled: z.boolean(),
+    failingSince: Timestamp.nullable(),
+    createdBy: z.uuid().nullable(),
+    createdAt: Timestamp,
+  })
+  .openapi('WebhookEndpoint')
+
+const presentEndpoint = (row: Endpoint): z.output<typeof EndpointView> => ({
+  id: row.id,
+  url: row.url,
+  events: row.events as z.output<typeof events>,
+  enabled: row.disabledAt === null,
+  failingSince: row.failingSince?.toISOString() ?? null,
+  createdBy: row.createdBy,
+  createdAt: row.createdAt.toISOString(),
+})
+
+const DeliveryView = z
+  .object({
+    id: z.uuid().describe('Also the message id, `webhook-id`'),
+    endpointId: z.uuid().nullable().describe("Null for a job's own URL"),
+    url: z.string(),
+    payload: z.object({
+      type: z.string(),
+      timestamp: Timestamp,
+      data: z.object({ generationId: z.uuid(), status: z.string(), progress: z.int(), at: Timestamp }),
+    }),
+    status: z.enum(deliveryStatuses),
+    attempts: z.int(),
+    responseStatus: z.int().nullable(),
+    error: z.string().nullable(),
+    createdAt: Timestamp,
+    deliveredAt: Timestamp.nullable(),
+  })
+  .openapi('WebhookDelivery')
+
+const presentDelivery = (row: Delivery): z.output<typeof DeliveryView> => ({
+  id: row.id,
+  endpointId: row.endpointId,
+  url: row.url,
+  payload: row.payload as z.output<typeof DeliveryView>['payload'],
+  status: row.status,
+  attempts: row.attempts,
+  responseStatus: row.responseStatus,
+  error: row.error,
+  createdAt: row.createdAt.toISOString(),
+  deliveredAt: row.deliveredAt?.toISOString() ?? null,
+})
+
+const createEndpointRoute = createRoute({
+  method: 'post',
+  path: '/webhooks',
+  ...operation('webhook.create', {
+    tag,
+    summary: 'Tell a URL of generations; the secret is shown once',
+    role,
+  }),
+  request: jsonBody(z.strictObject({ url, events: events.default([]) })),
+  responses: {
+    201: json(EndpointView.extend({ secret: z.string() }), 'The endpoint'),
+    ...problemsOf(...jsonProblems),
+  },
+})
+
+const listRoute = createRoute({
+  method: 'get',
+  path: '/webhooks',
+  ...operation('webhook.list', { tag, summary: 'Endpoints, newest first', role }),
+  request: { query: Paging },
+  responses: {
+    200: json(listOf(EndpointView), 'A page of endpoints'),
+    ...problemsOf('workspace_required', 'not_found'),
+  },
+})
+
+const updateRoute = createRoute({
+  method: 'patch',
+  path: '/webhooks/{id}',
+  ...operation('webhook.update', { tag, summary: 'Change, disable or enable an endpoint', role }),
+  request: {
+    params: IdPath,
+    ...jsonBody(
+      z
+        .strictObject({ url: url.optional(), events: events.optional(), enabled: z.boolean().optional() })
+        .refine((changes) => Object.keys(changes).length > 0, 'has nothing to change'),
+    ),
+  },
+  responses: { 200: json(EndpointView, 'The endpoint'), ...problemsOf(...jsonProblems) },
+})
+
+const deleteRoute = createRoute({
+  method: 'delete',
+  path: '/webhooks/{id}',
+  ...operation('webhook.delete', { tag, summary: 'Delete an endpoint and its deliveries', role }),
+  request: { params: IdPath },
+  responses: { 204: { description: 'Deleted' }, ...problemsOf('workspace_required', 'not_found') },
+})
+
+const deliveriesRoute = createRoute({
+  method: 'get',
+  path: '/webhooks/deliveries',
+  ...operation('delivery.list', { tag, summary: 'Deliveries, newest first', role }),
+  request: {
+    query: Paging.extend({ endpointId: z.uuid().optional(), status: z.enum(deliveryStatuses).optional() }),
+  },
+  responses: {
+    200: json(listOf(DeliveryView), 'A page of deliveries'),
+    ...problemsOf('workspace_required', 'not_found'),
+  },
+})
+
+const resendRoute = createRoute({
+  method: 'post',
+  path: '/webhooks/deliveries/{id}/resend',
+  ...operation('delivery.resend', { tag, summary: 'Send a message again', role }),
+  request: { params: IdPath },
+  responses: {
+    202: json(DeliveryView, 'The delivery'),
+    ...problemsOf('workspace_required', 'not_found', 'unsupported_media_type'),
+  },
+})
+
+const secretRoute = createRoute({
+  method: 'get',
+  path: '/webhooks/signing-secret',
+  ...operation('webhook.secret', { tag, summary: "Verifies what goes to single jobs' `webhookUrl`", role }),
+  responses: {
+    200: json(z.object({ secret: z.string() }), 'The secret'),
+    ...problemsOf('workspace_required', 'not_found'),
+  },
+})
+
+export const webhookRoutes = createRouter()
+  .openapi(createEndpointRoute, async (c) => {
+    const row = await createEndpoint(c.var.ctx, c.req.valid('json'))
+    c.header('cache-control', 'no-store')
+    return c.json({ ...presentEndpoint(row), secret: row.secret }, 201)
+  })
+  .openapi(listRoute, async (c) => {
+    const query = c.req.valid('query')
+    return c.json(toPage(await listEndpoints(c.var.ctx, query), query.limit, presentEndpoint), 200)
+  })
+  .openapi(deliveriesRoute, async (c) => {
+    const query = c.req.valid('query')
+    return c.json(toPage(await listDeliveries(c.var.ctx, query), query.limit, presentDelivery), 200)
+  })
+  .openapi(secretRoute, async (c) => {
+    const { gate } = await authorize(c.var.ctx)
+    c.header('cache-control', 'no-store')
+    return c.json({ secret: signingSecretOf(c.var.env, gate.workspaceId) }, 200)
+  })
+  .openapi(updateRoute, async (c) =>
+    c.json(
+      presentEndpoint(await updateEndpoint(c.var.ctx, c.req.valid('param').id, c.req.valid('json'))),
+      200,
+    ),
+  )
+  .openapi(deleteRoute, async (c) => {
+    await deleteEndpoint(c.var.ctx, c.req.valid('param').id)
+    return c.body(null, 204)
+  })
+  .openapi(resendRoute, async (c) =>
+    c.json(presentDelivery(await resendDelivery(c.var.ctx, c.req.valid('param').id)), 202),
+  )

@@ -1,0 +1,30 @@
+/** Which URLs the server may be sent to by a user: public ones, by https (OWASP on server-side request forgery). */
+import type { Env } from '../env.ts'
+import { invalidField } from '../errors.ts'
+
+/** Loopback, private, link-local, shared and reserved ranges (RFC 6890). */
+const PRIVATE_IPV4 =
+  /^(0|10|127|169\.254|172\.(1[6-9]|2\d|3[01])|192\.(0\.[02]|168)|198\.(1[89]|51\.100)|203\.0\.113|100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])|2(2[4-9]|[345]\d))\./
+const PRIVATE_NAME =
+  /(^|\.)(localhost|local|internal|intranet|lan|home|corp|test|invalid|example|onion|arpa)$/
+
+/** What is wrong with a URL, or undefined. The URL parser has made one form out of the many that an address can have. */
+export const problemOfTarget = (env: Env, target: string): string | undefined => {
+  if (!URL.canParse(target)) return 'is no URL'
+  const { protocol, hostname, username, password } = new URL(target)
+  if (username || password) return 'has credentials in it'
+  if (env.WEBHOOK_TARGETS === 'any' && /^https?:$/.test(protocol)) return undefined
+  if (protocol !== 'https:') return 'is not https'
+  const host = hostname.replace(/\.$/, '').toLowerCase()
+  if (host === new URL(env.PUBLIC_URL).hostname || host === new URL(env.S3_ENDPOINT).hostname)
+    return 'is our own'
+  const isPrivate =
+    host.includes(':') || PRIVATE_IPV4.test(`${host}.`) || PRIVATE_NAME.test(host) || !host.includes('.')
+  return isPrivate ? 'is not a public host' : undefined
+}
+
+/** @throws {AppError} validation_failed */
+export const checkTarget = (env: Env, target: string, pointer: string): void => {
+  const problem = problemOfTarget(env, target)
+  if (problem) throw invalidField(pointer, problem)
+}
