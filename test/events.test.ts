@@ -27,7 +27,7 @@ const listen = async (client: Client, path: string, lastEventId?: number) => {
   const state = { ended: false, raw: '' }
   const ended = (async () => {
     let rest = ''
-    for await (const chunk of (response.body as ReadableStream<Uint8Array>).pipeThrough(
+    for await (const chunk of (response.body as ReadableStream<BufferSource>).pipeThrough(
       new TextDecoderStream(),
     )) {
       state.raw += chunk

@@ -12,7 +12,7 @@ let theirs: Tenant
 const tables = (
   await asOwner<{ name: string; key: string }>(
     `select relname as name, coalesce((select 'workspace_id' from pg_attribute where attrelid = c.oid and attname = 'workspace_id'), 'id') as key
-       from pg_class c where relnamespace = 'public'::regnamespace and relkind = 'r' and relname not in ('users', 'sessions', 'accounts')`,
+       from pg_class c where relnamespace = 'public'::regnamespace and relkind = 'r' and relname not in ('users', 'sessions', 'accounts', 'event_heads')`,
   )
 ).sort((a, b) => a.name.localeCompare(b.name))
 
@@ -42,6 +42,7 @@ const sqlState = (query: Promise<unknown>) =>
 const newWork = async () => {
   const tenant = await newTenant()
   await tenant.client.upload('file.txt', 'some text')
+  await tenant.client.post('/webhooks', { url: 'http://127.0.0.1:9/' })
   const { body } = await tenant.client.post<GenerationBody>('/generations', { kind: 'image', prompt: 'x' })
   await finished(tenant.client, body.id)
   await tenant.client.post(`/workspaces/${tenant.workspaceId}/invites`, { email: newEmail(), role: 'viewer' })

@@ -76,6 +76,13 @@ export default async (project: TestProject) => {
       const limiter = limiters.get(limiters.idFromName(name))
       return Promise.all(Array.from({ length: count }, () => limiter.take(take)))
     },
+    /** Tells a circuit breaker how calls went, and asks it whether it admits the next. */
+    breaker: async ({ name, reports }: { name: string; reports: boolean[] }) => {
+      const breakers = (await worker.getWorker().getEnv()).BREAKER
+      const breaker = breakers.get(breakers.idFromName(name))
+      for (const succeeded of reports) await breaker.report(succeeded)
+      return breaker.admits()
+    },
     evict: ({ name }: { name: string }) => worker.getWorker().evictDurableObject('RateLimiter', { name }),
     failDatabase: ({ count, kind }: { count: number; kind: 'unreachable' | 'after_commit' }) =>
       stack.database.failNext(count, kind),
