@@ -14,6 +14,7 @@ import { type LocalWorker, startWorker } from './worker.ts'
 
 const JOBS = 30
 const UPLOAD_MB = 95
+const CROWD = Number(process.env.CROWD ?? 1000)
 const MB = 1024 * 1024
 
 const percentile = (values: number[], share: number) =>
@@ -59,8 +60,15 @@ const measureJobs = async (url: string, token: string, models: string) => {
     ({ createdAt, completedAt }) => Date.parse(completedAt) - Date.parse(createdAt),
   )
   const sum = (values: number[]) => values.reduce((total, value) => total + value, 0)
+  const started = await client.listGenerations(JOBS)
+  const toStart = started.data.map(
+    ({ createdAt, startedAt }) => Date.parse(String(startedAt)) - Date.parse(createdAt),
+  )
   console.log(`\n${JOBS} jobs one after another, POST to succeeded`)
   console.log(`  p50 ${percentile(times, 0.5).toFixed(0)} ms   p95 ${percentile(times, 0.95).toFixed(0)} ms`)
+  console.log(
+    `  accepted to started: p50 ${percentile(toStart, 0.5)} ms   p95 ${percentile(toStart, 0.95)} ms`,
+  )
   console.log(
     `  in the model server: p50 ${percentile(inModel, 0.5).toFixed(0)} ms, ${((100 * sum(inModel)) / sum(times)).toFixed(0)}% of the time`,
   )
@@ -87,6 +95,73 @@ const measureUpload = async (worker: LocalWorker, token: string) => {
   )
   console.log(`  SHA-256 ${right ? 'right' : 'WRONG'}, ${(elapsed / 1000).toFixed(1)} s`)
 }
+
+/** Many jobs at once, a small tenant among them, and what a job asks of the database. */
+const measureCrowd = async (url: string, admin: string, models: string) => {
+  const newTenant = async (name: string, plan: string) => {
+    const { access_token } = await createClient(url).register({
+      email: `${name}@example.com`,
+      password: 'measure twice, cut once',
+    })
+    const { id } = await createClient(url, access_token).createWorkspace(name)
+    await withClient(admin, (db) => db.query('update workspaces set plan = $1 where id = $2', [plan, id]))
+    return { id, client: createClient(url, access_token) }
+  }
+  const [crowd, small] = [await newTenant('crowd', 'enterprise'), await newTenant('small', 'free')]
+  await fetch(`${models}/stats`, { method: 'DELETE' })
+  const request = { kind: 'image', prompt: 'Crowd', style: 'modern' }
+  const run = async () => {
+    const started = performance.now()
+    const { id } = await small.client.generate(request)
+    while ((await small.client.getGeneration(id)).status !== 'succeeded') await delay(50)
+    return performance.now() - started
+  }
+  const alone = await run()
+  for (let sent = 0; sent < CROWD; sent += 25)
+    await Promise.all(Array.from({ length: 25 }, () => crowd.client.generate(request)))
+  const [{ waiting }] = await select<{ waiting: number }>(
+    admin,
+    `select count(*)::int as waiting from generations where workspace_id = $1 and status = 'queued'`,
+    crowd.id,
+  )
+  const among = await run()
+  for (;;) {
+    const [{ open }] = await select<{ open: number }>(
+      admin,
+      `select count(*)::int as open from generations where workspace_id = $1 and completed_at is null`,
+      crowd.id,
+    )
+    if (open === 0) break
+    await delay(500)
+  }
+  const [row] = await select<Record<string, number>>(
+    admin,
+    `
+    select count(*) filter (where status = 'succeeded')::int as succeeded, sum(attempts)::int as attempts,
+           extract(epoch from max(completed_at) - min(created_at))::float as seconds,
+           (select count(distinct asset_id)::int from generation_outputs where workspace_id = $1) as outputs,
+           (select sum(case kind when 'reserve' then credits else -credits end)::int from credit_entries where workspace_id = $1) as reserved,
+           (select sum(credits)::int from credit_entries where workspace_id = $1 and kind = 'charge') as charged
+      from generations where workspace_id = $1`,
+    crowd.id,
+  )
+  const stats = (await (await fetch(`${models}/stats`)).json()) as {
+    submissions: number
+    predictions: { predictTime: number | null }[]
+  }
+  const inModel = stats.predictions.map(({ predictTime }) => predictTime ?? 0)
+  console.log(`\n${CROWD} jobs at once, of one workspace (${waiting} waiting when all were in)`)
+  console.log(
+    `  ${row.succeeded} succeeded in ${row.seconds?.toFixed(0)} s, ${(CROWD / (row.seconds ?? 1)).toFixed(1)} a second, ${((1000 * inModel.reduce((sum, time) => sum + time, 0)) / inModel.length).toFixed(0)} ms each in the model server, two at a time`,
+  )
+  console.log(
+    `  ${row.attempts} attempts, ${stats.submissions - 2} submissions, ${row.outputs} outputs, ${row.charged} credits charged, ${row.reserved} still reserved`,
+  )
+  console.log(`  another tenant's single job: ${among.toFixed(0)} ms, alone ${alone.toFixed(0)} ms`)
+}
+
+const select = <T extends object>(url: string, sql: string, parameter: string): Promise<[T, ...T[]]> =>
+  withClient(url, async (db) => (await db.query(sql, [parameter])).rows as [T, ...T[]])
 
 /** What the limiter adds to a request, and what a denied caller costs. */
 const measureLimiter = async (url: string, token: string) => {
@@ -163,6 +238,7 @@ const main = async (): Promise<void> => {
     )
     await measureUpload(worker, access_token)
     await measureJobs(worker.url, access_token, stack.models.origin)
+    await measureCrowd(worker.url, stack.database.adminUrl, stack.models.origin)
     await measureLimiter(worker.url, access_token)
     measureBundle()
   } finally {

@@ -61,6 +61,7 @@ export const createClient = (url: string, token?: string) => {
       return request<Asset>('POST', '/assets/upload', form)
     },
     generate: (input: Record<string, unknown>) => request<Generation>('POST', '/generations', input),
+    listGenerations: (limit: number) => request<{ data: Generation[] }>('GET', `/generations?limit=${limit}`),
     getGeneration: (id: string) => request<Generation>('GET', `/generations/${id}`),
   }
 }
