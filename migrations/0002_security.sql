@@ -1,12 +1,15 @@
 -- The gate, the audit trigger, forced row-level security and the grants: what drizzle-kit cannot generate.
 
 -- Refuses the whole transaction with one of the API's error codes. The SQLSTATE is the HTTP status behind a
--- class of ours: 'AG' for what the gate refuses, 'AP' for what the work does.
+-- class of ours: 'AG' for what the gate refuses, 'AP' for what the work does. A refusal for want of a right says
+-- who and where, for the audit log.
 create function app.require(holds boolean, status integer, code text, class text default 'AP') returns boolean
   language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if holds is not true then
-    raise exception using errcode = class || status, message = code;
+    raise exception using errcode = class || status, message = code, detail = case when status = 403 then
+      jsonb_build_object('workspaceId', nullif(current_setting('app.workspace_id', true), ''),
+        'actor', current_setting('app.actor', true))::text else '' end;
   end if;
   return true;
 end $$;

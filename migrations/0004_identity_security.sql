@@ -63,6 +63,11 @@ begin
      where k.key_hash = p_credential ->> 'hash' and k.revoked_at is null and (k.expires_at is null or k.expires_at > now());
     perform app.require(found, 401, 'unauthorized', 'AG');
     perform app.require(coalesce(p_workspace = v_key.workspace_id, true), 404, 'not_found', 'AG');
+    v_workspace := v_key.workspace_id;
+    v_role := 'member';
+    select w.plan into v_plan from public.workspaces w where w.id = v_workspace and w.deleted_at is null;
+    perform app.require(found, 401, 'unauthorized', 'AG');
+    perform app.set_context(null, v_workspace, v_role, 'api_key', v_key.id, p_action, p_request);
     perform app.require(p_action = any(v_key.scopes), 403, 'forbidden', 'AG');
     -- To the minute, and never waiting for another request that does the same.
     update public.api_keys set last_used_at = now()
@@ -70,10 +75,6 @@ begin
                         where k.key_hash = v_key.key_hash
                           and (k.last_used_at is null or k.last_used_at < now() - interval '1 minute')
                           for no key update skip locked);
-    v_workspace := v_key.workspace_id;
-    v_role := 'member';
-    select w.plan into v_plan from public.workspaces w where w.id = v_workspace;
-    perform app.set_context(null, v_workspace, v_role, 'api_key', v_key.id, p_action, p_request);
     return query select null::uuid, v_workspace, v_role, v_plan;
     return;
   end if;
@@ -95,9 +96,9 @@ begin
       from public.memberships m join public.workspaces w on w.id = m.workspace_id
      where m.workspace_id = v_workspace and m.user_id = v_user;
     perform app.require(found, 404, 'not_found', 'AG');
-    perform app.require(app.role_rank(v_role) >= app.role_rank(p_role), 403, 'forbidden', 'AG');
   end if;
   perform app.set_context(v_user, case when p_in_workspace then v_workspace end, v_role, 'user', v_user, p_action, p_request);
+  perform app.require(not p_in_workspace or app.role_rank(v_role) >= app.role_rank(p_role), 403, 'forbidden', 'AG');
   return query select v_user, case when p_in_workspace then v_workspace end, v_role, v_plan;
 end $$;
 --> statement-breakpoint

@@ -156,10 +156,21 @@ export const toAppError = (thrown: unknown): AppError => {
 export const isGateRefusal = (thrown: unknown): boolean =>
   findDatabaseError(thrown)?.code?.startsWith('AG') ?? false
 
+/** Who was refused a right, and where, as the database said. */
+export const refusalOf = (thrown: unknown): { workspaceId: string; actor: string } | undefined => {
+  const error = findDatabaseError(thrown)
+  if (!error?.code?.endsWith('403') || !error.detail) return undefined
+  const { workspaceId, actor } = JSON.parse(error.detail) as {
+    workspaceId: string | null
+    actor: string | null
+  }
+  return workspaceId && actor ? { workspaceId, actor } : undefined
+}
+
 const findDatabaseError = (thrown: unknown) => {
   for (let error = thrown; error instanceof Error; error = error.cause) {
     if (error.name === 'NeonDbError') {
-      return error as Error & { code?: string; constraint?: string }
+      return error as Error & { code?: string; constraint?: string; detail?: string }
     }
   }
   return undefined

@@ -11,7 +11,7 @@ import { verifySessionCookie } from './auth/authjs.ts'
 import { verifyAccessToken } from './auth/tokens.ts'
 import { type Ctx, log, type Principal, type Role } from './context.ts'
 import type { Env, RawEnv } from './env.ts'
-import { AppError, type ErrorCode, invalidField, Problem, statusOf } from './errors.ts'
+import { AppError, type ErrorCode, invalidField, Problem, refusalOf, statusOf } from './errors.ts'
 import { sha256Hex } from './hash.ts'
 import { settleTokens, takeToken, workspaceSubject } from './limits/limits.ts'
 import { type PolicyName, policies } from './limits/policies.ts'
@@ -115,7 +115,8 @@ const establish = (action: Action, options: Operation) =>
       if (subject !== undefined) await takeToken(ctx, policy, subject)
     }
     await next()
-    if (ctx.gate === 'refused' && c.res.status === 403) await reportRefusal(ctx)
+    const refusal = c.error && refusalOf(c.error)
+    if (refusal) await reportRefusal(ctx, refusal)
     c.executionCtx.waitUntil(settleTokens(ctx, callerOf(principal)))
   })
 

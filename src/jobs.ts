@@ -46,7 +46,8 @@ export const consume = async (batch: MessageBatch, env: Env): Promise<void> => {
         await handle(ctx, parsed.data)
         message.ack()
       } catch (error) {
-        if (toAppError(error).code === 'already_finished') return message.ack()
+        // Somebody else was faster, or the workspace is gone.
+        if (['already_finished', 'not_found'].includes(toAppError(error).code)) return message.ack()
         ctx.log({ level: 'error', message: 'job failed', ...parsed.data, error: describeError(error) })
         message.retry({ delaySeconds: Math.min(2 ** message.attempts, 300) })
       }

@@ -5,6 +5,7 @@ import {
   asOwner,
   type Client,
   control,
+  createClient,
   newEmail,
   newTenant,
   PASSWORD,
@@ -165,26 +166,51 @@ describe('a refusal of role', () => {
   test('is one, however often its message comes', async () => {
     const { client, workspaceId } = await newTenant()
     const { userId } = await addMember(workspaceId, 'viewer')
-    const message = (id: string, action = 'workspace.update') => ({
+    const message = (subjectId: string, action = 'workspace.update') => ({
       kind: 'refusal',
       workspaceId,
-      subjectId: userId,
+      subjectId,
+      actor: `user:${userId}`,
       action,
-      request: { id, ip: '198.51.100.7' },
+      request: { id: 'the same one', ip: '198.51.100.7' },
     })
-    const id = crypto.randomUUID()
+    const [one, other] = [crypto.randomUUID(), crypto.randomUUID()]
     await control('enqueue', [
-      ...Array.from({ length: 9 }, () => message(id)),
-      message(id, 'workspace.delete'),
+      ...Array.from({ length: 9 }, () => message(one)),
+      message(other, 'workspace.delete'),
     ])
     await waitFor('both', async () => (await refusalsOf(workspaceId)).length >= 2)
     const last = crypto.randomUUID()
-    await control('enqueue', [message(id), message(last)])
-    await waitFor('the last', async () =>
-      (await refusalsOf(workspaceId)).some((row) => row.request_id === last),
-    )
-    expect(await refusalsOf(workspaceId)).toHaveLength(3)
+    await control('enqueue', [message(one), message(last, 'asset.create')])
+    await waitFor('the last', async () => (await refusalsOf(workspaceId)).length >= 3)
+    expect((await refusalsOf(workspaceId)).map(({ actor_id }) => actor_id)).toEqual([userId, userId, userId])
     expect((await verify(client)).valid).toBe(true)
+  })
+
+  test('is written whoever is refused, and however they ask', async () => {
+    const { client, workspaceId, userId } = await newTenant()
+    const viewer = await addMember(workspaceId, 'viewer')
+    const { body: key } = await client.post<{ id: string; key: string }>('/api-keys', {
+      name: 'x',
+      scopes: ['usage.get'],
+    })
+    const silent = { 'x-request-id': 'the-same-one' }
+    const input = { kind: 'image', prompt: 'x' }
+    const nameless = createClient({ token: viewer.client.token as string })
+    const answers = [
+      await nameless.post('/generations', input, silent),
+      await nameless.post('/generations', input, silent),
+      await createClient({ token: key.key }).post('/generations', input),
+      await client.patch(`/workspaces/${workspaceId}/members/${userId}`, { role: 'owner' }),
+    ]
+    expect(answers.map(({ status }) => status)).toEqual([403, 403, 403, 200])
+    await waitFor('three', async () => (await refusalsOf(workspaceId)).length >= 3)
+    const rows = (await refusalsOf(workspaceId)).map(({ actor_type, actor_id }) => [actor_type, actor_id])
+    expect(rows).toEqual([
+      ['user', viewer.userId],
+      ['user', viewer.userId],
+      ['api_key', key.id],
+    ])
   })
 
   test('is none for a stranger, who is not told that there is anything', async () => {

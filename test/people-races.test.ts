@@ -189,6 +189,7 @@ describe('the end of a workspace', () => {
     })
     const server = client.with({ token: key.key, workspaceId })
     expect((await server.get('/usage')).status).toBe(200)
+    await client.post('/webhooks', { url: 'http://127.0.0.1:9/' })
     const slug = `gone-${Date.now()}`
     await client.patch(base, { slug })
     const { body: asset } = await client.upload('a.txt', 'some text')
@@ -240,7 +241,7 @@ describe('the end of a workspace', () => {
     await control('cron')
     await waitFor('nothing is owed', async () => (await rowsOf('outbox', workspaceId)).length === 0)
     expect((await fetch(download)).status).toBe(404)
-    for (const table of ['assets', 'memberships', 'invites', 'generation_outputs']) {
+    for (const table of ['assets', 'memberships', 'invites', 'generation_outputs', 'webhook_endpoints']) {
       expect(await rowsOf(table, workspaceId), table).toEqual([])
     }
   })
@@ -267,4 +268,18 @@ describe('the end of a workspace', () => {
     expect(await rowsOf('assets', workspaceId)).toEqual([])
     expect(await rowsOf('generations', workspaceId, `status in ('queued', 'running')`)).toEqual([])
   })
+})
+
+test.each<[string, (client: Client) => Promise<Answer>, string]>([
+  ['an upload', (client) => client.upload<Record<string, unknown>>('a.txt', 'some text'), 'assets'],
+  ['a generation', (client) => client.post('/generations', { kind: 'image', prompt: 'x' }), 'generations'],
+  ['a key', (client) => client.post('/api-keys', { name: 'x', scopes: ['usage.get'] }), 'api_keys'],
+])('what waits behind a deletion finds the workspace gone: %s', async (_, ask, table) => {
+  const { client, workspaceId } = await newTenant()
+  const [deleted, asked] = await inTurn<Answer>(workspaceId, [
+    () => client.delete(`/workspaces/${workspaceId}`),
+    () => ask(client),
+  ])
+  expect([deleted?.status, asked?.status]).toEqual([204, 404])
+  expect(await rowsOf(table, workspaceId)).toEqual([])
 })

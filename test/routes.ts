@@ -3,6 +3,7 @@ import { afterAll, expect } from 'vitest'
 import {
   type Answer,
   addMember,
+  asOwner,
   type Client,
   type GenerationBody,
   newEmail,
@@ -22,6 +23,7 @@ export interface Route {
   byHeader: boolean
   hasBody: boolean
   takesJson: boolean
+  isStream: boolean
 }
 
 export const routes: Route[] = Object.entries(openApi.paths).flatMap(([path, methods]) =>
@@ -34,13 +36,16 @@ export const routes: Route[] = Object.entries(openApi.paths).flatMap(([path, met
     byHeader: operation.parameters?.some(({ name }) => name === 'X-Workspace-Id') ?? false,
     hasBody: operation.requestBody !== undefined,
     takesJson: operation.requestBody?.content['application/json'] !== undefined,
+    isStream: Object.keys(operation.responses[200]?.content ?? {}).some((type) =>
+      /ndjson|event-stream/.test(type),
+    ),
   })),
 )
 export const secured = routes.filter(({ isPublic }) => !isPublic)
 export const inWorkspace = secured.filter(({ role }) => role !== undefined)
 
-/** The client reads JSON; audit-chain.test.ts reads the lines of this one. */
-export const readsJson = ({ name }: Route) => name !== 'audit.export'
+/** Not a stream, of lines or of events, which are read by tests of their own. */
+export const readsJson = ({ isStream }: Route) => !isStream
 
 /** What a workspace has, by the part of the path that names it. */
 export interface Things {
@@ -48,6 +53,8 @@ export interface Things {
   assets: string
   generations: string
   'api-keys': string
+  webhooks: string
+  deliveries: string
   sessions: string
   inviteId: string
   userId: string
@@ -68,6 +75,20 @@ const makers: { [Name in keyof Things]: (tenant: Tenant) => Promise<string> } = 
   },
   'api-keys': async ({ client }) =>
     (await client.post<{ id: string }>('/api-keys', { name: 'server', scopes: ['asset.list'] })).body.id,
+  webhooks: async ({ client }) =>
+    (await client.post<{ id: string }>('/webhooks', { url: 'http://127.0.0.1:9/', events: ['failed'] })).body
+      .id,
+  deliveries: async ({ workspaceId }) => {
+    const id = crypto.randomUUID()
+    const at = new Date().toISOString()
+    const data = { generationId: id, status: 'failed', progress: 0, at }
+    await asOwner(
+      `insert into webhook_deliveries (workspace_id, id, url, sequence, payload, status)
+       values ($1, $2, 'http://127.0.0.1:9/', 1, $3, 'failed')`,
+      [workspaceId, id, { type: 'generation.failed', timestamp: at, data }],
+    )
+    return id
+  },
   sessions: async ({ client }) =>
     (await client.get<{ data: { id: string }[] }>('/auth/sessions')).body.data[0]?.id as string,
   inviteId: async ({ client, workspaceId }) => {
@@ -110,6 +131,8 @@ const bodies: Record<string, (things: Things) => unknown> = {
     return form
   },
   'asset.update': () => ({ name: 'renamed.txt' }),
+  'webhook.create': () => ({ url: 'http://127.0.0.1:9/' }),
+  'webhook.update': () => ({ enabled: false }),
   'generation.create': () => ({ kind: 'image', prompt: 'x' }),
 }
 
@@ -145,6 +168,8 @@ export const makeThingsFor = async (route: Route, tenant: Tenant): Promise<Thing
   bodyOf(route, watched)
   const things: Record<string, string> = {}
   for (const name of needed) things[name] = await makers[name](tenant)
+  // Only what ended without a result is tried again.
+  if (route.name === 'generation.retry') await tenant.client.post(`/generations/${things.generations}/cancel`)
   return things as unknown as Things
 }
 

@@ -1,9 +1,10 @@
 /** The audit log: rows are written by a database trigger (see migrations), refusals by a job; reading and verifying. */
 import { and, desc, eq, gte, lt, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
 import type { Ctx, JobCtx } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { auditLogs } from '../db/schema.ts'
-import { dispatch } from '../outbox.ts'
+import { dispatch, type RefusalMessage } from '../outbox.ts'
 import type { Action } from './actions.ts'
 
 export interface AuditFilter {
@@ -41,34 +42,29 @@ export const listAuditLogs = async (ctx: Ctx, filter: AuditFilter) => {
 }
 
 /**
- * The gate refused a role: its transaction is gone, and the answer waits for no second one, so the row is
- * written by a job.
+ * A right was missing: the transaction is gone, and the answer waits for no second one, so the row is written by a
+ * job.
  */
-export const reportRefusal = async (ctx: Ctx): Promise<void> => {
-  const { principal, workspaceId, action, request } = ctx
-  if (principal.type !== 'session' || !workspaceId || !action) return
-  await dispatch(ctx, [{ kind: 'refusal', workspaceId, subjectId: principal.userId, action, request }])
+export const reportRefusal = async (
+  ctx: Ctx,
+  refusal: { workspaceId: string; actor: string },
+): Promise<void> => {
+  const { action, request } = ctx
+  if (action) await dispatch(ctx, [{ kind: 'refusal', subjectId: uuidv7(), action, request, ...refusal }])
 }
 
-/** The job's part: a row of its own, by the user who was refused. */
-export const recordRefusal = async (
-  ctx: JobCtx,
-  refusal: { subjectId: string; action: Action; request: Ctx['request'] },
-) => {
-  const asUser: Ctx = {
-    ...ctx,
-    principal: { type: 'system', userId: refusal.subjectId },
-    request: refusal.request,
-  }
-  const [resourceType] = refusal.action.split('.')
-  await transact(asUser, (db) => ({
-    turn: db.execute(sql`select pg_advisory_xact_lock(hashtextextended(${refusal.request.id}, 0))`),
+/** The job's part: a row of its own, by whoever was refused. */
+export const recordRefusal = async (ctx: JobCtx, refusal: RefusalMessage): Promise<void> => {
+  const { subjectId, action, actor } = refusal
+  const [resourceType] = action.split('.')
+  await transact({ ...ctx, request: refusal.request }, (db) => ({
+    turn: db.execute(sql`select pg_advisory_xact_lock(hashtextextended(${subjectId}, 0))`),
+    acting: db.execute(sql`select set_config('app.actor', ${actor}, true)`),
     // Delivered twice, even at once, is recorded once.
     recorded: db.execute(sql`
-      select app.record('access.refuse', ${resourceType}, null, null, ${JSON.stringify({ action: refusal.action })}::jsonb)
+      select app.record('access.refuse', ${resourceType}, ${subjectId}::uuid, null, ${JSON.stringify({ action })}::jsonb)
        where not exists (select from audit_logs where workspace_id = app.workspace_id() and action = 'access.refuse'
-                          and request_id = ${refusal.request.id} and actor_id = ${refusal.subjectId}::uuid
-                          and after ->> 'action' = ${refusal.action})`),
+                          and resource_id = ${subjectId}::uuid)`),
   }))
 }
 

@@ -4,6 +4,7 @@ import { and, desc, eq, isNull, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Action } from '../audit/actions.ts'
 import type { Ctx, Principal } from '../context.ts'
+import { lockWorkspace } from '../credits/ledger.ts'
 import { require, transact } from '../db/client.ts'
 import { apiKeys } from '../db/schema.ts'
 import { sha256Hex } from '../hash.ts'
@@ -37,6 +38,7 @@ export const createApiKey = async (
   const {
     created: [row],
   } = await transact(ctx, (db) => ({
+    lock: lockWorkspace(db),
     created: db
       .insert(apiKeys)
       .values({

@@ -15,9 +15,10 @@ const usedCredits = sql`(select coalesce(sum(case kind when 'reserve' then credi
 const isNew = (generationId: string) =>
   sql`exists (select from generations where workspace_id = app.workspace_id() and id = ${generationId})`
 
-/** Makes everything that spends or fills a quota in this workspace wait for its turn. */
+/** Makes everything that spends or fills a quota in this workspace wait for its turn; refuses if it is deleted by then. */
 export const lockWorkspace = (db: Database) =>
-  db.execute(sql`select id from workspaces where id = app.workspace_id() for no key update`)
+  db.execute(sql`
+    select app.require(deleted_at is null, 404, 'not_found') from workspaces where id = app.workspace_id() for no key update`)
 
 /** Statements that reserve for a generation if it was really inserted, and refuse if that overdraws the month. */
 export const reserve = (db: Database, generationId: string) => ({

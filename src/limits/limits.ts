@@ -26,7 +26,7 @@ const denied = new Map<string, { until: number; taken: Taken }>()
 const rememberDenial = (key: string, taken: Taken) =>
   remember(denied, key, { until: Date.now() + taken.retryAfter * 1000, taken })
 
-/** A denial that still holds; a plan's limit may have grown since, so those are asked about again. */
+/** A denial that still holds. */
 const recallDenial = (key: string): Taken | undefined => {
   const known = denied.get(key)
   const seconds = known ? Math.ceil((known.until - Date.now()) / 1000) : 0
@@ -57,8 +57,10 @@ export const takeToken = async (
   plan?: (typeof plans)[number],
 ): Promise<void> => {
   const key = `${policy}:${subject}`
-  const { perPlan, unreachable } = policies[policy]
-  let taken = perPlan ? undefined : recallDenial(key)
+  const { by, perPlan, unreachable } = policies[policy]
+  // A workspace's tokens may come back any moment, and its plan may grow.
+  const lasts = by !== 'workspace'
+  let taken = lasts ? recallDenial(key) : undefined
   const started = Date.now()
   try {
     taken ??= await ask(ctx, policy, subject, 1, perPlan && plan ? planFactors[plan] : undefined)
@@ -71,7 +73,7 @@ export const takeToken = async (
   }
   ctx.limits.push({ ...taken, policy, subject })
   if (!taken.allowed) {
-    if (!perPlan) rememberDenial(key, taken)
+    if (lasts) rememberDenial(key, taken)
     throw new AppError('rate_limited', { headers: { 'retry-after': String(taken.retryAfter) } })
   }
 }

@@ -5,7 +5,15 @@ import type { Ctx, Role } from '../context.ts'
 import { lockWorkspace } from '../credits/ledger.ts'
 import { MAX_FREE_WORKSPACES } from '../credits/plans.ts'
 import { require, transact } from '../db/client.ts'
-import { apiKeys, assets, currentUserId, invites, memberships, workspaces } from '../db/schema.ts'
+import {
+  apiKeys,
+  assets,
+  currentUserId,
+  invites,
+  memberships,
+  webhookEndpoints,
+  workspaces,
+} from '../db/schema.ts'
 import { stillAllowed } from './members.ts'
 
 type Workspace = typeof workspaces.$inferSelect
@@ -126,7 +134,10 @@ export const deleteWorkspace = async (ctx: Ctx): Promise<void> => {
       on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at`),
     canceled: db.execute(sql`
       update generations set status = 'canceled', completed_at = now(), lease_expires_at = null where ${open}`),
-    forgotten: db.execute(sql`update generations set prompt = null where ${here} and prompt is not null`),
+    forgotten: db.execute(
+      sql`update generations set prompt = null, webhook_url = null where ${here} and num_nonnulls(prompt, webhook_url) > 0`,
+    ),
+    webhooks: db.delete(webhookEndpoints).where(eq(webhookEndpoints.workspaceId, sql`app.workspace_id()`)),
     assets: db.delete(assets).where(eq(assets.workspaceId, sql`app.workspace_id()`)),
     invites: db.delete(invites).where(eq(invites.workspaceId, sql`app.workspace_id()`)),
     keys: db
