@@ -4,7 +4,7 @@ import type { Provider } from './providers/provider.ts'
 import { replicate } from './providers/replicate.ts'
 import { workersAi } from './providers/workers-ai.ts'
 
-export const providers = { replicate, openai, 'workers-ai': workersAi } satisfies Record<string, Provider>
+const providers = { replicate, openai, 'workers-ai': workersAi } satisfies Record<string, Provider>
 
 export type ProviderName = keyof typeof providers
 
