@@ -91,6 +91,7 @@ export const abandon = async (ctx: JobCtx, id: string): Promise<void> => {
     message: 'The job could not be processed.',
     retryable: true,
   })
+  if (claim.providerJobId) await currentProvider(claim)?.cancel?.(ctx.env, claim.providerJobId)
 }
 
 /** Tells the provider that a canceled job's result is not wanted. */

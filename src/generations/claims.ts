@@ -28,7 +28,7 @@ const wakeAfter = (db: Database, id: string, delay: ReturnType<typeof sql>) =>
     .set({ availableAt: sql`now() + ${delay}`, sends: 0 })
     .where(and(eq(outbox.kind, 'generation'), eq(outbox.subjectId, id)))
 
-export const fenced = (claim: Claim) =>
+const fenced = (claim: Claim) =>
   and(oneGeneration(claim.id), eq(generations.fence, claim.fence), eq(generations.status, 'running'))
 
 /** Refuses the transaction if another claim, or a cancellation, came in between. */
@@ -136,6 +136,10 @@ const afterEnd = async (
   if (messages.length > 0) await dispatch(ctx, messages)
 }
 
+/** What a step may have stored, or still be storing, under keys that no output will have. */
+const eraseLater = (db: Database, assetIds: string[]) =>
+  Object.fromEntries(assetIds.map((id) => [id, owe(db, 'object.delete', id, sql`interval '2 minutes'`)]))
+
 export const succeed = async (
   ctx: JobCtx,
   claim: Claim,
@@ -169,6 +173,10 @@ export const succeed = async (
       .values(outputs.map(({ assetId, index }) => ({ generationId: claim.id, index, assetId }))),
     charged: settleCredits(db, claim.id, charged),
     settled: settle(db, 'generation', claim.id),
+    ...eraseLater(
+      db,
+      claim.outputAssetIds.filter((id) => !outputs.some(({ assetId }) => assetId === id)),
+    ),
     events: newEvents(db, claim.id),
     next: nextInLine(db),
   }))
@@ -184,10 +192,7 @@ export const fail = async (ctx: JobCtx, claim: Claim, error: GenerationError): P
       .where(fenced(claim)),
     refunded: settleCredits(db, claim.id, 0),
     settled: settle(db, 'generation', claim.id),
-    // Whatever a step may have stored.
-    ...Object.fromEntries(
-      claim.outputAssetIds.map((id) => [id, owe(db, 'object.delete', id, sql`interval '2 minutes'`)]),
-    ),
+    ...eraseLater(db, claim.outputAssetIds),
     events: newEvents(db, claim.id),
     next: nextInLine(db),
   }))

@@ -7,6 +7,7 @@ import { type Job, ProviderError } from './providers/provider.ts'
 import { type ProviderName, providerOf } from './providers.ts'
 
 const MAX_ATTEMPTS = 6
+const KEEP_ATTEMPTS = 3
 
 const breakerOf = (ctx: JobCtx, provider: ProviderName) =>
   ctx.env.BREAKER.get(ctx.env.BREAKER.idFromName(provider))
@@ -86,12 +87,26 @@ export const submit = async (ctx: JobCtx, claim: Claim): Promise<{ claim: Claim;
     await passOver(ctx, claim, model.offers, index, error)
     return undefined
   }
-  await breaker.report(true)
-  if (job.status !== 'running') return { claim, job }
   const held = { providerIndex: index, providerJobId: job.id }
-  if (await keepProviderJob(ctx, claim, held)) return { claim: { ...claim, ...held }, job }
+  const kept = job.status === 'running' && (await keepPaidJob(ctx, claim, held))
+  // Only a hint for other jobs: it must not cost this one.
+  await breaker.report(true).catch(() => undefined)
+  if (job.status !== 'running') return { claim, job }
+  if (kept) return { claim: { ...claim, ...held }, job }
   await providerOf(offer.provider).cancel?.(ctx.env, job.id)
   return undefined
+}
+
+/** A lost id is a job paid twice, so a database that stumbles is asked again at once; keeping twice is harmless. */
+const keepPaidJob: typeof keepProviderJob = async (ctx, claim, job) => {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await keepProviderJob(ctx, claim, job)
+    } catch (error) {
+      if (attempt === KEEP_ATTEMPTS) throw error
+      await scheduler.wait(100 * 2 ** attempt)
+    }
+  }
 }
 
 /** On to the next provider at once; after the last one, from the first again, with patience. */
