@@ -1,5 +1,13 @@
 import { expect, test } from 'vitest'
-import { asOwner, finished, type GenerationBody, newTenant, signUp } from './client.ts'
+import {
+  asOwner,
+  createClient,
+  finished,
+  type GenerationBody,
+  newEmail,
+  newTenant,
+  PASSWORD,
+} from './client.ts'
 
 interface Entry extends Record<string, unknown> {
   id: string
@@ -74,10 +82,15 @@ test('filters and pages', async () => {
 })
 
 test('signing up, in, out and failing to are written down, without secrets', async () => {
-  const { email, client, userId } = await signUp()
+  const [client, email] = [createClient(), newEmail()]
+  const registered = await client.post<{ user: { id: string } }>('/auth/register', {
+    email,
+    password: PASSWORD,
+  })
+  const userId = registered.body.user.id
   const { body } = await client.post<{ access_token: string }>('/auth/login', {
     email,
-    password: 'correct horse battery staple',
+    password: PASSWORD,
   })
   await client.post('/auth/login', { email, password: 'not the password' })
   await client.with({ token: body.access_token }).post('/auth/logout')
