@@ -6,7 +6,7 @@ export default defineConfig({
     globalSetup: ['test/stack.ts'],
     // One stack serves all files; two files at a time is what two cores can do.
     maxWorkers: 2,
-    testTimeout: 30_000,
+    testTimeout: 40_000,
     hookTimeout: 30_000,
   },
 })

@@ -263,7 +263,7 @@ export const control = async <T = unknown>(operation: string, argument?: unknown
 export const waitFor = async <T>(
   what: string,
   check: () => Promise<T | undefined | false>,
-  patience = 20_000,
+  patience = 28_000,
 ): Promise<T> => {
   for (const started = Date.now(); Date.now() - started < patience; ) {
     const result = await check()

@@ -123,7 +123,7 @@ describe.concurrent('queue', () => {
 
   test('messages out of order jump no queue', async () => {
     const tenant = await stack.newTenant('free')
-    await stack.breakModels({ kind: 'slow', times: 2, delayMs: 3000, match: tenant.id })
+    await stack.breakModels({ kind: 'slow', times: 2, delayMs: 9000, match: tenant.id })
     const ids: string[] = []
     for (let i = 0; i < 5; i++) ids.push((await tenant.generate()).id)
     await waitFor('two run', async () => (await tenant.get(ids[1] as string)).status === 'running')
