@@ -13,6 +13,7 @@ import { creditRoutes } from './credits/routes.ts'
 import { mountDocs } from './docs.ts'
 import { MisconfiguredError, parseEnv } from './env.ts'
 import { AppError, describeError, problemResponse, toAppError } from './errors.ts'
+import { eventRoutes } from './generations/event-routes.ts'
 import { generationRoutes } from './generations/routes.ts'
 import { providerWebhook } from './generations/webhook.ts'
 import { healthRoutes } from './health.ts'
@@ -129,6 +130,7 @@ app.route('/api/v1/workspaces', workspaceRoutes)
 app.route('/api/v1/workspaces', peopleRoutes)
 app.route('/api/v1/assets', assetRoutes)
 app.route('/api/v1', generationRoutes)
+app.route('/api/v1', eventRoutes)
 app.route('/api/v1', providerWebhook)
 app.route('/api/v1', creditRoutes)
 app.route('/api/v1', auditRoutes)

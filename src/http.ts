@@ -246,6 +246,9 @@ export const jsonBody = <T extends z.ZodType>(schema: T) => ({
   body: { required: true, content: { 'application/json': { schema } } },
 })
 
+/** What a route that takes JSON may refuse besides. */
+export const jsonProblems = ['malformed_json', 'payload_too_large', 'unsupported_media_type'] as const
+
 const alwaysPossible: ErrorCode[] = [
   'unauthorized',
   'account_not_linked',

@@ -8,6 +8,7 @@ import {
   IdPath,
   json,
   jsonBody,
+  jsonProblems,
   listOf,
   operation,
   Paging,
@@ -130,14 +131,7 @@ const renameRoute = createRoute({
   request: { params: IdPath, ...jsonBody(z.strictObject({ name })) },
   responses: {
     200: json(AssetView, 'The asset'),
-    ...problemsOf(
-      'malformed_json',
-      'workspace_required',
-      'forbidden',
-      'not_found',
-      'payload_too_large',
-      'unsupported_media_type',
-    ),
+    ...problemsOf(...jsonProblems, 'workspace_required', 'not_found'),
   },
 })
 

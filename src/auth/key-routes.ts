@@ -7,6 +7,7 @@ import {
   IdPath,
   json,
   jsonBody,
+  jsonProblems,
   listOf,
   operation,
   Paging,
@@ -56,14 +57,7 @@ const createKeyRoute = createRoute({
   ),
   responses: {
     201: json(ApiKeyView.extend({ key: z.string() }), 'The key'),
-    ...problemsOf(
-      'malformed_json',
-      'workspace_required',
-      'forbidden',
-      'not_found',
-      'payload_too_large',
-      'unsupported_media_type',
-    ),
+    ...problemsOf(...jsonProblems, 'workspace_required', 'not_found'),
   },
 })
 

@@ -8,6 +8,7 @@ import {
   IdPath,
   json,
   jsonBody,
+  jsonProblems,
   listOf,
   operation,
   Paging,
@@ -58,13 +59,6 @@ const presentUser = (user: { id: string; email: string; name: string | null; cre
   createdAt: user.createdAt.toISOString(),
 })
 
-const signInProblems = [
-  'malformed_json',
-  'payload_too_large',
-  'unsupported_media_type',
-  'rate_limited',
-] as const
-
 const registerRoute = createRoute({
   method: 'post',
   path: '/register',
@@ -78,7 +72,7 @@ const registerRoute = createRoute({
   ),
   responses: {
     201: json(z.object({ user: User, ...Tokens.shape }), 'The user, signed in'),
-    ...problemsOf(...signInProblems, 'email_taken'),
+    ...problemsOf(...jsonProblems, 'email_taken'),
   },
 })
 
@@ -92,7 +86,7 @@ const loginRoute = createRoute({
     limits: ['login-ip', 'login-email'],
   }),
   request: jsonBody(z.strictObject({ email: Email, password: z.string().max(1024) })),
-  responses: { 200: json(Tokens, 'Tokens'), ...problemsOf(...signInProblems, 'invalid_credentials') },
+  responses: { 200: json(Tokens, 'Tokens'), ...problemsOf(...jsonProblems, 'invalid_credentials') },
 })
 
 const logoutRoute = createRoute({
@@ -133,7 +127,7 @@ const refreshRoute = createRoute({
   request: jsonBody(z.strictObject({ refresh_token: z.string().max(400) })),
   responses: {
     200: json(Tokens, 'Tokens'),
-    ...problemsOf('malformed_json', 'payload_too_large', 'unsupported_media_type', 'refresh_token_reused'),
+    ...problemsOf(...jsonProblems, 'refresh_token_reused'),
   },
 })
 
@@ -144,7 +138,7 @@ const updateMeRoute = createRoute({
   request: jsonBody(z.strictObject({ name: text({ max: 100 }) })),
   responses: {
     200: json(User, 'The caller'),
-    ...problemsOf('malformed_json', 'payload_too_large', 'unsupported_media_type'),
+    ...problemsOf(...jsonProblems),
   },
 })
 
@@ -158,7 +152,7 @@ const passwordRoute = createRoute({
     limits: ['password'],
   }),
   request: jsonBody(z.strictObject({ currentPassword: z.string().max(1024), newPassword })),
-  responses: { 204: { description: 'Changed' }, ...problemsOf(...signInProblems, 'invalid_credentials') },
+  responses: { 204: { description: 'Changed' }, ...problemsOf(...jsonProblems, 'invalid_credentials') },
 })
 
 const SessionView = z

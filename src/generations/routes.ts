@@ -13,6 +13,7 @@ import {
   IdPath,
   json,
   jsonBody,
+  jsonProblems,
   listOf,
   operation,
   Paging,
@@ -21,7 +22,6 @@ import {
   text,
   toPage,
 } from '../http.ts'
-import { streamEvents } from './events.ts'
 import {
   cancelGeneration,
   createGeneration,
@@ -164,15 +164,11 @@ const createGenerationRoute = createRoute({
       headers: acceptedHeaders,
     },
     ...problemsOf(
-      'malformed_json',
+      ...jsonProblems,
       'workspace_required',
       'insufficient_credits',
-      'forbidden',
       'not_found',
-      'payload_too_large',
-      'unsupported_media_type',
       'idempotency_key_reused',
-      'rate_limited',
     ),
   },
 })
@@ -220,47 +216,6 @@ const cancelRoute = createRoute({
     ),
   },
 })
-
-const eventStream = {
-  200: {
-    description:
-      'Server-sent events: `queued`, `running`, `progress`, `provider.switched`, `succeeded`, `failed`, `canceled`',
-    content: { 'text/event-stream': { schema: z.string() } },
-  },
-}
-const lastEventId = z.object({
-  'last-event-id': z
-    .string()
-    .regex(/^\d{1,15}$/)
-    .optional(),
-})
-
-const generationEventsRoute = createRoute({
-  method: 'get',
-  path: '/generations/{id}/events',
-  ...operation('generation.events', {
-    tag,
-    summary: 'Progress of one generation, live, until its last event',
-  }),
-  request: { params: IdPath, headers: lastEventId },
-  responses: { ...eventStream, ...problemsOf('workspace_required', 'not_found') },
-})
-
-const eventsRoute = createRoute({
-  method: 'get',
-  path: '/events',
-  ...operation('event.list', { tag, summary: 'Progress of all generations of the workspace, live' }),
-  request: { headers: lastEventId },
-  responses: { ...eventStream, ...problemsOf('workspace_required', 'not_found') },
-})
-
-/** The contract's types know JSON and text only, hence `never`. */
-const eventResponse = (stream: ReadableStream<Uint8Array>) =>
-  new Response(stream, {
-    headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' },
-  }) as never
-
-const parseEventId = (value: string | undefined) => (value === undefined ? undefined : Number(value))
 
 const retryRoute = createRoute({
   method: 'post',
@@ -343,19 +298,6 @@ export const generationRoutes = createRouter()
   )
   .openapi(cancelRoute, async (c) =>
     c.json(await present(c.var.env, await cancelGeneration(c.var.ctx, c.req.valid('param').id)), 200),
-  )
-  .openapi(generationEventsRoute, async (c) =>
-    eventResponse(
-      await streamEvents(c.var.ctx, {
-        generationId: c.req.valid('param').id,
-        lastEventId: parseEventId(c.req.valid('header')['last-event-id']),
-      }),
-    ),
-  )
-  .openapi(eventsRoute, async (c) =>
-    eventResponse(
-      await streamEvents(c.var.ctx, { lastEventId: parseEventId(c.req.valid('header')['last-event-id']) }),
-    ),
   )
   .openapi(modelsRoute, async (c) => {
     await authorize(c.var.ctx)

@@ -8,6 +8,7 @@ import {
   IdPath,
   json,
   jsonBody,
+  jsonProblems,
   listOf,
   operation,
   Paging,
@@ -29,13 +30,7 @@ import {
 
 const tag = 'Webhooks'
 const role = 'admin'
-const jsonProblems = [
-  'malformed_json',
-  'workspace_required',
-  'not_found',
-  'payload_too_large',
-  'unsupported_media_type',
-] as const
+const inWorkspaceJson = [...jsonProblems, 'workspace_required', 'not_found'] as const
 
 const url = z.string().max(2000)
 const events = z.array(z.enum(eventTypes)).max(eventTypes.length).describe('Empty means all')
@@ -105,7 +100,7 @@ const createEndpointRoute = createRoute({
   request: jsonBody(z.strictObject({ url, events: events.default([]) })),
   responses: {
     201: json(EndpointView.extend({ secret: z.string() }), 'The endpoint'),
-    ...problemsOf(...jsonProblems),
+    ...problemsOf(...inWorkspaceJson),
   },
 })
 
@@ -132,7 +127,7 @@ const updateRoute = createRoute({
         .refine((changes) => Object.keys(changes).length > 0, 'has nothing to change'),
     ),
   },
-  responses: { 200: json(EndpointView, 'The endpoint'), ...problemsOf(...jsonProblems) },
+  responses: { 200: json(EndpointView, 'The endpoint'), ...problemsOf(...inWorkspaceJson) },
 })
 
 const deleteRoute = createRoute({

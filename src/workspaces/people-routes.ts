@@ -8,6 +8,7 @@ import {
   IdPath,
   json,
   jsonBody,
+  jsonProblems,
   listOf,
   operation,
   Paging,
@@ -20,7 +21,6 @@ import { changeRole, listMembers, type Member, removeMember, transferWorkspace }
 import { presentWorkspace, WorkspaceView } from './routes.ts'
 
 const tag = 'Workspaces'
-const jsonProblems = ['malformed_json', 'payload_too_large', 'unsupported_media_type'] as const
 const uuidPath = (name: string) => z.uuid().openapi({ param: { name, in: 'path' } })
 
 const MemberView = z

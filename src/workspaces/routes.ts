@@ -7,6 +7,7 @@ import {
   IdPath,
   json,
   jsonBody,
+  jsonProblems,
   listOf,
   operation,
   Paging,
@@ -53,8 +54,6 @@ export const presentWorkspace = (row: WorkspaceWithRole): z.output<typeof Worksp
   createdAt: row.createdAt.toISOString(),
   updatedAt: row.updatedAt.toISOString(),
 })
-
-const jsonProblems = ['malformed_json', 'payload_too_large', 'unsupported_media_type'] as const
 
 const createWorkspaceRoute = createRoute({
   method: 'post',
