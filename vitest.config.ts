@@ -2,8 +2,8 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    globalSetup: ['test/stack.ts'],
+    include: ['{test,models}/**/*.test.ts'],
+    globalSetup: ['test/support/stack.ts'],
     // One stack serves all files; two files at a time is what two cores can do.
     maxWorkers: 2,
     testTimeout: 40_000,

@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { relative, resolve } from 'node:path'
-import { oneLine } from './migrate.ts'
+import { oneLine } from '../scripts/migrate.ts'
 import { SAMPLE, seed } from './seed.ts'
 import { PROJECT, startStack } from './stack.ts'
 import { startWorker } from './worker.ts'

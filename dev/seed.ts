@@ -1,5 +1,5 @@
 /** The sample account, workspace and product photo, made through the API like anybody's; harmless twice. */
-import { ApiError, createClient } from './client.ts'
+import { ApiError, createClient } from '../scripts/client.ts'
 import { makeSamplePhoto } from './photo.ts'
 
 export const SAMPLE = { email: 'merchant@example.com', password: 'one picture, one store' }

@@ -2,8 +2,8 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseEnv } from 'node:util'
-import { type LocalDatabase, startDatabase } from './database.ts'
-import { startModels } from './models/server.ts'
+import { startModels } from '../models/server.ts'
+import { type LocalDatabase, startDatabase } from './postgres/database.ts'
 
 export const PROJECT = resolve(import.meta.dirname, '..')
 

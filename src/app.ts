@@ -1,141 +1,42 @@
-/** The Hono app: middleware in order, mounts, errors, docs. */
-import { bodyLimit } from 'hono/body-limit'
-import { cors } from 'hono/cors'
-import { createMiddleware } from 'hono/factory'
+/** The Hono app: middleware in order, the table of routes, and what every error becomes. */
 import { secureHeaders } from 'hono/secure-headers'
-import { v7 as uuidv7 } from 'uuid'
-import { assetRoutes } from './assets/routes.ts'
-import { auditRoutes } from './audit/routes.ts'
-import { keyRoutes } from './auth/key-routes.ts'
-import { authRoutes } from './auth/routes.ts'
-import { log } from './context.ts'
-import { creditRoutes } from './credits/routes.ts'
-import { mountDocs } from './docs.ts'
-import { MisconfiguredError, parseEnv } from './env.ts'
-import { AppError, describeError, problemResponse, toAppError } from './errors.ts'
-import { eventRoutes } from './generations/event-routes.ts'
-import { generationRoutes } from './generations/routes.ts'
-import { providerWebhook } from './generations/webhook.ts'
-import { healthRoutes } from './health.ts'
-import { type AppEnv, createRouter } from './http.ts'
-import { limitHeaders } from './limits/limits.ts'
-import { webhookRoutes } from './webhooks/routes.ts'
-import { peopleRoutes } from './workspaces/people-routes.ts'
-import { workspaceRoutes } from './workspaces/routes.ts'
-
-/** Bytes of a JSON body. */
-const MAX_JSON = 256 * 1024
-const isUpload = ({ method, path }: { method: string; path: string }) =>
-  method === 'POST' && path === '/api/v1/assets/upload'
+import { routes as apiKeys } from './api-keys/routes.ts'
+import { routes as assets } from './assets/routes.ts'
+import { routes as audit } from './audit/routes.ts'
+import { routes as auth } from './auth/routes.ts'
+import { routes as credits } from './credits/routes.ts'
+import { AppError, problemResponse, toAppError } from './errors.ts'
+import { routes as events } from './events/routes.ts'
+import { routes as generations } from './generations/routes.ts'
+import { routes as health } from './health/routes.ts'
+import { mountDocs } from './http/docs.ts'
+import { allowOrigins, checkContentType, configure, identify, limitBody } from './http/middleware.ts'
+import { createRouter } from './http/router.ts'
+import { routes as providers } from './providers/routes.ts'
+import { routes as webhooks } from './webhooks/routes.ts'
+import { routes as people } from './workspaces/people/routes.ts'
+import { routes as workspaces } from './workspaces/routes.ts'
 
 export const app = createRouter()
 
-/** Outermost: the request's id, and after everything else what the response says about itself. */
-app.use(async (c, next) => {
-  const incoming = c.req.header('x-request-id') ?? ''
-  const requestId = /^[\w.:-]{1,128}$/.test(incoming) ? incoming : uuidv7()
-  c.set('requestId', requestId)
-  const started = Date.now()
-  await next()
-  const ctx = c.get('ctx') as AppEnv['Variables']['ctx'] | undefined
-  const { requests = 0, milliseconds = 0 } = ctx?.database ?? {}
-  c.header('x-request-id', requestId)
-  c.header(
-    'server-timing',
-    `db;desc="${requests}";dur=${milliseconds}, limiter;dur=${ctx?.limiterMilliseconds ?? 0}`,
-  )
-  for (const [name, value] of Object.entries(limitHeaders(ctx?.limits ?? []))) c.header(name, value)
-  log({
-    level: c.res.status >= 500 ? 'error' : 'info',
-    requestId,
-    action: ctx?.action,
-    method: c.req.method,
-    path: c.req.path,
-    status: c.res.status,
-    milliseconds: Date.now() - started,
-    databaseRequests: requests,
-    ...(c.error && { error: describeError(c.error) }),
-  })
-})
+app.use(identify, secureHeaders(), configure, allowOrigins, checkContentType, limitBody)
 
-app.use(secureHeaders())
-
-app.use(async (c, next) => {
-  try {
-    c.set('env', parseEnv(c.env))
-  } catch (error) {
-    if (!(error instanceof MisconfiguredError)) throw error
-    throw new AppError('misconfigured', { cause: error })
-  }
-  await next()
-})
-
-app.use(
-  cors({
-    origin: (origin, c) => (c.var.env?.ALLOWED_ORIGINS.includes(origin) ? origin : null),
-    credentials: true,
-    allowHeaders: [
-      'Authorization',
-      'Content-Type',
-      'Idempotency-Key',
-      'Last-Event-ID',
-      'X-Request-Id',
-      'X-Workspace-Id',
-    ],
-    exposeHeaders: [
-      'Idempotent-Replayed',
-      'Location',
-      'RateLimit',
-      'RateLimit-Policy',
-      'Retry-After',
-      'Server-Timing',
-      'X-Request-Id',
-    ],
-    maxAge: 7200,
-  }),
-)
-
-/** Bodies are JSON, but for the upload. */
-app.use(
-  createMiddleware<AppEnv>(async (c, next) => {
-    const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
-    const expected = isUpload(c.req) ? 'multipart/form-data' : 'application/json'
-    const hasBody =
-      Number(c.req.header('content-length') ?? 0) > 0 || c.req.header('transfer-encoding') !== undefined
-    const readsBody = c.req.method !== 'GET' && c.req.method !== 'HEAD' && c.req.method !== 'OPTIONS'
-    if (readsBody && (type === undefined ? hasBody : type !== expected)) {
-      throw new AppError('unsupported_media_type', { detail: `Send ${expected}.` })
-    }
-    // Parameters of JSON mean nothing (RFC 8259), and not every form of them passes the validators.
-    if (readsBody && type === 'application/json' && c.req.header('content-type') !== type) {
-      const headers = new Headers(c.req.raw.headers)
-      headers.set('content-type', type)
-      c.req.raw = new Request(c.req.raw, { headers })
-    }
-    await next()
-  }),
-)
-
-const limitJson = bodyLimit({
-  maxSize: MAX_JSON,
-  onError: () => {
-    throw new AppError('payload_too_large', { detail: `JSON bodies are limited to ${MAX_JSON / 1024} KB.` })
-  },
-})
-app.use((c, next) => (isUpload(c.req) ? next() : limitJson(c, next)))
-
-app.route('/', healthRoutes)
-app.route('/api/v1/auth', authRoutes)
-app.route('/api/v1/workspaces', workspaceRoutes)
-app.route('/api/v1/workspaces', peopleRoutes)
-app.route('/api/v1/assets', assetRoutes)
-app.route('/api/v1', generationRoutes)
-app.route('/api/v1', eventRoutes)
-app.route('/api/v1', providerWebhook)
-app.route('/api/v1', creditRoutes)
-app.route('/api/v1', auditRoutes)
-app.route('/api/v1', keyRoutes)
-app.route('/api/v1', webhookRoutes)
+app.route('/', health)
+for (const routes of [
+  auth,
+  workspaces,
+  people,
+  assets,
+  generations,
+  events,
+  providers,
+  credits,
+  audit,
+  apiKeys,
+  webhooks,
+]) {
+  app.route('/api/v1', routes)
+}
 mountDocs(app)
 
 app.onError((thrown, c) => problemResponse(toAppError(thrown), c.get('requestId')))

@@ -1,11 +1,23 @@
 /** What every verb gets: who asks, for which workspace, with which configuration. Knows nothing of HTTP. */
-import type { Action } from './audit/actions.ts'
-import type { Gate } from './db/client.ts'
-import type { roles } from './db/schema.ts'
+import type { Action } from './actions.ts'
 import type { Env } from './env.ts'
-import type { LimitState } from './limits/limits.ts'
+import type { Taken } from './limits/limiter.ts'
+import type { PolicyName } from './limits/policies.ts'
+import type { Plan, Role } from './words.ts'
 
-export type Role = (typeof roles)[number]
+/** What the gate found out; null where the scope does not include it. */
+export interface Gate {
+  userId: string
+  workspaceId: string
+  role: Role
+  plan: Plan
+}
+
+/** One limiter's answer about one request. */
+export interface LimitState extends Taken {
+  policy: PolicyName
+  subject: string
+}
 
 export type Principal =
   | { type: 'session'; id: string; userId: string }

@@ -1,14 +1,22 @@
 /** The Worker's configuration: bindings as they are, vars and secrets parsed once. */
-import type { JWK } from 'jose'
 import { z } from 'zod'
-import type { Breaker } from './generations/breaker.ts'
-import type { Feed } from './generations/feed.ts'
+import type { Feed } from './events/feed.ts'
 import type { RateLimiter } from './limits/limiter.ts'
-import type { JobMessage } from './outbox.ts'
+import type { JobMessage } from './outbox/messages.ts'
+import type { Breaker } from './providers/breaker.ts'
 
 const url = z.url({ protocol: /^https?$/ })
 const secret = z.string().min(16)
 const authSecret = z.string().min(32).optional()
+
+/** RFC 7517, private, Ed25519. */
+const JsonWebKey = z.looseObject({
+  kty: z.literal('OKP'),
+  crv: z.literal('Ed25519'),
+  kid: z.string(),
+  d: z.string(),
+  x: z.string(),
+})
 
 const jsonWebKeys = z
   .string()
@@ -20,20 +28,7 @@ const jsonWebKeys = z
       return z.NEVER
     }
   })
-  .pipe(
-    z
-      .array(
-        z.looseObject({
-          kty: z.literal('OKP'),
-          crv: z.literal('Ed25519'),
-          kid: z.string(),
-          d: z.string(),
-          x: z.string(),
-        }),
-      )
-      .min(1),
-  )
-  .transform((keys) => keys as [JWK, ...JWK[]])
+  .pipe(z.tuple([JsonWebKey], JsonWebKey))
 
 const Settings = z
   .object({

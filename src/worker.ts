@@ -1,13 +1,13 @@
 /** The Worker's entry points. */
 import { app } from './app.ts'
+import { consume } from './consumer.ts'
 import { log } from './context.ts'
 import { MisconfiguredError, parseEnv, type RawEnv } from './env.ts'
-import { consume } from './jobs.ts'
-import { sweepOutbox } from './outbox.ts'
+import { sweepOutbox } from './outbox/outbox.ts'
 
-export { Breaker } from './generations/breaker.ts'
-export { Feed } from './generations/feed.ts'
+export { Feed } from './events/feed.ts'
 export { RateLimiter } from './limits/limiter.ts'
+export { Breaker } from './providers/breaker.ts'
 
 export default {
   fetch: app.fetch,

@@ -3,11 +3,12 @@ import { and, desc, eq, ilike, lt, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx, JobCtx } from '../context.ts'
 import { fitsStorage, lockWorkspace } from '../credits/ledger.ts'
-import { require, transact } from '../db/client.ts'
+import { ensure, transact } from '../db/client.ts'
 import { assets, outbox } from '../db/schema.ts'
-import { AppError, toAppError } from '../errors.ts'
+import { exists, first, inWorkspace } from '../db/sql.ts'
+import { toAppError } from '../errors.ts'
 import { takeToken } from '../limits/limits.ts'
-import { dispatch, owe, settle } from '../outbox.ts'
+import { dispatch, owe, settle } from '../outbox/outbox.ts'
 import { openMultipart } from './multipart.ts'
 import { deleteObject, presignDownload, putObject, type StoredObject } from './storage.ts'
 
@@ -39,7 +40,7 @@ export const uploadAsset = async (
 ): Promise<Asset> => {
   const id = uuidv7()
   const { gate } = await transact(ctx, (db) => ({
-    fits: require(db, fitsStorage(upload.contentLength), 'storage_quota_exceeded'),
+    fits: ensure(db, fitsStorage(upload.contentLength), 'storage_quota_exceeded'),
     note: owe(db, 'object.delete', id, sql`interval '1 hour'`),
   }))
   await takeToken(ctx, 'upload', gate.workspaceId, gate.plan)
@@ -64,13 +65,17 @@ export const uploadAsset = async (
     } = await transact({ ...ctx, workspaceId: gate.workspaceId }, (db) => ({
       lock: lockWorkspace(db),
       // Once the sweeper has taken the note, the object may be gone.
-      inTime: require(db, sql`exists (select from outbox where kind = 'object.delete' and subject_id = ${id} and sends = 0 for update)`, 'upload_expired'),
+      inTime: ensure(
+        db,
+        sql`exists (select from outbox where kind = 'object.delete' and subject_id = ${id} and sends = 0 for update)`,
+        'upload_expired',
+      ),
       settled: settle(db, 'object.delete', id),
       created: db
         .insert(assets)
         .values({ id, name, ...stored, source: 'upload', status: 'ready' })
         .returning(),
-      fits: require(db, fitsStorage(0), 'storage_quota_exceeded'),
+      fits: ensure(db, fitsStorage(0), 'storage_quota_exceeded'),
     }))
     return asset as Asset
   } catch (thrown) {
@@ -95,7 +100,7 @@ export interface AssetFilter {
 /** `limit + 1` rows, newest first. */
 export const listAssets = async (ctx: Ctx, filter: AssetFilter): Promise<Asset[]> => {
   const conditions: (SQL | undefined)[] = [
-    inWorkspace,
+    inWorkspace(assets),
     filter.cursor ? lt(assets.id, filter.cursor) : undefined,
     filter.kind ? eq(assets.kind, filter.kind) : undefined,
     filter.source ? eq(assets.source, filter.source) : undefined,
@@ -113,35 +118,24 @@ export const listAssets = async (ctx: Ctx, filter: AssetFilter): Promise<Asset[]
   return rows
 }
 
-const inWorkspace = eq(assets.workspaceId, sql`app.workspace_id()`)
-const oneAsset = (id: string) => and(inWorkspace, eq(assets.id, id))
-
-/** @throws {AppError} not_found */
-const found = <T>(row: T | undefined): T => {
-  if (!row) throw new AppError('not_found')
-  return row
-}
+const oneAsset = (id: string) => and(inWorkspace(assets), eq(assets.id, id))
 
 export const getAsset = async (ctx: Ctx, id: string): Promise<Asset> => {
-  const {
-    rows: [asset],
-  } = await transact(ctx, (db) => ({ rows: db.select().from(assets).where(oneAsset(id)) }))
-  return found(asset)
+  const { rows } = await transact(ctx, (db) => ({ rows: db.select().from(assets).where(oneAsset(id)) }))
+  return first(rows)
 }
 
 export const renameAsset = async (ctx: Ctx, id: string, name: string): Promise<Asset> => {
-  const {
-    renamed: [asset],
-  } = await transact(ctx, (db) => ({
+  const { renamed } = await transact(ctx, (db) => ({
     renamed: db.update(assets).set({ name }).where(oneAsset(id)).returning(),
   }))
-  return found(asset)
+  return first(renamed)
 }
 
 /** The row goes now, its object soon after. */
 export const deleteAsset = async (ctx: Ctx, id: string): Promise<void> => {
   const { gate } = await transact(ctx, (db) => ({
-    found: require(db, sql`exists (select from assets where workspace_id = app.workspace_id() and id = ${id} for update)`, 'not_found'),
+    found: ensure(db, exists(assets, oneAsset(id), 'for update'), 'not_found'),
     deleted: db.delete(assets).where(oneAsset(id)),
     note: owe(db, 'object.delete', id, sql`interval '1 minute'`),
   }))
@@ -162,13 +156,7 @@ export const eraseObject = async (ctx: JobCtx, id: string): Promise<void> => {
     // A row means that the note is void.
     void: db
       .delete(outbox)
-      .where(
-        and(
-          eq(outbox.kind, 'object.delete'),
-          eq(outbox.subjectId, id),
-          sql`exists (select from assets where ${oneAsset(id)})`,
-        ),
-      ),
+      .where(and(eq(outbox.kind, 'object.delete'), eq(outbox.subjectId, id), exists(assets, oneAsset(id)))),
   }))
   if (asset) return
   await deleteObject(ctx.env, ctx.workspaceId, id)

@@ -1,8 +1,8 @@
 /** Judges a file by its content: real type, kind, and for images the size in pixels. */
 import { fileTypeFromBuffer } from 'file-type'
 import { imageSize } from 'image-size'
-import type { assetKinds } from '../db/schema.ts'
 import { AppError } from '../errors.ts'
+import type { assetKinds } from '../words.ts'
 
 const kinds: Record<string, (typeof assetKinds)[number]> = {
   'image/jpeg': 'image',

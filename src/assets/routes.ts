@@ -1,22 +1,11 @@
 /** The asset routes. */
 import { z } from 'zod'
-import { assetKinds, assetSources, assetStatuses } from '../db/schema.ts'
 import { AppError } from '../errors.ts'
-import {
-  createRoute,
-  createRouter,
-  IdPath,
-  json,
-  jsonBody,
-  jsonProblems,
-  listOf,
-  operation,
-  Paging,
-  problemsOf,
-  Timestamp,
-  text,
-  toPage,
-} from '../http.ts'
+import { IdPath, json, jsonBody, Timestamp, text } from '../http/contract.ts'
+import { operation } from '../http/operation.ts'
+import { listOf, Paging, toPage } from '../http/paging.ts'
+import { createRouter } from '../http/router.ts'
+import { assetKinds, assetSources, assetStatuses } from '../words.ts'
 import {
   type Asset,
   deleteAsset,
@@ -65,103 +54,30 @@ export const presentAsset = (row: Asset): z.output<typeof AssetView> => ({
   createdAt: row.createdAt.toISOString(),
 })
 
-const uploadRoute = createRoute({
-  method: 'post',
-  path: '/upload',
-  ...operation('asset.create', {
+export const routes = createRouter()
+
+routes.openapi(
+  operation('asset.create', {
+    method: 'post',
+    path: '/assets/upload',
     tag,
     summary: 'Upload a file',
     description:
       'One `file`, up to 100 MB, streamed to storage: JPEG, PNG, WebP, GIF, AVIF, MP4, WebM, PDF, DOCX, XLSX or plain text, judged by content.',
     role: 'member',
-  }),
-  request: {
-    body: {
-      required: true,
-      // Described only: a validator would read the whole body into memory.
-      content: { 'multipart/form-data': { schema: {} as z.ZodType } },
+    request: {
+      body: {
+        required: true,
+        // Described only: a validator would read the whole body into memory.
+        content: { 'multipart/form-data': { schema: {} as z.ZodType } },
+      },
     },
-  },
-  responses: {
-    201: { ...json(AssetView, 'The asset'), headers: { Location: { schema: { type: 'string' } } } },
-    ...problemsOf(
-      'workspace_required',
-      'malformed_multipart',
-      'storage_quota_exceeded',
-      'forbidden',
-      'not_found',
-      'upload_expired',
-      'payload_too_large',
-      'unsupported_media_type',
-      'rate_limited',
-    ),
-  },
-})
-
-const listRoute = createRoute({
-  method: 'get',
-  path: '/',
-  ...operation('asset.list', { tag, summary: 'Assets, newest first' }),
-  request: {
-    query: Paging.extend({
-      kind: z.enum(assetKinds).optional(),
-      source: z.enum(assetSources).optional(),
-      status: z.enum(assetStatuses).optional(),
-      q: text({ max: 100 }).optional().openapi({ description: 'Part of the name' }),
-    }),
-  },
-  responses: {
-    200: json(listOf(AssetView), 'A page of assets'),
-    ...problemsOf('workspace_required', 'not_found'),
-  },
-})
-
-const getRoute = createRoute({
-  method: 'get',
-  path: '/{id}',
-  ...operation('asset.get', { tag, summary: 'One asset' }),
-  request: { params: IdPath },
-  responses: { 200: json(AssetView, 'The asset'), ...problemsOf('workspace_required', 'not_found') },
-})
-
-const renameRoute = createRoute({
-  method: 'patch',
-  path: '/{id}',
-  ...operation('asset.update', { tag, summary: 'Rename an asset', role: 'member' }),
-  request: { params: IdPath, ...jsonBody(z.strictObject({ name })) },
-  responses: {
-    200: json(AssetView, 'The asset'),
-    ...problemsOf(...jsonProblems, 'workspace_required', 'not_found'),
-  },
-})
-
-const deleteRoute = createRoute({
-  method: 'delete',
-  path: '/{id}',
-  ...operation('asset.delete', { tag, summary: 'Delete an asset and its file', role: 'member' }),
-  request: { params: IdPath },
-  responses: {
-    204: { description: 'Deleted' },
-    ...problemsOf('workspace_required', 'forbidden', 'not_found'),
-  },
-})
-
-const downloadRoute = createRoute({
-  method: 'get',
-  path: '/{id}/download',
-  ...operation('asset.download', { tag, summary: 'Redirect to the file; the URL works for 5 minutes' }),
-  request: {
-    params: IdPath,
-    query: z.object({ disposition: z.enum(['inline', 'attachment']).default('attachment') }),
-  },
-  responses: {
-    302: { description: 'To the file', headers: { Location: { schema: { type: 'string' } } } },
-    ...problemsOf('workspace_required', 'not_found'),
-  },
-})
-
-export const assetRoutes = createRouter()
-  .openapi(uploadRoute, async (c) => {
+    responses: {
+      201: { ...json(AssetView, 'The asset'), headers: { Location: { schema: { type: 'string' } } } },
+    },
+    refuses: ['malformed_multipart', 'storage_quota_exceeded', 'upload_expired'],
+  }),
+  async (c) => {
     const contentType = c.req.header('content-type') ?? ''
     const contentLength = Number(c.req.header('content-length') ?? 0)
     // The boundaries and headers around the file are small.
@@ -171,27 +87,91 @@ export const assetRoutes = createRouter()
     const asset = await uploadAsset(c.var.ctx, { body, contentType, contentLength })
     c.header('location', `/api/v1/assets/${asset.id}`)
     return c.json(presentAsset(asset), 201)
-  })
-  .openapi(listRoute, async (c) => {
+  },
+)
+
+routes.openapi(
+  operation('asset.list', {
+    method: 'get',
+    path: '/assets',
+    tag,
+    summary: 'Assets, newest first',
+    request: {
+      query: Paging.extend({
+        kind: z.enum(assetKinds).optional(),
+        source: z.enum(assetSources).optional(),
+        status: z.enum(assetStatuses).optional(),
+        q: text({ max: 100 }).optional().openapi({ description: 'Part of the name' }),
+      }),
+    },
+    responses: { 200: json(listOf(AssetView), 'A page of assets') },
+  }),
+  async (c) => {
     const query = c.req.valid('query')
     return c.json(toPage(await listAssets(c.var.ctx, query), query.limit, presentAsset), 200)
-  })
-  .openapi(getRoute, async (c) =>
-    c.json(presentAsset(await getAsset(c.var.ctx, c.req.valid('param').id)), 200),
-  )
-  .openapi(renameRoute, async (c) =>
+  },
+)
+
+routes.openapi(
+  operation('asset.get', {
+    method: 'get',
+    path: '/assets/{id}',
+    tag,
+    summary: 'One asset',
+    request: { params: IdPath },
+    responses: { 200: json(AssetView, 'The asset') },
+  }),
+  async (c) => c.json(presentAsset(await getAsset(c.var.ctx, c.req.valid('param').id)), 200),
+)
+
+routes.openapi(
+  operation('asset.update', {
+    method: 'patch',
+    path: '/assets/{id}',
+    tag,
+    summary: 'Rename an asset',
+    role: 'member',
+    request: { params: IdPath, ...jsonBody(z.strictObject({ name })) },
+    responses: { 200: json(AssetView, 'The asset') },
+  }),
+  async (c) =>
     c.json(
       presentAsset(await renameAsset(c.var.ctx, c.req.valid('param').id, c.req.valid('json').name)),
       200,
     ),
-  )
-  .openapi(deleteRoute, async (c) => {
+)
+
+routes.openapi(
+  operation('asset.delete', {
+    method: 'delete',
+    path: '/assets/{id}',
+    tag,
+    summary: 'Delete an asset and its file',
+    role: 'member',
+    request: { params: IdPath },
+    responses: { 204: { description: 'Deleted' } },
+  }),
+  async (c) => {
     await deleteAsset(c.var.ctx, c.req.valid('param').id)
     return c.body(null, 204)
-  })
-  .openapi(downloadRoute, async (c) =>
+  },
+)
+
+routes.openapi(
+  operation('asset.download', {
+    method: 'get',
+    path: '/assets/{id}/download',
+    tag,
+    summary: 'Redirect to the file; the URL works for 5 minutes',
+    request: {
+      params: IdPath,
+      query: z.object({ disposition: z.enum(['inline', 'attachment']).default('attachment') }),
+    },
+    responses: { 302: { description: 'To the file', headers: { Location: { schema: { type: 'string' } } } } },
+  }),
+  async (c) =>
     c.redirect(
       await downloadAsset(c.var.ctx, c.req.valid('param').id, c.req.valid('query').disposition),
       302,
     ),
-  )
+)

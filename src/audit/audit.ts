@@ -1,11 +1,13 @@
 /** The audit log: rows are written by a database trigger (see migrations), refusals by a job; reading and verifying. */
 import { and, desc, eq, gte, lt, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import type { Action } from '../actions.ts'
 import type { Ctx, JobCtx } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { auditLogs } from '../db/schema.ts'
-import { dispatch, type RefusalMessage } from '../outbox.ts'
-import type { Action } from './actions.ts'
+import { inWorkspace } from '../db/sql.ts'
+import type { RefusalMessage } from '../outbox/messages.ts'
+import { dispatch } from '../outbox/outbox.ts'
 
 export interface AuditFilter {
   limit: number
@@ -21,7 +23,7 @@ export interface AuditFilter {
 /** `limit + 1` rows, newest first. */
 export const listAuditLogs = async (ctx: Ctx, filter: AuditFilter) => {
   const conditions: (SQL | undefined)[] = [
-    eq(auditLogs.workspaceId, sql`app.workspace_id()`),
+    inWorkspace(auditLogs),
     filter.cursor ? lt(auditLogs.id, filter.cursor) : undefined,
     filter.action ? eq(auditLogs.action, filter.action) : undefined,
     filter.actorId ? eq(auditLogs.actorId, filter.actorId) : undefined,

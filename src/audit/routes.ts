@@ -1,20 +1,13 @@
 /** The audit log of a workspace, for its admins. */
 import { z } from 'zod'
+import { actions } from '../actions.ts'
 import type { Ctx } from '../context.ts'
-import { actorTypes, type auditLogs } from '../db/schema.ts'
-import {
-  createRoute,
-  createRouter,
-  json,
-  listOf,
-  operation,
-  Paging,
-  problemsOf,
-  Timestamp,
-  text,
-  toPage,
-} from '../http.ts'
-import { actions } from './actions.ts'
+import type { auditLogs } from '../db/schema.ts'
+import { json, Timestamp, text } from '../http/contract.ts'
+import { operation } from '../http/operation.ts'
+import { listOf, Paging, toPage } from '../http/paging.ts'
+import { createRouter } from '../http/router.ts'
+import { actorTypes } from '../words.ts'
 import { listAuditLogs, verifyAuditLogs } from './audit.ts'
 
 const tag = 'Audit'
@@ -68,60 +61,68 @@ const Filter = z.object({
   until: Timestamp.optional(),
 })
 
-const listRoute = createRoute({
-  method: 'get',
-  path: '/audit-logs',
-  ...operation('audit.list', {
+export const routes = createRouter()
+
+routes.openapi(
+  operation('audit.list', {
+    method: 'get',
+    path: '/audit-logs',
     tag: 'Audit',
     summary: 'What was done in the workspace, newest first',
     role: 'admin',
+    request: { query: Paging.extend(Filter.shape) },
+    responses: { 200: json(listOf(AuditEntry), 'A page of entries') },
   }),
-  request: { query: Paging.extend(Filter.shape) },
-  responses: {
-    200: json(listOf(AuditEntry), 'A page of entries'),
-    ...problemsOf('workspace_required', 'forbidden', 'not_found'),
+  async (c) => {
+    const query = c.req.valid('query')
+    return c.json(toPage(await listAuditLogs(c.var.ctx, query), query.limit, present), 200)
   },
-})
+)
 
-const exportRoute = createRoute({
-  method: 'get',
-  path: '/audit-logs/export',
-  ...operation('audit.export', {
+routes.openapi(
+  operation('audit.export', {
+    method: 'get',
+    path: '/audit-logs/export',
     tag,
     summary: 'All entries as NDJSON, newest first, streamed',
     role: 'admin',
+    request: { query: Filter },
+    responses: {
+      200: { description: 'One entry a line', content: { 'application/x-ndjson': { schema: z.string() } } },
+    },
   }),
-  request: { query: Filter },
-  responses: {
-    200: { description: 'One entry a line', content: { 'application/x-ndjson': { schema: z.string() } } },
-    ...problemsOf('workspace_required', 'not_found'),
-  },
-})
+  async (c) =>
+    c.body(await exportLines(c.var.ctx, c.req.valid('query')), 200, {
+      'content-type': 'application/x-ndjson',
+      'content-disposition': 'attachment; filename="audit-logs.ndjson"',
+      // The contract's types know JSON and text only.
+    }) as never,
+)
 
-const verifyRoute = createRoute({
-  method: 'get',
-  path: '/audit-logs/verify',
-  ...operation('audit.verify', {
+routes.openapi(
+  operation('audit.verify', {
+    method: 'get',
+    path: '/audit-logs/verify',
     tag,
     summary: 'Does every entry still follow from the one before it?',
     role: 'admin',
+    responses: {
+      200: json(
+        z.object({
+          valid: z.boolean(),
+          entries: z.int(),
+          brokenAt: z
+            .uuid()
+            .nullable()
+            .describe('The first entry that was changed, or that follows a missing one'),
+          truncated: z.boolean().describe('Entries are missing from the end'),
+        }),
+        'The verdict',
+      ),
+    },
   }),
-  responses: {
-    200: json(
-      z.object({
-        valid: z.boolean(),
-        entries: z.int(),
-        brokenAt: z
-          .uuid()
-          .nullable()
-          .describe('The first entry that was changed, or that follows a missing one'),
-        truncated: z.boolean().describe('Entries are missing from the end'),
-      }),
-      'The verdict',
-    ),
-    ...problemsOf('workspace_required', 'not_found'),
-  },
-})
+  async (c) => c.json(await verifyAuditLogs(c.var.ctx), 200),
+)
 
 /** Entries a database request. */
 const EXPORT_PAGE = 500
@@ -143,19 +144,3 @@ const exportLines = async (
     },
   })
 }
-
-export const auditRoutes = createRouter()
-  .openapi(listRoute, async (c) => {
-    const query = c.req.valid('query')
-    return c.json(toPage(await listAuditLogs(c.var.ctx, query), query.limit, present), 200)
-  })
-  .openapi(
-    exportRoute,
-    async (c) =>
-      c.body(await exportLines(c.var.ctx, c.req.valid('query')), 200, {
-        'content-type': 'application/x-ndjson',
-        'content-disposition': 'attachment; filename="audit-logs.ndjson"',
-        // The contract's types know JSON and text only.
-      }) as never,
-  )
-  .openapi(verifyRoute, async (c) => c.json(await verifyAuditLogs(c.var.ctx), 200))

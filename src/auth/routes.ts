@@ -1,22 +1,10 @@
 /** The sign-in routes. */
 import { z } from 'zod'
-import { roles } from '../db/schema.ts'
-import {
-  createRoute,
-  createRouter,
-  Email,
-  IdPath,
-  json,
-  jsonBody,
-  jsonProblems,
-  listOf,
-  operation,
-  Paging,
-  problemsOf,
-  Timestamp,
-  text,
-  toPage,
-} from '../http.ts'
+import { Email, IdPath, json, jsonBody, Timestamp, text } from '../http/contract.ts'
+import { operation } from '../http/operation.ts'
+import { listOf, Paging, toPage } from '../http/paging.ts'
+import { createRouter } from '../http/router.ts'
+import { roles } from '../words.ts'
 import { isCommonPassword } from './passwords.ts'
 import { refresh } from './refresh-tokens.ts'
 import {
@@ -59,101 +47,140 @@ const presentUser = (user: { id: string; email: string; name: string | null; cre
   createdAt: user.createdAt.toISOString(),
 })
 
-const registerRoute = createRoute({
-  method: 'post',
-  path: '/register',
-  ...operation('user.create', { tag, summary: 'Sign up', scope: 'public', limits: ['register-ip'] }),
-  request: jsonBody(
-    z.strictObject({
-      email: Email,
-      password: newPassword,
-      name: text({ max: 100 }).optional(),
-    }),
-  ),
-  responses: {
-    201: json(z.object({ user: User, ...Tokens.shape }), 'The user, signed in'),
-    ...problemsOf(...jsonProblems, 'email_taken'),
-  },
-})
+export const routes = createRouter()
 
-const loginRoute = createRoute({
-  method: 'post',
-  path: '/login',
-  ...operation('session.create', {
+routes.openapi(
+  operation('user.create', {
+    method: 'post',
+    path: '/auth/register',
+    tag,
+    summary: 'Sign up',
+    scope: 'public',
+    limits: ['register-ip'],
+    request: jsonBody(
+      z.strictObject({
+        email: Email,
+        password: newPassword,
+        name: text({ max: 100 }).optional(),
+      }),
+    ),
+    responses: { 201: json(z.object({ user: User, ...Tokens.shape }), 'The user, signed in') },
+    refuses: ['email_taken'],
+  }),
+  async (c) => {
+    const { user, ...tokens } = await register(c.var.ctx, c.req.valid('json'))
+    c.header('cache-control', 'no-store')
+    return c.json({ user: presentUser(user), ...tokens }, 201)
+  },
+)
+
+routes.openapi(
+  operation('session.create', {
+    method: 'post',
+    path: '/auth/login',
     tag,
     summary: 'Sign in',
     scope: 'public',
     limits: ['login-ip', 'login-email'],
+    request: jsonBody(z.strictObject({ email: Email, password: z.string().max(1024) })),
+    responses: { 200: json(Tokens, 'Tokens') },
+    refuses: ['invalid_credentials'],
   }),
-  request: jsonBody(z.strictObject({ email: Email, password: z.string().max(1024) })),
-  responses: { 200: json(Tokens, 'Tokens'), ...problemsOf(...jsonProblems, 'invalid_credentials') },
-})
-
-const logoutRoute = createRoute({
-  method: 'post',
-  path: '/logout',
-  ...operation('session.revoke', { tag, summary: 'Sign out: the session ends at once', scope: 'user' }),
-  responses: { 204: { description: 'Signed out' }, ...problemsOf('unsupported_media_type') },
-})
-
-const meRoute = createRoute({
-  method: 'get',
-  path: '/me',
-  ...operation('user.get', { tag, summary: 'Who am I, and in which workspaces?', scope: 'user' }),
-  responses: {
-    200: json(
-      User.extend({
-        workspaces: z.array(
-          z.object({ id: z.uuid(), name: z.string(), slug: z.string(), role: z.enum(roles) }),
-        ),
-      }),
-      'The caller',
-    ),
-    ...problemsOf(),
+  async (c) => {
+    c.header('cache-control', 'no-store')
+    return c.json(await signIn(c.var.ctx, c.req.valid('json')), 200)
   },
-})
+)
 
-const refreshRoute = createRoute({
-  method: 'post',
-  path: '/refresh',
-  ...operation('session.refresh', {
+routes.openapi(
+  operation('session.revoke', {
+    method: 'post',
+    path: '/auth/logout',
+    tag,
+    summary: 'Sign out: the session ends at once',
+    scope: 'user',
+    responses: { 204: { description: 'Signed out' } },
+  }),
+  async (c) => {
+    await signOut(c.var.ctx)
+    return c.body(null, 204)
+  },
+)
+
+routes.openapi(
+  operation('user.get', {
+    method: 'get',
+    path: '/auth/me',
+    tag,
+    summary: 'Who am I, and in which workspaces?',
+    scope: 'user',
+    responses: {
+      200: json(
+        User.extend({
+          workspaces: z.array(
+            z.object({ id: z.uuid(), name: z.string(), slug: z.string(), role: z.enum(roles) }),
+          ),
+        }),
+        'The caller',
+      ),
+    },
+  }),
+  async (c) => {
+    const { workspaces, ...user } = await getMe(c.var.ctx)
+    return c.json({ ...presentUser(user), workspaces }, 200)
+  },
+)
+
+routes.openapi(
+  operation('session.refresh', {
+    method: 'post',
+    path: '/auth/refresh',
     tag,
     summary: 'New tokens for a refresh token',
     description:
       'Each refresh token is good for one rotation; asked again within 10 seconds it gives the same new one. Later it ends the session.',
     scope: 'public',
     limits: ['refresh-ip'],
+    request: jsonBody(z.strictObject({ refresh_token: z.string().max(400) })),
+    responses: { 200: json(Tokens, 'Tokens') },
+    refuses: ['refresh_token_reused'],
   }),
-  request: jsonBody(z.strictObject({ refresh_token: z.string().max(400) })),
-  responses: {
-    200: json(Tokens, 'Tokens'),
-    ...problemsOf(...jsonProblems, 'refresh_token_reused'),
+  async (c) => {
+    c.header('cache-control', 'no-store')
+    return c.json(await refresh(c.var.ctx, c.req.valid('json').refresh_token), 200)
   },
-})
+)
 
-const updateMeRoute = createRoute({
-  method: 'patch',
-  path: '/me',
-  ...operation('user.update', { tag, summary: 'Change my name', scope: 'user' }),
-  request: jsonBody(z.strictObject({ name: text({ max: 100 }) })),
-  responses: {
-    200: json(User, 'The caller'),
-    ...problemsOf(...jsonProblems),
-  },
-})
+routes.openapi(
+  operation('user.update', {
+    method: 'patch',
+    path: '/auth/me',
+    tag,
+    summary: 'Change my name',
+    scope: 'user',
+    request: jsonBody(z.strictObject({ name: text({ max: 100 }) })),
+    responses: { 200: json(User, 'The caller') },
+  }),
+  async (c) => c.json(presentUser(await updateMe(c.var.ctx, c.req.valid('json').name)), 200),
+)
 
-const passwordRoute = createRoute({
-  method: 'post',
-  path: '/password',
-  ...operation('password.update', {
+routes.openapi(
+  operation('password.update', {
+    method: 'post',
+    path: '/auth/password',
     tag,
     summary: 'Change my password; other sessions end',
     scope: 'user',
     limits: ['password'],
+    request: jsonBody(z.strictObject({ currentPassword: z.string().max(1024), newPassword })),
+    responses: { 204: { description: 'Changed' } },
+    refuses: ['invalid_credentials'],
   }),
-  request: jsonBody(z.strictObject({ currentPassword: z.string().max(1024), newPassword })),
-  responses: { 204: { description: 'Changed' }, ...problemsOf(...jsonProblems, 'invalid_credentials') },
-})
+  async (c) => {
+    await changePassword(c.var.ctx, c.req.valid('json'))
+    return c.body(null, 204)
+  },
+)
 
 const SessionView = z
   .object({
@@ -166,52 +193,17 @@ const SessionView = z
   })
   .openapi('Session')
 
-const sessionsRoute = createRoute({
-  method: 'get',
-  path: '/sessions',
-  ...operation('session.list', { tag, summary: 'My sessions in force, newest first', scope: 'user' }),
-  request: { query: Paging },
-  responses: { 200: json(listOf(SessionView), 'A page of sessions'), ...problemsOf() },
-})
-
-const revokeSessionRoute = createRoute({
-  method: 'delete',
-  path: '/sessions/{id}',
-  ...operation('session.delete', { tag, summary: 'End one of my sessions at once', scope: 'user' }),
-  request: { params: IdPath },
-  responses: { 204: { description: 'Ended' }, ...problemsOf('not_found') },
-})
-
-export const authRoutes = createRouter()
-  .openapi(registerRoute, async (c) => {
-    const { user, ...tokens } = await register(c.var.ctx, c.req.valid('json'))
-    c.header('cache-control', 'no-store')
-    return c.json({ user: presentUser(user), ...tokens }, 201)
-  })
-  .openapi(loginRoute, async (c) => {
-    c.header('cache-control', 'no-store')
-    return c.json(await signIn(c.var.ctx, c.req.valid('json')), 200)
-  })
-  .openapi(logoutRoute, async (c) => {
-    await signOut(c.var.ctx)
-    return c.body(null, 204)
-  })
-  .openapi(meRoute, async (c) => {
-    const { workspaces, ...user } = await getMe(c.var.ctx)
-    return c.json({ ...presentUser(user), workspaces }, 200)
-  })
-  .openapi(refreshRoute, async (c) => {
-    c.header('cache-control', 'no-store')
-    return c.json(await refresh(c.var.ctx, c.req.valid('json').refresh_token), 200)
-  })
-  .openapi(updateMeRoute, async (c) =>
-    c.json(presentUser(await updateMe(c.var.ctx, c.req.valid('json').name)), 200),
-  )
-  .openapi(passwordRoute, async (c) => {
-    await changePassword(c.var.ctx, c.req.valid('json'))
-    return c.body(null, 204)
-  })
-  .openapi(sessionsRoute, async (c) => {
+routes.openapi(
+  operation('session.list', {
+    method: 'get',
+    path: '/auth/sessions',
+    tag,
+    summary: 'My sessions in force, newest first',
+    scope: 'user',
+    request: { query: Paging },
+    responses: { 200: json(listOf(SessionView), 'A page of sessions') },
+  }),
+  async (c) => {
     const query = c.req.valid('query')
     const { principal } = c.var.ctx
     const page = toPage(await listSessions(c.var.ctx, query), query.limit, (row) => ({
@@ -223,8 +215,22 @@ export const authRoutes = createRouter()
       expiresAt: row.expiresAt.toISOString(),
     }))
     return c.json(page, 200)
-  })
-  .openapi(revokeSessionRoute, async (c) => {
+  },
+)
+
+routes.openapi(
+  operation('session.delete', {
+    method: 'delete',
+    path: '/auth/sessions/{id}',
+    tag,
+    summary: 'End one of my sessions at once',
+    scope: 'user',
+    request: { params: IdPath },
+    responses: { 204: { description: 'Ended' } },
+    refuses: ['not_found'],
+  }),
+  async (c) => {
     await revokeSession(c.var.ctx, c.req.valid('param').id)
     return c.body(null, 204)
-  })
+  },
+)

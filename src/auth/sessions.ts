@@ -2,8 +2,9 @@
 import { and, desc, eq, gt, isNull, lt, ne, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
-import { require, transact } from '../db/client.ts'
+import { ensure, transact } from '../db/client.ts'
 import { currentUserId, memberships, sessions, users, workspaces } from '../db/schema.ts'
+import { exists } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
 import { sha256Hex } from '../hash.ts'
 import { hashPassword, verifyPassword } from './passwords.ts'
@@ -79,7 +80,11 @@ export const signIn = async (ctx: Ctx, input: { email: string; password: string 
   const session = await newSession(ctx, user.id)
   await transact(asUser(ctx, user.id), (db) => ({
     // A change of password that came in between must not leave a session of the old one behind.
-    unchanged: require(db, sql`exists (select from users where id = ${user.id} and password_hash = ${user.passwordHash} for share)`, 'invalid_credentials'),
+    unchanged: ensure(
+      db,
+      sql`exists (select from users where id = ${user.id} and password_hash = ${user.passwordHash} for share)`,
+      'invalid_credentials',
+    ),
     session: db.insert(sessions).values(session.row),
   }))
   return session.tokens
@@ -142,7 +147,7 @@ export const changePassword = async (
   await transact(ctx, (db) => ({
     // Of two changes at once only the first knew the current password.
     turn: db.execute(sql`select id from users where id = ${currentUserId} for no key update`),
-    unchanged: require(db, sql`app.own_password_hash() = ${current}`, 'invalid_credentials'),
+    unchanged: ensure(db, sql`app.own_password_hash() = ${current}`, 'invalid_credentials'),
     changed: db.update(users).set({ passwordHash }).where(eq(users.id, currentUserId)),
     revoked: db
       .update(sessions)
@@ -187,7 +192,7 @@ export const listSessions = async (ctx: Ctx, page: { limit: number; cursor?: str
 export const revokeSession = async (ctx: Ctx, id: string): Promise<void> => {
   const isThis = and(isMine, eq(sessions.id, id))
   await transact(ctx, (db) => ({
-    found: require(db, sql`exists (select from sessions where ${isThis})`, 'not_found'),
+    found: ensure(db, exists(sessions, isThis), 'not_found'),
     revoked: db.update(sessions).set({ revokedAt: sql`now()` }).where(isThis),
   }))
 }

@@ -1,5 +1,5 @@
 /** Access tokens: short-lived JWTs (RFC 9068 claims, EdDSA) and the public keys to verify them. */
-import { createLocalJWKSet, importJWK, type JWK, jwtVerify, SignJWT } from 'jose'
+import { createLocalJWKSet, importJWK, jwtVerify, SignJWT } from 'jose'
 import { z } from 'zod'
 import type { Principal } from '../context.ts'
 import type { Env } from '../env.ts'
@@ -9,11 +9,11 @@ export const ACCESS_TOKEN_LIFETIME = 15 * 60
 
 const Claims = z.object({ sub: z.uuid(), sid: z.uuid() })
 
-const publicKey = ({ kty, crv, kid, x }: JWK): JWK => ({
-  kty: kty as string,
-  crv: crv as string,
-  kid: kid as string,
-  x: x as string,
+const publicKey = ({ kty, crv, kid, x }: Env['ACCESS_TOKEN_KEYS'][number]) => ({
+  kty,
+  crv,
+  kid,
+  x,
   alg: 'EdDSA',
   use: 'sig',
 })
@@ -34,7 +34,7 @@ const keySetOf = (env: Env) => {
 export const issueAccessToken = async (env: Env, subject: { userId: string; sessionId: string }) => {
   const [key] = env.ACCESS_TOKEN_KEYS
   return new SignJWT({ sid: subject.sessionId })
-    .setProtectedHeader({ alg: 'EdDSA', typ: 'at+jwt', kid: key.kid as string })
+    .setProtectedHeader({ alg: 'EdDSA', typ: 'at+jwt', kid: key.kid })
     .setIssuer(env.PUBLIC_URL)
     .setAudience(env.PUBLIC_URL)
     .setSubject(subject.userId)

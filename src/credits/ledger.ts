@@ -1,9 +1,10 @@
 /** Credits: reserved when a job is accepted, then charged or refunded; balances are sums over the ledger. */
-import { and, desc, eq, lt, type SQL, sql } from 'drizzle-orm'
+import { and, desc, lt, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
-import { type Database, require, transact } from '../db/client.ts'
+import { type Database, ensure, transact } from '../db/client.ts'
 import { creditEntries } from '../db/schema.ts'
-import { grantedCredits, plans, storageQuota } from './plans.ts'
+import { inWorkspace } from '../db/sql.ts'
+import { grantedCredits, plans, storageQuota } from '../plans.ts'
 
 /** SQL: first day of the current month, UTC. */
 const currentPeriod = sql`date_trunc('month', now() at time zone 'utc')::date`
@@ -26,7 +27,11 @@ export const reserve = (db: Database, generationId: string) => ({
     insert into credit_entries (generation_id, kind, credits, period)
     select id, 'reserve', credits_reserved, ${currentPeriod} from generations
      where workspace_id = app.workspace_id() and id = ${generationId}`),
-  affordable: require(db, sql`not ${isNew(generationId)} or ${grantedCredits} is null or ${usedCredits} <= ${grantedCredits}`, 'insufficient_credits'),
+  affordable: ensure(
+    db,
+    sql`not ${isNew(generationId)} or ${grantedCredits} is null or ${usedCredits} <= ${grantedCredits}`,
+    'insufficient_credits',
+  ),
 })
 
 /** Charges for a generation and gives the rest of its reservation back; the reservation's month pays. */
@@ -80,12 +85,7 @@ export const listEntries = async (ctx: Ctx, page: { limit: number; cursor?: stri
     rows: db
       .select()
       .from(creditEntries)
-      .where(
-        and(
-          eq(creditEntries.workspaceId, sql`app.workspace_id()`),
-          page.cursor ? lt(creditEntries.id, page.cursor) : undefined,
-        ),
-      )
+      .where(and(inWorkspace(creditEntries), page.cursor ? lt(creditEntries.id, page.cursor) : undefined))
       .orderBy(desc(creditEntries.id))
       .limit(page.limit + 1),
   }))

@@ -1,17 +1,10 @@
 /** What a workspace may use and has used. */
 import { z } from 'zod'
-import { creditKinds, plans } from '../db/schema.ts'
-import {
-  createRoute,
-  createRouter,
-  json,
-  listOf,
-  operation,
-  Paging,
-  problemsOf,
-  Timestamp,
-  toPage,
-} from '../http.ts'
+import { json, Timestamp } from '../http/contract.ts'
+import { operation } from '../http/operation.ts'
+import { listOf, Paging, toPage } from '../http/paging.ts'
+import { createRouter } from '../http/router.ts'
+import { creditKinds, plans } from '../words.ts'
 import { getUsage, listEntries } from './ledger.ts'
 
 const tag = 'Credits'
@@ -30,12 +23,18 @@ const Usage = z
   })
   .openapi('Usage')
 
-const getUsageRoute = createRoute({
-  method: 'get',
-  path: '/usage',
-  ...operation('usage.get', { tag, summary: 'Plan, credits of this month and storage' }),
-  responses: { 200: json(Usage, 'The usage'), ...problemsOf('workspace_required', 'not_found') },
-})
+export const routes = createRouter()
+
+routes.openapi(
+  operation('usage.get', {
+    method: 'get',
+    path: '/usage',
+    tag,
+    summary: 'Plan, credits of this month and storage',
+    responses: { 200: json(Usage, 'The usage') },
+  }),
+  async (c) => c.json(await getUsage(c.var.ctx), 200),
+)
 
 const CreditEntry = z
   .object({
@@ -48,20 +47,16 @@ const CreditEntry = z
   })
   .openapi('CreditEntry')
 
-const ledgerRoute = createRoute({
-  method: 'get',
-  path: '/credits/ledger',
-  ...operation('credit.list', { tag, summary: 'Reservations, charges and refunds, newest first' }),
-  request: { query: Paging },
-  responses: {
-    200: json(listOf(CreditEntry), 'A page of entries'),
-    ...problemsOf('workspace_required', 'not_found'),
-  },
-})
-
-export const creditRoutes = createRouter()
-  .openapi(getUsageRoute, async (c) => c.json(await getUsage(c.var.ctx), 200))
-  .openapi(ledgerRoute, async (c) => {
+routes.openapi(
+  operation('credit.list', {
+    method: 'get',
+    path: '/credits/ledger',
+    tag,
+    summary: 'Reservations, charges and refunds, newest first',
+    request: { query: Paging },
+    responses: { 200: json(listOf(CreditEntry), 'A page of entries') },
+  }),
+  async (c) => {
     const query = c.req.valid('query')
     const page = toPage(await listEntries(c.var.ctx, query), query.limit, (row) => ({
       id: row.id,
@@ -72,4 +67,5 @@ export const creditRoutes = createRouter()
       createdAt: row.createdAt.toISOString(),
     }))
     return c.json(page, 200)
-  })
+  },
+)

@@ -3,20 +3,11 @@ import { neon, neonConfig } from '@neondatabase/serverless'
 import { type SQL, sql } from 'drizzle-orm'
 import type { BatchItem } from 'drizzle-orm/batch'
 import { drizzle } from 'drizzle-orm/neon-http'
-import type { Ctx } from '../context.ts'
+import type { Ctx, Gate } from '../context.ts'
 import { type ErrorCode, isGateRefusal, statusOf } from '../errors.ts'
-import type { plans, roles } from './schema.ts'
 
 /** Milliseconds; longer than any statement here should take. */
 const TIMEOUT = 10_000
-
-/** What the gate found out; null where the scope does not include it. */
-export interface Gate {
-  userId: string
-  workspaceId: string
-  role: (typeof roles)[number]
-  plan: (typeof plans)[number]
-}
 
 const connect = (ctx: Ctx) => {
   const { DATABASE_URL, DATABASE_HTTP_URL } = ctx.env
@@ -39,7 +30,7 @@ type Results<T extends Record<string, BatchItem<'pg'>>> = { [Name in keyof T]: T
 
 /**
  * Runs the named statements in order, in one transaction behind the gate, and answers their results by name.
- * Statements can't see each other's results here: conditions belong into SQL (`require`).
+ * Statements can't see each other's results here: conditions belong into SQL (`ensure`).
  * @throws {NeonDbError} which errors.ts maps
  */
 export const transact = async <T extends Record<string, BatchItem<'pg'>>>(
@@ -81,5 +72,5 @@ export const transact = async <T extends Record<string, BatchItem<'pg'>>>(
 export const authorize = (ctx: Ctx) => transact(ctx, () => ({}))
 
 /** A statement that refuses the whole transaction with `code` unless `condition` holds. */
-export const require = (db: Database, condition: SQL, code: ErrorCode) =>
+export const ensure = (db: Database, condition: SQL, code: ErrorCode) =>
   db.execute(sql`select app.require((${condition}), ${statusOf(code)}, ${code})`)

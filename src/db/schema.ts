@@ -18,6 +18,22 @@ import {
   uuid,
 } from 'drizzle-orm/pg-core'
 
+import {
+  actorTypes,
+  assetKinds,
+  assetSources,
+  assetStatuses,
+  creditKinds,
+  deliveryStatuses,
+  eventTypes,
+  type GenerationError,
+  generationKinds,
+  generationStatuses,
+  jobKinds,
+  plans,
+  roles,
+} from '../words.ts'
+
 /** Runs everything that is done for a caller; sees one workspace at a time. */
 const tenant = pgRole('app_tenant').existing()
 /** Runs sign-in, the sweeper and the gate; holds only the grants it needs. */
@@ -45,27 +61,6 @@ const oneOf = (table: string, column: string, values: readonly string[]) =>
     `${table}_${column}_known`,
     sql.raw(`${column} in (${values.map((value) => `'${value}'`).join(', ')})`),
   )
-
-export const roles = ['viewer', 'member', 'admin', 'owner'] as const
-export const plans = ['free', 'pro', 'enterprise'] as const
-export const assetKinds = ['image', 'video', 'document'] as const
-export const assetSources = ['upload', 'generation'] as const
-export const assetStatuses = ['pending', 'ready', 'failed'] as const
-export const generationKinds = ['image', 'video'] as const
-export const generationStatuses = ['queued', 'running', 'succeeded', 'failed', 'canceled'] as const
-export const eventTypes = [
-  'queued',
-  'running',
-  'progress',
-  'provider.switched',
-  'succeeded',
-  'failed',
-  'canceled',
-] as const
-export const creditKinds = ['reserve', 'charge', 'refund'] as const
-export const jobKinds = ['generation', 'prediction.cancel', 'object.delete', 'webhook.deliver'] as const
-export const deliveryStatuses = ['pending', 'delivered', 'failed'] as const
-export const actorTypes = ['user', 'api_key', 'system'] as const
 
 export const users = pgTable(
   'users',
@@ -270,12 +265,6 @@ export const assets = pgTable(
     tenantOnly,
   ],
 )
-
-export interface GenerationError {
-  code: string
-  message: string
-  retryable: boolean
-}
 
 export const generations = pgTable(
   'generations',

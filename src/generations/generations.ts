@@ -3,14 +3,15 @@ import { and, desc, eq, getTableColumns, inArray, lt, type SQL, sql } from 'driz
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
 import { lockWorkspace, reserve, settleCredits } from '../credits/ledger.ts'
-import { runningLimit } from '../credits/plans.ts'
-import { type Database, require, transact } from '../db/client.ts'
+import { type Database, ensure, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations } from '../db/schema.ts'
+import { exists, inWorkspace } from '../db/sql.ts'
 import { AppError, invalidField } from '../errors.ts'
+import { announce, newEvents } from '../events/events.ts'
 import { sha256Hex } from '../hash.ts'
-import { dispatch, settle } from '../outbox.ts'
+import { dispatch, settle } from '../outbox/outbox.ts'
+import { runningLimit } from '../plans.ts'
 import { checkTarget } from '../webhooks/targets.ts'
-import { announce, newEvents } from './events.ts'
 import { findModel, type Model } from './models.ts'
 
 export type Generation = typeof generations.$inferSelect
@@ -32,7 +33,6 @@ export interface GenerationRequest {
   webhookUrl?: string | undefined
 }
 
-const inWorkspace = eq(generations.workspaceId, sql`app.workspace_id()`)
 const withPosition = {
   ...getTableColumns(generations),
   position: sql<
@@ -48,11 +48,11 @@ export const nextInLine = (db: Database) =>
   db
     .select({ id: generations.id })
     .from(generations)
-    .where(and(inWorkspace, eq(generations.status, 'queued')))
+    .where(and(inWorkspace(generations), eq(generations.status, 'queued')))
     .orderBy(generations.id)
     .limit(1)
 
-export const oneGeneration = (id: string) => and(inWorkspace, eq(generations.id, id))
+export const oneGeneration = (id: string) => and(inWorkspace(generations), eq(generations.id, id))
 
 const chooseModel = (request: GenerationRequest): Model => {
   const model = findModel(request.kind, request.model)
@@ -111,7 +111,7 @@ const sendOff = async (ctx: Ctx, id: string, requestHash: string, accepted: Acce
 const byKey = (id: string, idempotencyKey: string | undefined) =>
   idempotencyKey === undefined
     ? oneGeneration(id)
-    : and(inWorkspace, eq(generations.idempotencyKey, idempotencyKey))
+    : and(inWorkspace(generations), eq(generations.idempotencyKey, idempotencyKey))
 
 /**
  * Accepts a job: reserves its credits, queues it, or finds the job that the same idempotency key made before.
@@ -150,7 +150,11 @@ export const createGeneration = async (
         requestHash,
       })
       .onConflictDoNothing({ target: [generations.workspaceId, generations.idempotencyKey] }),
-    inputs: require(db, sql`not exists (select from generations where ${oneGeneration(id)}) or ${inputsAreReady(request.inputAssetIds)}`, 'not_found'),
+    inputs: ensure(
+      db,
+      sql`not exists (select from generations where ${oneGeneration(id)}) or ${inputsAreReady(request.inputAssetIds)}`,
+      'not_found',
+    ),
     ...accept(db, id, byKey(id, idempotencyKey)),
   }))
   return sendOff(ctx, id, requestHash, accepted)
@@ -170,8 +174,8 @@ export const retryGeneration = async (
   const original = sql`select from generations where ${oneGeneration(originalId)}`
   const accepted = await transact(ctx, (db) => ({
     lock: lockWorkspace(db),
-    found: require(db, sql`exists (${original})`, 'not_found'),
-    over: require(db, sql`exists (${original} and status in ('failed', 'canceled'))`, 'not_retryable'),
+    found: ensure(db, sql`exists (${original})`, 'not_found'),
+    over: ensure(db, sql`exists (${original} and status in ('failed', 'canceled'))`, 'not_retryable'),
     inserted: db.execute(sql`
       insert into generations (id, kind, model, prompt, style, aspect_ratio, count, seed, duration, webhook_url, retry_of,
         input_asset_ids, output_asset_ids, deadline, deadline_at, credits_reserved, idempotency_key, request_hash)
@@ -201,7 +205,7 @@ const selectOutputs = (db: Database, where: SQL | undefined) =>
     )
     .where(
       and(
-        eq(generationOutputs.workspaceId, sql`app.workspace_id()`),
+        inWorkspace(generationOutputs),
         inArray(
           generationOutputs.generationId,
           db.select({ id: generations.id }).from(generations).where(where),
@@ -235,7 +239,7 @@ export const listGenerations = async (
   filter: GenerationFilter,
 ): Promise<GenerationWithOutputs[]> => {
   const where = and(
-    inWorkspace,
+    inWorkspace(generations),
     filter.cursor ? lt(generations.id, filter.cursor) : undefined,
     filter.status ? eq(generations.status, filter.status) : undefined,
     filter.kind ? eq(generations.kind, filter.kind) : undefined,
@@ -269,12 +273,16 @@ export const cancelGeneration = async (ctx: Ctx, id: string): Promise<Generation
     events,
     next,
   } = await transact(ctx, (db) => ({
-    found: require(db, sql`exists (select from generations where ${oneGeneration(id)} for update)`, 'not_found'),
+    found: ensure(db, exists(generations, oneGeneration(id), 'for update'), 'not_found'),
     canceled: db
       .update(generations)
       .set({ status: 'canceled', completedAt: sql`now()`, leaseExpiresAt: null })
       .where(and(oneGeneration(id), inArray(generations.status, ['queued', 'running']))),
-    unfinished: require(db, sql`exists (select from generations where ${oneGeneration(id)} and status = 'canceled')`, 'already_finished'),
+    unfinished: ensure(
+      db,
+      sql`exists (select from generations where ${oneGeneration(id)} and status = 'canceled')`,
+      'already_finished',
+    ),
     refunded: settleCredits(db, id, 0, canceledNow),
     settled: settle(db, 'generation', id),
     note: db.execute(sql`

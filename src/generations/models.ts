@@ -1,8 +1,7 @@
 /** The catalogue: what can be generated, by which providers' models in which order, for how many credits. */
-import type { generationKinds } from '../db/schema.ts'
-import type { ProviderName } from './providers.ts'
 
-export const aspectRatios = ['1:1', '4:3', '3:4', '16:9', '9:16'] as const
+import type { ProviderName } from '../providers/registry.ts'
+import { type AspectRatio, aspectRatios, type GenerationKind } from '../words.ts'
 
 export interface Offer {
   provider: ProviderName
@@ -14,7 +13,7 @@ export interface Offer {
 
 export interface Model {
   id: string
-  kind: (typeof generationKinds)[number]
+  kind: GenerationKind
   name: string
   /** The first is asked first; the others when it fails. */
   offers: readonly [Offer, ...Offer[]]
@@ -23,7 +22,7 @@ export interface Model {
   inputs: {
     maxCount: number
     maxInputAssets: number
-    aspectRatios: readonly (typeof aspectRatios)[number][]
+    aspectRatios: readonly AspectRatio[]
     /** Seconds; null for pictures. */
     maxDuration: number | null
   }

@@ -4,24 +4,12 @@ import { z } from 'zod'
 import { AssetView, presentAsset } from '../assets/routes.ts'
 import { presignDownload } from '../assets/storage.ts'
 import { authorize } from '../db/client.ts'
-import { generationKinds, generationStatuses } from '../db/schema.ts'
 import type { Env } from '../env.ts'
-import {
-  type AppEnv,
-  createRoute,
-  createRouter,
-  IdPath,
-  json,
-  jsonBody,
-  jsonProblems,
-  listOf,
-  operation,
-  Paging,
-  problemsOf,
-  Timestamp,
-  text,
-  toPage,
-} from '../http.ts'
+import { IdempotencyKey, IdPath, json, jsonBody, Timestamp, text } from '../http/contract.ts'
+import { operation } from '../http/operation.ts'
+import { listOf, Paging, toPage } from '../http/paging.ts'
+import { type AppEnv, createRouter } from '../http/router.ts'
+import { aspectRatios, generationKinds, generationStatuses, styles } from '../words.ts'
 import {
   cancelGeneration,
   createGeneration,
@@ -30,8 +18,7 @@ import {
   listGenerations,
   retryGeneration,
 } from './generations.ts'
-import { aspectRatios, models } from './models.ts'
-import { styles } from './styles.ts'
+import { models } from './models.ts'
 
 const tag = 'Generations'
 
@@ -127,179 +114,138 @@ const present = async (env: Env, row: GenerationWithOutputs): Promise<z.output<t
   completedAt: row.completedAt?.toISOString() ?? null,
 })
 
-const idempotencyKey = z.object({
-  'idempotency-key': z
-    .string()
-    .regex(/^[\x20-\x7e]{1,255}$/)
-    .optional(),
-})
-
 const acceptedHeaders = {
   Location: { schema: { type: 'string' as const } },
   'Idempotent-Replayed': { schema: { type: 'string' as const }, required: false },
 }
 
-const createGenerationRoute = createRoute({
-  method: 'post',
-  path: '/generations',
-  ...operation('generation.create', {
+export const routes = createRouter()
+
+routes.openapi(
+  operation('generation.create', {
+    method: 'post',
+    path: '/generations',
     tag,
     summary: 'Have images or a video generated',
     description: 'Accepted as a job. With an `Idempotency-Key` the same request twice is one job.',
     role: 'member',
     limits: ['generation'],
-  }),
-  request: {
-    headers: z.object({
-      'idempotency-key': z
-        .string()
-        .regex(/^[\x20-\x7e]{1,255}$/)
-        .optional(),
-    }),
-    ...jsonBody(GenerationInput),
-  },
-  responses: {
-    202: {
-      ...json(GenerationView, 'The job'),
-      headers: acceptedHeaders,
+    request: {
+      headers: IdempotencyKey,
+      ...jsonBody(GenerationInput),
     },
-    ...problemsOf(
-      ...jsonProblems,
-      'workspace_required',
-      'insufficient_credits',
-      'not_found',
-      'idempotency_key_reused',
-    ),
+    responses: {
+      202: {
+        ...json(GenerationView, 'The job'),
+        headers: acceptedHeaders,
+      },
+    },
+    refuses: ['insufficient_credits', 'idempotency_key_reused'],
+  }),
+  async (c) => {
+    const key = c.req.valid('header')['idempotency-key']
+    return accepted(c, await createGeneration(c.var.ctx, c.req.valid('json'), key))
   },
-})
+)
 
-const listRoute = createRoute({
-  method: 'get',
-  path: '/generations',
-  ...operation('generation.list', { tag, summary: 'Generations, newest first' }),
-  request: {
-    query: Paging.extend({
-      status: z.enum(generationStatuses).optional(),
-      kind: z.enum(generationKinds).optional(),
-    }),
+routes.openapi(
+  operation('generation.list', {
+    method: 'get',
+    path: '/generations',
+    tag,
+    summary: 'Generations, newest first',
+    request: {
+      query: Paging.extend({
+        status: z.enum(generationStatuses).optional(),
+        kind: z.enum(generationKinds).optional(),
+      }),
+    },
+    responses: { 200: json(listOf(GenerationView), 'A page of generations') },
+  }),
+  async (c) => {
+    const query = c.req.valid('query')
+    const { data, nextCursor } = toPage(await listGenerations(c.var.ctx, query), query.limit, (row) => row)
+    return c.json({ data: await Promise.all(data.map((row) => present(c.var.env, row))), nextCursor }, 200)
   },
-  responses: {
-    200: json(listOf(GenerationView), 'A page of generations'),
-    ...problemsOf('workspace_required', 'not_found'),
-  },
-})
+)
 
-const getRoute = createRoute({
-  method: 'get',
-  path: '/generations/{id}',
-  ...operation('generation.get', { tag, summary: 'One generation, with its outputs' }),
-  request: { params: IdPath },
-  responses: {
-    200: json(GenerationView, 'The generation'),
-    ...problemsOf('workspace_required', 'not_found'),
-  },
-})
+routes.openapi(
+  operation('generation.get', {
+    method: 'get',
+    path: '/generations/{id}',
+    tag,
+    summary: 'One generation, with its outputs',
+    request: { params: IdPath },
+    responses: { 200: json(GenerationView, 'The generation') },
+  }),
+  async (c) => c.json(await present(c.var.env, await getGeneration(c.var.ctx, c.req.valid('param').id)), 200),
+)
 
-const cancelRoute = createRoute({
-  method: 'post',
-  path: '/generations/{id}/cancel',
-  ...operation('generation.cancel', { tag, summary: 'Stop a job and get its credits back', role: 'member' }),
-  request: { params: IdPath },
-  responses: {
-    200: json(GenerationView, 'The generation'),
-    ...problemsOf(
-      'workspace_required',
-      'forbidden',
-      'not_found',
-      'already_finished',
-      'unsupported_media_type',
-    ),
-  },
-})
+routes.openapi(
+  operation('generation.cancel', {
+    method: 'post',
+    path: '/generations/{id}/cancel',
+    tag,
+    summary: 'Stop a job and get its credits back',
+    role: 'member',
+    request: { params: IdPath },
+    responses: { 200: json(GenerationView, 'The generation') },
+    refuses: ['already_finished'],
+  }),
+  async (c) =>
+    c.json(await present(c.var.env, await cancelGeneration(c.var.ctx, c.req.valid('param').id)), 200),
+)
 
-const retryRoute = createRoute({
-  method: 'post',
-  path: '/generations/{id}/retry',
-  ...operation('generation.retry', {
+routes.openapi(
+  operation('generation.retry', {
+    method: 'post',
+    path: '/generations/{id}/retry',
     tag,
     summary: 'The same again, of what failed or was canceled',
     role: 'member',
     limits: ['generation'],
+    request: { params: IdPath, headers: IdempotencyKey },
+    responses: { 202: { ...json(GenerationView, 'The new job'), headers: acceptedHeaders } },
+    refuses: ['insufficient_credits', 'not_retryable', 'idempotency_key_reused'],
   }),
-  request: { params: IdPath, headers: idempotencyKey },
-  responses: {
-    202: { ...json(GenerationView, 'The new job'), headers: acceptedHeaders },
-    ...problemsOf(
-      'workspace_required',
-      'insufficient_credits',
-      'not_found',
-      'not_retryable',
-      'unsupported_media_type',
-      'idempotency_key_reused',
-    ),
-  },
-})
-
-const modelsRoute = createRoute({
-  method: 'get',
-  path: '/models',
-  ...operation('model.list', { tag, summary: 'The catalogue of models', scope: 'user' }),
-  responses: {
-    200: json(
-      z.object({
-        data: z.array(
-          z.object({
-            id: z.string(),
-            kind: z.enum(generationKinds),
-            name: z.string(),
-            credits: z.int().describe('Per generation'),
-            inputs: z.object({
-              maxCount: z.int(),
-              maxInputAssets: z.int(),
-              aspectRatios: z.array(z.enum(aspectRatios)),
-              styles: z.array(z.enum(styles)),
-              maxDuration: z.int().nullable().describe('Seconds; null for pictures'),
-            }),
-          }),
-        ),
-        nextCursor: z.null(),
-      }),
-      'All models',
-    ),
-    ...problemsOf(),
-  },
-})
-
-const accepted = async (
-  c: Context<AppEnv>,
-  { generation, replayed }: { generation: GenerationWithOutputs; replayed: boolean },
-) => {
-  c.header('location', `/api/v1/generations/${generation.id}`)
-  if (replayed) c.header('idempotent-replayed', 'true')
-  return c.json(await present(c.var.env, generation), 202)
-}
-
-export const generationRoutes = createRouter()
-  .openapi(createGenerationRoute, async (c) => {
-    const key = c.req.valid('header')['idempotency-key']
-    return accepted(c, await createGeneration(c.var.ctx, c.req.valid('json'), key))
-  })
-  .openapi(retryRoute, async (c) => {
+  async (c) => {
     const key = c.req.valid('header')['idempotency-key']
     return accepted(c, await retryGeneration(c.var.ctx, c.req.valid('param').id, key))
-  })
-  .openapi(listRoute, async (c) => {
-    const query = c.req.valid('query')
-    const { data, nextCursor } = toPage(await listGenerations(c.var.ctx, query), query.limit, (row) => row)
-    return c.json({ data: await Promise.all(data.map((row) => present(c.var.env, row))), nextCursor }, 200)
-  })
-  .openapi(getRoute, async (c) =>
-    c.json(await present(c.var.env, await getGeneration(c.var.ctx, c.req.valid('param').id)), 200),
-  )
-  .openapi(cancelRoute, async (c) =>
-    c.json(await present(c.var.env, await cancelGeneration(c.var.ctx, c.req.valid('param').id)), 200),
-  )
-  .openapi(modelsRoute, async (c) => {
+  },
+)
+
+routes.openapi(
+  operation('model.list', {
+    method: 'get',
+    path: '/models',
+    tag,
+    summary: 'The catalogue of models',
+    scope: 'user',
+    responses: {
+      200: json(
+        z.object({
+          data: z.array(
+            z.object({
+              id: z.string(),
+              kind: z.enum(generationKinds),
+              name: z.string(),
+              credits: z.int().describe('Per generation'),
+              inputs: z.object({
+                maxCount: z.int(),
+                maxInputAssets: z.int(),
+                aspectRatios: z.array(z.enum(aspectRatios)),
+                styles: z.array(z.enum(styles)),
+                maxDuration: z.int().nullable().describe('Seconds; null for pictures'),
+              }),
+            }),
+          ),
+          nextCursor: z.null(),
+        }),
+        'All models',
+      ),
+    },
+  }),
+  async (c) => {
     await authorize(c.var.ctx)
     return c.json(
       {
@@ -314,4 +260,14 @@ export const generationRoutes = createRouter()
       },
       200,
     )
-  })
+  },
+)
+
+const accepted = async (
+  c: Context<AppEnv>,
+  { generation, replayed }: { generation: GenerationWithOutputs; replayed: boolean },
+) => {
+  c.header('location', `/api/v1/generations/${generation.id}`)
+  if (replayed) c.header('idempotent-replayed', 'true')
+  return c.json(await present(c.var.env, generation), 202)
+}

@@ -1,7 +1,7 @@
 /** The styles, as prompts for models that know them by words only. */
-export const styles = ['modern', 'luxury', 'fresh', 'tech', 'warm', 'business'] as const
+import type { Style } from '../words.ts'
 
-const scenes: Record<(typeof styles)[number], string> = {
+const scenes: Record<Style, string> = {
   modern: 'a modern style: clean geometry, soft daylight, a plain pedestal, one strong accent colour',
   luxury: 'a luxury style: dark backdrop, spotlight, gold accents, polished surface with a subtle reflection',
   fresh: 'a fresh style: light greens, leaves, water drops, bright airy light',

@@ -1,14 +1,9 @@
 /** Asks the limiter on behalf of a request, and says what it answered in the IETF's RateLimit headers. */
-import type { Ctx } from '../context.ts'
-import type { plans } from '../db/schema.ts'
+import type { Ctx, LimitState } from '../context.ts'
 import { AppError, describeError } from '../errors.ts'
+import type { Plan } from '../words.ts'
 import type { Taken } from './limiter.ts'
 import { type PolicyName, planFactors, policies } from './policies.ts'
-
-export interface LimitState extends Taken {
-  policy: PolicyName
-  subject: string
-}
 
 /** Entries of what an isolate remembers; the oldest go first. */
 const MAX_REMEMBERED = 10_000
@@ -54,7 +49,7 @@ export const takeToken = async (
   ctx: Ctx,
   policy: PolicyName,
   subject: string,
-  plan?: (typeof plans)[number],
+  plan?: Plan,
 ): Promise<void> => {
   const key = `${policy}:${subject}`
   const { by, perPlan, unreachable } = policies[policy]

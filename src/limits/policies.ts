@@ -1,5 +1,5 @@
 /** The rate limits: what they count, how many per period, and what happens when the limiter can't be reached. */
-import type { plans } from '../db/schema.ts'
+import type { Plan } from '../words.ts'
 
 interface Policy {
   /** Requests per period; also the burst. */
@@ -27,4 +27,4 @@ export const policies = {
 
 export type PolicyName = keyof typeof policies
 
-export const planFactors: Record<(typeof plans)[number], number> = { free: 1, pro: 5, enterprise: 20 }
+export const planFactors: Record<Plan, number> = { free: 1, pro: 5, enterprise: 20 }

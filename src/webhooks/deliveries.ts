@@ -5,8 +5,9 @@ import { Webhook } from 'standardwebhooks'
 import type { JobCtx } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
+import { inWorkspace } from '../db/sql.ts'
 import type { Env } from '../env.ts'
-import { dispatch, owe, settle } from '../outbox.ts'
+import { dispatch, owe, settle } from '../outbox/outbox.ts'
 import { problemOfTarget } from './targets.ts'
 
 /** Milliseconds for an answer. */
@@ -54,7 +55,7 @@ const attempt = async (env: Env, url: string, secret: string, id: string, payloa
 }
 
 export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
-  const isThis = and(eq(webhookDeliveries.workspaceId, sql`app.workspace_id()`), eq(webhookDeliveries.id, id))
+  const isThis = and(inWorkspace(webhookDeliveries), eq(webhookDeliveries.id, id))
   const isEndpoint = and(
     eq(webhookEndpoints.workspaceId, webhookDeliveries.workspaceId),
     eq(webhookEndpoints.id, webhookDeliveries.endpointId),
@@ -107,12 +108,7 @@ export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
               disabledAt: sql`case when ${webhookEndpoints.failingSince} < now() - ${PATIENCE} then now() end`,
             },
       )
-      .where(
-        and(
-          eq(webhookEndpoints.workspaceId, sql`app.workspace_id()`),
-          sql`${webhookEndpoints.id} = ${delivery.endpointId}::uuid`,
-        ),
-      ),
+      .where(and(inWorkspace(webhookEndpoints), sql`${webhookEndpoints.id} = ${delivery.endpointId}::uuid`)),
     owed: isOver
       ? settle(db, 'webhook.deliver', id)
       : owe(db, 'webhook.deliver', id, sql`make_interval(secs => ${delay + 30})`),

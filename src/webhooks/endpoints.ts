@@ -3,17 +3,17 @@ import { randomBytes } from 'node:crypto'
 import { and, desc, eq, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
-import { require, transact } from '../db/client.ts'
+import { ensure, transact } from '../db/client.ts'
 import { webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
-import { dispatch, owe } from '../outbox.ts'
+import { exists, inWorkspace } from '../db/sql.ts'
+import { dispatch, owe } from '../outbox/outbox.ts'
 import { checkTarget } from './targets.ts'
 
 export type Endpoint = typeof webhookEndpoints.$inferSelect
 export type Delivery = typeof webhookDeliveries.$inferSelect
 
-const here = eq(webhookEndpoints.workspaceId, sql`app.workspace_id()`)
+const here = inWorkspace(webhookEndpoints)
 const one = (id: string) => and(here, eq(webhookEndpoints.id, id))
-const exists = (id: string) => sql`exists (select from webhook_endpoints where ${one(id)})`
 
 /** The answer holds the secret, for the only time. @throws {AppError} validation_failed for a URL that is not allowed */
 export const createEndpoint = async (
@@ -60,7 +60,7 @@ export const updateEndpoint = async (
   const {
     updated: [row],
   } = await transact(ctx, (db) => ({
-    found: require(db, exists(id), 'not_found'),
+    found: ensure(db, exists(webhookEndpoints, one(id)), 'not_found'),
     updated: db
       .update(webhookEndpoints)
       .set({
@@ -78,7 +78,7 @@ export const updateEndpoint = async (
 /** @throws {AppError} not_found */
 export const deleteEndpoint = async (ctx: Ctx, id: string): Promise<void> => {
   await transact(ctx, (db) => ({
-    found: require(db, exists(id), 'not_found'),
+    found: ensure(db, exists(webhookEndpoints, one(id)), 'not_found'),
     settled: db.execute(sql`
       delete from outbox where workspace_id = app.workspace_id() and kind = 'webhook.deliver' and subject_id in
         (select id from webhook_deliveries where workspace_id = app.workspace_id() and endpoint_id = ${id})`),
@@ -86,7 +86,7 @@ export const deleteEndpoint = async (ctx: Ctx, id: string): Promise<void> => {
   }))
 }
 
-const deliveriesHere = eq(webhookDeliveries.workspaceId, sql`app.workspace_id()`)
+const deliveriesHere = inWorkspace(webhookDeliveries)
 
 /** `limit + 1` deliveries, newest first, of one endpoint or of all. */
 export const listDeliveries = async (
@@ -123,7 +123,7 @@ export const resendDelivery = async (ctx: Ctx, id: string): Promise<Delivery> =>
     gate,
     updated: [row],
   } = await transact(ctx, (db) => ({
-    found: require(db, sql`exists (select from webhook_deliveries where ${isThis})`, 'not_found'),
+    found: ensure(db, exists(webhookDeliveries, isThis), 'not_found'),
     updated: db.update(webhookDeliveries).set({ status: 'pending', attempts: 0 }).where(isThis).returning(),
     note: owe(db, 'webhook.deliver', id, sql`interval '30 seconds'`),
     recorded: db.execute(sql`select app.record('delivery.resend', 'delivery', ${id}::uuid, null, null)`),

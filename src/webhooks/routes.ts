@@ -1,21 +1,11 @@
 /** The webhook routes. */
 import { z } from 'zod'
 import { authorize } from '../db/client.ts'
-import { deliveryStatuses, eventTypes } from '../db/schema.ts'
-import {
-  createRoute,
-  createRouter,
-  IdPath,
-  json,
-  jsonBody,
-  jsonProblems,
-  listOf,
-  operation,
-  Paging,
-  problemsOf,
-  Timestamp,
-  toPage,
-} from '../http.ts'
+import { IdPath, json, jsonBody, Timestamp } from '../http/contract.ts'
+import { operation } from '../http/operation.ts'
+import { listOf, Paging, toPage } from '../http/paging.ts'
+import { createRouter } from '../http/router.ts'
+import { deliveryStatuses, eventTypes } from '../words.ts'
 import { signingSecretOf } from './deliveries.ts'
 import {
   createEndpoint,
@@ -30,7 +20,6 @@ import {
 
 const tag = 'Webhooks'
 const role = 'admin'
-const inWorkspaceJson = [...jsonProblems, 'workspace_required', 'not_found'] as const
 
 const url = z.string().max(2000)
 const events = z.array(z.enum(eventTypes)).max(eventTypes.length).describe('Empty means all')
@@ -89,118 +78,124 @@ const presentDelivery = (row: Delivery): z.output<typeof DeliveryView> => ({
   deliveredAt: row.deliveredAt?.toISOString() ?? null,
 })
 
-const createEndpointRoute = createRoute({
-  method: 'post',
-  path: '/webhooks',
-  ...operation('webhook.create', {
+export const routes = createRouter()
+
+routes.openapi(
+  operation('webhook.create', {
+    method: 'post',
+    path: '/webhooks',
     tag,
     summary: 'Tell a URL of generations; the secret is shown once',
     role,
+    request: jsonBody(z.strictObject({ url, events: events.default([]) })),
+    responses: { 201: json(EndpointView.extend({ secret: z.string() }), 'The endpoint') },
   }),
-  request: jsonBody(z.strictObject({ url, events: events.default([]) })),
-  responses: {
-    201: json(EndpointView.extend({ secret: z.string() }), 'The endpoint'),
-    ...problemsOf(...inWorkspaceJson),
-  },
-})
-
-const listRoute = createRoute({
-  method: 'get',
-  path: '/webhooks',
-  ...operation('webhook.list', { tag, summary: 'Endpoints, newest first', role }),
-  request: { query: Paging },
-  responses: {
-    200: json(listOf(EndpointView), 'A page of endpoints'),
-    ...problemsOf('workspace_required', 'not_found'),
-  },
-})
-
-const updateRoute = createRoute({
-  method: 'patch',
-  path: '/webhooks/{id}',
-  ...operation('webhook.update', { tag, summary: 'Change, disable or enable an endpoint', role }),
-  request: {
-    params: IdPath,
-    ...jsonBody(
-      z
-        .strictObject({ url: url.optional(), events: events.optional(), enabled: z.boolean().optional() })
-        .refine((changes) => Object.keys(changes).length > 0, 'has nothing to change'),
-    ),
-  },
-  responses: { 200: json(EndpointView, 'The endpoint'), ...problemsOf(...inWorkspaceJson) },
-})
-
-const deleteRoute = createRoute({
-  method: 'delete',
-  path: '/webhooks/{id}',
-  ...operation('webhook.delete', { tag, summary: 'Delete an endpoint and its deliveries', role }),
-  request: { params: IdPath },
-  responses: { 204: { description: 'Deleted' }, ...problemsOf('workspace_required', 'not_found') },
-})
-
-const deliveriesRoute = createRoute({
-  method: 'get',
-  path: '/webhooks/deliveries',
-  ...operation('delivery.list', { tag, summary: 'Deliveries, newest first', role }),
-  request: {
-    query: Paging.extend({ endpointId: z.uuid().optional(), status: z.enum(deliveryStatuses).optional() }),
-  },
-  responses: {
-    200: json(listOf(DeliveryView), 'A page of deliveries'),
-    ...problemsOf('workspace_required', 'not_found'),
-  },
-})
-
-const resendRoute = createRoute({
-  method: 'post',
-  path: '/webhooks/deliveries/{id}/resend',
-  ...operation('delivery.resend', { tag, summary: 'Send a message again', role }),
-  request: { params: IdPath },
-  responses: {
-    202: json(DeliveryView, 'The delivery'),
-    ...problemsOf('workspace_required', 'not_found', 'unsupported_media_type'),
-  },
-})
-
-const secretRoute = createRoute({
-  method: 'get',
-  path: '/webhooks/signing-secret',
-  ...operation('webhook.secret', { tag, summary: "Verifies what goes to single jobs' `webhookUrl`", role }),
-  responses: {
-    200: json(z.object({ secret: z.string() }), 'The secret'),
-    ...problemsOf('workspace_required', 'not_found'),
-  },
-})
-
-export const webhookRoutes = createRouter()
-  .openapi(createEndpointRoute, async (c) => {
+  async (c) => {
     const row = await createEndpoint(c.var.ctx, c.req.valid('json'))
     c.header('cache-control', 'no-store')
     return c.json({ ...presentEndpoint(row), secret: row.secret }, 201)
-  })
-  .openapi(listRoute, async (c) => {
+  },
+)
+
+routes.openapi(
+  operation('webhook.list', {
+    method: 'get',
+    path: '/webhooks',
+    tag,
+    summary: 'Endpoints, newest first',
+    role,
+    request: { query: Paging },
+    responses: { 200: json(listOf(EndpointView), 'A page of endpoints') },
+  }),
+  async (c) => {
     const query = c.req.valid('query')
     return c.json(toPage(await listEndpoints(c.var.ctx, query), query.limit, presentEndpoint), 200)
-  })
-  .openapi(deliveriesRoute, async (c) => {
-    const query = c.req.valid('query')
-    return c.json(toPage(await listDeliveries(c.var.ctx, query), query.limit, presentDelivery), 200)
-  })
-  .openapi(secretRoute, async (c) => {
-    const { gate } = await authorize(c.var.ctx)
-    c.header('cache-control', 'no-store')
-    return c.json({ secret: signingSecretOf(c.var.env, gate.workspaceId) }, 200)
-  })
-  .openapi(updateRoute, async (c) =>
+  },
+)
+
+routes.openapi(
+  operation('webhook.update', {
+    method: 'patch',
+    path: '/webhooks/{id}',
+    tag,
+    summary: 'Change, disable or enable an endpoint',
+    role,
+    request: {
+      params: IdPath,
+      ...jsonBody(
+        z
+          .strictObject({ url: url.optional(), events: events.optional(), enabled: z.boolean().optional() })
+          .refine((changes) => Object.keys(changes).length > 0, 'has nothing to change'),
+      ),
+    },
+    responses: { 200: json(EndpointView, 'The endpoint') },
+  }),
+  async (c) =>
     c.json(
       presentEndpoint(await updateEndpoint(c.var.ctx, c.req.valid('param').id, c.req.valid('json'))),
       200,
     ),
-  )
-  .openapi(deleteRoute, async (c) => {
+)
+
+routes.openapi(
+  operation('webhook.delete', {
+    method: 'delete',
+    path: '/webhooks/{id}',
+    tag,
+    summary: 'Delete an endpoint and its deliveries',
+    role,
+    request: { params: IdPath },
+    responses: { 204: { description: 'Deleted' } },
+  }),
+  async (c) => {
     await deleteEndpoint(c.var.ctx, c.req.valid('param').id)
     return c.body(null, 204)
-  })
-  .openapi(resendRoute, async (c) =>
-    c.json(presentDelivery(await resendDelivery(c.var.ctx, c.req.valid('param').id)), 202),
-  )
+  },
+)
+
+routes.openapi(
+  operation('delivery.list', {
+    method: 'get',
+    path: '/webhooks/deliveries',
+    tag,
+    summary: 'Deliveries, newest first',
+    role,
+    request: {
+      query: Paging.extend({ endpointId: z.uuid().optional(), status: z.enum(deliveryStatuses).optional() }),
+    },
+    responses: { 200: json(listOf(DeliveryView), 'A page of deliveries') },
+  }),
+  async (c) => {
+    const query = c.req.valid('query')
+    return c.json(toPage(await listDeliveries(c.var.ctx, query), query.limit, presentDelivery), 200)
+  },
+)
+
+routes.openapi(
+  operation('delivery.resend', {
+    method: 'post',
+    path: '/webhooks/deliveries/{id}/resend',
+    tag,
+    summary: 'Send a message again',
+    role,
+    request: { params: IdPath },
+    responses: { 202: json(DeliveryView, 'The delivery') },
+  }),
+  async (c) => c.json(presentDelivery(await resendDelivery(c.var.ctx, c.req.valid('param').id)), 202),
+)
+
+routes.openapi(
+  operation('webhook.secret', {
+    method: 'get',
+    path: '/webhooks/signing-secret',
+    tag,
+    summary: "Verifies what goes to single jobs' `webhookUrl`",
+    role,
+    responses: { 200: json(z.object({ secret: z.string() }), 'The secret') },
+  }),
+  async (c) => {
+    const { gate } = await authorize(c.var.ctx)
+    c.header('cache-control', 'no-store')
+    return c.json({ secret: signingSecretOf(c.var.env, gate.workspaceId) }, 200)
+  },
+)

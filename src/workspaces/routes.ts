@@ -1,21 +1,10 @@
 /** The workspace routes. */
 import { z } from 'zod'
-import { plans, roles } from '../db/schema.ts'
-import {
-  createRoute,
-  createRouter,
-  IdPath,
-  json,
-  jsonBody,
-  jsonProblems,
-  listOf,
-  operation,
-  Paging,
-  problemsOf,
-  Timestamp,
-  text,
-  toPage,
-} from '../http.ts'
+import { IdPath, json, jsonBody, Timestamp, text } from '../http/contract.ts'
+import { operation } from '../http/operation.ts'
+import { listOf, Paging, toPage } from '../http/paging.ts'
+import { createRouter } from '../http/router.ts'
+import { plans, roles } from '../words.ts'
 import {
   createWorkspace,
   deleteWorkspace,
@@ -55,84 +44,92 @@ export const presentWorkspace = (row: WorkspaceWithRole): z.output<typeof Worksp
   updatedAt: row.updatedAt.toISOString(),
 })
 
-const createWorkspaceRoute = createRoute({
-  method: 'post',
-  path: '/',
-  ...operation('workspace.create', { tag, summary: 'Create a workspace and own it', scope: 'user' }),
-  request: jsonBody(z.strictObject({ name, slug: slug.optional() })),
-  responses: {
-    201: { ...json(WorkspaceView, 'The workspace'), headers: { Location: { schema: { type: 'string' } } } },
-    ...problemsOf(...jsonProblems, 'plan_limit_reached', 'slug_taken'),
+export const routes = createRouter()
+
+routes.openapi(
+  operation('workspace.create', {
+    method: 'post',
+    path: '/workspaces',
+    tag,
+    summary: 'Create a workspace and own it',
+    scope: 'user',
+    request: jsonBody(z.strictObject({ name, slug: slug.optional() })),
+    responses: {
+      201: { ...json(WorkspaceView, 'The workspace'), headers: { Location: { schema: { type: 'string' } } } },
+    },
+    refuses: ['plan_limit_reached', 'slug_taken'],
+  }),
+  async (c) => {
+    const workspace = await createWorkspace(c.var.ctx, c.req.valid('json'))
+    c.header('location', `/api/v1/workspaces/${workspace.id}`)
+    return c.json(presentWorkspace(workspace), 201)
   },
-})
+)
 
-const listRoute = createRoute({
-  method: 'get',
-  path: '/',
-  ...operation('workspace.list', { tag, summary: "The caller's workspaces, newest first", scope: 'user' }),
-  request: { query: Paging },
-  responses: { 200: json(listOf(WorkspaceView), 'A page of workspaces'), ...problemsOf() },
-})
+routes.openapi(
+  operation('workspace.list', {
+    method: 'get',
+    path: '/workspaces',
+    tag,
+    summary: "The caller's workspaces, newest first",
+    scope: 'user',
+    request: { query: Paging },
+    responses: { 200: json(listOf(WorkspaceView), 'A page of workspaces') },
+  }),
+  async (c) => {
+    const query = c.req.valid('query')
+    return c.json(toPage(await listWorkspaces(c.var.ctx, query), query.limit, presentWorkspace), 200)
+  },
+)
 
-const getRoute = createRoute({
-  method: 'get',
-  path: '/{id}',
-  ...operation('workspace.get', { tag, summary: 'One workspace', workspaceInPath: true }),
-  request: { params: IdPath },
-  responses: { 200: json(WorkspaceView, 'The workspace'), ...problemsOf('not_found') },
-})
+routes.openapi(
+  operation('workspace.get', {
+    method: 'get',
+    path: '/workspaces/{id}',
+    tag,
+    summary: 'One workspace',
+    workspaceInPath: true,
+    request: { params: IdPath },
+    responses: { 200: json(WorkspaceView, 'The workspace') },
+  }),
+  async (c) => c.json(presentWorkspace(await getWorkspace(c.var.ctx)), 200),
+)
 
-const updateRoute = createRoute({
-  method: 'patch',
-  path: '/{id}',
-  ...operation('workspace.update', {
+routes.openapi(
+  operation('workspace.update', {
+    method: 'patch',
+    path: '/workspaces/{id}',
     tag,
     summary: 'Change name or slug',
     role: 'admin',
     workspaceInPath: true,
+    request: {
+      params: IdPath,
+      ...jsonBody(
+        z
+          .strictObject({ name: name.optional(), slug: slug.optional() })
+          .refine((changes) => Object.keys(changes).length > 0, 'has nothing to change'),
+      ),
+    },
+    responses: { 200: json(WorkspaceView, 'The workspace') },
+    refuses: ['slug_taken'],
   }),
-  request: {
-    params: IdPath,
-    ...jsonBody(
-      z
-        .strictObject({ name: name.optional(), slug: slug.optional() })
-        .refine((changes) => Object.keys(changes).length > 0, 'has nothing to change'),
-    ),
-  },
-  responses: {
-    200: json(WorkspaceView, 'The workspace'),
-    ...problemsOf(...jsonProblems, 'forbidden', 'not_found', 'slug_taken'),
-  },
-})
+  async (c) => c.json(presentWorkspace(await updateWorkspace(c.var.ctx, c.req.valid('json'))), 200),
+)
 
-const deleteRoute = createRoute({
-  method: 'delete',
-  path: '/{id}',
-  ...operation('workspace.delete', {
+routes.openapi(
+  operation('workspace.delete', {
+    method: 'delete',
+    path: '/workspaces/{id}',
     tag,
     summary: 'Delete a workspace and everything in it',
     role: 'owner',
     workspaceInPath: true,
+    request: { params: IdPath },
+    responses: { 204: { description: 'Deleted' } },
   }),
-  request: { params: IdPath },
-  responses: { 204: { description: 'Deleted' }, ...problemsOf('not_found') },
-})
-
-export const workspaceRoutes = createRouter()
-  .openapi(createWorkspaceRoute, async (c) => {
-    const workspace = await createWorkspace(c.var.ctx, c.req.valid('json'))
-    c.header('location', `/api/v1/workspaces/${workspace.id}`)
-    return c.json(presentWorkspace(workspace), 201)
-  })
-  .openapi(listRoute, async (c) => {
-    const query = c.req.valid('query')
-    return c.json(toPage(await listWorkspaces(c.var.ctx, query), query.limit, presentWorkspace), 200)
-  })
-  .openapi(getRoute, async (c) => c.json(presentWorkspace(await getWorkspace(c.var.ctx)), 200))
-  .openapi(updateRoute, async (c) =>
-    c.json(presentWorkspace(await updateWorkspace(c.var.ctx, c.req.valid('json'))), 200),
-  )
-  .openapi(deleteRoute, async (c) => {
+  async (c) => {
     await deleteWorkspace(c.var.ctx)
     return c.body(null, 204)
-  })
+  },
+)

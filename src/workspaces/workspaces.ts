@@ -1,10 +1,9 @@
 /** Workspaces: the tenants. */
 import { and, desc, eq, isNull, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import type { Ctx, Role } from '../context.ts'
+import type { Ctx } from '../context.ts'
 import { lockWorkspace } from '../credits/ledger.ts'
-import { MAX_FREE_WORKSPACES } from '../credits/plans.ts'
-import { require, transact } from '../db/client.ts'
+import { ensure, transact } from '../db/client.ts'
 import {
   apiKeys,
   assets,
@@ -14,7 +13,10 @@ import {
   webhookEndpoints,
   workspaces,
 } from '../db/schema.ts'
-import { stillAllowed } from './members.ts'
+import { inWorkspace } from '../db/sql.ts'
+import { MAX_FREE_WORKSPACES } from '../plans.ts'
+import type { Role } from '../words.ts'
+import { stillAllowed } from './people/members.ts'
 
 type Workspace = typeof workspaces.$inferSelect
 export type WorkspaceWithRole = Workspace & { role: Role }
@@ -52,8 +54,12 @@ export const createWorkspace = async (
       .values({ id, name: input.name, slug: input.slug ?? deriveSlug(input.name) })
       .returning(),
     owner: db.insert(memberships).values({ role: 'owner' }),
-    allowed: require(db, sql`(select count(*) from memberships m join workspaces w on w.id = m.workspace_id
-            where m.user_id = ${currentUserId} and m.role = 'owner' and w.plan = 'free') <= ${MAX_FREE_WORKSPACES}`, 'plan_limit_reached'),
+    allowed: ensure(
+      db,
+      sql`(select count(*) from memberships m join workspaces w on w.id = m.workspace_id
+            where m.user_id = ${currentUserId} and m.role = 'owner' and w.plan = 'free') <= ${MAX_FREE_WORKSPACES}`,
+      'plan_limit_reached',
+    ),
   }))
   return { ...(workspace as Workspace), role: 'owner' }
 }
@@ -137,14 +143,14 @@ export const deleteWorkspace = async (ctx: Ctx): Promise<void> => {
     forgotten: db.execute(
       sql`update generations set prompt = null, webhook_url = null where ${here} and num_nonnulls(prompt, webhook_url) > 0`,
     ),
-    webhooks: db.delete(webhookEndpoints).where(eq(webhookEndpoints.workspaceId, sql`app.workspace_id()`)),
-    assets: db.delete(assets).where(eq(assets.workspaceId, sql`app.workspace_id()`)),
-    invites: db.delete(invites).where(eq(invites.workspaceId, sql`app.workspace_id()`)),
+    webhooks: db.delete(webhookEndpoints).where(inWorkspace(webhookEndpoints)),
+    assets: db.delete(assets).where(inWorkspace(assets)),
+    invites: db.delete(invites).where(inWorkspace(invites)),
     keys: db
       .update(apiKeys)
       .set({ revokedAt: sql`now()` })
-      .where(and(eq(apiKeys.workspaceId, sql`app.workspace_id()`), isNull(apiKeys.revokedAt))),
-    members: db.delete(memberships).where(eq(memberships.workspaceId, sql`app.workspace_id()`)),
+      .where(and(inWorkspace(apiKeys), isNull(apiKeys.revokedAt))),
+    members: db.delete(memberships).where(inWorkspace(memberships)),
     deleted: db
       .update(workspaces)
       .set({ deletedAt: sql`now()`, name: 'deleted', slug: sql`'deleted-' || id` })

@@ -1,0 +1,225 @@
+// The local model server's videos: that they play, what they show, and what happens on the way.
+import { execFile } from 'node:child_process'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import ffmpeg from '@ffmpeg-installer/ffmpeg'
+import Replicate, { parseProgressFromLogs } from 'replicate'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { startModels } from '../server.ts'
+import { fetchOutput, listen, token, useModels, videoModel, webhookSecret } from './models.ts'
+
+const models = useModels()
+const run = promisify(execFile)
+
+/** Runs ffmpeg over a video; gives what it says and the bytes it writes. */
+async function inspect(video: Uint8Array, ...options: string[]): Promise<{ stderr: string; stdout: Buffer }> {
+  const folder = await mkdtemp(join(tmpdir(), 'inspect-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  await writeFile(join(folder, 'video.mp4'), video)
+  const settings = { encoding: 'buffer' as const, maxBuffer: 64 * 1024 * 1024 }
+  const { stderr, stdout } = await run(
+    ffmpeg.path,
+    ['-hide_banner', '-i', join(folder, 'video.mp4'), ...options, 'pipe:1'],
+    settings,
+  )
+  return { stderr: stderr.toString(), stdout }
+}
+
+/** Each frame as 32 × 18 grey values. */
+async function readFrames(video: Uint8Array): Promise<Buffer[]> {
+  const { stdout } = await inspect(video, ...'-vf scale=32:18,format=gray -f rawvideo'.split(' '))
+  return Array.from({ length: stdout.length / 576 }, (_, i) => stdout.subarray(i * 576, (i + 1) * 576))
+}
+
+const mean = (frame: Uint8Array) => frame.reduce((sum, value) => sum + value, 0) / frame.length
+
+const countFilms = async () => {
+  const { stdout } = await run('ps', ['-A', '-o', 'ppid=,command='])
+  return stdout
+    .split('\n')
+    .filter((line) => Number.parseInt(line, 10) === process.pid && line.includes('film.mp4')).length
+}
+
+describe('videos', () => {
+  test.each([
+    ['16:9', 1280, 720, 1, 'luxury'],
+    ['9:16', 720, 1280, 1.5, 'fresh'],
+    ['1:1', 960, 960, 1, 'modern'],
+    ['4:3', 1120, 840, 1, 'tech'],
+    ['3:4', 840, 1120, 1, 'warm'],
+  ])(
+    'of %s are %i × %i, H.264, and as long as asked',
+    async (aspect_ratio, width, height, duration, style) => {
+      const prediction = await models.film({
+        prompt: 'Ceramic mug',
+        image: models.photoUrl,
+        aspect_ratio,
+        duration,
+        style,
+      })
+      expect(prediction).toMatchObject({ status: 'succeeded', error: null, model: videoModel })
+      expect(prediction.output).toHaveLength(1)
+      const video = await fetchOutput(prediction.output[0])
+      const { stderr } = await inspect(video, '-f', 'null')
+      expect(stderr).toMatch(new RegExp(`Video: h264 \\(Main\\).*yuv420p.*${width}x${height}.*24 fps`))
+      expect(stderr).not.toContain('Audio:')
+      const [, seconds] = /Duration: 00:00:(\d+\.\d+)/.exec(stderr) ?? []
+      expect(Math.abs(Number(seconds) - duration)).toBeLessThan(0.2)
+      const at = (box: string) => video.indexOf(box, 0, 'latin1')
+      expect(at('moov'), 'the index comes before the frames').toBeLessThan(at('mdat'))
+    },
+  )
+
+  test('fade in and out and move in between', async () => {
+    const { output } = await models.film({ prompt: 'Honey jar', style: 'fresh', duration: 2, seed: 5 })
+    const frames = await readFrames(await fetchOutput(output[0]))
+    expect(frames).toHaveLength(48)
+    const [first, early, late, last] = [0, 12, 36, 47].map((at) => frames[at] ?? Buffer.alloc(576))
+    const brightness = [first, early, late, last].map((frame) => Math.round(mean(frame ?? Buffer.alloc(576))))
+    expect(brightness[0]).toBeLessThan(40)
+    expect(brightness[1]).toBeGreaterThan(150)
+    expect(brightness[2]).toBeGreaterThan(150)
+    expect(brightness[3]).toBeLessThan(80)
+    const difference = mean(early?.map((value, i) => Math.abs(value - (late?.[i] ?? 0))) ?? Buffer.alloc(1))
+    expect(difference, 'the camera moves').toBeGreaterThan(1)
+  })
+
+  test('are the same bytes for a seed and others for another', async () => {
+    const shoot = async (seed: number) =>
+      fetchOutput((await models.film({ prompt: 'Seeded', seed, duration: 1 })).output[0])
+    const [first, again, other] = [await shoot(1), await shoot(1), await shoot(2)]
+    expect(first.equals(again)).toBe(true)
+    expect(first.equals(other)).toBe(false)
+  })
+
+  test('are served with type and length, and in part', async () => {
+    const { output } = await models.film({ prompt: 'Served', duration: 1 })
+    expect(output[0]).toMatch(/\.mp4$/)
+    const whole = await fetchOutput(output[0])
+    const head = await fetch(output[0], { method: 'HEAD' })
+    expect(Object.fromEntries(head.headers)).toMatchObject({
+      'content-type': 'video/mp4',
+      'content-length': String(whole.length),
+      'accept-ranges': 'bytes',
+    })
+    for (const [range, from, to] of [
+      ['bytes=0-99', 0, 99],
+      ['bytes=100-', 100, whole.length - 1],
+      ['bytes=-50', whole.length - 50, whole.length - 1],
+    ] as const) {
+      const part = await fetch(output[0], { headers: { range } })
+      expect(part.status).toBe(206)
+      expect(part.headers.get('content-range')).toBe(`bytes ${from}-${to}/${whole.length}`)
+      expect(whole.subarray(from, to + 1).equals(await part.bytes())).toBe(true)
+    }
+    const beyond = await fetch(output[0], { headers: { range: `bytes=${whole.length}-` } })
+    expect(beyond.status).toBe(416)
+  })
+
+  test('tell their progress in the logs, also by webhook, and take five seconds unless asked', async () => {
+    const told: number[] = []
+    const note = (prediction: { logs?: string }) => {
+      const percent = (parseProgressFromLogs(prediction.logs ?? '')?.percentage ?? 0) * 100
+      if (percent > (told.at(-1) ?? -1)) told.push(percent)
+    }
+    const heard = new Set<string>()
+    const webhook = await listen((_request, body) => {
+      const { logs, status } = JSON.parse(body)
+      if (status === 'processing') heard.add(logs)
+      return 200
+    })
+    const { id } = await models.client.predictions.create({
+      model: videoModel,
+      input: { prompt: 'Progress' },
+      webhook,
+      webhook_events_filter: ['logs', 'completed'],
+    })
+    const ended = await models.client.wait(
+      await models.client.predictions.get(id),
+      { interval: 50 },
+      async (prediction) => {
+        note(prediction)
+        return false
+      },
+    )
+    note(ended)
+    expect(ended.status).toBe('succeeded')
+    expect(told.length).toBeGreaterThan(4)
+    expect(told.at(-1)).toBe(100)
+    const logged = [...(ended.logs ?? '').matchAll(/^\s*(\d+)%/gm)].map((match) => Number(match[1]))
+    expect(logged).toEqual(logged.toSorted((a, b) => a - b))
+    expect(heard.size).toBeGreaterThan(2)
+    expect(await readFrames(await fetchOutput(ended.output[0]))).toHaveLength(120)
+  })
+
+  test('kill ffmpeg when they are canceled', async () => {
+    const leftovers = async () =>
+      (await readdir(tmpdir())).filter((name) => name.startsWith('product-motion-'))
+    const before = await leftovers()
+    const { id } = await models.client.predictions.create({ model: videoModel, input: { duration: 10 } })
+    await expect.poll(countFilms, { timeout: 10_000 }).toBe(1)
+    expect((await models.client.predictions.cancel(id)).status).toBe('canceled')
+    await expect.poll(countFilms).toBe(0)
+    await expect.poll(leftovers).toEqual(before)
+    expect(await models.client.predictions.get(id)).toMatchObject({ status: 'canceled', output: null })
+    expect((await fetch(`${models.server.origin}/outputs/${id}/0.mp4`)).status).toBe(404)
+  })
+
+  test('kill ffmpeg when the server stops', async () => {
+    const server = await startModels({ token, webhookSecret })
+    const client = new Replicate({ auth: token, baseUrl: server.url })
+    await client.predictions.create({ model: videoModel, input: { duration: 10 } })
+    await expect.poll(countFilms, { timeout: 10_000 }).toBe(1)
+    await server.stop()
+    expect(await countFilms()).toBe(0)
+  })
+
+  test('are made one at a time, and pictures meanwhile', async () => {
+    const input = { prompt: 'Queue', duration: 10 }
+    const [first, second] = await Promise.all([
+      models.client.predictions.create({ model: videoModel, input }),
+      models.client.predictions.create({ model: videoModel, input }),
+    ])
+    const status = async (id = '') => (await models.client.predictions.get(id)).status
+    await expect.poll(() => status(first.id)).toBe('processing')
+    expect((await models.generate({ prompt: 'Picture' })).status).toBe('succeeded')
+    expect(await Promise.all([status(first.id), status(second.id)])).toEqual(['processing', 'starting'])
+    await models.client.predictions.cancel(first.id)
+    await expect.poll(() => status(second.id)).toBe('processing')
+    await models.client.predictions.cancel(second.id)
+  })
+
+  test.each([
+    ['input.duration', { duration: 11 }],
+    ['input.duration', { duration: 0 }],
+    ['input.aspect_ratio', { aspect_ratio: '2:1' }],
+    ['input.style', { style: 'baroque' }],
+    ['input.image.0', { image: 'nowhere' }],
+  ])('are refused for a bad %s', async (field, input) => {
+    const response = await models.post(`/models/${videoModel}/predictions`, JSON.stringify({ input }))
+    expect(response.status).toBe(422)
+    expect(await response.json()).toMatchObject({ invalid_fields: [{ field }] })
+  })
+
+  test('fail, break and vanish as pictures do', async () => {
+    const gone = await listen(() => 404)
+    expect(await models.film({ image: `${gone}/mug.jpg` })).toMatchObject({
+      status: 'failed',
+      error: `Failed to fetch image ${gone}/mug.jpg: HTTP 404`,
+    })
+    await models.fault({ kind: 'failed_prediction', match: 'doomed' })
+    expect((await models.film({ prompt: 'doomed' })).error).toBe('CUDA out of memory')
+    await models.fault({ kind: 'partial_output', match: 'nothing' })
+    expect(await models.film({ prompt: 'nothing', duration: 1 })).toMatchObject({
+      status: 'succeeded',
+      output: [],
+    })
+    const { output } = await models.film({ prompt: 'spoiled', duration: 1 })
+    await models.fault({ kind: 'broken_output', match: 'spoiled' })
+    await expect(fetch(output[0]).then((response) => response.arrayBuffer())).rejects.toThrow()
+    await models.fault({ kind: 'missing_output', match: 'spoiled' })
+    expect((await fetch(output[0])).status).toBe(404)
+  })
+})

@@ -1,0 +1,96 @@
+/** `npm run demo [photo]`: the main job against the running stack, as a client of its API. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { basename, join, relative, resolve } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { makeSamplePhoto } from '../dev/photo.ts'
+import { PROJECT } from '../dev/stack.ts'
+import { createClient, type Generation } from './client.ts'
+import { oneLine } from './migrate.ts'
+
+const STYLES = ['modern', 'luxury', 'fresh', 'tech', 'warm', 'business']
+const DEADLINE_MS = 120_000
+const api = process.env.API_URL ?? `http://127.0.0.1:${process.env.PORT ?? 8787}`
+const out = join(PROJECT, 'out')
+
+const seconds = (since: number) => `${((Date.now() - since) / 1000).toFixed(1)} s`
+const step = (what: string, since: number) => console.log(`  ${what.padEnd(58)} ${seconds(since)}`)
+const bar = ({ status, progress }: Generation) =>
+  status === 'succeeded'
+    ? 'done'
+    : status === 'running'
+      ? `${'#'.repeat(Math.ceil(progress / 20))}${progress}%`
+      : status
+
+const isOver = ({ status }: Generation) => status !== 'queued' && status !== 'running'
+
+const main = async (): Promise<void> => {
+  const started = Date.now()
+  const [photoPath] = process.argv.slice(2)
+  const photo = photoPath ? await readFile(resolve(photoPath)) : await makeSamplePhoto()
+  console.log(`The main job, as a client of ${api}\n`)
+
+  let since = Date.now()
+  const email = `demo-${Date.now()}@example.com`
+  const { access_token } = await createClient(api)
+    .register({ email, password: 'one picture, one whole store' })
+    .catch((error: unknown) => {
+      if (error instanceof TypeError)
+        throw new Error(`nothing answers at ${api}: start the stack with npm run dev`)
+      throw error
+    })
+  const client = createClient(api, access_token)
+  await client.createWorkspace('Demo Store')
+  step(`signed up as ${email}, made a workspace`, since)
+
+  since = Date.now()
+  const name = photoPath ? basename(photoPath) : 'sample-product.jpg'
+  const asset = await client.upload(name, new Uint8Array(photo))
+  step(`uploaded ${name} (${asset.mimeType}, ${Math.round(asset.size / 1024)} KB)`, since)
+
+  since = Date.now()
+  let jobs = await Promise.all(
+    STYLES.map((style, i) =>
+      client.generate({
+        kind: 'image',
+        style,
+        prompt: 'Made for slow mornings',
+        inputAssetIds: [asset.id],
+        aspectRatio: i % 2 === 0 ? '1:1' : '4:3',
+        seed: i,
+      }),
+    ),
+  )
+  while (!jobs.every(isOver) && Date.now() - since < DEADLINE_MS) {
+    await delay(200)
+    jobs = await Promise.all(jobs.map((job) => (isOver(job) ? job : client.getGeneration(job.id))))
+    if (process.stdout.isTTY)
+      process.stdout.write(`\r\x1b[K  ${jobs.map((job) => `${job.style} ${bar(job)}`).join('  ')}`)
+  }
+  if (process.stdout.isTTY) process.stdout.write('\r\x1b[K')
+  const done = jobs.filter(({ status }) => status === 'succeeded')
+  step(`generated ${done.length} of ${jobs.length} styles`, since)
+  for (const job of jobs.filter(({ status }) => status !== 'succeeded')) {
+    console.log(`    ${job.style}: ${job.status} ${job.error?.message ?? ''}`)
+  }
+
+  since = Date.now()
+  mkdirSync(out, { recursive: true })
+  const files: string[] = []
+  for (const job of done) {
+    for (const [i, output] of job.outputs.entries()) {
+      const file = join(out, `${job.style}-${i + 1}.${output.mimeType.split('/')[1]}`)
+      writeFileSync(file, Buffer.from(await (await fetch(output.url)).arrayBuffer()))
+      files.push(relative(process.cwd(), file))
+    }
+  }
+  step(`downloaded ${files.length} pictures`, since)
+  const charged = done.reduce((sum, job) => sum + job.creditsCharged, 0)
+  console.log(`\n${files.join('\n')}\n\n${charged} credits charged, ${seconds(started)} in all.`)
+  if (done.length < jobs.length) process.exitCode = 1
+}
+
+main().catch((error: unknown) => {
+  console.error(oneLine(error))
+  process.exit(1)
+})

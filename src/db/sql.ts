@@ -1,0 +1,19 @@
+/** The conditions that every domain's SQL is made of. */
+import { eq, type SQL, sql } from 'drizzle-orm'
+import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
+import { AppError } from '../errors.ts'
+
+/** SQL: the row belongs to the workspace that the gate let the caller into. */
+export const inWorkspace = (table: { workspaceId: PgColumn }): SQL =>
+  eq(table.workspaceId, sql`app.workspace_id()`)
+
+/** SQL: some row of `table` meets `condition`; locked until the transaction ends if `lock` says so. */
+export const exists = (table: PgTable, condition: SQL | undefined, lock?: 'for update'): SQL =>
+  sql`exists (select from ${table} where ${condition} ${sql.raw(lock ?? '')})`
+
+/** The row that a statement answered. @throws {AppError} not_found, if it answered none */
+export const first = <Row>(rows: readonly Row[]): Row => {
+  const [row] = rows
+  if (row === undefined) throw new AppError('not_found')
+  return row
+}

@@ -1,0 +1,37 @@
+/** Whether the API can work: what it depends on answers. */
+import { sql } from 'drizzle-orm'
+import { checkStorage } from '../assets/storage.ts'
+import type { Ctx } from '../context.ts'
+import { transact } from '../db/client.ts'
+import { describeError } from '../errors.ts'
+
+/** From best to worst. */
+export const states = ['ok', 'degraded', 'down'] as const
+type State = (typeof states)[number]
+
+/** `degraded` when the login could bypass row-level security. */
+const checkDatabase = async (ctx: Ctx): Promise<State> => {
+  const {
+    login: {
+      rows: [login],
+    },
+  } = await transact(ctx, (db) => ({
+    login: db.execute<{ bypasses: boolean }>(
+      sql`select rolsuper or rolbypassrls as bypasses from pg_roles where rolname = session_user`,
+    ),
+  }))
+  return login?.bypasses ? 'degraded' : 'ok'
+}
+
+export const checkReadiness = async (ctx: Ctx) => {
+  const down = (check: string) => (error: unknown) => {
+    ctx.log({ level: 'error', message: 'not ready', check, error: describeError(error) })
+    return 'down' as const
+  }
+  const [database, storage] = await Promise.all([
+    checkDatabase(ctx).catch(down('database')),
+    checkStorage(ctx.env).then(() => 'ok' as const, down('storage')),
+  ])
+  const worst = Math.max(states.indexOf(database), states.indexOf(storage))
+  return { status: states[worst] ?? 'down', checks: { database, storage } }
+}

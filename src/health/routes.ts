@@ -1,0 +1,73 @@
+/** Is it up, can it work, and with which keys can its tokens be verified? */
+import { z } from 'zod'
+import { publicKeySet } from '../auth/tokens.ts'
+import { systemContext } from '../context.ts'
+import { json } from '../http/contract.ts'
+import { createRoute, createRouter } from '../http/router.ts'
+import { checkReadiness, states } from './health.ts'
+
+const Readiness = z
+  .object({ status: z.enum(states), checks: z.object({ database: z.enum(states), storage: z.enum(states) }) })
+  .openapi('Readiness')
+
+const PublicKeySet = z.object({
+  keys: z.array(
+    z.object({
+      kty: z.string(),
+      crv: z.string(),
+      kid: z.string(),
+      x: z.string(),
+      alg: z.string(),
+      use: z.string(),
+    }),
+  ),
+})
+
+const common = { tags: ['Health'], security: [] }
+
+export const routes = createRouter()
+
+routes.openapi(
+  createRoute({
+    method: 'get',
+    path: '/health',
+    ...common,
+    operationId: 'health.get',
+    summary: 'The process answers',
+    responses: { 200: json(z.object({ status: z.literal('ok') }), 'Up') },
+  }),
+  (c) => c.json({ status: 'ok' as const }, 200),
+)
+
+routes.openapi(
+  createRoute({
+    method: 'get',
+    path: '/health/ready',
+    ...common,
+    operationId: 'health.ready',
+    summary: 'Database and storage answer',
+    description: '`degraded` means that the database login could bypass row-level security.',
+    responses: { 200: json(Readiness, 'Ready or degraded'), 503: json(Readiness, 'Not ready') },
+  }),
+  async (c) => {
+    const ctx = systemContext(c.var.env, { id: c.var.requestId })
+    c.set('ctx', ctx)
+    const readiness = await checkReadiness(ctx)
+    return c.json(readiness, readiness.status === 'down' ? 503 : 200)
+  },
+)
+
+routes.openapi(
+  createRoute({
+    method: 'get',
+    path: '/.well-known/jwks.json',
+    ...common,
+    operationId: 'key.list',
+    summary: 'Public keys of the access tokens (RFC 7517)',
+    responses: { 200: json(PublicKeySet, 'The key set') },
+  }),
+  (c) => {
+    c.header('cache-control', 'public, max-age=300')
+    return c.json(publicKeySet(c.var.env), 200)
+  },
+)

@@ -1,0 +1,50 @@
+/** The OpenAPI document, generated from the contracts, and the page that shows it. */
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import type { AppEnv } from './router.ts'
+
+const ASSETS = ['swagger-ui.css', 'swagger-ui-bundle.js']
+
+const page = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Merchant content API</title>
+<link rel="stylesheet" href="/docs/${ASSETS[0]}">
+<div id="docs"></div>
+<script src="/docs/${ASSETS[1]}"></script>
+<script>SwaggerUIBundle({ url: '/api/v1/openapi.json', dom_id: '#docs', deepLinking: true, persistAuthorization: true, validatorUrl: null })</script>
+`
+
+const description = `Sign in, send \`Authorization: Bearer <access token>\`, and name the workspace in \`X-Workspace-Id\`
+(not needed by those who belong to exactly one). Errors are problem details (RFC 9457) with a stable \`code\`.`
+
+export const mountDocs = (app: OpenAPIHono<AppEnv>) => {
+  app.openAPIRegistry.registerComponent('securitySchemes', 'accessToken', {
+    type: 'http',
+    scheme: 'bearer',
+    bearerFormat: 'JWT',
+  })
+  app.openAPIRegistry.registerComponent('securitySchemes', 'apiKey', {
+    type: 'http',
+    scheme: 'bearer',
+    bearerFormat: 'mck_…',
+  })
+  app.openAPIRegistry.registerComponent('securitySchemes', 'authjs', {
+    type: 'apiKey',
+    in: 'cookie',
+    name: '__Secure-authjs.session-token',
+  })
+  app.get('/api/v1/openapi.json', (c) =>
+    c.json(
+      app.getOpenAPI31Document({
+        openapi: '3.1.0',
+        info: { title: 'Merchant content API', version: '1', description },
+        servers: [{ url: c.var.env.PUBLIC_URL }],
+      }),
+    ),
+  )
+  app.get('/docs', (c) => c.html(page))
+  for (const file of ASSETS) {
+    app.get(`/docs/${file}`, (c) => c.env.ASSETS.fetch(new URL(`/${file}`, c.req.url)))
+  }
+}

@@ -1,0 +1,110 @@
+/** The app's middleware, in the order that app.ts lists it. */
+import { bodyLimit } from 'hono/body-limit'
+import { cors } from 'hono/cors'
+import { createMiddleware } from 'hono/factory'
+import { v7 as uuidv7 } from 'uuid'
+import { log } from '../context.ts'
+import { MisconfiguredError, parseEnv } from '../env.ts'
+import { AppError, describeError } from '../errors.ts'
+import { limitHeaders } from '../limits/limits.ts'
+import type { AppEnv } from './router.ts'
+
+/** Bytes of a JSON body. */
+const MAX_JSON = 256 * 1024
+
+const isUpload = ({ method, path }: { method: string; path: string }) =>
+  method === 'POST' && path === '/api/v1/assets/upload'
+
+/** Outermost: the request's id, and after everything else what the response says about itself. */
+export const identify = createMiddleware<AppEnv>(async (c, next) => {
+  const incoming = c.req.header('x-request-id') ?? ''
+  const requestId = /^[\w.:-]{1,128}$/.test(incoming) ? incoming : uuidv7()
+  c.set('requestId', requestId)
+  const started = Date.now()
+  await next()
+  // Requests that no operation took have no context.
+  const ctx = c.get('ctx') as AppEnv['Variables']['ctx'] | undefined
+  const { requests = 0, milliseconds = 0 } = ctx?.database ?? {}
+  c.header('x-request-id', requestId)
+  c.header(
+    'server-timing',
+    `db;desc="${requests}";dur=${milliseconds}, limiter;dur=${ctx?.limiterMilliseconds ?? 0}`,
+  )
+  for (const [name, value] of Object.entries(limitHeaders(ctx?.limits ?? []))) c.header(name, value)
+  log({
+    level: c.res.status >= 500 ? 'error' : 'info',
+    requestId,
+    action: ctx?.action,
+    method: c.req.method,
+    path: c.req.path,
+    status: c.res.status,
+    milliseconds: Date.now() - started,
+    databaseRequests: requests,
+    ...(c.error && { error: describeError(c.error) }),
+  })
+})
+
+/** @throws {AppError} misconfigured */
+export const configure = createMiddleware<AppEnv>(async (c, next) => {
+  try {
+    c.set('env', parseEnv(c.env))
+  } catch (error) {
+    if (!(error instanceof MisconfiguredError)) throw error
+    throw new AppError('misconfigured', { cause: error })
+  }
+  await next()
+})
+
+export const allowOrigins = cors({
+  origin: (origin, c) => (c.var.env?.ALLOWED_ORIGINS.includes(origin) ? origin : null),
+  credentials: true,
+  allowMethods: ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE'],
+  allowHeaders: [
+    'Authorization',
+    'Content-Type',
+    'Idempotency-Key',
+    'Last-Event-ID',
+    'X-Request-Id',
+    'X-Workspace-Id',
+  ],
+  exposeHeaders: [
+    'Idempotent-Replayed',
+    'Location',
+    'RateLimit',
+    'RateLimit-Policy',
+    'Retry-After',
+    'Server-Timing',
+    'X-Request-Id',
+  ],
+  maxAge: 7200,
+})
+
+/** Bodies are JSON, but for the upload. */
+export const checkContentType = createMiddleware<AppEnv>(async (c, next) => {
+  const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
+  const expected = isUpload(c.req) ? 'multipart/form-data' : 'application/json'
+  const hasBody =
+    Number(c.req.header('content-length') ?? 0) > 0 || c.req.header('transfer-encoding') !== undefined
+  const readsBody = c.req.method !== 'GET' && c.req.method !== 'HEAD' && c.req.method !== 'OPTIONS'
+  if (readsBody && (type === undefined ? hasBody : type !== expected)) {
+    throw new AppError('unsupported_media_type', { detail: `Send ${expected}.` })
+  }
+  // Parameters of JSON mean nothing (RFC 8259), and not every form of them passes the validators.
+  if (readsBody && type === 'application/json' && c.req.header('content-type') !== type) {
+    const headers = new Headers(c.req.raw.headers)
+    headers.set('content-type', type)
+    c.req.raw = new Request(c.req.raw, { headers })
+  }
+  await next()
+})
+
+const limitJson = bodyLimit({
+  maxSize: MAX_JSON,
+  onError: () => {
+    throw new AppError('payload_too_large', { detail: `JSON bodies are limited to ${MAX_JSON / 1024} KB.` })
+  },
+})
+
+export const limitBody = createMiddleware<AppEnv>((c, next) =>
+  isUpload(c.req) ? next() : limitJson(c, next),
+)

@@ -1,0 +1,206 @@
+/** An operation of the API: its contract, who may do it and how often, with the middleware that enforces both. */
+import type { RouteConfig } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { getCookie } from 'hono/cookie'
+import { createMiddleware } from 'hono/factory'
+import { z } from 'zod'
+import type { Action } from '../actions.ts'
+import { isApiKey, readApiKey } from '../api-keys/api-keys.ts'
+import { reportRefusal } from '../audit/audit.ts'
+import { verifySessionCookie } from '../auth/authjs.ts'
+import { verifyAccessToken } from '../auth/tokens.ts'
+import { log, type Principal } from '../context.ts'
+import type { Env } from '../env.ts'
+import { AppError, type ErrorCode, invalidField, refusalOf } from '../errors.ts'
+import { sha256Hex } from '../hash.ts'
+import { settleTokens, takeToken, workspaceSubject } from '../limits/limits.ts'
+import { type PolicyName, policies } from '../limits/policies.ts'
+import type { Role } from '../words.ts'
+import { problemsOf } from './contract.ts'
+import { type AppEnv, createRoute } from './router.ts'
+
+type RequestParts = NonNullable<RouteConfig['request']>
+
+interface Access {
+  /** Default `workspace`. `public` needs no caller, `user` no workspace. */
+  scope?: 'workspace' | 'user' | 'public'
+  /** Least role; default `viewer`. */
+  role?: Role
+  /** The workspace is the path's `{id}` and not the header's. */
+  workspaceInPath?: boolean
+  limits?: readonly PolicyName[]
+}
+
+interface Contract<Path extends string, Request, Responses> {
+  method: RouteConfig['method']
+  path: Path
+  tag: string
+  summary: string
+  description?: string
+  request?: Request
+  responses: Responses
+  /** What it refuses besides what follows from access, limits and body. */
+  refuses?: readonly ErrorCode[]
+}
+
+const workspaceHeader = {
+  name: 'X-Workspace-Id',
+  in: 'header' as const,
+  required: false,
+  description: 'Which workspace; may be left out by those who belong to exactly one.',
+  schema: { type: 'string' as const, format: 'uuid' },
+}
+
+/** The refusals that follow from how an operation is reached. */
+const derivedRefusals = ({
+  method,
+  request,
+  ...access
+}: Contract<string, RequestParts, unknown> & Access): ErrorCode[] => {
+  const { scope = 'workspace', workspaceInPath, limits = [] } = access
+  const changes = method !== 'get'
+  return [
+    'internal_error',
+    'misconfigured',
+    'unavailable',
+    ...(request || scope === 'workspace' ? (['validation_failed'] as const) : []),
+    ...(changes ? (['unsupported_media_type'] as const) : []),
+    ...(request?.body ? (['malformed_json', 'payload_too_large'] as const) : []),
+    ...(scope === 'public'
+      ? limits.length > 0
+        ? (['rate_limited'] as const)
+        : []
+      : (['unauthorized', 'account_not_linked', 'forbidden', 'rate_limited'] as const)),
+    ...(scope !== 'public' && changes ? (['origin_not_allowed'] as const) : []),
+    ...(scope === 'workspace' ? (['not_found'] as const) : []),
+    ...(scope === 'workspace' && !workspaceInPath ? (['workspace_required'] as const) : []),
+  ]
+}
+
+/** The contract of `action` as a route: identity, rights, limits and their refusals are declared and enforced from here. */
+export const operation = <
+  Path extends string,
+  Responses extends RouteConfig['responses'],
+  Request extends RequestParts = Record<never, never>,
+>(
+  action: Action,
+  contract: Contract<Path, Request, Responses> & Access,
+) => {
+  const { tag, summary, description, scope = 'workspace', role = 'viewer', limits = [] } = contract
+  const { method, path, request, responses } = contract
+  const shape = {
+    method,
+    path,
+    ...(request && { request }),
+    responses: { ...problemsOf([...derivedRefusals(contract), ...(contract.refuses ?? [])]), ...responses },
+    operationId: action,
+    tags: [tag],
+    summary,
+    ...(description && { description }),
+    security: scope === 'public' ? [] : [{ accessToken: [] }, { apiKey: [] }, { authjs: [] }],
+    ...(scope === 'workspace' && {
+      'x-role': role,
+      ...(!contract.workspaceInPath && { parameters: [workspaceHeader] }),
+    }),
+    ...(limits.length > 0 && { 'x-limits': limits }),
+    middleware: establish(action, contract),
+  }
+  // What handlers answer is typed by the contract's own responses: refusals are thrown, and answered in one place.
+  return createRoute<
+    Path,
+    Pick<typeof shape, 'method' | 'path'> & { request: Request; responses: Responses }
+  >(shape as typeof shape & { request: Request })
+}
+
+const establish = (action: Action, { scope = 'workspace', role = 'viewer', ...options }: Access) =>
+  createMiddleware<AppEnv>(async (c, next) => {
+    const { env, requestId } = c.var
+    const principal: Principal = scope === 'public' ? { type: 'system' } : await authenticate(c)
+    const named = options.workspaceInPath ? c.req.param('id') : c.req.header('x-workspace-id')
+    if (scope === 'workspace' && named !== undefined && !z.uuid().safeParse(named).success) {
+      throw invalidField(options.workspaceInPath ? '/path/id' : '/header/X-Workspace-Id', 'is not a UUID')
+    }
+    const ip = c.req.header('cf-connecting-ip')
+    const userAgent = c.req.header('user-agent')?.slice(0, 400).toWellFormed()
+    c.set('ctx', {
+      env,
+      principal,
+      scope: scope === 'public' ? 'system' : scope,
+      workspaceId: scope === 'workspace' ? named?.toLowerCase() : undefined,
+      role,
+      action,
+      request: { id: requestId, ...(ip && { ip }), ...(userAgent && { userAgent }) },
+      database: { requests: 0, milliseconds: 0 },
+      limits: [],
+      limiterMilliseconds: 0,
+      log: (fields) => log({ requestId, action, ...fields }),
+    })
+    const { ctx } = c.var
+    const limits: readonly PolicyName[] = [
+      ...(scope === 'public' ? [] : (['api'] as const)),
+      ...(options.limits ?? []),
+    ]
+    for (const policy of limits) {
+      const subject = await limitSubject(c, policy)
+      if (subject !== undefined) await takeToken(ctx, policy, subject)
+    }
+    await next()
+    const refusal = c.error && refusalOf(c.error)
+    if (refusal) await reportRefusal(ctx, refusal)
+    c.executionCtx.waitUntil(settleTokens(ctx, callerOf(principal)))
+  })
+
+/** @throws {AppError} unauthorized, origin_not_allowed */
+const authenticate = async (c: Context<AppEnv>): Promise<Principal> => {
+  const { env } = c.var
+  const header = c.req.header('authorization')
+  const principal =
+    header === undefined ? await verifySessionCookie(env, getCookie(c)) : await verifyBearer(env, header)
+  if (!principal) throw new AppError('unauthorized')
+  // A browser adds cookies to what any site sends, but names that site.
+  const changes = c.req.method !== 'GET' && c.req.method !== 'HEAD'
+  if (principal.type === 'authjs' && changes && !env.ALLOWED_ORIGINS.includes(c.req.header('origin') ?? '')) {
+    throw new AppError('origin_not_allowed')
+  }
+  return principal
+}
+
+const verifyBearer = async (env: Env, header: string): Promise<Principal | undefined> => {
+  const token = /^Bearer +([\w.~+/=-]+)$/i.exec(header)?.[1] ?? ''
+  return isApiKey(token) ? readApiKey(token) : verifyAccessToken(env, token)
+}
+
+/** One bucket a caller, whichever way they came. */
+const callerOf = (principal: Principal): string => {
+  switch (principal.type) {
+    case 'session':
+      return `user:${principal.userId}`
+    case 'api_key':
+      return `key:${principal.hash}`
+    case 'authjs':
+      return `authjs:${principal.provider}:${principal.providerAccountId}`
+    case 'system':
+      return 'system'
+  }
+}
+
+/** Whose bucket; undefined when the request names nobody and validation will refuse it. */
+const limitSubject = async (c: Context<AppEnv>, policy: PolicyName): Promise<string | undefined> => {
+  const { ctx } = c.var
+  switch (policies[policy].by) {
+    case 'ip':
+      return networkOf(ctx.request.ip)
+    case 'email': {
+      const body: unknown = await c.req.json().catch(() => undefined)
+      const { data } = z.object({ email: z.string() }).safeParse(body)
+      return data && sha256Hex(data.email.trim().toLowerCase())
+    }
+    case 'workspace':
+      return workspaceSubject(callerOf(ctx.principal), ctx.workspaceId)
+    case 'caller':
+      return callerOf(ctx.principal)
+  }
+}
+
+/** An IPv6 subscriber has a /64, so that is what counts. */
+const networkOf = (ip = 'unknown') => (ip.includes(':') ? ip.split(':').slice(0, 4).join(':') : ip)

@@ -1,0 +1,22 @@
+/** What travels on the queue. */
+import { z } from 'zod'
+import { actions } from '../actions.ts'
+import { jobKinds } from '../words.ts'
+
+/** Ids only: the database knows the rest. */
+export const OwedMessage = z.object({ kind: z.enum(jobKinds), workspaceId: z.uuid(), subjectId: z.uuid() })
+export type OwedMessage = z.output<typeof OwedMessage>
+
+/** The exception: what was refused left nothing in the database. The subject is this very refusal. */
+const RefusalMessage = z.object({
+  kind: z.literal('refusal'),
+  workspaceId: z.uuid(),
+  subjectId: z.uuid(),
+  actor: z.string(),
+  action: z.enum(actions),
+  request: z.object({ id: z.string(), ip: z.string().optional(), userAgent: z.string().optional() }),
+})
+export type RefusalMessage = z.output<typeof RefusalMessage>
+
+export const JobMessage = z.discriminatedUnion('kind', [OwedMessage, RefusalMessage])
+export type JobMessage = z.output<typeof JobMessage>

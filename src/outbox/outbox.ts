@@ -1,0 +1,72 @@
+/** What is owed after a commit: written with the change itself, sent by queue, re-sent by the sweeper. */
+import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { type Ctx, systemContext } from '../context.ts'
+import { type Database, transact } from '../db/client.ts'
+import { outbox } from '../db/schema.ts'
+import type { Env } from '../env.ts'
+import { describeError } from '../errors.ts'
+import type { JobMessage, OwedMessage } from './messages.ts'
+
+/** Messages in one `sendBatch`: the platform's limit. */
+const BATCH = 100
+
+/** Notes that the job is owed and should be (re-)sent after `delay` (a Postgres interval). */
+export const owe = (db: Database, kind: OwedMessage['kind'], subjectId: string, delay: SQL) =>
+  db
+    .insert(outbox)
+    .values({ kind, subjectId, availableAt: sql`now() + ${delay}` })
+    .onConflictDoUpdate({
+      target: [outbox.workspaceId, outbox.kind, outbox.subjectId],
+      set: { availableAt: sql`excluded.available_at`, sends: 0 },
+    })
+
+/** The job is done. */
+export const settle = (db: Database, kind: OwedMessage['kind'], subjectId: string) =>
+  db.delete(outbox).where(and(eq(outbox.kind, kind), eq(outbox.subjectId, subjectId)))
+
+/** Sends after the commit. A failure costs time only: the sweeper sends what stays owed. */
+export const dispatch = async (
+  ctx: Ctx,
+  messages: readonly JobMessage[],
+  delaySeconds = 0,
+): Promise<void> => {
+  if (messages.length === 0) return
+  try {
+    await ctx.env.JOBS.sendBatch(
+      messages.map((body) => ({ body })),
+      { delaySeconds },
+    )
+  } catch (error) {
+    ctx.log({
+      level: 'warn',
+      message: 'queue did not take the jobs; the sweeper will',
+      error: describeError(error),
+    })
+  }
+}
+
+/** Re-sends what is due, each time with twice the patience. Answers how many messages went out. */
+export const sweepOutbox = async (env: Env, id: string): Promise<number> => {
+  const ctx = systemContext(env, { id })
+  for (let sent = 0; ; ) {
+    const {
+      due: { rows },
+    } = await transact(ctx, (db) => ({
+      due: db.execute<{ workspace_id: string; kind: OwedMessage['kind']; subject_id: string }>(sql`
+        update outbox set sends = sends + 1, available_at = now() + interval '30 seconds' * power(2, least(sends, 6))
+        where (workspace_id, kind, subject_id) in (
+          select workspace_id, kind, subject_id from outbox where available_at <= now()
+          order by available_at limit ${BATCH} for update skip locked)
+        returning workspace_id, kind, subject_id`),
+    }))
+    if (rows.length > 0) {
+      await env.JOBS.sendBatch(
+        rows.map((row) => ({
+          body: { kind: row.kind, workspaceId: row.workspace_id, subjectId: row.subject_id },
+        })),
+      )
+    }
+    sent += rows.length
+    if (rows.length < BATCH) return sent
+  }
+}

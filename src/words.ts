@@ -1,0 +1,42 @@
+/** The closed lists of words that the database, the contract and the code share. */
+
+/** From the least to the most. */
+export const roles = ['viewer', 'member', 'admin', 'owner'] as const
+export type Role = (typeof roles)[number]
+
+export const plans = ['free', 'pro', 'enterprise'] as const
+export type Plan = (typeof plans)[number]
+
+export const assetKinds = ['image', 'video', 'document'] as const
+export const assetSources = ['upload', 'generation'] as const
+export const assetStatuses = ['pending', 'ready', 'failed'] as const
+
+export const generationKinds = ['image', 'video'] as const
+export type GenerationKind = (typeof generationKinds)[number]
+export const generationStatuses = ['queued', 'running', 'succeeded', 'failed', 'canceled'] as const
+export const aspectRatios = ['1:1', '4:3', '3:4', '16:9', '9:16'] as const
+export type AspectRatio = (typeof aspectRatios)[number]
+export const styles = ['modern', 'luxury', 'fresh', 'tech', 'warm', 'business'] as const
+export type Style = (typeof styles)[number]
+
+export const eventTypes = [
+  'queued',
+  'running',
+  'progress',
+  'provider.switched',
+  'succeeded',
+  'failed',
+  'canceled',
+] as const
+
+export const creditKinds = ['reserve', 'charge', 'refund'] as const
+export const jobKinds = ['generation', 'prediction.cancel', 'object.delete', 'webhook.deliver'] as const
+export const deliveryStatuses = ['pending', 'delivered', 'failed'] as const
+export const actorTypes = ['user', 'api_key', 'system'] as const
+
+/** Why a generation failed, as callers read it. */
+export interface GenerationError {
+  code: string
+  message: string
+  retryable: boolean
+}

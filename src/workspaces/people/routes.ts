@@ -1,0 +1,189 @@
+/** The routes of members and invites. */
+import { z } from 'zod'
+import { Email, IdPath, json, jsonBody, Timestamp, uuidPath } from '../../http/contract.ts'
+import { operation } from '../../http/operation.ts'
+import { listOf, Paging, toPage } from '../../http/paging.ts'
+import { createRouter } from '../../http/router.ts'
+import { roles } from '../../words.ts'
+import { presentWorkspace, WorkspaceView } from '../routes.ts'
+import { acceptInvite, createInvite, deleteInvite, type Invite, listInvites } from './invites.ts'
+import { changeRole, listMembers, type Member, removeMember, transferWorkspace } from './members.ts'
+
+const tag = 'Workspaces'
+
+const MemberView = z
+  .object({
+    userId: z.uuid(),
+    email: z.email(),
+    name: z.string().nullable(),
+    role: z.enum(roles),
+    createdAt: Timestamp,
+  })
+  .openapi('Member')
+
+const presentMember = (row: Member): z.output<typeof MemberView> => ({
+  userId: row.id,
+  email: row.email,
+  name: row.name,
+  role: row.role,
+  createdAt: row.createdAt.toISOString(),
+})
+
+const InviteView = z
+  .object({ id: z.uuid(), email: z.email(), role: z.enum(roles), expiresAt: Timestamp, createdAt: Timestamp })
+  .openapi('Invite')
+
+const presentInvite = (row: Invite): z.output<typeof InviteView> => ({
+  id: row.id,
+  email: row.email,
+  role: row.role,
+  expiresAt: row.expiresAt.toISOString(),
+  createdAt: row.createdAt.toISOString(),
+})
+
+export const routes = createRouter()
+
+routes.openapi(
+  operation('member.list', {
+    method: 'get',
+    path: '/workspaces/{id}/members',
+    tag,
+    summary: 'The people of a workspace',
+    workspaceInPath: true,
+    request: { params: IdPath, query: Paging },
+    responses: { 200: json(listOf(MemberView), 'A page of members') },
+  }),
+  async (c) => {
+    const query = c.req.valid('query')
+    return c.json(toPage(await listMembers(c.var.ctx, query), query.limit, presentMember), 200)
+  },
+)
+
+const memberPath = IdPath.extend({ userId: uuidPath('userId') })
+
+routes.openapi(
+  operation('member.update', {
+    method: 'patch',
+    path: '/workspaces/{id}/members/{userId}',
+    tag,
+    summary: "Change a member's role, up to one's own",
+    role: 'admin',
+    workspaceInPath: true,
+    request: { params: memberPath, ...jsonBody(z.strictObject({ role: z.enum(roles) })) },
+    responses: { 200: json(MemberView, 'The member') },
+    refuses: ['last_owner'],
+  }),
+  async (c) =>
+    c.json(
+      presentMember(await changeRole(c.var.ctx, c.req.valid('param').userId, c.req.valid('json').role)),
+      200,
+    ),
+)
+
+routes.openapi(
+  operation('member.remove', {
+    method: 'delete',
+    path: '/workspaces/{id}/members/{userId}',
+    tag,
+    summary: 'Leave, or remove somebody (admin)',
+    workspaceInPath: true,
+    request: { params: memberPath },
+    responses: { 204: { description: 'Gone' } },
+    refuses: ['last_owner'],
+  }),
+  async (c) => {
+    await removeMember(c.var.ctx, c.req.valid('param').userId)
+    return c.body(null, 204)
+  },
+)
+
+routes.openapi(
+  operation('workspace.transfer', {
+    method: 'post',
+    path: '/workspaces/{id}/transfer',
+    tag,
+    summary: 'Make another member the owner and become an admin',
+    role: 'owner',
+    workspaceInPath: true,
+    request: { params: IdPath, ...jsonBody(z.strictObject({ userId: z.uuid() })) },
+    responses: { 204: { description: 'Transferred' } },
+  }),
+  async (c) => {
+    await transferWorkspace(c.var.ctx, c.req.valid('json').userId)
+    return c.body(null, 204)
+  },
+)
+
+routes.openapi(
+  operation('invite.create', {
+    method: 'post',
+    path: '/workspaces/{id}/invites',
+    tag,
+    summary: 'Invite somebody; the token is shown once',
+    role: 'admin',
+    workspaceInPath: true,
+    limits: ['invite'],
+    request: { params: IdPath, ...jsonBody(z.strictObject({ email: Email, role: z.enum(roles) })) },
+    responses: {
+      201: {
+        ...json(InviteView.extend({ token: z.string() }), 'The invite'),
+        headers: { Location: { schema: { type: 'string' } } },
+      },
+    },
+    refuses: ['plan_limit_reached', 'already_member'],
+  }),
+  async (c) => {
+    const { token, ...invite } = await createInvite(c.var.ctx, c.req.valid('json'))
+    c.header('cache-control', 'no-store')
+    c.header('location', `/api/v1/workspaces/${invite.workspaceId}/invites/${invite.id}`)
+    return c.json({ ...presentInvite(invite), token }, 201)
+  },
+)
+
+routes.openapi(
+  operation('invite.list', {
+    method: 'get',
+    path: '/workspaces/{id}/invites',
+    tag,
+    summary: 'Open invites, newest first',
+    role: 'admin',
+    workspaceInPath: true,
+    request: { params: IdPath, query: Paging },
+    responses: { 200: json(listOf(InviteView), 'A page of invites') },
+  }),
+  async (c) => {
+    const query = c.req.valid('query')
+    return c.json(toPage(await listInvites(c.var.ctx, query), query.limit, presentInvite), 200)
+  },
+)
+
+routes.openapi(
+  operation('invite.delete', {
+    method: 'delete',
+    path: '/workspaces/{id}/invites/{inviteId}',
+    tag,
+    summary: 'Withdraw an invite',
+    role: 'admin',
+    workspaceInPath: true,
+    request: { params: IdPath.extend({ inviteId: uuidPath('inviteId') }) },
+    responses: { 204: { description: 'Withdrawn' } },
+  }),
+  async (c) => {
+    await deleteInvite(c.var.ctx, c.req.valid('param').inviteId)
+    return c.body(null, 204)
+  },
+)
+
+routes.openapi(
+  operation('invite.accept', {
+    method: 'post',
+    path: '/workspaces/invites/accept',
+    tag,
+    summary: 'Join the workspace of an invite to me',
+    scope: 'user',
+    request: jsonBody(z.strictObject({ token: z.string().max(200) })),
+    responses: { 200: json(WorkspaceView, 'The workspace') },
+    refuses: ['not_found', 'invite_used', 'invite_expired', 'plan_limit_reached'],
+  }),
+  async (c) => c.json(presentWorkspace(await acceptInvite(c.var.ctx, c.req.valid('json').token)), 200),
+)

@@ -1,0 +1,287 @@
+/** API keys: shown once, bound to a workspace and its scopes, counted by the minute, and dead at once. */
+import { createHash } from 'node:crypto'
+import { beforeAll, describe, expect, test } from 'vitest'
+import {
+  addMember,
+  asOwner,
+  type Client,
+  createClient,
+  type GenerationBody,
+  newEmail,
+  newTenant,
+  openApi,
+  stack,
+} from '../support/client.ts'
+
+interface Key {
+  id: string
+  name: string
+  start: string
+  key: string
+  scopes: string[]
+  lastUsedAt: string | null
+}
+type Tenant = Awaited<ReturnType<typeof newTenant>>
+
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
+const schema = openApi.components.schemas.ApiKey as { properties: { scopes: { items: { enum: string[] } } } }
+const scopes = schema.properties.scopes.items.enum
+
+const newKey = async (owner: Client, input: object = {}) => {
+  const answer = await owner.post<Key>('/api-keys', { name: 'server', scopes: ['asset.list'], ...input })
+  expect(answer.status).toBe(201)
+  return { ...answer.body, client: createClient({ token: answer.body.key }) }
+}
+const keyRow = async (id: string) =>
+  (await asOwner('select *, xmin::text as version from api_keys where id = $1', [id]))[0]
+const statusOfList = async (client: Client) => (await client.get('/assets')).status
+
+let ours: Tenant
+let theirs: Tenant
+beforeAll(async () => {
+  ;[ours, theirs] = await Promise.all([newTenant(), newTenant()])
+})
+
+test('a key is shown once and stored as its hash', async () => {
+  const answer = await ours.client.post<Key>('/api-keys', {
+    name: ' CI ',
+    scopes: ['asset.list', 'asset.list'],
+  })
+  const { key, ...rest } = answer.body
+  expect(answer.headers.get('cache-control')).toBe('no-store')
+  expect(key).toMatch(/^mck_[\w-]{43}[0-9a-f]{6}$/)
+  expect(sha256(key.slice(4, -6))).toMatch(new RegExp(`^${key.slice(-6)}`))
+  expect(rest).toMatchObject({ name: 'CI', scopes: ['asset.list'], lastUsedAt: null, createdBy: ours.userId })
+  expect(rest.start).toBe(key.slice(0, 8))
+  const row = await keyRow(rest.id)
+  expect(row).toMatchObject({ key_hash: sha256(key), start: rest.start, workspace_id: ours.workspaceId })
+  const audit = await asOwner('select * from audit_logs where resource_id = $1', [rest.id])
+  expect(audit).toMatchObject([{ action: 'api_key.create', actor_type: 'user', actor_id: ours.userId }])
+  const { body: list } = await ours.client.get<{ data: Key[] }>('/api-keys')
+  expect(list.data.find(({ id }) => id === rest.id)).toEqual(rest)
+  const secret = key.slice(8)
+  for (const seen of [rest, row, audit, list]) expect(JSON.stringify(seen)).not.toContain(secret)
+  expect(JSON.stringify([rest, list, audit])).not.toContain(sha256(key))
+})
+
+test('lists the keys of a workspace page by page, without the revoked ones', async () => {
+  const { client } = await newTenant()
+  const [first, second, third] = [await newKey(client), await newKey(client), await newKey(client)]
+  await client.delete(`/api-keys/${second.id}`)
+  const page = await client.get<{ data: Key[]; nextCursor: string }>('/api-keys?limit=1')
+  const rest = await client.get<{ data: Key[] }>(`/api-keys?limit=1&cursor=${page.body.nextCursor}`)
+  expect([page, rest].map(({ body }) => body.data.map(({ id }) => id))).toEqual([[third.id], [first.id]])
+  expect(rest.body).toMatchObject({ nextCursor: null })
+})
+
+test.each<[string, object]>([
+  ['no name', { name: '' }],
+  ['no scopes', { scopes: [] }],
+  ['an unknown scope', { scopes: ['asset.everything'] }],
+  ['all scopes', { scopes: ['*'] }],
+  ['scopes that are no list', { scopes: 'asset.list' }],
+  ...[
+    'api_key.create',
+    'member.update',
+    'workspace.delete',
+    'invite.create',
+    'user.get',
+    'password.update',
+  ].map((action): [string, object] => [`the scope ${action}`, { scopes: ['asset.list', action] }]),
+  ['an end in the past', { expiresAt: '2020-01-01T00:00:00Z' }],
+  ['an end that is no time', { expiresAt: 'tomorrow' }],
+  ['a hash of its own', { keyHash: sha256('x') }],
+  ['another workspace', { workspaceId: crypto.randomUUID() }],
+])('refuses to make a key with %s', async (_, change) => {
+  const answer = await ours.client.post('/api-keys', { name: 'server', scopes: ['asset.list'], ...change })
+  expect(answer).toMatchObject({ status: 422, body: { code: 'validation_failed' } })
+})
+
+describe('what a key may do', () => {
+  const form = () => {
+    const data = new FormData()
+    data.append('file', new Blob(['some text']), 'file.txt')
+    return data
+  }
+  /** What routes with a body accept. */
+  const bodies: Record<string, () => unknown> = {
+    'asset.create': form,
+    'asset.update': () => ({ name: 'renamed.txt' }),
+    'generation.create': () => ({ kind: 'image', prompt: 'x' }),
+    'workspace.create': () => ({ name: 'Another' }),
+    'workspace.update': () => ({ name: 'Another' }),
+    'user.update': () => ({ name: 'Another' }),
+    'password.update': () => ({ currentPassword: 'x', newPassword: 'a long password' }),
+    'api_key.create': () => ({ name: 'x', scopes: ['asset.list'] }),
+    'invite.create': () => ({ email: newEmail(), role: 'viewer' }),
+  }
+  const routes = Object.entries(openApi.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, { operationId, requestBody }]) => {
+      return { name: operationId, method: method.toUpperCase(), path, hasBody: requestBody !== undefined }
+    }),
+  )
+  /** A thing of its own for whatever is asked of it. */
+  const pathOf = async (path: string) => {
+    if (!path.includes('{id}')) return path
+    if (path.includes('/assets/')) {
+      return path.replace('{id}', (await ours.client.upload('file.txt', 'some text')).body.id)
+    }
+    if (path.includes('/workspaces/')) return path.replace('{id}', ours.workspaceId)
+    if (!path.includes('/generations/')) return path.replace('{id}', crypto.randomUUID())
+    const { body } = await ours.client.post<GenerationBody>('/generations', { kind: 'image', prompt: 'x' })
+    await ours.client.post(`/generations/${body.id}/cancel`)
+    return path.replace('{id}', body.id)
+  }
+  const use = async ({ client }: { client: Client }, route: (typeof routes)[number]) =>
+    client.request(route.method, await pathOf(route.path), route.hasBody ? bodies[route.name]?.() : undefined)
+
+  test.each(scopes)('with %s, and not without', async (scope) => {
+    const without = await newKey(ours.client, { scopes: scopes.filter((other) => other !== scope) })
+    const alone = await newKey(ours.client, { scopes: [scope] })
+    const scoped = routes.filter(({ name }) => name === scope)
+    expect(scoped).not.toHaveLength(0)
+    for (const route of scoped) {
+      const refused = await use(without, route)
+      expect(refused).toMatchObject({ status: 403, body: { code: 'forbidden' } })
+      expect(refused.headers.get('server-timing')).toMatch(/^db;desc="1";/)
+      const allowed = await use(alone, route)
+      expect(allowed.status, JSON.stringify(allowed.body)).toBeLessThan(400)
+      const requests = scope === 'asset.create' ? 2 : 1
+      expect(allowed.headers.get('server-timing')).toContain(`db;desc="${requests}";`)
+    }
+  })
+
+  const administration = `session.revoke session.list session.delete user.get user.update password.update
+    workspace.create workspace.list workspace.update workspace.delete member.list member.remove invite.create
+    api_key.create api_key.list api_key.revoke`
+  test.each(administration.split(/\s+/))('never %s', async (name) => {
+    const key = await newKey(ours.client, { scopes })
+    for (const route of routes.filter((other) => other.name === name)) {
+      const answer = await use(key, { ...route, path: route.path.replace('{userId}', ours.userId) })
+      expect(answer).toMatchObject({ status: 403, body: { code: 'forbidden' } })
+    }
+  })
+
+  test('with audit.export, line by line, and not without', async () => {
+    const status = async (scope: string) => {
+      const { key } = await newKey(ours.client, { scopes: [scope] })
+      const headers = { authorization: `Bearer ${key}` }
+      return (await fetch(`${stack.api}/api/v1/audit-logs/export`, { headers })).status
+    }
+    expect([await status('audit.export'), await status('audit.list')]).toEqual([200, 403])
+  })
+
+  test('in its own workspace, named or not', async () => {
+    await newTenant()
+    const { client } = await newKey(ours.client)
+    const status = (workspaceId: string) => statusOfList(client.with({ workspaceId }))
+    expect(await statusOfList(client)).toBe(200)
+    expect(await status(ours.workspaceId.toUpperCase())).toBe(200)
+    expect(await status(theirs.workspaceId)).toBe(404)
+    expect(await status(crypto.randomUUID())).toBe(404)
+  })
+
+  test('under its own name, and only with what is in its workspace', async () => {
+    const key = await newKey(ours.client, { scopes: ['generation.create', 'asset.get'] })
+    const { body: job } = await key.client.post<GenerationBody>('/generations', {
+      kind: 'image',
+      prompt: 'x',
+    })
+    const rows = await asOwner('select workspace_id, created_by from generations where id = $1', [job.id])
+    expect(rows).toEqual([{ workspace_id: ours.workspaceId, created_by: null }])
+    const audit = await ours.client.get(`/audit-logs?resourceId=${job.id}&action=generation.create`)
+    expect(audit.body.data).toMatchObject([{ actor: { type: 'api_key', id: key.id } }])
+    const [mine, hidden] = [await ours.client.upload('a.txt', 'x'), await theirs.client.upload('a.txt', 'x')]
+    expect((await key.client.get(`/assets/${mine.body.id}`)).status).toBe(200)
+    expect((await key.client.get(`/assets/${hidden.body.id}`)).status).toBe(404)
+  })
+})
+
+test('what is not a key in force lets nobody in', async () => {
+  const { key } = await newKey(ours.client)
+  const checksum = (secret: string) => `mck_${secret}${sha256(secret).slice(0, 6)}`
+  const wrong = {
+    'another checksum': key.slice(0, -1) + (key.endsWith('0') ? '1' : '0'),
+    'another secret': `mck_${key[4] === 'A' ? 'B' : 'A'}${key.slice(5)}`,
+    truncated: key.slice(0, -1),
+    longer: `${key}0`,
+    'no prefix': key.slice(4),
+    'another prefix': `sk_${key.slice(4)}`,
+    'the prefix in capitals': `MCK_${key.slice(4)}`,
+    'only the start': key.slice(0, 8),
+    'its hash': sha256(key),
+    unknown: checksum('x'.repeat(43)),
+  }
+  for (const [name, token] of Object.entries(wrong)) {
+    const client = createClient({ token })
+    expect(await statusOfList(client), name).toBe(401)
+    expect((await client.post('/auth/logout')).status, name).toBe(401)
+  }
+  expect(await statusOfList(createClient({ token: key }))).toBe(200)
+})
+
+test('a key ends when it expires, and with its workspace', async () => {
+  const { client } = await newTenant()
+  const workspaceId = client.workspaceId as string
+  const expiring = await newKey(client, { expiresAt: new Date(Date.now() + 60_000).toISOString() })
+  const lasting = await newKey(client)
+  expect(await statusOfList(expiring.client)).toBe(200)
+  await asOwner('update api_keys set expires_at = now() where id = $1', [expiring.id])
+  expect([await statusOfList(expiring.client), await statusOfList(lasting.client)]).toEqual([401, 200])
+  expect((await client.delete(`/workspaces/${workspaceId}`)).status).toBe(204)
+  expect(await statusOfList(lasting.client)).toBe(401)
+})
+
+test('a revoked key is dead at once, in use or not', async () => {
+  const key = await newKey(ours.client)
+  let revoked = false
+  const late: number[] = []
+  const users = Array.from({ length: 10 }, async () => {
+    while (!revoked) await statusOfList(key.client)
+    const answers = Array.from({ length: 5 }, () => statusOfList(key.client))
+    late.push(...(await Promise.all(answers)))
+  })
+  expect((await ours.client.delete(`/api-keys/${key.id}`)).status).toBe(204)
+  revoked = true
+  await Promise.all(users)
+  expect(late).toEqual(Array(50).fill(401))
+  expect((await ours.client.delete(`/api-keys/${key.id}`)).status).toBe(404)
+  const audit = await asOwner('select action from audit_logs where resource_id = $1 order by id', [key.id])
+  expect(audit).toEqual([{ action: 'api_key.create' }, { action: 'api_key.revoke' }])
+})
+
+test('the last use is written at most once a minute', async () => {
+  const key = await newKey(ours.client)
+  await Promise.all(Array.from({ length: 20 }, () => statusOfList(key.client)))
+  const used = await keyRow(key.id)
+  expect(used?.last_used_at).not.toBeNull()
+  await Promise.all(Array.from({ length: 20 }, () => statusOfList(key.client)))
+  expect(await keyRow(key.id)).toEqual(used)
+  const { body } = await ours.client.get<{ data: Key[] }>('/api-keys')
+  expect(body.data.find(({ id }) => id === key.id)?.lastUsedAt).toBe(used?.last_used_at.toISOString())
+  await asOwner(`update api_keys set last_used_at = now() - interval '61 seconds' where id = $1`, [key.id])
+  await statusOfList(key.client)
+  expect((await keyRow(key.id))?.last_used_at.getTime()).toBeGreaterThanOrEqual(used?.last_used_at.getTime())
+})
+
+test('only admins manage keys, and only those of their workspace', async () => {
+  const key = await newKey(ours.client)
+  const before = await keyRow(key.id)
+  const admin = await addMember(ours.workspaceId, 'admin')
+  for (const role of ['viewer', 'member'] as const) {
+    const { client } = await addMember(ours.workspaceId, role)
+    const statuses = [
+      (await client.get('/api-keys')).status,
+      (await client.post('/api-keys', { name: 'x', scopes: ['asset.list'] })).status,
+      (await client.delete(`/api-keys/${key.id}`)).status,
+    ]
+    expect(statuses, role).toEqual([403, 403, 403])
+  }
+  expect((await theirs.client.delete(`/api-keys/${key.id}`)).status).toBe(404)
+  const stranger = theirs.client.with({ workspaceId: ours.workspaceId })
+  expect((await stranger.get('/api-keys')).status).toBe(404)
+  expect((await stranger.delete(`/api-keys/${key.id}`)).status).toBe(404)
+  expect(await keyRow(key.id)).toEqual(before)
+  expect((await theirs.client.get<{ data: Key[] }>('/api-keys')).body.data).toEqual([])
+  expect((await admin.client.delete(`/api-keys/${key.id}`)).status).toBe(204)
+})

@@ -1,0 +1,303 @@
+/** Uploads: what is judged, measured, hashed and given back, and what of a bad one must not stay behind. */
+import { hash } from 'node:crypto'
+import { connect } from 'node:net'
+import { crc32 } from 'node:zlib'
+import { AwsClient } from 'aws4fetch'
+import sharp from 'sharp'
+import { expect, test } from 'vitest'
+import {
+  type AssetBody,
+  addMember,
+  asOwner,
+  type Client,
+  control,
+  newTenant,
+  stack,
+  waitFor,
+} from '../support/client.ts'
+
+const MB = 1024 * 1024
+const FORM = 'multipart/form-data; boundary=b'
+const sha256 = (bytes: Uint8Array) => hash('sha256', bytes)
+const picture = () => sharp({ create: { width: 32, height: 20, channels: 3, background: '#369' } })
+const padded = (head: Uint8Array | string, size: number) =>
+  Buffer.concat([Buffer.from(head), Buffer.alloc(size)])
+
+/** An uncompressed archive without its directory: enough to tell Office files from others. */
+const zip = (name: string, content: string) => {
+  const header = Buffer.alloc(30)
+  header.write('PK\x03\x04')
+  header.writeUInt32LE(crc32(content), 14)
+  for (const at of [18, 22]) header.writeUInt32LE(content.length, at)
+  header.writeUInt16LE(name.length, 26)
+  return Buffer.concat([header, Buffer.from(name + content), padded('PK\x05\x06', 18)])
+}
+const office = (part: string) =>
+  zip('[Content_Types].xml', `<Types><Override ContentType="${part}.main+xml"/></Types>`)
+const docx = 'application/vnd.openxmlformats-officedocument.wordprocessingml.document'
+const xlsx = 'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet'
+const png = await picture().png().toBuffer()
+const jpeg = await picture().jpeg().toBuffer()
+
+const disposition = 'Content-Disposition: form-data; name="file"; filename="a.txt"'
+const part = (header: string, content: string) => `--b\r\n${header}\r\n\r\n${content}\r\n`
+const send = (client: Client, body: string | Uint8Array, type = FORM) =>
+  client.request<AssetBody>('POST', '/api/v1/assets/upload', body, { 'content-type': type })
+
+const download = async (client: Client, id: string, query = '') => {
+  const answer = await client.get(`/assets/${id}/download${query}`)
+  expect(answer.status).toBe(302)
+  return String(answer.headers.get('location'))
+}
+
+const login = { accessKeyId: 'local-only-access-key', secretAccessKey: 'local-only-secret-key' }
+const s3 = new AwsClient({ ...login, service: 's3', region: 'auto' })
+
+/** The keys of a workspace's objects, as storage itself lists them. */
+const objectsOf = async (workspaceId: string): Promise<string[]> => {
+  const { client } = await newTenant()
+  const { body } = await client.upload('any.txt', 'any')
+  const [bucket] = (await download(client, body.id)).split('/workspaces/')
+  const list = await s3.fetch(`${bucket}?list-type=2&prefix=workspaces%2F${workspaceId}%2F`)
+  if (!list.ok) throw new Error(await list.text())
+  return [...(await list.text()).matchAll(/<Key>([^<]+)/g)].map(([, key]) => String(key))
+}
+
+/** Neither row nor object. */
+const expectNothing = async (client: Client) => {
+  expect((await client.get('/assets')).body.data).toEqual([])
+  expect(await objectsOf(String(client.workspaceId))).toEqual([])
+}
+
+const owed = (id: string) => asOwner('select kind from outbox where workspace_id = $1', [id])
+const leaveGiven = (workspaceId: string) =>
+  waitFor('leave to upload', async () => (await owed(workspaceId)).length > 0)
+
+/** An upload by hand: the headers leave at once, the rest when the test says so. */
+const openUpload = (client: Client, length?: number) => {
+  const id = `upload-${crypto.randomUUID()}`
+  const { hostname, port } = new URL(stack.api)
+  const socket = connect(Number(port), hostname)
+  let received = ''
+  const answered = new Promise<string>((resolve) => socket.on('close', () => resolve(received)))
+  // The other side may close while bytes are on their way.
+  socket
+    .on('error', () => undefined)
+    .on('data', (chunk) => {
+      received += chunk
+    })
+  const head = [
+    'POST /api/v1/assets/upload HTTP/1.1\r\nHost: localhost\r\nConnection: close',
+    `Authorization: Bearer ${client.token}\r\nX-Workspace-Id: ${client.workspaceId}`,
+    `X-Request-Id: ${id}\r\nContent-Type: ${FORM}`,
+    length === undefined ? 'Transfer-Encoding: chunked' : `Content-Length: ${length}`,
+  ]
+  socket.write(`${head.join('\r\n')}\r\n\r\n`)
+  return {
+    socket,
+    answered,
+    /** What the Worker decided, whether or not the answer got through. */
+    decided: () =>
+      waitFor('a decision', async () => {
+        const line = (await control<string[]>('logs')).find((entry) => entry.includes(id))
+        return line && (JSON.parse(line) as { status: number })
+      }),
+  }
+}
+
+test.each([
+  ['photo.jpg', 'image/jpeg', jpeg, [32, 20]],
+  ['turned.jpg', 'image/jpeg', picture().jpeg().withMetadata({ orientation: 6 }).toBuffer(), [20, 32]],
+  ['photo.png', 'image/png', png, [32, 20]],
+  ['photo.webp', 'image/webp', picture().webp().toBuffer(), [32, 20]],
+  ['photo.gif', 'image/gif', picture().gif().toBuffer(), [32, 20]],
+  ['photo.avif', 'image/avif', picture().avif().toBuffer(), [32, 20]],
+  ['large.jpg', 'image/jpeg', padded(jpeg, 7 * MB), [32, 20]],
+  ['exact.png', 'image/png', padded(png, 5 * MB - png.length), [32, 20]],
+  ['film.mp4', 'video/mp4', padded('\0\0\0\x18ftypisom\0\0\0\0isommp42', 12 * MB), []],
+  ['film.webm', 'video/webm', Buffer.from('1a45dfa3874282847765626d', 'hex'), []],
+  ['paper.pdf', 'application/pdf', Buffer.from('%PDF-1.7\n%%EOF\n'), []],
+  ['paper.docx', docx, office(docx), []],
+  ['sheet.xlsx', xlsx, office(xlsx), []],
+  ['note.txt', 'text/plain', Buffer.from('\ufeffHello\r\n\tW\u00f6rld \u{1f600}\n'), []],
+  // The first part of 5 MiB ends within a character.
+  ['long.txt', 'text/plain', Buffer.from(`a${'\u20ac'.repeat(2 * MB)}`), []],
+  ['text.png', 'text/plain', Buffer.from('not a picture'), []],
+  // No browser runs what it is told to be plain text.
+  ['page.html', 'text/plain', Buffer.from('<!doctype html><script>alert(1)</script>'), []],
+  ['drawing.svg', 'text/plain', Buffer.from('<svg onload="alert(1)"/>'), []],
+])('%s is %s, and comes back as it was', async (name, mimeType, content, [width, height]) => {
+  const { client } = await newTenant()
+  const bytes = await content
+  const { status, body, headers } = await client.upload(name, bytes)
+  expect(status).toBe(201)
+  expect(headers.get('location')).toBe(`/api/v1/assets/${body.id}`)
+  expect(body).toMatchObject({ name, mimeType, size: bytes.length, sha256: sha256(bytes) })
+  expect(body.kind).toBe(/image|video/.exec(mimeType)?.[0] ?? 'document')
+  expect([body.width, body.height]).toEqual([width, height])
+  expect((await client.get(`/assets/${body.id}`)).body).toEqual(body)
+  const file = await fetch(await download(client, body.id))
+  expect(sha256(new Uint8Array(await file.arrayBuffer()))).toBe(body.sha256)
+  expect(file.headers.get('content-type')).toBe(mimeType)
+  expect(file.headers.get('content-disposition')).toBe(`attachment; filename*=UTF-8''${name}`)
+  expect(decodeURIComponent(await download(client, body.id, '?disposition=inline'))).toContain('=inline;')
+})
+
+test.each([
+  ['\u65e5\u672c \u00f1.txt', '\u65e5\u672c \u00f1.txt'],
+  [`it's "quoted" (1)*.txt`, `it's "quoted" (1)*.txt`],
+  ['../../etc/passwd', 'passwd'],
+  ['C:\\files\\a.txt', 'a.txt'],
+  ['', 'untitled'],
+  ['x'.repeat(1000), 'x'.repeat(255)],
+  ['\u{1f600}'.repeat(300), '\u{1f600}'.repeat(255)],
+])('a file called %.40j is kept as %.40j', async (sent, kept) => {
+  const { client } = await newTenant()
+  const { status, body } = await client.upload(sent, 'text')
+  expect({ status, name: body.name }).toEqual({ status: 201, name: kept })
+  const file = await fetch(await download(client, body.id))
+  expect(await file.text()).toBe('text')
+  const [, encoded = ''] = String(file.headers.get('content-disposition')).split("filename*=UTF-8''")
+  expect(encoded).toMatch(/^[\w.~!%-]*$/)
+  expect(decodeURIComponent(encoded)).toBe(kept)
+})
+
+const other = part('Content-Disposition: form-data; name="x"', 'a')
+test.each([
+  ['an empty file', 422, part(disposition, '')],
+  ['no part', 422, ''],
+  ['another field', 422, other],
+  ['a field after the file', 422, part(disposition, 'a') + other],
+  ['two hundred files', 422, part(disposition, 'a').repeat(200)],
+  ['a header of a megabyte', 400, part(`X-Long: ${'x'.repeat(MB)}`, 'a')],
+  ['ten thousand headers', 400, part(`${'X-Many: x\r\n'.repeat(10_000)}${disposition}`, 'a')],
+  ['text that ends in half a character', 415, part(disposition, 'caf\xe9')],
+  [
+    'a PNG of four billion pixels a side',
+    415,
+    part(disposition, png.toString('latin1').replace(/(?<=IHDR).{8}/s, '\xff'.repeat(8))),
+  ],
+  ['NUL in the text', 415, part(disposition, 'text\0')],
+  ['text in Latin-1', 415, part(disposition, 'caf\xe9 noir')],
+  ['an ELF', 415, part(disposition, '\x7fELF\x02\x01\x01')],
+  ['a zip', 415, part(disposition, `${zip('a.txt', 'a')}`)],
+  ['half a PNG', 415, part(disposition, png.toString('latin1', 0, 12))],
+  ['XML', 415, part(disposition, '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>')],
+  ['what stops being text after 5 MiB', 415, part(disposition, `${'a'.repeat(6 * MB)}\0`)],
+])('refuses %s', async (_, status, parts) => {
+  const { client } = await newTenant()
+  const answer = await send(client, Buffer.from(`${parts}--b--\r\n`, 'latin1'))
+  expect(answer.status, JSON.stringify(answer.body)).toBe(status)
+  await expectNothing(client)
+})
+
+test('refuses a form without its boundary, and what is no form', async () => {
+  const { client } = await newTenant()
+  const whole = `${part(disposition, 'a')}--b--`
+  expect((await send(client, whole.slice(0, -7))).status).toBe(400)
+  expect((await send(client, whole, `${FORM}c`)).status).toBe(400)
+  expect((await send(client, whole, 'multipart/form-data')).status).toBe(400)
+  expect((await send(client, '{}', 'application/json')).status).toBe(415)
+  await expectNothing(client)
+})
+
+test('a body that is cut off leaves nothing but the note to delete its object', async () => {
+  const { client, workspaceId } = await newTenant()
+  const upload = openUpload(client, MB)
+  upload.socket.write(`--b\r\n${disposition}\r\n\r\n${'a'.repeat(1000)}`)
+  await leaveGiven(workspaceId)
+  upload.socket.end()
+  await upload.answered
+  await expectNothing(client)
+  expect(await owed(workspaceId)).toEqual([{ kind: 'object.delete' }])
+})
+
+test('refuses 101 MB and low roles by the headers alone', async () => {
+  const { client, workspaceId } = await newTenant()
+  const viewer = (await addMember(workspaceId, 'viewer')).client
+  for (const caller of [client, viewer]) {
+    const upload = openUpload(caller, caller === client ? 101 * MB : 50 * MB)
+    expect(await upload.decided()).toMatchObject({ status: caller === client ? 413 : 403 })
+    expect(upload.socket.bytesWritten).toBeLessThan(2000)
+    upload.socket.destroy()
+  }
+  await expectNothing(client)
+})
+
+test('refuses more than 100 MB that come without a length', async () => {
+  const { client } = await newTenant()
+  const upload = openUpload(client)
+  const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`
+  upload.socket.write(chunk(`--b\r\n${disposition}\r\n\r\n`))
+  for (let sent = 0; sent < 106; sent++) upload.socket.write(chunk('a'.repeat(MB)))
+  expect(await upload.decided()).toMatchObject({ status: 413 })
+  upload.socket.destroy()
+  await expectNothing(client)
+})
+
+test('a session that ends during its upload stores nothing', async () => {
+  const { client, workspaceId } = await newTenant()
+  const body = `${part(disposition, 'a'.repeat(1000))}--b--\r\n`
+  const upload = openUpload(client, body.length)
+  upload.socket.write(body.slice(0, 500))
+  await leaveGiven(workspaceId)
+  await client.post('/auth/logout')
+  upload.socket.write(body.slice(500))
+  expect(await upload.answered).toMatch(/^HTTP\/1.1 401 /)
+  await expectNothing((await addMember(workspaceId, 'viewer')).client)
+})
+
+test('the quota holds for uploads at the same time, and counts what is there', async () => {
+  const { client, workspaceId } = await newTenant()
+  const fill = `insert into assets (workspace_id, id, name, kind, mime_type, size, sha256, source, status)
+    values ($1, gen_random_uuid(), 'filler', 'document', 'text/plain', $2, '', 'upload', 'ready')`
+  await asOwner(fill, [workspaceId, 1024 * MB - 150_000])
+  const answers = await Promise.all([1, 2, 3].map(() => client.upload('a.txt', 'a'.repeat(100_000))))
+  expect(answers.map(({ status }) => status).sort()).toEqual([201, 402, 402])
+  expect(await objectsOf(workspaceId)).toHaveLength(1)
+  expect((await client.upload('a.txt', 'a'.repeat(100_000))).body.code).toBe('storage_quota_exceeded')
+})
+
+test('deleting ends the object soon, and presigned URLs with it', async () => {
+  const { client, workspaceId } = await newTenant()
+  const { body } = await client.upload('a.txt', 'text')
+  const url = await download(client, body.id)
+  expect((await fetch(url)).status).toBe(200)
+  expect((await client.delete(`/assets/${body.id}`)).status).toBe(204)
+  expect((await client.get(`/assets/${body.id}/download`)).status).toBe(404)
+  expect((await client.delete(`/assets/${body.id}`)).status).toBe(404)
+  await waitFor('the object to go', async () => (await fetch(url)).status === 404)
+  await waitFor('nothing is owed', async () => (await owed(workspaceId)).length === 0)
+})
+
+test('lists by filter, page by page, in an order that new files do not disturb', async () => {
+  const { client } = await newTenant()
+  const uploads = await Promise.all([1, 2, 3, 4].map((i) => client.upload(`100%_${i}.txt`, `text ${i}`)))
+  const picture = (await client.upload('100 1.png', png)).body.id
+  const page = async (query: string) => {
+    const { body } = await client.get<{ data: AssetBody[]; nextCursor: string }>(`/assets?${query}`)
+    return { ids: body.data.map(({ id }) => id), next: body.nextCursor }
+  }
+  const ids = uploads.map(({ body }) => body.id)
+  const newest = [picture, ...ids.sort().reverse()]
+  const first = await page('limit=2')
+  const late = (await client.upload('late.txt', 'late')).body.id
+  const second = await page(`limit=2&cursor=${first.next}`)
+  expect([...first.ids, ...second.ids]).toEqual(newest.slice(0, 4))
+  expect(await page(`limit=2&cursor=${second.next}`)).toEqual({ ids: newest.slice(4), next: null })
+  expect((await page('kind=image')).ids).toEqual([picture])
+  expect((await page('q=100%25_')).ids).toEqual(newest.slice(1))
+  expect((await page('q=LATE&kind=document&source=upload&status=ready')).ids).toEqual([late])
+  for (const none of ['kind=video', 'source=generation', 'status=pending', 'q=%25%25'])
+    expect((await page(none)).ids, none).toEqual([])
+})
+
+test('renames, and refuses names that are none', async () => {
+  const { client } = await newTenant()
+  const { id } = (await client.upload('a.txt', 'text')).body
+  const renamed = await client.patch(`/assets/${id}`, { name: ' \u00fc/../b".txt ' })
+  expect(renamed.body.name).toBe('\u00fc/../b".txt')
+  expect(decodeURIComponent(decodeURIComponent(await download(client, id)))).toContain('\u00fc/../b".txt')
+  for (const name of ['', ' ', 'x'.repeat(256), 'a\0', '\ud800', 1, null])
+    expect((await client.patch(`/assets/${id}`, { name })).status).toBe(422)
+})

@@ -1,0 +1,137 @@
+import { expect, test } from 'vitest'
+import { type Client, finished, type GenerationBody, newTenant, stack, waitFor } from '../support/client.ts'
+
+interface SentEvent {
+  id: number
+  event: string
+  data: { generationId: string; status: string; progress: number; at: string }
+  /** Milliseconds, when it came. */
+  came: number
+}
+
+/** Reads server-sent events as a browser does. */
+const listen = async (client: Client, path: string, lastEventId?: number) => {
+  const abort = new AbortController()
+  const response = await fetch(`${stack.api}/api/v1${path}`, {
+    signal: abort.signal,
+    headers: {
+      authorization: `Bearer ${client.token}`,
+      'x-workspace-id': client.workspaceId as string,
+      ...(lastEventId !== undefined && { 'last-event-id': String(lastEventId) }),
+    },
+  })
+  expect(response.status).toBe(200)
+  expect(response.headers.get('content-type')).toBe('text/event-stream')
+  expect(response.headers.get('server-timing')).toContain('db;desc="1"')
+  const events: SentEvent[] = []
+  const state = { ended: false, raw: '' }
+  const ended = (async () => {
+    let rest = ''
+    for await (const chunk of (response.body as ReadableStream<BufferSource>).pipeThrough(
+      new TextDecoderStream(),
+    )) {
+      state.raw += chunk
+      const blocks = (rest + chunk).split('\n\n')
+      rest = blocks.pop() ?? ''
+      for (const block of blocks) {
+        const fields = Object.fromEntries(
+          block.split('\n').map((line) => line.split(/: (.*)/s) as [string, string]),
+        )
+        if (!fields.data) continue
+        events.push({
+          id: Number(fields.id),
+          event: fields.event ?? '',
+          data: JSON.parse(fields.data),
+          came: Date.now(),
+        })
+      }
+    }
+    state.ended = true
+  })().catch(() => undefined)
+  return { events, state, ended, stop: () => abort.abort() }
+}
+
+const generate = async (client: Client, prompt = 'x') =>
+  (await client.post<GenerationBody>('/generations', { kind: 'image', prompt })).body
+
+test('a generation is followed live, to its last event', async () => {
+  const { client } = await newTenant()
+  const job = await generate(client)
+  const stream = await listen(client, `/generations/${job.id}/events`)
+  await stream.ended
+  expect(stream.events.map(({ event }) => event)).toEqual(['queued', 'running', 'succeeded'])
+  expect(stream.events.map(({ id }) => id)).toEqual([1, 2, 3])
+  expect(stream.events.at(-1)?.data).toMatchObject({
+    generationId: job.id,
+    status: 'succeeded',
+    progress: 100,
+  })
+  expect(stream.state).toMatchObject({ ended: true })
+  expect(stream.state.raw).toMatch(/^retry: \d+\n\n/)
+})
+
+test('what was missed is replayed after Last-Event-ID, and a finished one ends at once', async () => {
+  const { client } = await newTenant()
+  const job = await generate(client)
+  await finished(client, job.id)
+  for (const [known, rest] of [
+    [undefined, ['queued', 'running', 'succeeded']],
+    [1, ['running', 'succeeded']],
+    [2, ['succeeded']],
+  ] as const) {
+    const stream = await listen(client, `/generations/${job.id}/events`, known)
+    await stream.ended
+    expect(stream.events.map(({ event }) => event)).toEqual(rest)
+  }
+})
+
+test('a workspace hears all of its generations, in order and soon, and nobody else', async () => {
+  const [one, two] = [await newTenant(), await newTenant()]
+  const stream = await listen(one.client, '/events')
+  const [first, , second] = [
+    await generate(one.client),
+    await generate(two.client),
+    await generate(one.client),
+  ]
+  await Promise.all([finished(one.client, first.id), finished(one.client, second.id)])
+  await waitFor('six events', async () => stream.events.length >= 6)
+  stream.stop()
+  expect(stream.events.map(({ id }) => id)).toEqual([1, 2, 3, 4, 5, 6])
+  expect(new Set(stream.events.map(({ data }) => data.generationId))).toEqual(new Set([first.id, second.id]))
+  const delays = stream.events.map(({ came, data }) => came - Date.parse(data.at)).sort((a, b) => a - b)
+  expect(delays[0]).toBeLessThan(200)
+})
+
+test('canceling is heard', async () => {
+  const { client } = await newTenant()
+  const prompt = crypto.randomUUID()
+  await fetch(`${stack.models}/faults`, {
+    method: 'POST',
+    body: JSON.stringify({ kind: 'slow', delayMs: 20_000, match: prompt }),
+  })
+  const job = await generate(client, prompt)
+  const stream = await listen(client, `/generations/${job.id}/events`)
+  await waitFor('it runs', async () => stream.events.some(({ event }) => event === 'running'))
+  await client.post(`/generations/${job.id}/cancel`)
+  await stream.ended
+  expect(stream.events.map(({ event }) => event)).toEqual(['queued', 'running', 'canceled'])
+})
+
+test("another tenant's stream is not found, and odd ids are refused", async () => {
+  const [one, two] = [await newTenant(), await newTenant()]
+  const job = await generate(one.client)
+  expect((await two.client.get(`/generations/${job.id}/events`)).status).toBe(404)
+  expect((await one.client.get('/events', { 'last-event-id': '-1' })).status).toBe(422)
+})
+
+test('many listeners hear the same', async () => {
+  const { client } = await newTenant()
+  const streams = await Promise.all(Array.from({ length: 30 }, () => listen(client, '/events')))
+  const job = await generate(client)
+  await finished(client, job.id)
+  for (const stream of streams) {
+    await waitFor('three events', async () => stream.events.length >= 3)
+    expect(stream.events.map(({ event }) => event)).toEqual(['queued', 'running', 'succeeded'])
+    stream.stop()
+  }
+})

@@ -1,0 +1,213 @@
+/** What the engine survives: provider, database, storage and queue fail, and every job ends once. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { waitFor } from '../support/client.ts'
+import { type FaultStack, startFaultStack, steps } from '../support/faults.ts'
+
+let stack: FaultStack
+beforeAll(async () => {
+  stack = await startFaultStack()
+}, 60_000)
+afterAll(() => stack?.stop(), 60_000)
+
+type Tenant = Awaited<ReturnType<FaultStack['newTenant']>>
+
+const gaveUp = (id: string) =>
+  waitFor('the consumer gives up', async () =>
+    stack
+      .logs()
+      .split('\n')
+      .some((line) => line.includes(id) && line.includes('job failed')),
+  )
+
+const succeeds = async (tenant: Tenant, id: string, credits = 5) => {
+  await tenant.finished(id)
+  const job = await stack.checkEnd(tenant, id)
+  expect(job).toMatchObject({ status: 'succeeded', creditsCharged: credits })
+  expect(await stack.submissionsOf(tenant.id)).toBeLessThanOrEqual(job.attempts)
+  return job
+}
+
+/** Ends in the file's last but one test: five retries with growing patience take more than a minute. */
+let doomed: { tenant: Tenant; id: string; retries: ReturnType<FaultStack['failDatabase']> }
+
+test('a job whose database is away for every retry is given to the dead letters', async () => {
+  const tenant = await stack.newTenant()
+  const retries = stack.failDatabase([steps.claim, tenant.id], 'unreachable', 6)
+  const { id } = await tenant.generate()
+  // The sweeper stays out of it.
+  await stack.query(`update outbox set available_at = now() + interval '1 day' where subject_id = $1`, [id])
+  await waitFor('the first try fails', async () => retries.done > 0)
+  doomed = { tenant, id, retries }
+})
+
+describe.concurrent('provider', () => {
+  test.for([
+    ['webhook_early', 'image'],
+    ['webhook_early', 'video'],
+    ['webhook_twice', 'image'],
+    ['webhook_twice', 'video'],
+    ['no_webhook', 'video'],
+  ] as const)('%s, %s', { timeout: 60_000 }, async ([kind, of]) => {
+    const tenant = await stack.newTenant()
+    await stack.breakModels({ kind, match: tenant.id })
+    const { id } = await tenant.generate({ kind: of, ...(of === 'video' && { durationSeconds: 1 }) })
+    const job = await succeeds(tenant, id, of === 'video' ? 20 : 5)
+    expect(job).toMatchObject({ attempts: 1 })
+    expect(job.outputs).toHaveLength(1)
+  })
+})
+
+test('a video ends with its webhook, long before its next poll', async () => {
+  const tenant = await stack.newTenant()
+  const { id } = await tenant.generate({ kind: 'video', durationSeconds: 1 })
+  await succeeds(tenant, id, 20)
+  const [row] = await stack.query<{ seconds: number }>(
+    'select extract(epoch from completed_at - started_at)::float as seconds from generations where id = $1',
+    [id],
+  )
+  expect(row?.seconds).toBeLessThan(5)
+}, 30_000)
+
+describe.concurrent('database', () => {
+  test.for([
+    { step: 'claim', kind: 'unreachable', times: 1, givesUp: false, attempts: 1 },
+    { step: 'claim', kind: 'after_commit', times: 1, givesUp: true, attempts: 2 },
+    { step: 'keep', kind: 'unreachable', times: 1, givesUp: false, attempts: 1 },
+    { step: 'keep', kind: 'after_commit', times: 1, givesUp: false, attempts: 1 },
+    // Nobody knows the first submission's id any more.
+    { step: 'keep', kind: 'unreachable', times: 3, givesUp: true, attempts: 2 },
+    { step: 'settle', kind: 'unreachable', times: 1, givesUp: true, attempts: 1 },
+    { step: 'settle', kind: 'after_commit', times: 1, givesUp: false, attempts: 1 },
+  ] as const)(
+    '$kind at $step, $times times',
+    { timeout: 60_000 },
+    async ({ step, kind, times, givesUp, attempts }) => {
+      const tenant = await stack.newTenant()
+      const fault = stack.failDatabase([steps[step], tenant.id], kind, times)
+      const { id } = await tenant.generate({ count: 2 })
+      if (givesUp) {
+        await gaveUp(id)
+        await stack.passLease(tenant.id)
+      }
+      const job = await succeeds(tenant, id)
+      expect(fault.done).toBe(times)
+      expect(job.attempts).toBe(attempts)
+      expect(job.outputs).toHaveLength(2)
+    },
+  )
+})
+
+describe.concurrent('queue', () => {
+  const isHandled = (tenant: Tenant, id: string) =>
+    stack.failDatabase([steps.claim, tenant.id, id], 'none', 1000)
+
+  test('ten messages at once, while it runs and a day after it has ended', async () => {
+    const tenant = await stack.newTenant()
+    const { id } = await tenant.generate()
+    const messages = isHandled(tenant, id)
+    const wakeTenTimes = () => Promise.all(Array.from({ length: 10 }, () => stack.wake(tenant.id, id)))
+    await wakeTenTimes()
+    expect(await succeeds(tenant, id)).toMatchObject({ attempts: 1 })
+    await waitFor('all are handled', async () => messages.done >= 10)
+    await stack.query(
+      `update generations set completed_at = completed_at - interval '1 day', deadline_at = deadline_at - interval '1 day',
+        started_at = started_at - interval '1 day', created_at = created_at - interval '1 day' where id = $1`,
+      [id],
+    )
+    const before = messages.done
+    await wakeTenTimes()
+    await waitFor('all are handled', async () => messages.done >= before + 10)
+    expect(await succeeds(tenant, id)).toMatchObject({ attempts: 1 })
+  }, 60_000)
+
+  test('messages out of order jump no queue', async () => {
+    const tenant = await stack.newTenant('free')
+    await stack.breakModels({ kind: 'slow', times: 2, delayMs: 9000, match: tenant.id })
+    const ids: string[] = []
+    for (let i = 0; i < 5; i++) ids.push((await tenant.generate()).id)
+    await waitFor('two run', async () => (await tenant.get(ids[1] as string)).status === 'running')
+    const last = ids[4] as string
+    const message = isHandled(tenant, last)
+    await stack.wake(tenant.id, last)
+    await waitFor('it is handled', async () => message.done > 0)
+    expect((await tenant.get(last)).status).toBe('queued')
+    for (const id of ids) await tenant.finished(id)
+    for (const id of ids) expect(await stack.checkEnd(tenant, id)).toMatchObject({ status: 'succeeded' })
+    expect(await stack.submissionsOf(tenant.id)).toBe(5)
+  }, 60_000)
+})
+
+test('an output that is lost after it was stored once leaves nothing behind', async () => {
+  const tenant = await stack.newTenant()
+  const settling = stack.failDatabase([steps.settle, tenant.id], 'unreachable')
+  const { id } = await tenant.generate({ count: 2 })
+  await gaveUp(id)
+  expect(settling.done).toBe(1)
+  await stack.query('update generations set output_attempts = 2 where id = $1', [id])
+  await stack.breakModels({ kind: 'missing_output', times: 1, match: tenant.id })
+  await stack.passLease(tenant.id)
+  const job = await succeeds(tenant, id, 3)
+  expect(job.outputs).toHaveLength(1)
+}, 60_000)
+
+test('canceling races with success 100 times', async () => {
+  const tenant = await stack.newTenant('enterprise')
+  const ends = { succeeded: 0, canceled: 0 }
+  const waiting = new Map<string, (canceled: ReturnType<Tenant['cancel']>) => void>()
+  stack.onDatabaseRequest(async (body) => {
+    if (!body.includes(steps.settle) || !body.includes(tenant.id)) return
+    const id = [...waiting.keys()].find((id) => body.includes(id))
+    if (!id) return
+    // Both are on their way to the database now.
+    waiting.get(id)?.(tenant.cancel(id))
+    waiting.delete(id)
+    await delay(Math.random() * 60)
+  })
+  for (let batch = 0; batch < 4; batch++) {
+    const races = Array.from({ length: 25 }, async () => {
+      const race = Promise.withResolvers<Awaited<ReturnType<Tenant['cancel']>>>()
+      const { id } = await tenant.generate()
+      waiting.set(id, race.resolve)
+      const answer = await race.promise
+      const { status } = await tenant.finished(id)
+      expect(answer.status).toBe(status === 'canceled' ? 200 : 409)
+      await stack.checkEnd(tenant, id)
+      ends[status as keyof typeof ends]++
+    })
+    await Promise.all(races)
+  }
+  console.log(`cancel against success: ${JSON.stringify(ends)}`)
+  expect(ends.succeeded + ends.canceled).toBe(100)
+  expect(Math.min(ends.succeeded, ends.canceled)).toBeGreaterThan(0)
+}, 90_000)
+
+test('storage that is down while outputs are copied costs time only', async () => {
+  const tenant = await stack.newTenant()
+  await stack.killStorage()
+  const { id } = await tenant.generate({ count: 2 })
+  await waitFor('a copy fails', async () =>
+    stack
+      .logs()
+      .split('\n')
+      .some((line) => line.includes(id) && line.includes('step failed')),
+  )
+  expect(await tenant.get(id)).toMatchObject({ status: 'running', outputs: [] })
+  await stack.startStorage()
+  const job = await succeeds(tenant, id)
+  expect(job.attempts).toBe(1)
+  expect(job.outputs).toHaveLength(2)
+}, 60_000)
+
+test('the dead letters end it: failed, refunded, never submitted', async () => {
+  const { tenant, id, retries } = doomed
+  await tenant.finished(id, 90_000)
+  expect(retries.done).toBe(6)
+  expect(await stack.checkEnd(tenant, id)).toMatchObject({
+    status: 'failed',
+    error: { code: 'internal_error', retryable: true },
+  })
+  expect(await stack.submissionsOf(tenant.id)).toBe(0)
+}, 100_000)
+
+test('afterwards nothing is owed, orphaned or missing', () => stack.checkEverything(), 60_000)

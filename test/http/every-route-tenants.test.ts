@@ -1,0 +1,183 @@
+/** Walks the OpenAPI document: every route against people and keys that belong elsewhere or may too little. */
+import { beforeAll, describe, expect, test } from 'vitest'
+import {
+  addMember,
+  asOwner,
+  type Client,
+  createClient,
+  newTenant,
+  openApi,
+  signUp,
+} from '../support/client.ts'
+import {
+  bodyOf,
+  expectRefusal,
+  inWorkspace,
+  makeThings,
+  makeThingsFor,
+  pathOf,
+  type Route,
+  readsJson,
+  reportAttacks,
+  secured,
+  send,
+  type Things,
+} from '../support/routes.ts'
+
+const withId = secured.filter(({ path }) => path.includes('{'))
+/** With a part that belongs to the workspace that the path begins with. */
+const withInnerId = withId.filter(({ path }) => /\{.*\{/.test(path))
+const byHeader = inWorkspace.filter((route) => route.byHeader)
+const withJson = secured.filter(({ takesJson }) => takesJson)
+
+const scopes = (() => {
+  const schema = JSON.stringify(openApi.paths['/api/v1/api-keys']?.post?.requestBody)
+  return JSON.parse(/"enum":(\[[^\]]*\])/.exec(schema)?.[1] ?? '[]') as string[]
+})()
+const open = secured.filter(({ name }) => scopes.includes(name))
+
+let owner: Client
+let things: Things
+let stranger: Client
+let theirs: Things
+let removed: Client
+let below: Record<string, Client>
+let keys: Record<'other' | 'usage' | 'revoked' | 'expired', string>
+
+const newKey = async (client: Client, of: string[], changes = {}) =>
+  (await client.post<{ id: string; key: string }>('/api-keys', { name: 'server', scopes: of, ...changes }))
+    .body
+
+beforeAll(async () => {
+  const [tenant, other] = [await newTenant(), await newTenant()]
+  owner = tenant.client
+  stranger = other.client
+  ;[things, theirs] = await Promise.all([makeThings(tenant), makeThings(other)])
+  const [viewer, member, admin] = [
+    await addMember(tenant.workspaceId, 'viewer'),
+    await addMember(tenant.workspaceId, 'member'),
+    await addMember(tenant.workspaceId, 'admin'),
+  ]
+  below = { member: viewer.client, admin: member.client, owner: admin.client }
+  const gone = await addMember(tenant.workspaceId, 'admin')
+  removed = gone.client
+  expect((await removed.get('/usage')).status).toBe(200)
+  expect((await owner.delete(`/workspaces/${tenant.workspaceId}/members/${gone.userId}`)).status).toBe(204)
+  const [revoked, expired] = [await newKey(owner, scopes), await newKey(owner, scopes)]
+  keys = {
+    other: (await newKey(stranger, scopes)).key,
+    usage: (await newKey(owner, ['usage.get'])).key,
+    revoked: revoked.key,
+    expired: expired.key,
+  }
+  await owner.delete(`/api-keys/${revoked.id}`)
+  await asOwner('update api_keys set expires_at = now() where id = $1', [expired.id])
+})
+reportAttacks()
+
+describe.each(inWorkspace)('$method $path', (route) => {
+  test('finds nothing for a removed member', async () => {
+    expectRefusal('removed member', await send(removed, route, things), 'not_found', 1)
+  })
+})
+
+describe.each(inWorkspace.filter(({ role }) => role !== 'viewer'))('$method $path', (route) => {
+  test(`refuses whoever is no ${route.role}`, async () => {
+    const low = below[route.role as string] as Client
+    expectRefusal('too low a role', await send(low, route, things), 'forbidden', 1)
+  })
+})
+
+test('a member removes nobody else', async () => {
+  const remove = inWorkspace.find(({ name }) => name === 'member.remove') as Route
+  expectRefusal('too low a role', await send(below.admin as Client, remove, things), 'forbidden', 1)
+})
+
+describe.each(withId)("$method $path with another tenant's id", (route) => {
+  test('finds nothing', async () => {
+    expectRefusal("another's id in path", await send(stranger, route, things), 'not_found', 1)
+  })
+})
+
+describe.each(withInnerId)("$method $path with another tenant's id in one's own workspace", (route) => {
+  test('finds nothing', async () => {
+    const mixed = { ...things, workspaces: theirs.workspaces }
+    expectRefusal("another's id in path", await send(stranger, route, mixed), 'not_found', 1)
+  })
+})
+
+describe.each(byHeader)("$method $path with another tenant's workspace in the header", (route) => {
+  test('finds nothing', async () => {
+    const intruder = stranger.with({ workspaceId: things.workspaces })
+    expectRefusal("another's in header", await send(intruder, route, things), 'not_found', 1)
+    const nowhere = stranger.with({ workspaceId: crypto.randomUUID() })
+    expectRefusal("nobody's in header", await send(nowhere, route, things), 'not_found', 1)
+  })
+})
+
+describe.each(withJson)('$method $path', (route) => {
+  test('knows no workspace in its body', async () => {
+    // The caller's own path, so that nothing but the body is strange.
+    const body = { ...(bodyOf(route, theirs) as object), workspaceId: things.workspaces }
+    const answer = await stranger.request(route.method, pathOf(route, theirs), body)
+    expectRefusal('workspaceId in body', answer, 'validation_failed', 0)
+  })
+})
+
+test("another tenant's ids in a body are nobody's", async () => {
+  const bodies: [string, unknown][] = [
+    ['/generations', { kind: 'image', inputAssetIds: [things.assets] }],
+    [`/workspaces/${theirs.workspaces}/transfer`, { userId: things.userId }],
+    ['/workspaces/invites/accept', { token: things.inviteToken }],
+  ]
+  for (const [path, body] of bodies) {
+    expectRefusal("another's id in body", await stranger.post(path, body), 'not_found', 1)
+  }
+})
+
+describe.each(secured)('$method $path by API key', (route) => {
+  const api = (token: string, workspaceId?: string) =>
+    createClient({ token, ...(workspaceId && { workspaceId }) })
+
+  test('is refused without its scope, by all keys where it has none', async () => {
+    const withoutScope =
+      route.name === 'usage.get' ? await newKey(owner, ['asset.list']) : { key: keys.usage }
+    expectRefusal('key without scope', await send(api(withoutScope.key), route, things), 'forbidden', 1)
+    if (open.includes(route)) return
+    const all = await newKey(owner, scopes)
+    expectRefusal('key with all scopes', await send(api(all.key), route, things), 'forbidden', 1)
+  })
+
+  test('is refused when the key has ended', async () => {
+    for (const token of [keys.revoked, keys.expired]) {
+      expectRefusal('ended key', await send(api(token), route, things), 'unauthorized', 1)
+    }
+  })
+
+  test('finds nothing in a workspace that is not its own', async () => {
+    const key = api(keys.other, things.workspaces)
+    // Where no workspace matters there is no scope either.
+    const code = route.role === undefined && !open.includes(route) ? 'forbidden' : 'not_found'
+    if (route.name !== 'model.list') {
+      expectRefusal("another workspace's key", await send(key, route, things), code, 1)
+    }
+    if (open.includes(route) && route.path.includes('{')) {
+      expectRefusal("another's id by key", await send(api(keys.other), route, things), 'not_found', 1)
+    }
+  })
+})
+
+test.each(open.filter(readsJson))('$method $path works by API key with its scope', async (route) => {
+  const tenant = await newTenant()
+  const own = await makeThingsFor(route, tenant)
+  const { key } = await newKey(tenant.client, [route.name])
+  const answer = await send(createClient({ token: key }), route, own)
+  expect(answer.status, JSON.stringify(answer.body)).toBeLessThan(400)
+})
+
+test('somebody without a workspace sees none', async () => {
+  const { client } = await signUp()
+  for (const route of inWorkspace.filter(({ path }) => path.includes('/workspaces/'))) {
+    expectRefusal('no workspace', await send(client, route, things), 'not_found', 1)
+  }
+})

@@ -1,0 +1,162 @@
+/** Walks the OpenAPI document: every route works, refuses who is nobody (any more), and survives garbage. */
+import { readFileSync } from 'node:fs'
+import { parseEnv } from 'node:util'
+import { importJWK, type JWK, SignJWT } from 'jose'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { asOwner, type Client, createClient, newTenant, PASSWORD } from '../support/client.ts'
+import {
+  bodyOf,
+  databaseRequestsOf,
+  expectRefusal,
+  inWorkspace,
+  makeThings,
+  makeThingsFor,
+  pathOf,
+  readsJson,
+  reportAttacks,
+  routes,
+  secured,
+  send,
+  type Things,
+} from '../support/routes.ts'
+
+let owner: Client
+let things: Things
+/** A token that was good, ended on purpose one way or another. */
+let ended: Record<'expired token' | 'revoked session' | 'expired session' | 'disabled user', string>
+
+const expiredToken = async (token: string) => {
+  const settings = parseEnv(readFileSync(new URL('../../.dev.vars.example', import.meta.url), 'utf8'))
+  const [key] = JSON.parse(settings.ACCESS_TOKEN_KEYS as string) as [JWK]
+  const [header, claims] = token
+    .split('.')
+    .slice(0, 2)
+    .map((part) => JSON.parse(Buffer.from(part, 'base64url').toString()))
+  return new SignJWT({ ...claims, iat: claims.iat - 901, exp: claims.iat - 1 })
+    .setProtectedHeader(header)
+    .sign(await importJWK(key, 'EdDSA'))
+}
+
+/** Another session of the owner's, or of somebody else of the workspace. */
+const signInAgain = async (email: string) => {
+  const { body } = await createClient().post<{ access_token: string }>('/auth/login', {
+    email,
+    password: PASSWORD,
+  })
+  const claims = JSON.parse(Buffer.from(body.access_token.split('.')[1] ?? '', 'base64url').toString())
+  return { token: body.access_token, sessionId: claims.sid as string }
+}
+
+beforeAll(async () => {
+  const tenant = await newTenant()
+  owner = tenant.client
+  things = await makeThings(tenant)
+  const [revoked, late] = [await signInAgain(tenant.email), await signInAgain(tenant.email)]
+  const disabled = await newTenant()
+  ended = {
+    'expired token': await expiredToken(owner.token as string),
+    'revoked session': revoked.token,
+    'expired session': late.token,
+    'disabled user': disabled.client.token as string,
+  }
+  for (const token of [revoked.token, late.token]) {
+    expect((await owner.with({ token }).get('/usage')).status).toBe(200)
+  }
+  expect((await owner.delete(`/auth/sessions/${revoked.sessionId}`)).status).toBe(204)
+  await asOwner('update sessions set expires_at = now() where id = $1', [late.sessionId])
+  await asOwner('update users set disabled_at = now() where id = $1', [disabled.userId])
+})
+reportAttacks()
+
+test('the document lists the routes, each with an id of its own', () => {
+  expect(routes.length).toBeGreaterThan(35)
+  expect(new Set(routes.map(({ name }) => name)).size).toBe(routes.length)
+  // Whatever names a workspace in its path or header has a least role.
+  expect(inWorkspace.length).toBeGreaterThan(20)
+})
+
+describe.each(secured)('$method $path', (route) => {
+  test('refuses nobody', async () => {
+    const answer = await send(createClient({ workspaceId: owner.workspaceId as string }), route, things)
+    expectRefusal('nobody', answer, 'unauthorized', 0)
+    expect(answer.headers.get('www-authenticate')).toBe('Bearer')
+  })
+
+  test('refuses a token whose time is over, and a good one of somebody who may no more', async () => {
+    for (const [attack, token] of Object.entries(ended)) {
+      const answer = await send(owner.with({ token }), route, things)
+      // The Worker itself knows the time; the rest takes a look.
+      expectRefusal(attack, answer, 'unauthorized', attack === 'expired token' ? 0 : 1)
+    }
+  })
+
+  test('refuses what only looks like a credential', async () => {
+    const [header, claims, signature] = (owner.token as string).split('.')
+    const unsigned = Buffer.from('{"alg":"none","typ":"at+jwt"}').toString('base64url')
+    for (const token of [
+      `${header}.${claims}.${signature?.slice(0, -4)}AAAA`,
+      `${unsigned}.${claims}.`,
+      `mck_${'x'.repeat(49)}`,
+      'x',
+    ]) {
+      expectRefusal('forged', await send(owner.with({ token }), route, things), 'unauthorized', 0)
+    }
+  })
+})
+
+describe.each(secured.filter(readsJson))('$method $path', (route) => {
+  test('asks the database once', async () => {
+    // Of its own: some of these routes take away what others need.
+    const tenant = await newTenant()
+    const own = await makeThingsFor(route, tenant)
+    const answer = await send(tenant.client, route, own)
+    expect(answer.status, JSON.stringify(answer.body)).toBeLessThan(400)
+    // A streamed upload asks for leave before the bytes; a password's hash is compared between two requests.
+    const twice = ['asset.create', 'password.update'].includes(route.name)
+    expect(databaseRequestsOf(answer)).toBe(twice ? 2 : 1)
+  })
+})
+
+const garbage = [
+  '',
+  'null',
+  '[]',
+  '"text"',
+  '{',
+  '{"a":1}',
+  '\u0000',
+  '['.repeat(5000),
+  '{"__proto__":{}}',
+  '1e999',
+]
+const odd = [
+  "' or 1=1 --",
+  '%00',
+  '..%2f..',
+  'x'.repeat(2000),
+  '%F0%9F%92%A9',
+  '00000000-0000-0000-0000-000000000000',
+]
+
+// The feed of events ends with its reader.
+const finite = routes.filter(({ name }) => name !== 'event.list')
+describe.each(finite)('$method $path with garbage', (route) => {
+  test('answers 4xx or well, never 5xx', async () => {
+    // Whatever it does, it does to things that nobody else needs.
+    const victim = await newTenant()
+    for (const id of route.path.includes('{') ? odd : ['']) {
+      const path = route.path.replace(/\{\w+\}/g, id)
+      const query = '?limit=-1&cursor=%00&status=x&kind=%27&q=%27%3B--&since=never&disposition=x&action=%00'
+      const answer = await victim.client.request(route.method, path + query, bodyOf(route, things))
+      expect(answer.status, path).toBeLessThan(500)
+    }
+    if (!route.hasBody) return
+    for (const body of garbage) {
+      const answer = await victim.client.request(route.method, pathOf(route, things), body, {
+        'content-type': route.takesJson ? 'application/json' : 'multipart/form-data; boundary=x',
+      })
+      expect(answer.status, body.slice(0, 20)).toBeGreaterThanOrEqual(400)
+      expect(answer.status, body.slice(0, 20)).toBeLessThan(500)
+    }
+  })
+})

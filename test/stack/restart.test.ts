@@ -1,0 +1,83 @@
+/** The Worker is killed while a job runs, and started again. */
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { freePort } from '../../dev/child.ts'
+import { type Stack, startStack } from '../../dev/stack.ts'
+import { type LocalWorker, startWorker } from '../../dev/worker.ts'
+import { createClient } from '../../scripts/client.ts'
+import { withClient } from '../../scripts/migrate.ts'
+import { PASSWORD, waitFor } from '../support/client.ts'
+
+const dataDir = mkdtempSync(join(tmpdir(), 'content-api-restart-'))
+chmodSync(dataDir, 0o755)
+let port: number
+let stack: Stack
+let worker: LocalWorker
+
+const query = <T extends object>(sql: string, parameters: unknown[]) =>
+  withClient(stack.database.adminUrl, async (client) => (await client.query<T>(sql, parameters)).rows)
+
+beforeAll(async () => {
+  port = await freePort()
+  stack = await startStack({
+    dataDir,
+    databaseUrl: process.env.DATABASE_URL,
+    throwAway: true,
+    publicUrl: `http://127.0.0.1:${port}`,
+    s3Endpoint: `http://127.0.0.1:${port}/cdn-cgi/local/r2/s3/merchant-assets`,
+    log: () => undefined,
+  })
+  worker = await startWorker({ port, dataDir, settings: stack.settings })
+}, 60_000)
+
+afterAll(async () => {
+  await worker?.stop()
+  await stack?.stop()
+  rmSync(dataDir, { recursive: true, force: true })
+}, 60_000)
+
+test('the job ends once, with one set of outputs, charged once', async () => {
+  const anonymous = createClient(worker.url)
+  const { access_token } = await anonymous.register({ email: 'restart@example.com', password: PASSWORD })
+  const client = createClient(worker.url, access_token)
+  await client.createWorkspace('Restarted')
+  await fetch(`${stack.models.origin}/faults`, {
+    method: 'POST',
+    body: JSON.stringify({ kind: 'slow', delayMs: 4000 }),
+  })
+  const job = await client.generate({ kind: 'image', prompt: 'survivor', count: 2 })
+  await waitFor('the provider has it', async () => {
+    const [row] = await query<{ id: string }>('select provider_job_id as id from generations where id = $1', [
+      job.id,
+    ])
+    return row?.id
+  })
+
+  await worker.kill()
+  worker = await startWorker({ port, dataDir, settings: stack.settings })
+
+  // Nobody waits for the dead consumer's lease here: its time is over, and the sweeper comes by.
+  await query(`update generations set lease_expires_at = now() where id = $1`, [job.id])
+  await query(`update outbox set available_at = now() where subject_id = $1`, [job.id])
+  await fetch(`${worker.url}/cdn-cgi/local/scheduled`)
+  const done = await waitFor('the job finishes', async () => {
+    const now = await client.getGeneration(job.id)
+    return now.status !== 'queued' && now.status !== 'running' && now
+  })
+  expect(done).toMatchObject({ status: 'succeeded', creditsCharged: 5, attempts: 1 })
+  expect(done.outputs).toHaveLength(2)
+  for (const { url } of done.outputs) expect((await fetch(url)).status).toBe(200)
+  expect(
+    await query('select kind, credits from credit_entries where generation_id = $1 order by kind', [job.id]),
+  ).toEqual([
+    { kind: 'charge', credits: 5 },
+    { kind: 'reserve', credits: 5 },
+  ])
+  const { submissions } = (await (await fetch(`${stack.models.origin}/stats`)).json()) as {
+    submissions: number
+  }
+  expect(submissions).toBe(1)
+  expect(await query('select subject_id from outbox where subject_id = $1', [job.id])).toEqual([])
+}, 60_000)
