@@ -41,7 +41,7 @@ export const uploadAsset = async (
   const id = uuidv7()
   const { gate } = await transact(ctx, (db) => ({
     fits: ensure(db, fitsStorage(upload.contentLength), 'storage_quota_exceeded'),
-    note: owe(db, 'object.delete', id, sql`interval '1 hour'`),
+    note: owe(db, 'object.delete', [id], sql`interval '1 hour'`),
   }))
   await takeToken(ctx, 'upload', gate.workspaceId, gate.plan)
   const multipart = openMultipart(upload.body, upload.contentType, MAX_UPLOAD)
@@ -137,7 +137,7 @@ export const deleteAsset = async (ctx: Ctx, id: string): Promise<void> => {
   const { gate } = await transact(ctx, (db) => ({
     found: ensure(db, exists(assets, oneAsset(id), 'for update'), 'not_found'),
     deleted: db.delete(assets).where(oneAsset(id)),
-    note: owe(db, 'object.delete', id, sql`interval '1 minute'`),
+    note: owe(db, 'object.delete', [id], sql`interval '1 minute'`),
   }))
   await dispatch(ctx, [{ kind: 'object.delete', workspaceId: gate.workspaceId, subjectId: id }])
 }

@@ -5,13 +5,13 @@ import type { Ctx } from '../context.ts'
 import { lockWorkspace, reserve, settleCredits } from '../credits/ledger.ts'
 import { type Database, ensure, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations } from '../db/schema.ts'
-import { exists, inWorkspace } from '../db/sql.ts'
+import { exists, first, inWorkspace } from '../db/sql.ts'
 import { AppError, invalidField } from '../errors.ts'
-import { announce, newEvents } from '../events/events.ts'
 import { sha256Hex } from '../hash.ts'
 import { dispatch, settle } from '../outbox/outbox.ts'
 import { runningLimit } from '../plans.ts'
 import { checkTarget } from '../webhooks/targets.ts'
+import { changeGeneration } from './changes.ts'
 import { findModel, type Model } from './models.ts'
 
 export type Generation = typeof generations.$inferSelect
@@ -52,6 +52,13 @@ export const nextInLine = (db: Database) =>
     .orderBy(generations.id)
     .limit(1)
 
+/** Sends those who were waiting for a place. */
+export const wake = (ctx: Ctx, workspaceId: string, waiting: readonly { id: string }[]): Promise<void> =>
+  dispatch(
+    ctx,
+    waiting.map(({ id }) => ({ kind: 'generation', workspaceId, subjectId: id })),
+  )
+
 export const oneGeneration = (id: string) => and(inWorkspace(generations), eq(generations.id, id))
 
 const chooseModel = (request: GenerationRequest): Model => {
@@ -87,19 +94,17 @@ const accept = (db: Database, id: string, isThis: SQL | undefined) => ({
     select 'generation', id, now() + interval '30 seconds' from generations where ${oneGeneration(id)}`),
   rows: db.select(withPosition).from(generations).where(isThis),
   outputs: selectOutputs(db, isThis),
-  events: newEvents(db, id),
   room: db.execute<{ free: boolean }>(sql`
     select count(*) <= coalesce(${runningLimit}, count(*)) as free from generations
      where workspace_id = app.workspace_id() and status in ('queued', 'running')`),
 })
 
-type Accepted = Awaited<ReturnType<typeof transact<ReturnType<typeof accept>>>>
+type Accepted = Awaited<ReturnType<typeof changeGeneration<ReturnType<typeof accept>>>>
 
 /** Tells the feed, and sends the job unless the workspace has no place for it now; whoever ends will. */
 const sendOff = async (ctx: Ctx, id: string, requestHash: string, accepted: Accepted) => {
-  const { gate, rows, outputs, events, room } = accepted
-  const generation = rows[0] as GenerationRow
-  await announce(ctx, gate.workspaceId, events)
+  const { gate, rows, outputs, room } = accepted
+  const generation = first(rows)
   if (generation.requestHash !== requestHash) throw new AppError('idempotency_key_reused')
   const replayed = generation.id !== id
   if (!replayed && room.rows[0]?.free) {
@@ -126,7 +131,7 @@ export const createGeneration = async (
   if (request.webhookUrl) checkTarget(ctx.env, request.webhookUrl, '/webhookUrl')
   const id = uuidv7()
   const requestHash = await sha256Hex(JSON.stringify(request))
-  const accepted = await transact(ctx, (db) => ({
+  const accepted = await changeGeneration(ctx, id, (db) => ({
     lock: lockWorkspace(db),
     inserted: db
       .insert(generations)
@@ -172,7 +177,7 @@ export const retryGeneration = async (
   const id = uuidv7()
   const requestHash = await sha256Hex(`retry ${originalId}`)
   const original = sql`select from generations where ${oneGeneration(originalId)}`
-  const accepted = await transact(ctx, (db) => ({
+  const accepted = await changeGeneration(ctx, id, (db) => ({
     lock: lockWorkspace(db),
     found: ensure(db, sql`exists (${original})`, 'not_found'),
     over: ensure(db, sql`exists (${original} and status in ('failed', 'canceled'))`, 'not_retryable'),
@@ -215,15 +220,11 @@ const selectOutputs = (db: Database, where: SQL | undefined) =>
     .orderBy(generationOutputs.index)
 
 export const getGeneration = async (ctx: Ctx, id: string): Promise<GenerationWithOutputs> => {
-  const {
-    rows: [row],
-    outputs,
-  } = await transact(ctx, (db) => ({
+  const { rows, outputs } = await transact(ctx, (db) => ({
     rows: db.select(withPosition).from(generations).where(oneGeneration(id)),
     outputs: selectOutputs(db, oneGeneration(id)),
   }))
-  if (!row) throw new AppError('not_found')
-  return { ...row, outputs }
+  return { ...first(rows), outputs }
 }
 
 export interface GenerationFilter {
@@ -267,12 +268,7 @@ export const listGenerations = async (
  */
 export const cancelGeneration = async (ctx: Ctx, id: string): Promise<GenerationWithOutputs> => {
   const canceledNow = sql`exists (select from generations where ${oneGeneration(id)} and status = 'canceled' and completed_at = now())`
-  const {
-    gate,
-    rows: [row],
-    events,
-    next,
-  } = await transact(ctx, (db) => ({
+  const { gate, rows, next } = await changeGeneration(ctx, id, (db) => ({
     found: ensure(db, exists(generations, oneGeneration(id), 'for update'), 'not_found'),
     canceled: db
       .update(generations)
@@ -295,15 +291,13 @@ export const cancelGeneration = async (ctx: Ctx, id: string): Promise<Generation
       select 'object.delete', unnest(output_asset_ids), now() + interval '2 minutes' from generations
        where ${oneGeneration(id)} and ${canceledNow} and started_at is not null`),
     rows: db.select(withPosition).from(generations).where(oneGeneration(id)),
-    events: newEvents(db, id),
     next: nextInLine(db),
   }))
-  const generation = row as GenerationRow
-  await announce(ctx, gate.workspaceId, events)
+  const generation = first(rows)
   const { workspaceId } = gate
-  await dispatch(ctx, [
-    ...(generation.startedAt ? [{ kind: 'prediction.cancel' as const, workspaceId, subjectId: id }] : []),
-    ...next.map((waiting) => ({ kind: 'generation' as const, workspaceId, subjectId: waiting.id })),
-  ])
+  if (generation.startedAt) {
+    await dispatch(ctx, [{ kind: 'prediction.cancel', workspaceId, subjectId: id }])
+  }
+  await wake(ctx, workspaceId, next)
   return { ...generation, outputs: [] }
 }

@@ -10,15 +10,12 @@ import type { JobMessage, OwedMessage } from './messages.ts'
 /** Messages in one `sendBatch`: the platform's limit. */
 const BATCH = 100
 
-/** Notes that the job is owed and should be (re-)sent after `delay` (a Postgres interval). */
-export const owe = (db: Database, kind: OwedMessage['kind'], subjectId: string, delay: SQL) =>
-  db
-    .insert(outbox)
-    .values({ kind, subjectId, availableAt: sql`now() + ${delay}` })
-    .onConflictDoUpdate({
-      target: [outbox.workspaceId, outbox.kind, outbox.subjectId],
-      set: { availableAt: sql`excluded.available_at`, sends: 0 },
-    })
+/** Notes that jobs are owed and should be (re-)sent after `delay` (a Postgres interval). */
+export const owe = (db: Database, kind: OwedMessage['kind'], subjectIds: readonly string[], delay: SQL) =>
+  db.execute(sql`
+    insert into outbox (kind, subject_id, available_at)
+    select ${kind}, unnest(${sql.param(subjectIds)}::uuid[]), now() + ${delay}
+    on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0`)
 
 /** The job is done. */
 export const settle = (db: Database, kind: OwedMessage['kind'], subjectId: string) =>

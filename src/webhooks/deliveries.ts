@@ -111,7 +111,7 @@ export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
       .where(and(inWorkspace(webhookEndpoints), sql`${webhookEndpoints.id} = ${delivery.endpointId}::uuid`)),
     owed: isOver
       ? settle(db, 'webhook.deliver', id)
-      : owe(db, 'webhook.deliver', id, sql`make_interval(secs => ${delay + 30})`),
+      : owe(db, 'webhook.deliver', [id], sql`make_interval(secs => ${delay + 30})`),
   }))
   if (!isOver)
     await dispatch(ctx, [{ kind: 'webhook.deliver', workspaceId: ctx.workspaceId, subjectId: id }], delay)

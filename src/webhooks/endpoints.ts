@@ -125,7 +125,7 @@ export const resendDelivery = async (ctx: Ctx, id: string): Promise<Delivery> =>
   } = await transact(ctx, (db) => ({
     found: ensure(db, exists(webhookDeliveries, isThis), 'not_found'),
     updated: db.update(webhookDeliveries).set({ status: 'pending', attempts: 0 }).where(isThis).returning(),
-    note: owe(db, 'webhook.deliver', id, sql`interval '30 seconds'`),
+    note: owe(db, 'webhook.deliver', [id], sql`interval '30 seconds'`),
     recorded: db.execute(sql`select app.record('delivery.resend', 'delivery', ${id}::uuid, null, null)`),
   }))
   await dispatch(ctx, [{ kind: 'webhook.deliver', workspaceId: gate.workspaceId, subjectId: id }])

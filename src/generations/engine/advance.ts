@@ -6,93 +6,121 @@ import { generations } from '../../db/schema.ts'
 import { AppError, describeError, toAppError } from '../../errors.ts'
 import { settle } from '../../outbox/outbox.ts'
 import { type Job, ProviderError } from '../../providers/provider.ts'
-import type { GenerationError } from '../../words.ts'
 import { oneGeneration } from '../generations.ts'
-import { type Claim, claimGeneration, fail, release } from './claims.ts'
-import { finish } from './outputs.ts'
+import { type Claim, claimGeneration, fail, release, succeed } from './claims.ts'
+import { failed, type Outcome } from './outcome.ts'
+import { storeOutputs } from './outputs.ts'
 import { currentProvider, submit } from './submit.ts'
 
 /** Milliseconds that a step waits for a picture before it hands over to a delayed message. */
 const PATIENCE = 2500
 /** Seconds until that message; a provider's webhook may come earlier. */
 const POLL_DELAY = { image: 2, video: 5 }
+/** Seconds; the most that a provider may ask to be left alone for. */
+const MAX_DELAY = 3600
 
 export const advance = async (ctx: JobCtx, id: string): Promise<void> => {
   const claim = await claimGeneration(ctx, id)
   if (!claim) return
   try {
-    if (claim.deadlineAt.getTime() < Date.now()) return await expire(ctx, claim)
-    const step = claim.providerJobId ? await look(ctx, claim) : await begin(ctx, claim)
-    if (!step) return
-    const { job } = step
-    if (job.status === 'running') {
-      const progress = Math.max(claim.progress, job.progress)
-      await release(ctx, step.claim, POLL_DELAY[claim.kind], { progress })
-    } else if (job.status === 'failed') await fail(ctx, step.claim, toGenerationError(job.message))
-    else await finish(ctx, step.claim, job.outputs)
+    await conclude(ctx, claim, await step(ctx, claim))
   } catch (thrown) {
-    await recover(ctx, claim, thrown)
+    if (toAppError(thrown).code === 'already_finished') return
+    ctx.log({ level: 'warn', message: 'step failed', generationId: claim.id, error: describeError(thrown) })
+    const outcome = outcomeOf(thrown)
+    if (!outcome) throw thrown
+    await conclude(ctx, claim, outcome)
   }
 }
 
-type Step = { claim: Claim; job: Job }
+/** The only place that writes how a step ended. @throws {AppError} already_finished, if the fence is lost */
+const conclude = async (ctx: JobCtx, claim: Claim, outcome: Outcome): Promise<void> => {
+  switch (outcome.is) {
+    case 'running':
+      return release(ctx, claim, POLL_DELAY[claim.kind], {
+        progress: Math.max(claim.progress, outcome.progress),
+      })
+    case 'stored':
+      return succeed(ctx, claim, outcome.outputs)
+    case 'failed':
+      await fail(ctx, claim, outcome.error)
+      if (outcome.error.code === 'deadline_exceeded') await stopProviderJob(ctx, claim)
+      return
+    case 'again':
+      return release(ctx, claim, outcome.after, outcome.changes)
+    case 'lost':
+      return
+  }
+}
 
-/** Submits, and waits a little for a picture; nobody waits for a video that has just begun. */
-const begin = async (ctx: JobCtx, claim: Claim): Promise<Step | undefined> => {
+const step = async (ctx: JobCtx, claim: Claim): Promise<Outcome> => {
+  if (claim.deadlineAt.getTime() < Date.now()) return failed('deadline_exceeded')
+  if (claim.providerJobId) return judge(ctx, claim, await poll(ctx, claim))
   const submitted = await submit(ctx, claim)
-  if (submitted?.job.status !== 'running' || claim.kind === 'video') return submitted
-  const started = Date.now()
-  for (let pause = 100; ; pause = Math.min(pause * 1.5, 1000)) {
-    await scheduler.wait(pause)
-    const step = await look(ctx, submitted.claim)
-    if (step.job.status !== 'running' || Date.now() - started > PATIENCE) return step
+  if ('is' in submitted) return submitted
+  const held = { ...claim, ...submitted.held }
+  return judge(ctx, held, await awaitPicture(ctx, held, submitted.job))
+}
+
+/** What a job at the provider comes to. */
+const judge = async (ctx: JobCtx, claim: Claim, job: Job): Promise<Outcome> => {
+  switch (job.status) {
+    case 'running':
+      return { is: 'running', progress: job.progress }
+    case 'failed':
+      return refusalOf(job.message)
+    case 'succeeded':
+      return storeOutputs(ctx, claim, job.outputs)
   }
 }
 
-/** The truth about a job that a provider has. */
-const look = async (ctx: JobCtx, claim: Claim): Promise<Step> => {
+/** Waits a little for a picture; nobody waits for a video that has just begun. */
+const awaitPicture = async (ctx: JobCtx, claim: Claim, submitted: Job): Promise<Job> => {
+  let job = submitted
+  const started = Date.now()
+  for (let pause = 100; job.status === 'running' && claim.kind === 'image'; ) {
+    if (Date.now() - started > PATIENCE) break
+    await scheduler.wait(pause)
+    job = await poll(ctx, claim)
+    pause = Math.min(pause * 1.5, 1000)
+  }
+  return job
+}
+
+/** The truth about a job that a provider has. @throws {ProviderError} */
+const poll = async (ctx: JobCtx, claim: Claim): Promise<Job> => {
   const provider = currentProvider(claim)
   if (!provider?.get || !claim.providerJobId)
     throw new ProviderError('the provider keeps no jobs', { retryable: false })
-  return { claim, job: await provider.get(ctx.env, claim.providerJobId) }
+  return provider.get(ctx.env, claim.providerJobId)
 }
 
-const expire = async (ctx: JobCtx, claim: Claim): Promise<void> => {
-  await fail(ctx, claim, { code: 'deadline_exceeded', message: 'The job took too long.', retryable: true })
-  if (claim.providerJobId) await currentProvider(claim)?.cancel?.(ctx.env, claim.providerJobId)
-}
-
-/** What a fault means for the job: nothing (it is somebody else's now), its end, another try, or the queue's retry. */
-const recover = async (ctx: JobCtx, claim: Claim, thrown: unknown): Promise<void> => {
-  if (toAppError(thrown).code === 'already_finished') return
-  ctx.log({ level: 'warn', message: 'step failed', generationId: claim.id, error: describeError(thrown) })
-  if (thrown instanceof ProviderError && !thrown.retryable) {
-    return fail(ctx, claim, {
-      code: 'provider_refused',
-      message: 'The model refused the request.',
-      retryable: false,
-    })
-  }
-  if (!(thrown instanceof ProviderError || thrown instanceof AppError)) throw thrown
+/** What a fault comes to; undefined for the queue's own retry. */
+const outcomeOf = (thrown: unknown): Outcome | undefined => {
+  if (thrown instanceof ProviderError && !thrown.retryable) return failed('provider_refused')
+  if (!(thrown instanceof ProviderError || thrown instanceof AppError)) return undefined
   const asked = thrown instanceof ProviderError ? thrown.retryAfter : undefined
-  await release(ctx, claim, Math.min(asked ?? 2 + Math.ceil(Math.random() * 4), 3600))
+  return { is: 'again', after: Math.min(asked ?? 2 + Math.ceil(Math.random() * 4), MAX_DELAY) }
 }
 
-const toGenerationError = (message: string): GenerationError =>
+const refusalOf = (message: string): Outcome =>
   /nsfw|safety|sensitive|flagged/i.test(message)
-    ? { code: 'content_rejected', message: 'The model rejected the content as unsafe.', retryable: false }
-    : { code: 'provider_failed', message: `The model failed: ${message.slice(0, 300)}`, retryable: true }
+    ? failed('content_rejected')
+    : failed('provider_failed', `The model failed: ${message.slice(0, 300)}`)
+
+const stopProviderJob = async (
+  ctx: JobCtx,
+  job: Pick<Claim, 'kind' | 'model' | 'providerIndex' | 'providerJobId'>,
+) => {
+  if (job.providerJobId) await currentProvider(job)?.cancel?.(ctx.env, job.providerJobId)
+}
 
 /** Out of retries: the job ends as failed, unless somebody still works on it. */
 export const abandon = async (ctx: JobCtx, id: string): Promise<void> => {
   const claim = await claimGeneration(ctx, id)
   if (!claim) return
-  await fail(ctx, claim, {
-    code: 'internal_error',
-    message: 'The job could not be processed.',
-    retryable: true,
-  })
-  if (claim.providerJobId) await currentProvider(claim)?.cancel?.(ctx.env, claim.providerJobId)
+  await fail(ctx, claim, failed('internal_error').error)
+  await stopProviderJob(ctx, claim)
 }
 
 /** Tells the provider that a canceled job's result is not wanted. */
@@ -111,9 +139,9 @@ export const cancelPrediction = async (ctx: JobCtx, id: string): Promise<void> =
         ),
       ),
   }))
-  if (row?.providerJobId) {
+  if (row) {
     try {
-      await currentProvider(row)?.cancel?.(ctx.env, row.providerJobId)
+      await stopProviderJob(ctx, row)
     } catch (error) {
       if (!(error instanceof ProviderError) || error.retryable) throw error
     }

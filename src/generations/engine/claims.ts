@@ -1,16 +1,16 @@
 /** A consumer's hold on a job: taken with a lease and a fence, given back, or ended, each once. */
-import { and, eq, inArray, isNull, lte, or, sql } from 'drizzle-orm'
+import { and, eq, inArray, isNull, lte, or, type SQL, sql } from 'drizzle-orm'
 import type { StoredObject } from '../../assets/storage.ts'
 import type { JobCtx } from '../../context.ts'
 import { lockWorkspace, settleCredits } from '../../credits/ledger.ts'
-import { type Database, ensure, transact } from '../../db/client.ts'
+import { type Database, ensure } from '../../db/client.ts'
 import { assets, generationOutputs, generations, outbox } from '../../db/schema.ts'
 import { exists, inWorkspace } from '../../db/sql.ts'
-import { announce, newEvents } from '../../events/events.ts'
 import { dispatch, owe, settle } from '../../outbox/outbox.ts'
 import { runningLimit } from '../../plans.ts'
 import type { GenerationError } from '../../words.ts'
-import { type Generation, nextInLine, oneGeneration } from '../generations.ts'
+import { changeGeneration } from '../changes.ts'
+import { type Generation, nextInLine, oneGeneration, wake } from '../generations.ts'
 
 /** Longer than one step usually takes; after it another consumer may claim the job. */
 const LEASE = sql`interval '60 seconds'`
@@ -20,11 +20,12 @@ export type Claim = Generation & { inputs: Asset[] }
 export interface StoredOutput {
   index: number
   assetId: string
+  name: string
   object: StoredObject
 }
 
 /** When the sweeper should look after the job, if nothing else does. */
-const wakeAfter = (db: Database, id: string, delay: ReturnType<typeof sql>) =>
+const wakeAfter = (db: Database, id: string, delay: SQL) =>
   db
     .update(outbox)
     .set({ availableAt: sql`now() + ${delay}`, sends: 0 })
@@ -37,6 +38,10 @@ const fenced = (claim: Claim) =>
 const holdsFence = (db: Database, claim: Claim) =>
   ensure(db, exists(generations, fenced(claim), 'for update'), 'already_finished')
 
+/** SQL: the workspace runs fewer jobs than its plan allows. */
+const hasPlace = sql`coalesce((select count(*) from generations r
+  where r.workspace_id = app.workspace_id() and r.status = 'running') < ${runningLimit}, true)`
+
 /**
  * Takes the lease and a new fence, unless the job has finished, somebody holds it, or the workspace has as many
  * running as its plan allows: then it waits until one of those ends.
@@ -45,8 +50,7 @@ export const claimGeneration = async (ctx: JobCtx, id: string): Promise<Claim | 
   const {
     claimed: [row],
     inputs,
-    events,
-  } = await transact(ctx, (db) => ({
+  } = await changeGeneration(ctx, id, (db) => ({
     lock: lockWorkspace(db),
     claimed: db
       .update(generations)
@@ -66,8 +70,7 @@ export const claimGeneration = async (ctx: JobCtx, id: string): Promise<Claim | 
           oneGeneration(id),
           inArray(generations.status, ['queued', 'running']),
           or(isNull(generations.leaseExpiresAt), lte(generations.leaseExpiresAt, sql`now()`)),
-          sql`(${generations.status} = 'running' or coalesce((select count(*) from generations r
-            where r.workspace_id = app.workspace_id() and r.status = 'running') < ${runningLimit}, true))`,
+          or(eq(generations.status, 'running'), hasPlace),
         ),
       )
       .returning(),
@@ -81,9 +84,7 @@ export const claimGeneration = async (ctx: JobCtx, id: string): Promise<Claim | 
           sql`${assets.id} = any(select unnest(input_asset_ids) from generations where ${oneGeneration(id)})`,
         ),
       ),
-    events: newEvents(db, id),
   }))
-  await announce(ctx, ctx.workspaceId, events)
   return row && { ...row, inputs }
 }
 
@@ -93,15 +94,10 @@ export const keepProviderJob = async (
   claim: Claim,
   job: { providerIndex: number; providerJobId: string },
 ): Promise<boolean> => {
-  const {
-    kept: [kept],
-    events,
-  } = await transact(ctx, (db) => ({
+  const { kept } = await changeGeneration(ctx, claim.id, (db) => ({
     kept: db.update(generations).set(job).where(fenced(claim)).returning({ id: generations.id }),
-    events: newEvents(db, claim.id),
   }))
-  await announce(ctx, ctx.workspaceId, events)
-  return kept !== undefined
+  return kept.length > 0
 }
 
 /** Gives the lease back and asks to be woken. */
@@ -111,44 +107,30 @@ export const release = async (
   delaySeconds: number,
   changes: Partial<Pick<Generation, 'progress' | 'outputAttempts' | 'providerIndex'>> = {},
 ): Promise<void> => {
-  const { events } = await transact(ctx, (db) => ({
+  await changeGeneration(ctx, claim.id, (db) => ({
     released: db
       .update(generations)
       .set({ leaseExpiresAt: sql`now()`, ...changes })
       .where(fenced(claim)),
     patience: wakeAfter(db, claim.id, sql`make_interval(secs => ${delaySeconds + 30})`),
-    events: newEvents(db, claim.id),
   }))
-  await announce(ctx, ctx.workspaceId, events)
   const message = { kind: 'generation' as const, workspaceId: ctx.workspaceId, subjectId: claim.id }
   await dispatch(ctx, [message], delaySeconds)
 }
 
-/** Tells the feed, and wakes who waited for the place that is free now. */
-const afterEnd = async (
-  ctx: JobCtx,
-  ended: { events: Parameters<typeof announce>[2]; next: { id: string }[] },
-): Promise<void> => {
-  await announce(ctx, ctx.workspaceId, ended.events)
-  const messages = ended.next.map(({ id }) => ({
-    kind: 'generation' as const,
-    workspaceId: ctx.workspaceId,
-    subjectId: id,
-  }))
-  if (messages.length > 0) await dispatch(ctx, messages)
-}
+/** Notes that objects which no output needs are to be deleted, once a step that may still store them is over. */
+const eraseUnused = (db: Database, claim: Claim, used: readonly string[]) =>
+  owe(
+    db,
+    'object.delete',
+    claim.outputAssetIds.filter((id) => !used.includes(id)),
+    sql`interval '2 minutes'`,
+  )
 
-/** What a step may have stored, or still be storing, under keys that no output will have. */
-const eraseLater = (db: Database, assetIds: string[]) =>
-  Object.fromEntries(assetIds.map((id) => [id, owe(db, 'object.delete', id, sql`interval '2 minutes'`)]))
-
-export const succeed = async (
-  ctx: JobCtx,
-  claim: Claim,
-  outputs: (StoredOutput & { name: string })[],
-): Promise<void> => {
+/** Charges for what arrived; the rest of the reservation goes back. @throws {AppError} already_finished */
+export const succeed = async (ctx: JobCtx, claim: Claim, outputs: StoredOutput[]): Promise<void> => {
   const charged = Math.ceil((claim.creditsReserved * outputs.length) / claim.count)
-  const ended = await transact({ ...ctx, action: 'generation.succeed' }, (db) => ({
+  const { next } = await changeGeneration({ ...ctx, action: 'generation.succeed' }, claim.id, (db) => ({
     fence: holdsFence(db, claim),
     succeeded: db
       .update(generations)
@@ -175,18 +157,19 @@ export const succeed = async (
       .values(outputs.map(({ assetId, index }) => ({ generationId: claim.id, index, assetId }))),
     charged: settleCredits(db, claim.id, charged),
     settled: settle(db, 'generation', claim.id),
-    ...eraseLater(
+    erasures: eraseUnused(
       db,
-      claim.outputAssetIds.filter((id) => !outputs.some(({ assetId }) => assetId === id)),
+      claim,
+      outputs.map(({ assetId }) => assetId),
     ),
-    events: newEvents(db, claim.id),
     next: nextInLine(db),
   }))
-  await afterEnd(ctx, ended)
+  await wake(ctx, ctx.workspaceId, next)
 }
 
+/** Gives the reservation back. @throws {AppError} already_finished */
 export const fail = async (ctx: JobCtx, claim: Claim, error: GenerationError): Promise<void> => {
-  const ended = await transact({ ...ctx, action: 'generation.fail' }, (db) => ({
+  const { next } = await changeGeneration({ ...ctx, action: 'generation.fail' }, claim.id, (db) => ({
     fence: holdsFence(db, claim),
     failed: db
       .update(generations)
@@ -194,9 +177,8 @@ export const fail = async (ctx: JobCtx, claim: Claim, error: GenerationError): P
       .where(fenced(claim)),
     refunded: settleCredits(db, claim.id, 0),
     settled: settle(db, 'generation', claim.id),
-    ...eraseLater(db, claim.outputAssetIds),
-    events: newEvents(db, claim.id),
+    erasures: eraseUnused(db, claim, []),
     next: nextInLine(db),
   }))
-  await afterEnd(ctx, ended)
+  await wake(ctx, ctx.workspaceId, next)
 }

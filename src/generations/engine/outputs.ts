@@ -5,7 +5,8 @@ import type { JobCtx } from '../../context.ts'
 import { AppError, describeError } from '../../errors.ts'
 import type { JobOutput } from '../../providers/provider.ts'
 import { readChunks } from '../../streams.ts'
-import { type Claim, fail, release, type StoredOutput, succeed } from './claims.ts'
+import type { Claim, StoredOutput } from './claims.ts'
+import { failed, type Outcome } from './outcome.ts'
 
 /** Times that a missing or broken output is fetched again before the job goes on without it. */
 const MAX_OUTPUT_ATTEMPTS = 3
@@ -46,12 +47,13 @@ const copyOutput = (ctx: JobCtx, output: JobOutput, assetId: string, name: strin
     MAX_UPLOAD,
   )
 
-/** Stores what has arrived and settles; storing twice overwrites the same objects. */
-export const finish = async (ctx: JobCtx, claim: Claim, outputs: JobOutput[]): Promise<void> => {
-  const stored: (StoredOutput & { name: string })[] = []
+/** Stores what has arrived; storing twice overwrites the same objects. @throws {AppError} unavailable (storage) */
+export const storeOutputs = async (ctx: JobCtx, claim: Claim, outputs: JobOutput[]): Promise<Outcome> => {
+  const stored: StoredOutput[] = []
   let lost = false
-  for (const [index, output] of outputs.slice(0, claim.count).entries()) {
-    const assetId = claim.outputAssetIds[index] as string
+  for (const [index, assetId] of claim.outputAssetIds.entries()) {
+    const output = outputs[index]
+    if (!output) break
     const name = outputName(claim, index)
     try {
       stored.push({ index, assetId, name, object: await copyOutput(ctx, output, assetId, name) })
@@ -68,14 +70,9 @@ export const finish = async (ctx: JobCtx, claim: Claim, outputs: JobOutput[]): P
     }
   }
   // What broke may work in a moment; what never does is not charged.
-  const attempts = claim.outputAttempts + 1
-  if (lost && claim.providerJobId && attempts < MAX_OUTPUT_ATTEMPTS) {
-    return release(ctx, claim, 2 ** attempts, { outputAttempts: attempts })
+  const outputAttempts = claim.outputAttempts + 1
+  if (lost && claim.providerJobId && outputAttempts < MAX_OUTPUT_ATTEMPTS) {
+    return { is: 'again', after: 2 ** outputAttempts, changes: { outputAttempts } }
   }
-  if (stored.length > 0) return succeed(ctx, claim, stored)
-  await fail(ctx, claim, {
-    code: 'no_output',
-    message: 'The model returned no usable output.',
-    retryable: true,
-  })
+  return stored.length > 0 ? { is: 'stored', outputs: stored } : failed('no_output')
 }

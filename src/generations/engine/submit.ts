@@ -1,10 +1,11 @@
 /** Hands a job to a provider: the model's first that is set up, fits, and is not failing. */
 import { presignDownload } from '../../assets/storage.ts'
 import type { JobCtx } from '../../context.ts'
-import { type Job, ProviderError } from '../../providers/provider.ts'
+import { type Job, ProviderError, type Submission } from '../../providers/provider.ts'
 import { type ProviderName, providerOf } from '../../providers/registry.ts'
 import { findModel, type Offer } from '../models.ts'
-import { type Claim, fail, keepProviderJob, release } from './claims.ts'
+import { type Claim, keepProviderJob } from './claims.ts'
+import { failed, type Outcome } from './outcome.ts'
 
 const MAX_ATTEMPTS = 6
 const KEEP_ATTEMPTS = 3
@@ -30,71 +31,64 @@ export const currentProvider = (job: Pick<Claim, 'kind' | 'model' | 'providerInd
   return offer && providerOf(offer.provider)
 }
 
+/** What the provider is asked for. */
+const toSubmission = async (
+  ctx: JobCtx,
+  claim: Claim,
+  model: string,
+  inputs: Claim['inputs'],
+): Promise<Submission> => ({
+  kind: claim.kind,
+  model,
+  prompt: claim.prompt,
+  style: claim.style,
+  images: await Promise.all(
+    inputs.map(async (asset) => ({
+      url: await presignDownload(ctx.env, asset),
+      mimeType: asset.mimeType,
+    })),
+  ),
+  aspectRatio: claim.aspectRatio,
+  count: claim.count,
+  duration: claim.duration,
+  seed: claim.seed,
+  webhookUrl: `${ctx.env.PUBLIC_URL}/api/v1/providers/replicate/webhook?workspaceId=${ctx.workspaceId}&generationId=${claim.id}`,
+})
+
+type Held = { providerIndex: number; providerJobId: string }
+
 /**
- * Submits once, and stores the provider's id before anything else. Undefined when the job goes on in another step:
- * at the next provider, later, or not at all.
+ * Submits once. A provider that keeps jobs has its id stored before anything else can fail; one that answers at once
+ * leaves nothing to store. @throws {ProviderError} for a refusal that would come again
  */
-export const submit = async (ctx: JobCtx, claim: Claim): Promise<{ claim: Claim; job: Job } | undefined> => {
+export const submit = async (ctx: JobCtx, claim: Claim): Promise<{ job: Job; held?: Held } | Outcome> => {
   const model = findModel(claim.kind, claim.model)
   const inputs = claim.inputAssetIds.flatMap((id) => claim.inputs.find((asset) => asset.id === id) ?? [])
-  if (!model) {
-    await fail(ctx, claim, {
-      code: 'model_unavailable',
-      message: 'The model is no longer offered.',
-      retryable: false,
-    })
-    return undefined
-  }
-  if (inputs.length < claim.inputAssetIds.length) {
-    const message = 'An input was deleted before the job started.'
-    await fail(ctx, claim, { code: 'input_deleted', message, retryable: false })
-    return undefined
-  }
-  if (claim.attempts > MAX_ATTEMPTS) {
-    const message = 'The model could not be reached.'
-    await fail(ctx, claim, { code: 'provider_unavailable', message, retryable: true })
-    return undefined
-  }
+  if (!model) return failed('model_unavailable')
+  if (inputs.length < claim.inputAssetIds.length) return failed('input_deleted')
+  if (claim.attempts > MAX_ATTEMPTS) return failed('provider_unavailable')
   const chosen = await chooseOffer(ctx, claim, model.offers)
-  if (!chosen) {
-    await release(ctx, claim, 10)
-    return undefined
-  }
+  if (!chosen) return { is: 'again', after: 10 }
   const { index, offer } = chosen
+  const provider = providerOf(offer.provider)
   const breaker = breakerOf(ctx, offer.provider)
   let job: Job
   try {
-    job = await providerOf(offer.provider).submit(ctx.env, {
-      kind: claim.kind,
-      model: offer.model,
-      prompt: claim.prompt,
-      style: claim.style,
-      images: await Promise.all(
-        inputs.map(async (asset) => ({
-          url: await presignDownload(ctx.env, asset),
-          mimeType: asset.mimeType,
-        })),
-      ),
-      aspectRatio: claim.aspectRatio,
-      count: claim.count,
-      duration: claim.duration,
-      seed: claim.seed,
-      webhookUrl: `${ctx.env.PUBLIC_URL}/api/v1/providers/replicate/webhook?workspaceId=${ctx.workspaceId}&generationId=${claim.id}`,
-    })
+    job = await provider.submit(ctx.env, await toSubmission(ctx, claim, offer.model, inputs))
   } catch (error) {
     if (!(error instanceof ProviderError) || !error.retryable) throw error
     await breaker.report(false)
-    await passOver(ctx, claim, model.offers, index, error)
-    return undefined
+    return passOver(ctx, claim, model.offers, index, error)
   }
   const held = { providerIndex: index, providerJobId: job.id }
-  const kept = job.status === 'running' && (await keepPaidJob(ctx, claim, held))
+  const kept = job.status !== 'running' || (await keepPaidJob(ctx, claim, held))
   // Only a hint for other jobs: it must not cost this one.
   await breaker.report(true).catch(() => undefined)
-  if (job.status !== 'running') return { claim, job }
-  if (kept) return { claim: { ...claim, ...held }, job }
-  await providerOf(offer.provider).cancel?.(ctx.env, job.id)
-  return undefined
+  if (!kept) {
+    await provider.cancel?.(ctx.env, job.id)
+    return { is: 'lost' }
+  }
+  return job.status === 'running' ? { job, held } : { job }
 }
 
 /** A lost id is a job paid twice, so a database that stumbles is asked again at once; keeping twice is harmless. */
@@ -110,19 +104,22 @@ const keepPaidJob: typeof keepProviderJob = async (ctx, claim, job) => {
 }
 
 /** On to the next provider at once; after the last one, from the first again, with patience. */
-const passOver = async (
+const passOver = (
   ctx: JobCtx,
   claim: Claim,
   offers: readonly Offer[],
-  failed: number,
+  failedIndex: number,
   error: ProviderError,
-): Promise<void> => {
+): Outcome => {
   ctx.log({ level: 'warn', message: 'provider passed over', generationId: claim.id, error: error.message })
   const isUsable = ({ provider, takesImages }: Offer) =>
     providerOf(provider).isConfigured(ctx.env) && (takesImages || claim.inputAssetIds.length === 0)
-  const next = offers.findIndex((offer, i) => i > failed && isUsable(offer))
-  if (next > 0) return release(ctx, claim, 0, { providerIndex: next })
+  const next = offers.findIndex((offer, i) => i > failedIndex && isUsable(offer))
+  if (next > 0) return { is: 'again', after: 0, changes: { providerIndex: next } }
   const backoff = Math.min(2 ** claim.attempts, 60) * (0.75 + Math.random() / 2)
-  const delay = Math.min(Math.ceil(error.retryAfter ?? backoff), 3600)
-  await release(ctx, claim, delay, { providerIndex: offers.findIndex(isUsable) })
+  return {
+    is: 'again',
+    after: Math.min(Math.ceil(error.retryAfter ?? backoff), 3600),
+    changes: { providerIndex: offers.findIndex(isUsable) },
+  }
 }
