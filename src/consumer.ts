@@ -41,7 +41,7 @@ export const consume = async (batch: MessageBatch, env: Env): Promise<void> => {
         return message.ack()
       }
       const { workspaceId } = parsed.data
-      const ctx = systemContext(env, { id: message.id, workspaceId }) as JobCtx
+      const ctx: JobCtx = { ...systemContext(env, { id: message.id, workspaceId }), workspaceId }
       try {
         await handle(ctx, parsed.data)
         message.ack()

@@ -19,6 +19,7 @@ import {
 } from 'drizzle-orm/pg-core'
 
 import {
+  type AspectRatio,
   actorTypes,
   assetKinds,
   assetSources,
@@ -32,6 +33,7 @@ import {
   jobKinds,
   plans,
   roles,
+  type Style,
 } from '../words.ts'
 
 /** Runs everything that is done for a caller; sees one workspace at a time. */
@@ -275,8 +277,8 @@ export const generations = pgTable(
     status: text('status', { enum: generationStatuses }).notNull().default('queued'),
     model: text('model').notNull(),
     prompt: text('prompt'),
-    style: text('style'),
-    aspectRatio: text('aspect_ratio').notNull(),
+    style: text('style').$type<Style>(),
+    aspectRatio: text('aspect_ratio').$type<AspectRatio>().notNull(),
     /** Outputs asked for. */
     count: integer('count').notNull(),
     seed: integer('seed'),

@@ -168,6 +168,7 @@ export const streamEvents = async (
       const response = await feed.fetch('https://feed/', { headers: { upgrade: 'websocket' } })
       socket = response.webSocket ?? undefined
       socket?.addEventListener('message', ({ data }) => {
+        // What `Feed.publish` sent.
         const events = JSON.parse(String(data)) as FeedEvent[]
         const [next] = events
         // Something was missed in between: the table has it.

@@ -11,6 +11,7 @@ import { sha256Hex } from '../hash.ts'
 import { dispatch, settle } from '../outbox/outbox.ts'
 import { runningLimit } from '../plans.ts'
 import { checkTarget } from '../webhooks/targets.ts'
+import type { Style } from '../words.ts'
 import { changeGeneration } from './changes.ts'
 import { findModel, type Model } from './models.ts'
 
@@ -23,7 +24,7 @@ export type GenerationWithOutputs = GenerationRow & { outputs: Output[] }
 export interface GenerationRequest {
   kind: Model['kind']
   prompt?: string | undefined
-  style?: string | undefined
+  style?: Style | undefined
   model?: string | undefined
   inputAssetIds: string[]
   count: number

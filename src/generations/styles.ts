@@ -13,10 +13,10 @@ const scenes: Record<Style, string> = {
 /** A prompt in words for a product picture. */
 export const composePrompt = (request: {
   prompt: string | null
-  style: string | null
+  style: Style | null
   images: unknown[]
 }): string => {
-  const scene = scenes[(request.style ?? 'modern') as keyof typeof scenes]
+  const scene = scenes[request.style ?? 'modern']
   const subject =
     request.images.length > 0
       ? 'A professional marketing photograph of exactly the product in the picture, unchanged,'

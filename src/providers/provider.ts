@@ -1,12 +1,13 @@
 /** The one shape that providers share. */
 import type { Env } from '../env.ts'
+import type { Style } from '../words.ts'
 
 export interface Submission {
   kind: 'image' | 'video'
   /** What the provider calls the model. */
   model: string
   prompt: string | null
-  style: string | null
+  style: Style | null
   /** Presigned. */
   images: { url: string; mimeType: string }[]
   aspectRatio: string

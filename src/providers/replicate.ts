@@ -15,6 +15,7 @@ const statusHeader = 'x-provider-status'
 const fetchOnce: typeof fetch = async (input, init) => {
   let response: Response | undefined
   try {
+    // The client speaks of the DOM's types, which are these.
     response = await fetch(input as RequestInfo, {
       ...(init as RequestInit),
       signal: AbortSignal.timeout(TIMEOUT),
@@ -40,7 +41,10 @@ const ask = async (env: Env, request: (client: Replicate) => Promise<Prediction>
   try {
     return toJob(await request(client))
   } catch (cause) {
-    const headers = (cause as { response?: Response }).response?.headers
+    const headers =
+      cause instanceof Error && 'response' in cause && cause.response instanceof Response
+        ? cause.response.headers
+        : undefined
     // No header: the answer was no JSON, or not Replicate's.
     const status = Number(headers?.get(statusHeader) ?? 0)
     throw new ProviderError(`Replicate answered ${status || 'nothing usable'}`, {
@@ -80,6 +84,7 @@ export const replicate: Provider = {
   submit: (env, submission) =>
     ask(env, (client) =>
       client.predictions.create({
+        // The catalogue's models of this provider are named `owner/name`.
         model: submission.model as `${string}/${string}`,
         input: {
           ...(submission.prompt && { prompt: submission.prompt }),

@@ -13,14 +13,16 @@ const KEEP_ATTEMPTS = 3
 const breakerOf = (ctx: JobCtx, provider: ProviderName) =>
   ctx.env.BREAKER.get(ctx.env.BREAKER.idFromName(provider))
 
+const isUsable = (ctx: JobCtx, claim: Claim, { provider, takesImages }: Offer) =>
+  providerOf(provider).isConfigured(ctx.env) && (takesImages || claim.inputAssetIds.length === 0)
+
 /** The offer at or after the claim's place in the list that can be asked now. */
 const chooseOffer = async (ctx: JobCtx, claim: Claim, offers: readonly Offer[]) => {
-  for (let i = 0; i < offers.length; i++) {
-    const index = (claim.providerIndex + i) % offers.length
-    const offer = offers[index] as Offer
-    const fits = offer.takesImages || claim.inputAssetIds.length === 0
-    if (!fits || !providerOf(offer.provider).isConfigured(ctx.env)) continue
-    if (await breakerOf(ctx, offer.provider).admits()) return { index, offer }
+  const start = claim.providerIndex % offers.length
+  const inTurn = [...offers.entries()].map(([index, offer]) => ({ index, offer }))
+  for (const choice of [...inTurn.slice(start), ...inTurn.slice(0, start)]) {
+    if (!isUsable(ctx, claim, choice.offer)) continue
+    if (await breakerOf(ctx, choice.offer.provider).admits()) return choice
   }
   return undefined
 }
@@ -112,14 +114,12 @@ const passOver = (
   error: ProviderError,
 ): Outcome => {
   ctx.log({ level: 'warn', message: 'provider passed over', generationId: claim.id, error: error.message })
-  const isUsable = ({ provider, takesImages }: Offer) =>
-    providerOf(provider).isConfigured(ctx.env) && (takesImages || claim.inputAssetIds.length === 0)
-  const next = offers.findIndex((offer, i) => i > failedIndex && isUsable(offer))
+  const next = offers.findIndex((offer, i) => i > failedIndex && isUsable(ctx, claim, offer))
   if (next > 0) return { is: 'again', after: 0, changes: { providerIndex: next } }
   const backoff = Math.min(2 ** claim.attempts, 60) * (0.75 + Math.random() / 2)
   return {
     is: 'again',
     after: Math.min(Math.ceil(error.retryAfter ?? backoff), 3600),
-    changes: { providerIndex: offers.findIndex(isUsable) },
+    changes: { providerIndex: offers.findIndex((offer) => isUsable(ctx, claim, offer)) },
   }
 }
