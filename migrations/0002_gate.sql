@@ -1,8 +1,8 @@
 -- The gate: who is calling, in which workspace, and whether they may.
 
--- Refuses the whole transaction with one of the API's error codes unless the condition holds. The SQLSTATE is a class of
--- ours and the HTTP status: 'AG' for refusals of the gate, 'AP' for those of the statements behind it. The detail of a 403
--- names actor and workspace, for the audit log.
+-- Refuses the whole transaction with one of the API's error codes unless the condition holds. The SQLSTATE is a class
+-- of ours and the HTTP status: 'AG' for refusals of the gate, 'AP' for those of the statements behind it. The detail of
+-- a 403 names actor and workspace, for the audit log.
 create or replace function app.require(holds boolean, status integer, code text, class text default 'AP') returns boolean
   language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -29,8 +29,8 @@ create or replace function app.set_context(
          set_config('app.request', coalesce(p_request::text, '{}'), true)
 $$;
 --> statement-breakpoint
--- The user of a front end's session: by provider account, else by an e-mail address that both sides have verified, else a
--- new one. An address that was never verified links to nothing.
+-- The user of a front end's session: by provider account, else by an e-mail address that both sides have verified, else
+-- a new one. An address that was never verified links to nothing.
 create or replace function app.resolve_account(p_credential jsonb, p_request jsonb) returns uuid
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -69,8 +69,8 @@ begin
   return v_user.id;
 end $$;
 --> statement-breakpoint
--- First statement of every transaction for a caller: identifies them, their workspace and their right to the action. Without
--- a workspace in scope, only the caller. An API key acts in its own workspace, within its scopes.
+-- First statement of every transaction for a caller: identifies them, their workspace and their right to the action.
+-- Without a workspace in scope, only the caller. An API key acts in its own workspace, within its scopes.
 create or replace function app.enter(
   p_credential jsonb, p_workspace uuid, p_in_workspace boolean, p_role text, p_action text, p_request jsonb
 ) returns table (user_id uuid, workspace_id uuid, role text, plan text)

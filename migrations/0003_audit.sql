@@ -38,7 +38,8 @@ begin
     from unnest(TG_ARGV[1:]) key
    where TG_OP <> 'UPDATE' or v_before -> key is distinct from v_after -> key;
   if v_shown_before is not null or v_shown_after is not null then
-    perform app.record(v_action, TG_ARGV[0], coalesce(v_row ->> 'id', v_row ->> 'user_id')::uuid, v_shown_before, v_shown_after);
+    perform app.record(
+      v_action, TG_ARGV[0], coalesce(v_row ->> 'id', v_row ->> 'user_id')::uuid, v_shown_before, v_shown_after);
   end if;
   return null;
 end $$;
@@ -71,8 +72,8 @@ create or replace trigger audit after insert or update on generations
 create or replace trigger audit after insert or update or delete on webhook_endpoints
   for each row execute function app.audit('webhook', 'url', 'events', 'disabled_at');
 --> statement-breakpoint
--- Changes a plan, with an audit row by the system. For the operator, who is the owner of this schema: an update by hand
--- would leave no audit row.
+-- Changes a plan, with an audit row by the system. For the operator, as owner of the schema: an update by hand leaves
+-- no audit row.
 create or replace function app.set_plan(p_workspace uuid, p_plan text) returns void
   language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin

@@ -1,5 +1,5 @@
--- One event for each change of a generation's status, progress or provider. Webhook deliveries are made from it in the same
--- transaction: to the endpoints that subscribe to its type, and, when the generation ends, to the URL that it came with.
+-- One event for each change of a generation's status, progress or provider, and its webhook deliveries in the same
+-- transaction: to the endpoints that subscribe to its type, and, at the end, to the URL that the generation came with.
 create or replace function app.emit_event() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
