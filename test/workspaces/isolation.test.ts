@@ -10,26 +10,34 @@ let ours: Tenant
 let theirs: Tenant
 
 const tables = (
-  await asOwner<{ name: string; key: string }>(
-    `select relname as name, coalesce((select 'workspace_id' from pg_attribute where attrelid = c.oid and attname = 'workspace_id'), 'id') as key
+  await asOwner<{ name: string; key: string; column: string | null }>(
+    `select relname as name, coalesce((select 'workspace_id' from pg_attribute where attrelid = c.oid and attname = 'workspace_id'), 'id') as key,
+            (select min(attname::text) from pg_attribute where attrelid = c.oid and attnum > 0
+                and has_column_privilege('app_tenant', c.oid, attnum, 'update')) as column
        from pg_class c where relnamespace = 'public'::regnamespace and relkind = 'r' and relname not in ('users', 'sessions', 'accounts', 'event_heads')`,
   )
 ).sort((a, b) => a.name.localeCompare(b.name))
 
-/** Runs as app_tenant in a transaction that is rolled back. */
-const asTenant = async <T>(settings: Record<string, string>, run: () => Promise<T>): Promise<T> => {
+/** Runs in a transaction that is rolled back. */
+const asRole = async <T>(
+  role: 'app_tenant' | 'app_system',
+  settings: Record<string, string>,
+  run: () => Promise<T>,
+): Promise<T> => {
   await login.query('begin')
   try {
     for (const [name, value] of Object.entries(settings)) {
       await login.query('select set_config($1, $2, true)', [`app.${name}`, value])
     }
-    await login.query('set local role app_tenant')
+    await login.query(`set local role ${role}`)
     return await run()
   } finally {
     await login.query('rollback')
   }
 }
 
+const asTenant = <T>(settings: Record<string, string>, run: () => Promise<T>) =>
+  asRole('app_tenant', settings, run)
 const asUs = () => ({ workspace_id: ours.workspaceId, user_id: ours.userId })
 const count = async (table: string) =>
   Number((await login.query(`select count(*) from ${table}`)).rows[0].count)
@@ -82,7 +90,7 @@ test('row-level security is forced on every table', async () => {
   expect(open).toEqual([])
 })
 
-describe.each(tables)('$name', ({ name, key }) => {
+describe.each(tables)('$name', ({ name, key, column }) => {
   test('the owner sees both tenants: these tests would notice', async () => {
     const [row] = await asOwner(
       `select count(distinct ${key})::int as tenants from ${name} where ${key} = any($1)`,
@@ -102,23 +110,21 @@ describe.each(tables)('$name', ({ name, key }) => {
   })
 
   test("refuses to change, move or delete the other tenant's rows", async () => {
-    for (const statement of [
-      `update ${name} set ${key} = ${key} where ${key} = $1`,
-      `delete from ${name} where ${key} = $1`,
-    ]) {
-      const changed = await asTenant(asUs(), () =>
-        login.query(statement, [theirs.workspaceId]).then(
+    const change = (statement: string, workspaceId: string) =>
+      asTenant(asUs(), () =>
+        login.query(statement, [workspaceId]).then(
           (result) => result.rowCount,
           (error: { code: string }) => error.code,
         ),
       )
-      // Nothing there, or no such right at all.
-      expect([0, '42501']).toContain(changed)
+    if (column) {
+      const update = `update ${name} set ${column} = ${column} where ${key} = $1`
+      expect(await change(update, ours.workspaceId)).toBeGreaterThan(0)
+      expect(await change(update, theirs.workspaceId)).toBe(0)
     }
-    const moved = await asTenant(asUs(), () =>
-      sqlState(login.query(`update ${name} set ${key} = $1`, [theirs.workspaceId])),
-    )
-    expect(['42501', '23503', '23505']).toContain(moved)
+    // Nothing there, or no such right at all.
+    expect([0, '42501']).toContain(await change(`delete from ${name} where ${key} = $1`, theirs.workspaceId))
+    expect(await change(`update ${name} set ${key} = $1`, theirs.workspaceId)).toBe('42501')
   })
 })
 
@@ -154,6 +160,64 @@ test('shows no password and no refresh token to a tenant', async () => {
       '42501',
     )
   }
+})
+
+/** What is written once, or by somebody else: every table that a role may update has one here. */
+const fixedColumns = {
+  app_tenant: {
+    users: ['id', 'email', 'email_verified_at', 'disabled_at'],
+    sessions: ['user_id', 'expires_at', 'refresh_hash', 'ip'],
+    workspaces: ['id', 'plan', 'created_at'],
+    memberships: ['workspace_id', 'user_id', 'created_at'],
+    api_keys: ['workspace_id', 'key_hash', 'scopes', 'expires_at', 'created_by'],
+    assets: ['workspace_id', 'id', 'size', 'sha256', 'source', 'created_by'],
+    generations: ['workspace_id', 'id', 'credits_reserved', 'idempotency_key', 'request_hash', 'created_by'],
+    webhook_endpoints: ['workspace_id', 'secret', 'created_by'],
+    webhook_deliveries: ['workspace_id', 'url', 'sequence', 'payload'],
+    outbox: ['workspace_id', 'kind', 'subject_id'],
+  },
+  app_system: {
+    users: ['id', 'email', 'name', 'password_hash', 'disabled_at'],
+    sessions: ['id', 'user_id', 'expires_at'],
+    workspaces: ['id', 'name', 'slug', 'plan', 'deleted_at'],
+    invites: ['workspace_id', 'email', 'role', 'token_hash', 'expires_at'],
+    api_keys: ['workspace_id', 'key_hash', 'scopes', 'expires_at', 'revoked_at'],
+    event_heads: ['workspace_id'],
+    audit_heads: ['workspace_id'],
+    outbox: ['workspace_id', 'kind', 'subject_id'],
+  },
+} as const
+
+describe.each(['app_tenant', 'app_system'] as const)('%s', (role) => {
+  const fixed: Record<string, readonly string[]> = fixedColumns[role]
+
+  test.each(Object.keys(fixed))('changes only the columns of %s that it works on', async (table) => {
+    for (const column of fixed[table] ?? []) {
+      const update = `update ${table} set ${column} = ${column}`
+      expect(await asRole(role, asUs(), () => sqlState(login.query(update))), column).toBe('42501')
+      expect(await sqlState(asOwner(`${update} where false`)), column).toBe('no error')
+    }
+  })
+
+  test('updates no other table', async () => {
+    const updated = await asOwner<{ name: string }>(
+      `select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'
+          and has_any_column_privilege($1, oid, 'update')`,
+      [role],
+    )
+    expect(updated.map(({ name }) => name).sort()).toEqual(Object.keys(fixed).sort())
+  })
+})
+
+test('a tenant cannot take a better plan, nor make itself an owner elsewhere', async () => {
+  const update = (statement: string) => asTenant(asUs(), () => sqlState(login.query(statement)))
+  expect(await update(`update workspaces set plan = 'enterprise'`)).toBe('42501')
+  expect(await update(`update workspaces set name = 'x', plan = 'enterprise'`)).toBe('42501')
+  expect(await update(`update memberships set workspace_id = '${theirs.workspaceId}'`)).toBe('42501')
+  expect(await update(`update memberships set user_id = '${theirs.userId}'`)).toBe('42501')
+  // What it may do, so that the refusals above are those of the columns.
+  expect(await update(`update workspaces set name = 'x'`)).toBe('no error')
+  expect(await update(`update memberships set role = 'admin'`)).toBe('no error')
 })
 
 describe.each(['audit_logs', 'credit_entries'])('%s', (table) => {

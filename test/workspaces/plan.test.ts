@@ -1,0 +1,50 @@
+/** Plans are changed by the operator, in SQL; the workspace's audit log shows it. */
+import { expect, test } from 'vitest'
+import { asOwner, newTenant } from '../support/client.ts'
+
+const setPlan = (workspaceId: string, plan: string) =>
+  asOwner('select app.set_plan($1, $2)', [workspaceId, plan])
+const planOf = async (workspaceId: string) => {
+  const [row] = await asOwner<{ plan: string }>('select plan from workspaces where id = $1', [workspaceId])
+  return row?.plan
+}
+
+test('a change takes effect at once and leaves one audit row by the system', async () => {
+  const { client, workspaceId } = await newTenant()
+  const usage = () => client.get<{ plan: string }>('/usage')
+  expect((await usage()).body.plan).toBe('free')
+  await setPlan(workspaceId, 'pro')
+  expect((await usage()).body.plan).toBe('pro')
+  const { body } = await client.get<{ data: unknown[] }>('/audit-logs?action=workspace.update')
+  expect(body.data).toEqual([
+    expect.objectContaining({
+      actor: { type: 'system', id: null },
+      resourceType: 'workspace',
+      resourceId: workspaceId,
+      before: { plan: 'free' },
+      after: { plan: 'pro' },
+    }),
+  ])
+  expect((await client.get('/audit-logs/verify')).body).toMatchObject({ valid: true, entries: 2 })
+})
+
+test('is refused for an unknown plan, and for a workspace that is unknown or deleted', async () => {
+  const { client, workspaceId } = await newTenant()
+  await expect(setPlan(workspaceId, 'golden')).rejects.toMatchObject({
+    code: '23514',
+    constraint: 'workspaces_plan_known',
+  })
+  await expect(setPlan(crypto.randomUUID(), 'pro')).rejects.toThrow('there is no workspace')
+  await client.delete(`/workspaces/${workspaceId}`)
+  await expect(setPlan(workspaceId, 'pro')).rejects.toThrow('there is no workspace')
+  expect(await planOf(workspaceId)).toBe('free')
+})
+
+test.each(['app_tenant', 'app_system'])('is not for %s', async (role) => {
+  const { workspaceId } = await newTenant()
+  const set = `select app.set_plan('${workspaceId}', 'pro')`
+  await expect(asOwner(`set role ${role}; ${set}`)).rejects.toThrow('permission denied for function set_plan')
+  expect(await planOf(workspaceId)).toBe('free')
+  await asOwner(set)
+  expect(await planOf(workspaceId)).toBe('pro')
+})
