@@ -1,17 +1,17 @@
 /** Generations as callers see them: create, find, cancel. */
+import { hash } from 'node:crypto'
 import { and, desc, eq, getTableColumns, inArray, lt, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
-import { lockWorkspace, reserve, settleCredits } from '../credits/ledger.ts'
+import { reserve, settleCredits } from '../credits/ledger.ts'
 import { type Database, ensure, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations } from '../db/schema.ts'
 import { exists, inWorkspace } from '../db/sql.ts'
 import { AppError, invalidField } from '../errors.ts'
 import { announce, newEvents } from '../events/events.ts'
-import { sha256Hex } from '../hash.ts'
 import { dispatch, settle } from '../outbox/outbox.ts'
-import { runningLimit } from '../plans.ts'
 import { checkTarget } from '../webhooks/targets.ts'
+import { lockWorkspace, runningLimit } from '../workspaces/quotas.ts'
 import { findModel, type Model } from './models.ts'
 
 export type Generation = typeof generations.$inferSelect
@@ -125,7 +125,7 @@ export const createGeneration = async (
   const model = chooseModel(request)
   if (request.webhookUrl) checkTarget(ctx.env, request.webhookUrl, '/webhookUrl')
   const id = uuidv7()
-  const requestHash = await sha256Hex(JSON.stringify(request))
+  const requestHash = hash('sha256', JSON.stringify(request))
   const accepted = await transact(ctx, (db) => ({
     lock: lockWorkspace(db),
     inserted: db
@@ -170,7 +170,7 @@ export const retryGeneration = async (
   idempotencyKey?: string,
 ): Promise<{ generation: GenerationWithOutputs; replayed: boolean }> => {
   const id = uuidv7()
-  const requestHash = await sha256Hex(`retry ${originalId}`)
+  const requestHash = hash('sha256', `retry ${originalId}`)
   const original = sql`select from generations where ${oneGeneration(originalId)}`
   const accepted = await transact(ctx, (db) => ({
     lock: lockWorkspace(db),

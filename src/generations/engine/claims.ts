@@ -2,14 +2,14 @@
 import { and, eq, inArray, isNull, lte, or, sql } from 'drizzle-orm'
 import type { StoredObject } from '../../assets/storage.ts'
 import type { JobCtx } from '../../context.ts'
-import { lockWorkspace, settleCredits } from '../../credits/ledger.ts'
+import { settleCredits } from '../../credits/ledger.ts'
 import { type Database, ensure, transact } from '../../db/client.ts'
 import { assets, generationOutputs, generations, outbox } from '../../db/schema.ts'
 import { exists, inWorkspace } from '../../db/sql.ts'
 import { announce, newEvents } from '../../events/events.ts'
 import { dispatch, owe, settle } from '../../outbox/outbox.ts'
-import { runningLimit } from '../../plans.ts'
 import type { GenerationError } from '../../words.ts'
+import { lockWorkspace, runningLimit } from '../../workspaces/quotas.ts'
 import { type Generation, nextInLine, oneGeneration } from '../generations.ts'
 
 /** Longer than one step usually takes; after it another consumer may claim the job. */
