@@ -26,6 +26,7 @@ const present = (row: ApiKey): z.output<typeof ApiKeyView> => ({
   id: row.id,
   name: row.name,
   start: row.start,
+  // `as`: an array of plain text in the schema, written from this very list.
   scopes: row.scopes as z.output<typeof ApiKeyView>['scopes'],
   expiresAt: row.expiresAt?.toISOString() ?? null,
   lastUsedAt: row.lastUsedAt?.toISOString() ?? null,

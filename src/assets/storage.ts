@@ -4,7 +4,7 @@ import type { Env } from '../env.ts'
 import { AppError, invalidField } from '../errors.ts'
 import { createInspector, type FileDescription } from './inspect.ts'
 
-/** Bytes: S3's least size of a part, and what an upload holds in memory. */
+/** Bytes: S3's least size of a part, and what an upload's buffer grows to. */
 const PART_SIZE = 5 * 1024 * 1024
 /** Milliseconds for one storage request. */
 const TIMEOUT = 30_000

@@ -39,6 +39,7 @@ const toCamelCase = (fields: Record<string, unknown>) =>
 
 const present = (row: AuditLog): z.output<typeof EntryView> => ({
   id: row.id,
+  // `as`: plain text in the schema, written from this very list.
   action: row.action as z.output<typeof EntryView>['action'],
   actor: { type: row.actorType, id: row.actorId },
   resourceType: row.resourceType,

@@ -51,7 +51,7 @@ const parse = (env: Env, token: string) => {
   return { sessionId, generation, wasIssued, next }
 }
 
-/** @throws {AppError} unauthorized; refresh_token_reused, and the session has ended */
+/** @throws {AppError} unauthorized; refresh_token_reused, and the session is revoked */
 export const refresh = async (ctx: Ctx, token: string) => {
   const { sessionId, generation, wasIssued, next } = parse(ctx.env, token)
   const refreshHash = hash('sha256', token)

@@ -133,7 +133,7 @@ export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
   }
   const { delivery, endpoint } = pending
   const secret = endpoint?.secret ?? signingSecretOf(ctx.env, ctx.workspaceId)
-  // An endpoint whose URL has changed is sent to at its new one.
+  // The endpoint's URL may have changed since.
   const outcome = await attempt(ctx.env, endpoint?.url ?? delivery.url, secret, delivery)
   await record(ctx, delivery, outcome)
 }

@@ -38,6 +38,7 @@ const EndpointView = z
 const presentEndpoint = (row: Endpoint): z.output<typeof EndpointView> => ({
   id: row.id,
   url: row.url,
+  // `as`: an array of plain text in the schema, written from this very list.
   events: row.events as z.output<typeof events>,
   enabled: row.disabledAt === null,
   failingSince: row.failingSince?.toISOString() ?? null,
@@ -68,6 +69,7 @@ const presentDelivery = (row: Delivery): z.output<typeof DeliveryView> => ({
   id: row.id,
   endpointId: row.endpointId,
   url: row.url,
+  // `as`: JSON in the schema, written by a trigger in this form.
   payload: row.payload as z.output<typeof DeliveryView>['payload'],
   status: row.status,
   attempts: row.attempts,
