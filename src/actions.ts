@@ -1,4 +1,4 @@
-/** The closed list of what can be done here: operation id, audit action and log field at once. */
+/** The closed list of actions: operation id, audit action and log field at once. */
 export const actions = [
   'access.refuse',
   'api_key.create',
@@ -60,7 +60,7 @@ export const actions = [
 
 export type Action = (typeof actions)[number]
 
-/** What an API key may be allowed to do: the work of a workspace, not its administration. */
+/** What an API key may be allowed: the work of a workspace, not its administration. */
 export const keyScopes = [
   'asset.create',
   'asset.delete',

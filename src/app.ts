@@ -5,12 +5,13 @@ import { routes as assets } from './assets/routes.ts'
 import { routes as audit } from './audit/routes.ts'
 import { routes as auth } from './auth/routes.ts'
 import { routes as credits } from './credits/routes.ts'
-import { AppError, problemResponse, toAppError } from './errors.ts'
+import { AppError } from './errors.ts'
 import { routes as events } from './events/routes.ts'
 import { routes as generations } from './generations/routes.ts'
 import { routes as health } from './health/routes.ts'
 import { mountDocs } from './http/docs.ts'
-import { allowOrigins, checkContentType, configure, identify, limitBody } from './http/middleware.ts'
+import { allowOrigins, checkContentType, configure, identify, limitBody, METHODS } from './http/middleware.ts'
+import { problemResponse } from './http/problems.ts'
 import { createRouter } from './http/router.ts'
 import { routes as providers } from './providers/routes.ts'
 import { routes as webhooks } from './webhooks/routes.ts'
@@ -39,20 +40,18 @@ for (const routes of [
 }
 mountDocs(app)
 
-app.onError((thrown, c) => problemResponse(toAppError(thrown), c.get('requestId')))
+app.onError((thrown, c) => problemResponse(thrown, c.var.requestId))
+
+/** Whether a route, and not only the middleware of all, takes the method there. */
+const takes = (method: string, path: string): boolean =>
+  app.router.match(method, path)[0].some(([[, route]]) => route.method === method)
 
 app.notFound((c) => {
-  const allowed = new Set<string>()
-  for (const { method, path } of app.routes) {
-    const pattern = new RegExp(
-      `^${path.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+').replace(/\/$/, '/?')}$`,
-    )
-    if (method !== 'ALL' && pattern.test(c.req.path)) allowed.add(method)
-  }
-  if (allowed.has('GET')) allowed.add('HEAD')
+  // Hono answers HEAD by GET.
+  const allowed = METHODS.filter((method) => takes(method === 'HEAD' ? 'GET' : method, c.req.path))
   const error =
-    allowed.size > 0
-      ? new AppError('method_not_allowed', { headers: { allow: [...allowed].sort().join(', ') } })
+    allowed.length > 0
+      ? new AppError('method_not_allowed', { headers: { allow: allowed.join(', ') } })
       : new AppError('not_found', { detail: 'There is no such route.' })
-  return problemResponse(error, c.get('requestId'))
+  return problemResponse(error, c.var.requestId)
 })

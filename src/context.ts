@@ -1,11 +1,11 @@
-/** What every verb gets: who asks, for which workspace, with which configuration. Knows nothing of HTTP. */
+/** What every verb gets, whether a request, a message or cron calls it: the caller, the workspace, the configuration. */
 import type { Action } from './actions.ts'
 import type { Env } from './env.ts'
 import type { Taken } from './limits/limiter.ts'
 import type { PolicyName } from './limits/policies.ts'
 import type { Plan, Role } from './words.ts'
 
-/** What the gate found out; null where the scope does not include it. */
+/** What the gate answers; null where the scope does not include it, which a verb of that scope does not read. */
 export interface Gate {
   userId: string
   workspaceId: string
@@ -22,7 +22,7 @@ export interface LimitState extends Taken {
 export type Principal =
   | { type: 'session'; id: string; userId: string }
   | { type: 'api_key' /** SHA-256, hex. */; hash: string }
-  /** Signed in at the front end; `newUserId` is for somebody who has never been here. */
+  /** Signed in at the front end; `newUserId` becomes the id of somebody without an account. */
   | {
       type: 'authjs'
       provider: string
@@ -32,7 +32,7 @@ export type Principal =
       name: string | undefined
       newUserId: string
     }
-  /** The server itself; `userId` while it signs that user in. */
+  /** The server itself; `userId` while it signs up or signs in that user. */
   | { type: 'system'; userId?: string }
 
 export interface Ctx {
@@ -53,21 +53,21 @@ export interface Ctx {
   }
   /** Database requests made so far and the milliseconds waited for them. */
   readonly database: { requests: number; milliseconds: number }
-  /** What the limiter answered, for the response's headers. */
+  /** The limiter's answers, for the response's headers. */
   readonly limits: LimitState[]
-  /** Milliseconds waited for it. */
+  /** Milliseconds waited for the limiter. */
   limiterMilliseconds: number
-  /** What the gate said, once it was asked and the transaction committed, or refused. */
+  /** The gate's answer, once a transaction has committed or the gate has refused it. */
   gate?: Gate | 'refused'
   log(fields: Record<string, unknown>): void
 }
 
-/** For a queue message: the server at work under one workspace's policies. */
+/** For a queue message: the server itself, under one workspace's policies. */
 export type JobCtx = Ctx & { readonly workspaceId: string }
 
 export const log = (fields: Record<string, unknown>) => console.log(JSON.stringify(fields))
 
-/** For work that no caller waits for: queue messages and cron. A workspace puts it under that tenant's policies. */
+/** For what no caller waits for: messages and cron. With a workspace, that tenant's row-level policies apply. */
 export const systemContext = (
   env: Env,
   options: { id: string; action?: Action; workspaceId?: string },

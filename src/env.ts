@@ -20,11 +20,11 @@ const JsonWebKey = z.looseObject({
 
 const jsonWebKeys = z
   .string()
-  .transform((text, context) => {
+  .transform((text, context): unknown => {
     try {
-      return JSON.parse(text) as unknown
+      return JSON.parse(text)
     } catch {
-      context.addIssue('is not JSON')
+      context.addIssue('must be JSON')
       return z.NEVER
     }
   })
@@ -41,31 +41,31 @@ const Settings = z
       .transform((value) => value.split(',').flatMap((origin) => origin.trim() || [])),
     DATABASE_URL: z
       .string()
-      .regex(/^postgres(ql)?:\/\/[^:]+:[^@]+@/, 'is no postgres:// URL with user and password'),
-    /** Where Neon's SQL-over-HTTP protocol is spoken, if not at the host of DATABASE_URL. */
+      .regex(/^postgres(ql)?:\/\/[^:]+:[^@]+@/, 'must be a postgres:// URL with user and password'),
+    /** The endpoint of Neon's SQL over HTTP, if it is not at the host of DATABASE_URL. */
     DATABASE_HTTP_URL: url.optional(),
     /** The bucket's path-style URL. */
     S3_ENDPOINT: url.transform((value) => value.replace(/\/$/, '')),
     S3_REGION: z.string().default('auto'),
     S3_ACCESS_KEY_ID: secret,
     S3_SECRET_ACCESS_KEY: secret,
-    /** `any` lets webhooks go to private hosts and by http: for local use only. */
+    /** `any` allows webhooks to private hosts and by http: for local use only. */
     WEBHOOK_TARGETS: z.enum(['public', 'any']).default('public'),
-    /** Makes each workspace's secret for single jobs' webhooks. */
+    /** Derives each workspace's secret for the webhooks of single generations. */
     WEBHOOK_SIGNING_KEY: z.string().min(32),
     REPLICATE_BASE_URL: url.default('https://api.replicate.com/v1'),
     REPLICATE_API_TOKEN: secret,
     /** Signs Replicate's webhooks (Standard Webhooks); without it jobs are polled. */
     REPLICATE_WEBHOOK_SECRET: z.string().startsWith('whsec_').min(24).optional(),
     OPENAI_BASE_URL: url.default('https://api.openai.com/v1'),
-    /** Without it OpenAI is not among the providers; likewise the two of Workers AI. */
+    /** Without it OpenAI is no provider; likewise the two of Workers AI. */
     OPENAI_API_KEY: secret.optional(),
     CLOUDFLARE_AI_BASE_URL: url.default('https://api.cloudflare.com/client/v4'),
     CLOUDFLARE_ACCOUNT_ID: z.string().min(1).optional(),
     CLOUDFLARE_AI_TOKEN: secret.optional(),
     /** JSON array of private Ed25519 JWKs: the first signs, all verify. */
     ACCESS_TOKEN_KEYS: jsonWebKeys,
-    /** The front end's, as Auth.js names them; the numbered ones are newer. Without any, no cookie is accepted. */
+    /** The front end's, as Auth.js names them, the highest number newest. Without any, no cookie is accepted. */
     AUTH_SECRET: authSecret,
     AUTH_SECRET_1: authSecret,
     AUTH_SECRET_2: authSecret,
@@ -75,7 +75,11 @@ const Settings = z
     if (isLoopback(settings.PUBLIC_URL)) return
     for (const [name, value] of Object.entries(settings)) {
       if (JSON.stringify(value ?? '').includes('local-only')) {
-        context.addIssue({ code: 'custom', path: [name], message: "is the local stack's sample value" })
+        context.addIssue({
+          code: 'custom',
+          path: [name],
+          message: "must not be the local stack's sample value",
+        })
       }
     }
   })
@@ -96,7 +100,7 @@ interface Bindings {
 export type RawEnv = Bindings & Record<string, unknown>
 export type Env = Readonly<z.output<typeof Settings>> & Bindings
 
-/** Names the settings that are missing, too short or sample values; never their contents. */
+/** Names the settings that are missing or wrong; never their values. */
 export class MisconfiguredError extends Error {}
 
 const parsed = new WeakMap<object, Env>()

@@ -1,21 +1,21 @@
-/** Reading byte streams without leaving a trail of garbage: the runtime's own 4 KB chunks cost a body its size again. */
+/** Byte streams read through one reused buffer: the runtime's own chunks of 4 KiB would allocate a body's size again. */
 
 /** Bytes read at a time. */
 const CHUNK = 64 * 1024
 
-/** One buffer that a stream is read into, and out of which bytes are taken from the front. */
+/** A window over a stream: bytes are read in at its end and taken from its front. */
 export const openWindow = (body: ReadableStream<Uint8Array>) => {
   const reader = body.getReader({ mode: 'byob' })
   let buffer = new Uint8Array(2 * CHUNK)
   let start = 0
   let end = 0
   return {
-    /** What is here and not yet taken; valid until the next `fill`. */
+    /** What was read and not yet taken; valid until the next `fill`. */
     view: () => Buffer.from(buffer.buffer, start, end - start),
     take(length: number) {
       start += length
     },
-    /** Reads more, at most CHUNK bytes may stand untaken before. False at the end of the stream. */
+    /** Reads more, while at most CHUNK bytes are not yet taken. False at the end of the stream. */
     async fill(): Promise<boolean> {
       if (end + CHUNK > buffer.length) {
         buffer.copyWithin(0, start, end)
@@ -28,7 +28,7 @@ export const openWindow = (body: ReadableStream<Uint8Array>) => {
       end += value.length
       return true
     },
-    /** Lets go of the stream; what nobody reads is not sent. */
+    /** Cancels the stream, so that the rest is not sent. */
     cancel: () => reader.cancel().catch(() => undefined),
   }
 }
@@ -43,7 +43,7 @@ export const readChunks = async function* (body: ReadableStream<Uint8Array>): As
   }
 }
 
-/** A body out of chunks that are made as it is sent. */
+/** A body of chunks that are made as it is read. */
 export const toStream = (chunks: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array> =>
   new ReadableStream({
     async pull(controller) {

@@ -8,6 +8,7 @@ export const plans = ['free', 'pro', 'enterprise'] as const
 export type Plan = (typeof plans)[number]
 
 export const assetKinds = ['image', 'video', 'document'] as const
+export type AssetKind = (typeof assetKinds)[number]
 export const assetSources = ['upload', 'generation'] as const
 export const assetStatuses = ['pending', 'ready', 'failed'] as const
 

@@ -26,6 +26,7 @@ const present = (row: ApiKey): z.output<typeof ApiKeyView> => ({
   id: row.id,
   name: row.name,
   start: row.start,
+  // `as`: an array of plain text in the schema, written from this very list.
   scopes: row.scopes as z.output<typeof ApiKeyView>['scopes'],
   expiresAt: row.expiresAt?.toISOString() ?? null,
   lastUsedAt: row.lastUsedAt?.toISOString() ?? null,
@@ -40,13 +41,16 @@ routes.openapi(
     method: 'post',
     path: '/api-keys',
     tag,
-    summary: 'Make a key; it is shown once',
+    summary: 'Create a key; it is shown once',
     role: 'admin',
     request: jsonBody(
       z.strictObject({
         name: text({ max: 100 }),
         scopes: z.array(z.enum(keyScopes)).min(1).max(keyScopes.length),
-        expiresAt: Timestamp.refine((value) => Date.parse(value) > Date.now(), 'is in the past').optional(),
+        expiresAt: Timestamp.refine(
+          (value) => Date.parse(value) > Date.now(),
+          'must be in the future',
+        ).optional(),
       }),
     ),
     responses: { 201: json(ApiKeyView.extend({ key: z.string() }), 'The key') },
@@ -54,7 +58,7 @@ routes.openapi(
   async (c) => {
     const { key, ...row } = await createApiKey(c.var.ctx, c.req.valid('json'))
     c.header('cache-control', 'no-store')
-    return c.json({ ...present({ ...row }), key }, 201)
+    return c.json({ ...present(row), key }, 201)
   },
 )
 

@@ -1,15 +1,15 @@
 /** A workspace's files: upload, find, rename, download, delete. */
-import { and, desc, eq, ilike, lt, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, ilike, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx, JobCtx } from '../context.ts'
-import { fitsStorage, lockWorkspace } from '../credits/ledger.ts'
 import { ensure, transact } from '../db/client.ts'
 import { assets, outbox } from '../db/schema.ts'
 import { exists, first, inWorkspace } from '../db/sql.ts'
-import { toAppError } from '../errors.ts'
+import { AppError, toAppError } from '../errors.ts'
 import { takeToken } from '../limits/limits.ts'
 import { dispatch, owe, settle } from '../outbox/outbox.ts'
-import { openMultipart } from './multipart.ts'
+import { lockWorkspace, storageQuota } from '../workspaces/quotas.ts'
+import { MULTIPART_OVERHEAD, openMultipart } from './multipart.ts'
 import { deleteObject, presignDownload, putObject, type StoredObject } from './storage.ts'
 
 export type Asset = typeof assets.$inferSelect
@@ -17,7 +17,7 @@ export type Asset = typeof assets.$inferSelect
 /** Bytes of one file that may come through the Worker. */
 export const MAX_UPLOAD = 100 * 1024 * 1024
 
-/** The last part of whatever a client calls a name, as text of at most 255 characters. */
+/** The last segment of what may be a path, as text of at most 255 characters. */
 const cleanName = (filename: string): string => {
   const name = filename
     .toWellFormed()
@@ -30,14 +30,25 @@ const cleanName = (filename: string): string => {
     .join('')
 }
 
+/** SQL: the workspace's files, and `more` bytes, fit its plan. */
+const fitsStorage = (more: number) =>
+  sql`(select coalesce(sum(size), 0) + ${more}::bigint from assets where ${inWorkspace(assets)}) <= ${storageQuota}`
+
+/** The note in the outbox that an object is to be deleted. */
+const isErasureOf = (id: string) => and(eq(outbox.kind, 'object.delete'), eq(outbox.subjectId, id))
+
 /**
- * Streams one file to storage. Before the bytes: leave to do so, and a note that the object is to be deleted
- * unless its row appears within the hour. After them: the row, which settles that note.
+ * Streams one file to storage between two transactions. The first checks the caller's rights and the quota, and notes
+ * that the object is to be deleted in an hour. The second adds the row and removes that note, so that whichever way
+ * an upload ends, an object without a row is deleted.
+ * @throws {AppError} payload_too_large, storage_quota_exceeded, rate_limited, malformed_multipart, validation_failed,
+ * unsupported_media_type, upload_expired
  */
 export const uploadAsset = async (
   ctx: Ctx,
   upload: { body: ReadableStream<Uint8Array>; contentType: string; contentLength: number },
 ): Promise<Asset> => {
+  if (upload.contentLength > MAX_UPLOAD + MULTIPART_OVERHEAD) throw new AppError('payload_too_large')
   const id = uuidv7()
   const { gate } = await transact(ctx, (db) => ({
     fits: ensure(db, fitsStorage(upload.contentLength), 'storage_quota_exceeded'),
@@ -60,16 +71,11 @@ export const uploadAsset = async (
     await multipart.discard()
   }
   try {
-    const {
-      created: [asset],
-    } = await transact({ ...ctx, workspaceId: gate.workspaceId }, (db) => ({
+    // Once the sweeper has sent the note, the object may be gone.
+    const isUnsent = and(isErasureOf(id), eq(outbox.sends, 0))
+    const { created } = await transact({ ...ctx, workspaceId: gate.workspaceId }, (db) => ({
       lock: lockWorkspace(db),
-      // Once the sweeper has taken the note, the object may be gone.
-      inTime: ensure(
-        db,
-        sql`exists (select from outbox where kind = 'object.delete' and subject_id = ${id} and sends = 0 for update)`,
-        'upload_expired',
-      ),
+      inTime: ensure(db, exists(outbox, isUnsent, 'for update'), 'upload_expired'),
       settled: settle(db, 'object.delete', id),
       created: db
         .insert(assets)
@@ -77,9 +83,9 @@ export const uploadAsset = async (
         .returning(),
       fits: ensure(db, fitsStorage(0), 'storage_quota_exceeded'),
     }))
-    return asset as Asset
+    return first(created)
   } catch (thrown) {
-    // Refused means rolled back. After an unknown outcome only the note may decide.
+    // A refusal is a rollback. After an unknown outcome the row may exist, so the object's fate is left to the note.
     const error = toAppError(thrown)
     if (error.code !== 'unavailable' && error.code !== 'internal_error') {
       await deleteObject(ctx.env, gate.workspaceId, id).catch(() => undefined)
@@ -99,19 +105,19 @@ export interface AssetFilter {
 
 /** `limit + 1` rows, newest first. */
 export const listAssets = async (ctx: Ctx, filter: AssetFilter): Promise<Asset[]> => {
-  const conditions: (SQL | undefined)[] = [
+  const fits = and(
     inWorkspace(assets),
     filter.cursor ? lt(assets.id, filter.cursor) : undefined,
     filter.kind ? eq(assets.kind, filter.kind) : undefined,
     filter.source ? eq(assets.source, filter.source) : undefined,
     filter.status ? eq(assets.status, filter.status) : undefined,
     filter.q ? ilike(assets.name, `%${filter.q.replace(/[\\%_]/g, '\\$&')}%`) : undefined,
-  ]
+  )
   const { rows } = await transact(ctx, (db) => ({
     rows: db
       .select()
       .from(assets)
-      .where(and(...conditions))
+      .where(fits)
       .orderBy(desc(assets.id))
       .limit(filter.limit + 1),
   }))
@@ -120,11 +126,13 @@ export const listAssets = async (ctx: Ctx, filter: AssetFilter): Promise<Asset[]
 
 const oneAsset = (id: string) => and(inWorkspace(assets), eq(assets.id, id))
 
+/** @throws {AppError} not_found */
 export const getAsset = async (ctx: Ctx, id: string): Promise<Asset> => {
   const { rows } = await transact(ctx, (db) => ({ rows: db.select().from(assets).where(oneAsset(id)) }))
   return first(rows)
 }
 
+/** @throws {AppError} not_found */
 export const renameAsset = async (ctx: Ctx, id: string, name: string): Promise<Asset> => {
   const { renamed } = await transact(ctx, (db) => ({
     renamed: db.update(assets).set({ name }).where(oneAsset(id)).returning(),
@@ -132,7 +140,7 @@ export const renameAsset = async (ctx: Ctx, id: string, name: string): Promise<A
   return first(renamed)
 }
 
-/** The row goes now, its object soon after. */
+/** Deletes the row now and its object soon after. @throws {AppError} not_found */
 export const deleteAsset = async (ctx: Ctx, id: string): Promise<void> => {
   const { gate } = await transact(ctx, (db) => ({
     found: ensure(db, exists(assets, oneAsset(id), 'for update'), 'not_found'),
@@ -142,27 +150,23 @@ export const deleteAsset = async (ctx: Ctx, id: string): Promise<void> => {
   await dispatch(ctx, [{ kind: 'object.delete', workspaceId: gate.workspaceId, subjectId: id }])
 }
 
-/** The queue's part of a deletion: the object, then the note. */
+/** The job of a deletion: deletes the object, and then the note. */
 export const eraseObject = async (ctx: JobCtx, id: string): Promise<void> => {
-  const {
-    kept: [asset],
-  } = await transact(ctx, (db) => ({
-    // Taken first, so that an upload which is still under way either has its row by now or can't get one.
-    taken: db
+  const { kept } = await transact(ctx, (db) => ({
+    // Counted first, so that an upload under way either has its row by now or can't get one.
+    sent: db
       .update(outbox)
       .set({ sends: sql`${outbox.sends} + 1` })
-      .where(and(eq(outbox.kind, 'object.delete'), eq(outbox.subjectId, id))),
+      .where(isErasureOf(id)),
     kept: db.select({ id: assets.id }).from(assets).where(oneAsset(id)),
-    // A row means that the note is void.
-    void: db
-      .delete(outbox)
-      .where(and(eq(outbox.kind, 'object.delete'), eq(outbox.subjectId, id), exists(assets, oneAsset(id)))),
+    settled: db.delete(outbox).where(and(isErasureOf(id), exists(assets, oneAsset(id)))),
   }))
-  if (asset) return
+  // An object that a row needs is kept.
+  if (kept.length > 0) return
   await deleteObject(ctx.env, ctx.workspaceId, id)
   await transact(ctx, (db) => ({ settled: settle(db, 'object.delete', id) }))
 }
 
-/** @returns a URL that works for five minutes */
+/** A URL that works for five minutes. @throws {AppError} not_found */
 export const downloadAsset = async (ctx: Ctx, id: string, type: 'inline' | 'attachment'): Promise<string> =>
   presignDownload(ctx.env, await getAsset(ctx, id), type)

@@ -1,10 +1,10 @@
-/** Judges a file by its content: real type, kind, and for images the size in pixels. */
+/** Detects a file's type by its content: media type, kind, and for images the size in pixels. */
 import { fileTypeFromBuffer } from 'file-type'
 import { imageSize } from 'image-size'
 import { AppError } from '../errors.ts'
-import type { assetKinds } from '../words.ts'
+import type { AssetKind } from '../words.ts'
 
-const kinds: Record<string, (typeof assetKinds)[number]> = {
+const kinds: Record<string, AssetKind> = {
   'image/jpeg': 'image',
   'image/png': 'image',
   'image/webp': 'image',
@@ -19,7 +19,7 @@ const kinds: Record<string, (typeof assetKinds)[number]> = {
 
 export interface FileDescription {
   mimeType: string
-  kind: (typeof assetKinds)[number]
+  kind: AssetKind
   /** Pixels, as shown: an EXIF rotation is applied. */
   width: number | null
   height: number | null
@@ -28,18 +28,18 @@ export interface FileDescription {
 const unsupported = (detail: string, cause?: unknown) =>
   new AppError('unsupported_media_type', { detail, cause })
 
-/** Throws unless the bytes go on being UTF-8 text; call it for every part of a text file in order, then for the end. */
+/** Checks that a file is UTF-8 text: call it with every part in order, then without one for the end. */
 const textChecker = () => {
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
   return (bytes?: Uint8Array) => {
     try {
       if (!/[^\P{Cc}\t\n\v\f\r]/u.test(decoder.decode(bytes, { stream: bytes !== undefined }))) return
     } catch {}
-    throw unsupported('The file is of no type that is accepted here.')
+    throw unsupported('The file is neither text nor of another type that is supported here.')
   }
 }
 
-/** Pixels a side: what no camera or model makes, and no header of an honest file claims. */
+/** Pixels a side; more is a forged header. */
 const MAX_SIDE = 65_535
 
 const pixels = (head: Uint8Array) => {
@@ -48,12 +48,12 @@ const pixels = (head: Uint8Array) => {
     if (Math.min(width, height) > 0 && Math.max(width, height) <= MAX_SIDE)
       return orientation >= 5 ? { width: height, height: width } : { width, height }
   } catch (cause) {
-    throw unsupported('The image cannot be read.', cause)
+    throw unsupported('The dimensions of the image cannot be read.', cause)
   }
-  throw unsupported('The image cannot be read.')
+  throw unsupported(`The image must have from 1 to ${MAX_SIDE} pixels a side.`)
 }
 
-/** One inspector a file: `head` describes it from its first part, `rest` checks every later one, `end` the whole. */
+/** One inspector per file: `head` describes it by its first part, `rest` checks every later one, `end` the end. */
 export const createInspector = () => {
   let checkText: ((bytes?: Uint8Array) => void) | undefined
   return {
@@ -68,9 +68,9 @@ export const createInspector = () => {
           ...(kind === 'image' ? pixels(bytes) : { width: null, height: null }),
         }
       }
-      // Some signatures are plain letters that a text may begin with; markup is no plain text.
+      // A text may begin with the letters of some signature, but markup is not plain text.
       if (type && /xml|html|svg/.test(type.mime))
-        throw unsupported(`Files of type ${type.mime} are not accepted here.`)
+        throw unsupported(`Files of type ${type.mime} are not supported here.`)
       checkText = textChecker()
       checkText(bytes)
       return { mimeType: 'text/plain', kind: 'document', width: null, height: null }

@@ -3,7 +3,7 @@ import { AppError, invalidField } from '../errors.ts'
 import { openWindow } from '../streams.ts'
 
 export interface FilePart {
-  /** As the client sent it: not to be trusted as a path. */
+  /** As the client sent it, possibly with a path. */
   filename: string
   /** Each chunk is valid until the next is asked for. Throws when the body is cut off or not what was promised. */
   chunks: AsyncIterable<Uint8Array>
@@ -11,8 +11,8 @@ export interface FilePart {
 
 /** Bytes of one part's headers. */
 const MAX_HEADERS = 16 * 1024
-/** Bytes around the file: boundaries and headers. */
-const OVERHEAD = 64 * 1024
+/** Bytes that a body may have besides its file: boundaries and headers. */
+export const MULTIPART_OVERHEAD = 64 * 1024
 
 const malformed = (cause?: unknown) => new AppError('malformed_multipart', { cause })
 
@@ -31,29 +31,29 @@ const parameter = (headers: string, name: 'name' | 'filename'): string | undefin
 }
 
 /**
- * The body must be consumed or the answer given up on: use `chunks` to its end, or `discard`.
+ * The body must be read to its end, by `chunks` or by `discard`, for the client to see the answer.
  * @throws {AppError} malformed_multipart, validation_failed, payload_too_large
  */
 export const openMultipart = (body: ReadableStream<Uint8Array>, contentType: string, maxSize: number) => {
   const delimiter = Buffer.from(`\r\n--${boundaryOf(contentType)}`)
   const window = openWindow(body)
   let received = 0
-  let over = false
+  let ended = false
 
   /** False at the end of the body. */
   const fill = async (): Promise<boolean> => {
     const before = window.view().length
     try {
-      if (over || !(await window.fill())) {
-        over = true
+      if (ended || !(await window.fill())) {
+        ended = true
         return false
       }
     } catch (cause) {
-      over = true
+      ended = true
       throw malformed(cause)
     }
     received += window.view().length - before
-    if (received > maxSize + OVERHEAD) throw new AppError('payload_too_large')
+    if (received > maxSize + MULTIPART_OVERHEAD) throw new AppError('payload_too_large')
     return true
   }
   const need = async (length: number) => {
@@ -61,8 +61,8 @@ export const openMultipart = (body: ReadableStream<Uint8Array>, contentType: str
     return window.view()
   }
 
-  /** Passes over everything up to and with the delimiter. */
-  const passUntilDelimiter = async function* (): AsyncGenerator<Uint8Array> {
+  /** What comes before the next delimiter, which is consumed too. */
+  const untilDelimiter = async function* (): AsyncGenerator<Uint8Array> {
     for (;;) {
       const view = window.view()
       const at = view.indexOf(delimiter)
@@ -75,7 +75,7 @@ export const openMultipart = (body: ReadableStream<Uint8Array>, contentType: str
     }
   }
 
-  /** Reads the end of a delimiter's line; false after the last delimiter. */
+  /** Reads the rest of a delimiter's line; false after the last delimiter. */
   const nextPart = async (): Promise<boolean> => {
     const mark = await need(2)
     if (mark[0] === 0x2d && mark[1] === 0x2d) return false
@@ -103,10 +103,13 @@ export const openMultipart = (body: ReadableStream<Uint8Array>, contentType: str
   }
 
   const readFile = async function* (): AsyncGenerator<Uint8Array> {
-    yield* passUntilDelimiter()
+    yield* untilDelimiter()
     if (await nextPart()) {
       const name = parameter(await readHeaders(), 'name')
-      throw invalidField(`/${name ?? ''}`, name === 'file' ? 'came more than once' : 'is not a known field')
+      throw invalidField(
+        `/${name ?? ''}`,
+        name === 'file' ? 'must be sent only once' : 'is not a known field',
+      )
     }
   }
 
@@ -116,14 +119,14 @@ export const openMultipart = (body: ReadableStream<Uint8Array>, contentType: str
       const opening = delimiter.subarray(2)
       const start = await need(opening.length)
       if (start.indexOf(opening) === 0) window.take(opening.length)
-      else for await (const _ of passUntilDelimiter());
-      if (!(await nextPart())) throw invalidField('/file', 'is missing')
+      else for await (const _ of untilDelimiter());
+      if (!(await nextPart())) throw invalidField('/file', 'is required')
       const headers = await readHeaders()
       const name = parameter(headers, 'name')
       if (name !== 'file') throw invalidField(`/${name ?? ''}`, 'is not a known field')
       return { filename: parameter(headers, 'filename') ?? '', chunks: readFile() }
     },
-    /** Reads the rest, within the size limit, so that a client that is still sending gets to see its answer. */
+    /** Reads the rest, within the size limit, since a client that is still sending sees no answer. */
     async discard(): Promise<void> {
       try {
         do window.take(window.view().length)

@@ -1,7 +1,7 @@
-/** The asset routes. */
+/** The routes of assets. */
 import { z } from 'zod'
 import { AppError } from '../errors.ts'
-import { IdPath, json, jsonBody, Timestamp, text } from '../http/contract.ts'
+import { IdPath, json, jsonBody, located, Timestamp, text } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
@@ -12,13 +12,11 @@ import {
   downloadAsset,
   getAsset,
   listAssets,
-  MAX_UPLOAD,
   renameAsset,
   uploadAsset,
 } from './assets.ts'
 
 const tag = 'Assets'
-const name = text({ max: 255 })
 
 export const AssetView = z
   .object({
@@ -63,25 +61,29 @@ routes.openapi(
     tag,
     summary: 'Upload a file',
     description:
-      'One `file`, up to 100 MB, streamed to storage: JPEG, PNG, WebP, GIF, AVIF, MP4, WebM, PDF, DOCX, XLSX or plain text, judged by content.',
+      'One `file` of up to 100 MiB: JPEG, PNG, WebP, GIF, AVIF, MP4, WebM, PDF, DOCX, XLSX or plain text, detected by its content.',
     role: 'member',
     request: {
       body: {
         required: true,
-        // Described only: a validator would read the whole body into memory.
-        content: { 'multipart/form-data': { schema: {} as z.ZodType } },
+        // Described only, since a validator would read the whole body into memory.
+        content: {
+          'multipart/form-data': {
+            schema: {
+              type: 'object',
+              properties: { file: { type: 'string', format: 'binary' } },
+              required: ['file'],
+            },
+          },
+        },
       },
     },
-    responses: {
-      201: { ...json(AssetView, 'The asset'), headers: { Location: { schema: { type: 'string' } } } },
-    },
-    refuses: ['malformed_multipart', 'storage_quota_exceeded', 'upload_expired'],
+    responses: { 201: { ...json(AssetView, 'The asset'), headers: located } },
+    refuses: ['storage_quota_exceeded', 'upload_expired'],
   }),
   async (c) => {
     const contentType = c.req.header('content-type') ?? ''
     const contentLength = Number(c.req.header('content-length') ?? 0)
-    // The boundaries and headers around the file are small.
-    if (contentLength > MAX_UPLOAD + 64 * 1024) throw new AppError('payload_too_large')
     const { body } = c.req.raw
     if (!body) throw new AppError('malformed_multipart')
     const asset = await uploadAsset(c.var.ctx, { body, contentType, contentLength })
@@ -101,7 +103,7 @@ routes.openapi(
         kind: z.enum(assetKinds).optional(),
         source: z.enum(assetSources).optional(),
         status: z.enum(assetStatuses).optional(),
-        q: text({ max: 100 }).optional().openapi({ description: 'Part of the name' }),
+        q: text({ max: 100 }).optional().describe('Part of the name'),
       }),
     },
     responses: { 200: json(listOf(AssetView), 'A page of assets') },
@@ -131,7 +133,7 @@ routes.openapi(
     tag,
     summary: 'Rename an asset',
     role: 'member',
-    request: { params: IdPath, ...jsonBody(z.strictObject({ name })) },
+    request: { params: IdPath, ...jsonBody(z.strictObject({ name: text({ max: 255 }) })) },
     responses: { 200: json(AssetView, 'The asset') },
   }),
   async (c) =>
@@ -162,12 +164,12 @@ routes.openapi(
     method: 'get',
     path: '/assets/{id}/download',
     tag,
-    summary: 'Redirect to the file; the URL works for 5 minutes',
+    summary: 'Redirect to the file by a URL that works for 5 minutes',
     request: {
       params: IdPath,
       query: z.object({ disposition: z.enum(['inline', 'attachment']).default('attachment') }),
     },
-    responses: { 302: { description: 'To the file', headers: { Location: { schema: { type: 'string' } } } } },
+    responses: { 302: { description: 'To the file', headers: located } },
   }),
   async (c) =>
     c.redirect(

@@ -1,15 +1,15 @@
-/** Object storage by S3's HTTP API with signed requests: R2, MinIO or any other; the only file that knows S3. */
+/** Object storage by signed requests of S3's HTTP API, as R2 and MinIO have it; no other file knows S3. */
 import { AwsClient } from 'aws4fetch'
 import type { Env } from '../env.ts'
-import { AppError } from '../errors.ts'
+import { AppError, invalidField } from '../errors.ts'
 import { createInspector, type FileDescription } from './inspect.ts'
 
-/** Bytes held per upload, and S3's least size of a part. */
+/** Bytes: S3's least size of a part, and what an upload's buffer grows to. */
 const PART_SIZE = 5 * 1024 * 1024
 /** Milliseconds for one storage request. */
 const TIMEOUT = 30_000
 const ATTEMPTS = 3
-/** Seconds that a presigned URL works. */
+/** Seconds that a presigned URL is valid. */
 const PRESIGNED_LIFETIME = 300
 
 export interface StoredObject extends FileDescription {
@@ -31,8 +31,9 @@ const clientOf = ({ S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, S3_REGION }: Env) =>
   })
 
 /**
- * Signs and sends; what may be sent twice is, when storage stumbles. The body stays out of the signature and of
+ * Signs and sends; after a fault whatever is idempotent is sent again. The body stays out of the signature and of
  * aws4fetch's own `fetch`, which would copy it.
+ * @throws {AppError} unavailable
  */
 const request = async (
   env: Env,
@@ -64,11 +65,11 @@ const request = async (
   }
 }
 
-/** RFC 6266: ASCII only, whatever the name. */
+/** Content-Disposition (RFC 6266) in ASCII, whatever the name. */
 const disposition = (type: 'inline' | 'attachment', name: string) =>
-  `${type}; filename*=UTF-8''${encodeURIComponent(name).replace(/['()*]/g, (c) => `%${c.charCodeAt(0).toString(16)}`)}`
+  `${type}; filename*=UTF-8''${encodeURIComponent(name).replace(/['()*]/g, (char) => `%${char.charCodeAt(0).toString(16)}`)}`
 
-/** Collects chunks into parts of exactly PART_SIZE (but the last), in one buffer that grows with the need. */
+/** Collects chunks into parts of exactly PART_SIZE (but the last), in one buffer that grows as needed. */
 const partsOf = async function* (chunks: AsyncIterable<Uint8Array>) {
   let buffer = new Uint8Array(64 * 1024)
   let filled = 0
@@ -93,7 +94,7 @@ const partsOf = async function* (chunks: AsyncIterable<Uint8Array>) {
 }
 
 /**
- * Streams a file of unknown length to storage, judging and hashing it on the way. What fits one part is one PUT;
+ * Streams a file of unknown length to storage, and inspects and hashes it on the way. What fits one part is one PUT;
  * more is a multipart upload, which leaves no object unless it is completed.
  * @throws {AppError} payload_too_large, unsupported_media_type, validation_failed (empty), unavailable
  */
@@ -129,8 +130,7 @@ export const putObject = async (
         await upload.add(part)
       }
     }
-    if (!description)
-      throw new AppError('validation_failed', { errors: [{ pointer: '/file', message: 'is empty' }] })
+    if (!description) throw invalidField('/file', 'must not be empty')
     await hash.close()
     inspector.end()
     await upload?.complete()
@@ -166,12 +166,12 @@ const startMultipart = async (env: Env, path: string, headers: Record<string, st
       if (answer.includes('<Error>'))
         throw new AppError('unavailable', { cause: new Error(answer.slice(0, 200)) })
     },
-    /** Best effort: what stays behind is no object, and the bucket's lifecycle rule removes it. */
+    /** Best effort: the bucket's lifecycle rule removes what is left of an upload. */
     abort: () => request(env, `${path}?uploadId=${uploadId}`, { method: 'DELETE' }).catch(() => undefined),
   }
 }
 
-/** @throws {AppError} unavailable; an object that is not there is deleted already */
+/** Deleting what does not exist succeeds. @throws {AppError} unavailable */
 export const deleteObject = async (env: Env, workspaceId: string, assetId: string): Promise<void> => {
   await request(env, `/${keyOf(workspaceId, assetId)}`, { method: 'DELETE' })
 }
@@ -189,7 +189,7 @@ export const presignDownload = async (
   return (await clientOf(env).sign(url, { aws: { signQuery: true } })).url
 }
 
-/** @throws {AppError} unavailable, unless the bucket answers */
+/** Lists one object of the bucket. @throws {AppError} unavailable */
 export const checkStorage = async (env: Env): Promise<void> => {
   await request(env, '?list-type=2&max-keys=1', { method: 'GET' })
 }

@@ -1,13 +1,15 @@
-/** The audit log: rows are written by a database trigger (see migrations), refusals by a job; reading and verifying. */
-import { and, desc, eq, gte, lt, type SQL, sql } from 'drizzle-orm'
+/** The audit log: listed and verified here; changes are recorded by a trigger (see migrations), refusals by a job. */
+import { and, desc, eq, gte, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Action } from '../actions.ts'
 import type { Ctx, JobCtx } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { auditLogs } from '../db/schema.ts'
-import { inWorkspace } from '../db/sql.ts'
+import { first, inWorkspace } from '../db/sql.ts'
 import type { RefusalMessage } from '../outbox/messages.ts'
 import { dispatch } from '../outbox/outbox.ts'
+
+export type AuditLog = typeof auditLogs.$inferSelect
 
 export interface AuditFilter {
   limit: number
@@ -21,8 +23,8 @@ export interface AuditFilter {
 }
 
 /** `limit + 1` rows, newest first. */
-export const listAuditLogs = async (ctx: Ctx, filter: AuditFilter) => {
-  const conditions: (SQL | undefined)[] = [
+export const listAuditLogs = async (ctx: Ctx, filter: AuditFilter): Promise<AuditLog[]> => {
+  const fits = and(
     inWorkspace(auditLogs),
     filter.cursor ? lt(auditLogs.id, filter.cursor) : undefined,
     filter.action ? eq(auditLogs.action, filter.action) : undefined,
@@ -31,12 +33,12 @@ export const listAuditLogs = async (ctx: Ctx, filter: AuditFilter) => {
     filter.resourceId ? eq(auditLogs.resourceId, filter.resourceId) : undefined,
     filter.since ? gte(auditLogs.createdAt, new Date(filter.since)) : undefined,
     filter.until ? lt(auditLogs.createdAt, new Date(filter.until)) : undefined,
-  ]
+  )
   const { rows } = await transact(ctx, (db) => ({
     rows: db
       .select()
       .from(auditLogs)
-      .where(and(...conditions))
+      .where(fits)
       .orderBy(desc(auditLogs.id))
       .limit(filter.limit + 1),
   }))
@@ -44,8 +46,8 @@ export const listAuditLogs = async (ctx: Ctx, filter: AuditFilter) => {
 }
 
 /**
- * A right was missing: the transaction is gone, and the answer waits for no second one, so the row is written by a
- * job.
+ * Has a job record that a caller's right was missing: the refused transaction is rolled back, and the answer does not
+ * wait for a second one.
  */
 export const reportRefusal = async (
   ctx: Ctx,
@@ -55,7 +57,7 @@ export const reportRefusal = async (
   if (action) await dispatch(ctx, [{ kind: 'refusal', subjectId: uuidv7(), action, request, ...refusal }])
 }
 
-/** The job's part: a row of its own, by whoever was refused. */
+/** The job: one row, by whoever was refused. */
 export const recordRefusal = async (ctx: JobCtx, refusal: RefusalMessage): Promise<void> => {
   const { subjectId, action, actor } = refusal
   const [resourceType] = action.split('.')
@@ -85,12 +87,12 @@ export const verifyAuditLogs = async (ctx: Ctx) => {
              (select (sequence, hash) from audit_heads where workspace_id = app.workspace_id())
                is not distinct from (select (sequence, hash) from chain order by sequence desc nulls last limit 1) as head_matches`),
   }))
-  const row = checked.rows[0]
+  const { entries, broken_at: brokenAt, head_matches: headMatches } = first(checked.rows)
   return {
-    valid: row?.broken_at === null && row.head_matches,
-    entries: Number(row?.entries),
-    brokenAt: row?.broken_at ?? null,
+    valid: brokenAt === null && headMatches,
+    entries: Number(entries),
+    brokenAt,
     /** Rows are missing from the end. */
-    truncated: row?.broken_at === null && !row.head_matches,
+    truncated: brokenAt === null && !headMatches,
   }
 }

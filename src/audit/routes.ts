@@ -1,20 +1,19 @@
-/** The audit log of a workspace, for its admins. */
+/** The routes of the audit log. */
 import { z } from 'zod'
 import { actions } from '../actions.ts'
 import type { Ctx } from '../context.ts'
-import type { auditLogs } from '../db/schema.ts'
 import { json, Timestamp, text } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
 import { actorTypes } from '../words.ts'
-import { listAuditLogs, verifyAuditLogs } from './audit.ts'
+import { type AuditLog, listAuditLogs, verifyAuditLogs } from './audit.ts'
 
 const tag = 'Audit'
 
 const Fields = z.record(z.string(), z.unknown()).optional()
 
-const AuditEntry = z
+const EntryView = z
   .object({
     id: z.uuid(),
     action: z.enum(actions),
@@ -38,9 +37,10 @@ const toCamelCase = (fields: Record<string, unknown>) =>
     ]),
   )
 
-const present = (row: typeof auditLogs.$inferSelect): z.output<typeof AuditEntry> => ({
+const present = (row: AuditLog): z.output<typeof EntryView> => ({
   id: row.id,
-  action: row.action as z.output<typeof AuditEntry>['action'],
+  // `as`: plain text in the schema, written from this very list.
+  action: row.action as z.output<typeof EntryView>['action'],
   actor: { type: row.actorType, id: row.actorId },
   resourceType: row.resourceType,
   resourceId: row.resourceId,
@@ -61,17 +61,38 @@ const Filter = z.object({
   until: Timestamp.optional(),
 })
 
+/** Entries of one database request. */
+const EXPORT_PAGE = 500
+
+/** One page after the other, as the client reads; each passes the gate again. */
+const exportLines = async (
+  ctx: Ctx,
+  filter: z.output<typeof Filter>,
+): Promise<ReadableStream<Uint8Array>> => {
+  const encoder = new TextEncoder()
+  let rows = await listAuditLogs(ctx, { ...filter, limit: EXPORT_PAGE })
+  return new ReadableStream({
+    async pull(controller) {
+      const { data } = toPage(rows, EXPORT_PAGE, present)
+      if (data.length > 0)
+        controller.enqueue(encoder.encode(data.map((entry) => `${JSON.stringify(entry)}\n`).join('')))
+      if (rows.length <= EXPORT_PAGE) return controller.close()
+      rows = await listAuditLogs(ctx, { ...filter, limit: EXPORT_PAGE, cursor: data.at(-1)?.id })
+    },
+  })
+}
+
 export const routes = createRouter()
 
 routes.openapi(
   operation('audit.list', {
     method: 'get',
     path: '/audit-logs',
-    tag: 'Audit',
+    tag,
     summary: 'What was done in the workspace, newest first',
     role: 'admin',
     request: { query: Paging.extend(Filter.shape) },
-    responses: { 200: json(listOf(AuditEntry), 'A page of entries') },
+    responses: { 200: json(listOf(EntryView), 'A page of entries') },
   }),
   async (c) => {
     const query = c.req.valid('query')
@@ -91,11 +112,11 @@ routes.openapi(
       200: { description: 'One entry a line', content: { 'application/x-ndjson': { schema: z.string() } } },
     },
   }),
+  // `as`: the contract's types know JSON and text only.
   async (c) =>
     c.body(await exportLines(c.var.ctx, c.req.valid('query')), 200, {
       'content-type': 'application/x-ndjson',
       'content-disposition': 'attachment; filename="audit-logs.ndjson"',
-      // The contract's types know JSON and text only.
     }) as never,
 )
 
@@ -123,24 +144,3 @@ routes.openapi(
   }),
   async (c) => c.json(await verifyAuditLogs(c.var.ctx), 200),
 )
-
-/** Entries a database request. */
-const EXPORT_PAGE = 500
-
-/** Pages on while the reader reads; each page passes the gate again. */
-const exportLines = async (
-  ctx: Ctx,
-  filter: z.output<typeof Filter>,
-): Promise<ReadableStream<Uint8Array>> => {
-  const encoder = new TextEncoder()
-  let rows = await listAuditLogs(ctx, { ...filter, limit: EXPORT_PAGE })
-  return new ReadableStream({
-    async pull(controller) {
-      const { data } = toPage(rows, EXPORT_PAGE, present)
-      if (data.length > 0)
-        controller.enqueue(encoder.encode(data.map((entry) => `${JSON.stringify(entry)}\n`).join('')))
-      if (rows.length <= EXPORT_PAGE) return controller.close()
-      rows = await listAuditLogs(ctx, { ...filter, limit: EXPORT_PAGE, cursor: data.at(-1)?.id })
-    },
-  })
-}

@@ -1,4 +1,4 @@
-/** Session cookies of an Auth.js (NextAuth v5) front end, accepted as they are. */
+/** Session cookies of an Auth.js (NextAuth v5) front end, decrypted and verified as Auth.js makes them. */
 import { base64url, calculateJwkThumbprint, jwtDecrypt } from 'jose'
 import { v7 as uuidv7 } from 'uuid'
 import { z } from 'zod'
@@ -24,7 +24,7 @@ const Claims = z.object({
 const findCookie = (cookies: Record<string, string>) => {
   for (const name of cookieNames) {
     const chunks = Object.keys(cookies)
-      .flatMap((key) => (key.startsWith(`${name}.`) && /^\d+$/.test(key.slice(name.length + 1)) ? [key] : []))
+      .filter((key) => key.startsWith(`${name}.`) && /^\d+$/.test(key.slice(name.length + 1)))
       .sort((a, b) => Number(a.slice(name.length + 1)) - Number(b.slice(name.length + 1)))
     const value = cookies[name] || chunks.map((key) => cookies[key]).join('')
     if (value) return { name, value }
@@ -46,7 +46,11 @@ const deriveKey = async (secret: string, salt: string): Promise<Uint8Array> => {
   )
 }
 
-/** The caller that a cookie names, or undefined for none or one that is expired, tampered with or foreign. */
+/** As Auth.js sets `kid` (RFC 7638). */
+const thumbprintOf = (key: Uint8Array) =>
+  calculateJwkThumbprint({ kty: 'oct', k: base64url.encode(key) }, 'sha512')
+
+/** The caller that a cookie names, or undefined without one, or if it is expired, tampered with or of another secret. */
 export const verifySessionCookie = async (
   env: Env,
   cookies: Record<string, string>,
@@ -59,9 +63,7 @@ export const verifySessionCookie = async (
       async ({ kid }) => {
         for (const secret of env.AUTH_SECRETS) {
           const key = await deriveKey(secret, cookie.name)
-          if (kid === undefined) return key
-          if (kid === (await calculateJwkThumbprint({ kty: 'oct', k: base64url.encode(key) }, 'sha512')))
-            return key
+          if (kid === undefined || kid === (await thumbprintOf(key))) return key
         }
         throw new Error('no secret fits')
       },

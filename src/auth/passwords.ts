@@ -6,8 +6,8 @@ const PARAMETERS = { N: 2 ** 14, r: 8, p: 5 }
 const KEY_LENGTH = 32
 const SALT_LENGTH = 16
 
-/** Of at least the ten characters that we ask for, the ones that lists of leaked passwords begin with. */
-const commonest = new Set(
+/** Frequent in lists of leaked passwords, and of the ten characters at least that a password has here. */
+const commonPasswords = new Set(
   `1234567890 12345678910 0123456789 0987654321 9876543210 1111111111 0000000000 1234512345 1q2w3e4r5t qwertyuiop
    1qaz2wsx3edc qwerty12345 qwerty123456 q1w2e3r4t5y6 password12 password123 password1234 password12345 password123456
    passw0rd123 p@ssw0rd123 administrator admin12345 letmein123 letmein1234 iloveyou123 iloveyou12 welcome123 welcome1234
@@ -20,15 +20,15 @@ const commonest = new Set(
   ),
 )
 
-export const isCommonPassword = (password: string) => commonest.has(password.toLowerCase())
+export const isCommonPassword = (password: string) => commonPasswords.has(password.toLowerCase())
 
-/** Hashes one at a time: each takes 16 MB and the isolate's only thread. */
+/** Each hash blocks the isolate's only thread: they wait in line, so that other requests get a turn in between. */
 let lane: Promise<unknown> = Promise.resolve()
 let waiting = 0
-/** Beyond this a client would wait for longer than it is worth. */
+/** Beyond this the last in line would wait for longer than clients do. */
 const MAX_WAITING = 100
 
-/** @throws {AppError} unavailable when too many wait */
+/** Runs `work` once all that came before have ended. @throws {AppError} unavailable, when too many wait */
 const inLane = async <T>(work: () => Promise<T>): Promise<T> => {
   if (waiting >= MAX_WAITING) throw new AppError('unavailable', { headers: { 'retry-after': '5' } })
   waiting++
@@ -37,7 +37,7 @@ const inLane = async <T>(work: () => Promise<T>): Promise<T> => {
   lane = promise
   try {
     await before
-    // Lets whatever else has come in have its turn.
+    // Other requests' turn.
     await scheduler.wait(0)
     return await work()
   } finally {
@@ -59,6 +59,7 @@ const derive = (password: string, salt: Buffer, parameters: { N: number; r: numb
 
 const base64 = (bytes: Buffer) => bytes.toString('base64').replace(/=+$/, '')
 
+/** @throws {AppError} unavailable */
 export const hashPassword = async (password: string): Promise<string> => {
   const salt = randomBytes(SALT_LENGTH)
   const key = await inLane(() => derive(password, salt, PARAMETERS))
@@ -66,10 +67,10 @@ export const hashPassword = async (password: string): Promise<string> => {
   return `$scrypt$ln=${Math.log2(N)},r=${r},p=${p}$${base64(salt)}$${base64(key)}`
 }
 
-/** Compared against when there is no account, so that both cases take the same time. */
+/** What the password is compared with where there is none, so that both cases take the same time. */
 const NOBODY = `$scrypt$ln=14,r=8,p=5$${base64(Buffer.alloc(SALT_LENGTH))}$${base64(Buffer.alloc(KEY_LENGTH))}`
 
-/** False for a wrong password and, after the same work, for an account without one. */
+/** False for a wrong password and, after the same work, for no account or one without a password. */
 export const verifyPassword = async (
   password: string,
   stored: string | null | undefined,

@@ -1,21 +1,22 @@
 /**
- * Refresh tokens: opaque to clients, each good for one rotation. The first is random, and each next one is computed
- * from the one before it with our key, so that a client whose answer was lost gets the very same one when it asks
- * again, while neither the key alone nor the database alone makes one. A tag tells tokens that were ours, however
- * old, from forged ones.
+ * Refresh tokens: opaque to clients, each good for one rotation.
+ *
+ * The first is random, and each next one is computed from the one before it with a key, so that a client whose answer
+ * was lost gets the very same one when it asks again, while neither the key alone nor the database alone makes one.
+ * A tag tells tokens that were issued here, however old, from forged ones.
  */
-import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHmac, hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
 import { and, eq, gt, isNull, not, sql } from 'drizzle-orm'
 import type { JWK } from 'jose'
 import type { Ctx } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { sessions, users } from '../db/schema.ts'
+import { exists } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { AppError } from '../errors.ts'
-import { sha256Hex } from '../hash.ts'
-import { ACCESS_TOKEN_LIFETIME, issueAccessToken } from './tokens.ts'
+import { issueTokens } from './tokens.ts'
 
-/** A retry of a refresh whose answer was lost comes within this time; later it is a theft. */
+/** A retry after a lost answer comes within this time; what comes later is taken for theft. */
 const GRACE = sql`interval '10 seconds'`
 
 const macOf = (key: JWK, purpose: 'next' | 'tag', text: string): Buffer => {
@@ -39,50 +40,46 @@ export const firstRefreshToken = (env: Env, sessionId: string): string =>
 
 const PATTERN = /^(([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,9})\.([\w-]{43}))\.([\w-]{43})$/
 
-/** The parts of a token, whether one of our keys tagged it, and the one that follows it. */
+/** The parts of a token, whether it was issued here, and the one that follows it. @throws {AppError} unauthorized */
 const parse = (env: Env, token: string) => {
   const [, body = '', sessionId = '', digits, secret = '', tag = ''] = PATTERN.exec(token) ?? []
   if (!body) throw new AppError('unauthorized')
   const generation = Number(digits)
   const given = Buffer.from(tag, 'base64url')
-  const isOurs = env.ACCESS_TOKEN_KEYS.some((key) => timingSafeEqual(macOf(key, 'tag', body), given))
+  const wasIssued = env.ACCESS_TOKEN_KEYS.some((key) => timingSafeEqual(macOf(key, 'tag', body), given))
   const next = assemble(env, sessionId, generation + 1, macOf(env.ACCESS_TOKEN_KEYS[0], 'next', secret))
-  return { sessionId, generation, isOurs, next }
+  return { sessionId, generation, wasIssued, next }
 }
 
-/** @throws {AppError} unauthorized; refresh_token_reused, and the session has ended */
+/** @throws {AppError} unauthorized; refresh_token_reused, and the session is revoked */
 export const refresh = async (ctx: Ctx, token: string) => {
-  const { sessionId, generation, isOurs, next } = parse(ctx.env, token)
-  const [hash, nextHash] = await Promise.all([sha256Hex(token), sha256Hex(next)])
+  const { sessionId, generation, wasIssued, next } = parse(ctx.env, token)
+  const refreshHash = hash('sha256', token)
+  const nextHash = hash('sha256', next)
   const isThis = eq(sessions.id, sessionId)
+  const isInForce = and(isThis, isNull(sessions.revokedAt), gt(sessions.expiresAt, sql`now()`))
+  const isCurrent = eq(sessions.refreshHash, refreshHash)
+  const userIsActive = exists(users, and(eq(users.id, sessions.userId), isNull(users.disabledAt)))
   const inGrace = sql`(${sessions.refreshGeneration} = ${generation + 1} and ${sessions.refreshedAt} > now() - ${GRACE})`
   const {
     rows: [session],
     reused,
   } = await transact(ctx, (db) => ({
-    // Who holds the current token is the session's user; a used one may be anybody's.
+    // Who holds the current token is the session's user; a used one may have been stolen.
     acting: db.execute(
-      sql`select set_config('app.actor', 'user:' || user_id, true) from sessions where ${isThis} and ${eq(sessions.refreshHash, hash)}`,
+      sql`select set_config('app.actor', 'user:' || user_id, true) from sessions where ${isThis} and ${isCurrent}`,
     ),
     rotated: db
       .update(sessions)
       .set({ refreshHash: nextHash, refreshGeneration: generation + 1, refreshedAt: sql`now()` })
-      .where(
-        and(
-          isThis,
-          eq(sessions.refreshHash, hash),
-          isNull(sessions.revokedAt),
-          gt(sessions.expiresAt, sql`now()`),
-          sql`exists (select from users where id = ${sessions.userId} and disabled_at is null)`,
-        ),
-      ),
+      .where(and(isInForce, isCurrent, userIsActive)),
     reused: db
       .update(sessions)
       .set({ revokedAt: sql`now()` })
       .where(
         and(
           isThis,
-          sql`${isOurs}::boolean`,
+          sql`${wasIssued}::boolean`,
           isNull(sessions.revokedAt),
           gt(sessions.refreshGeneration, generation),
           not(inGrace),
@@ -92,24 +89,9 @@ export const refresh = async (ctx: Ctx, token: string) => {
     rows: db
       .select({ userId: sessions.userId })
       .from(sessions)
-      .innerJoin(users, eq(users.id, sessions.userId))
-      .where(
-        and(
-          isThis,
-          eq(sessions.refreshHash, nextHash),
-          isNull(sessions.revokedAt),
-          gt(sessions.expiresAt, sql`now()`),
-          isNull(users.disabledAt),
-          inGrace,
-        ),
-      ),
+      .where(and(isInForce, eq(sessions.refreshHash, nextHash), userIsActive, inGrace)),
   }))
   if (reused.length > 0) throw new AppError('refresh_token_reused')
   if (!session) throw new AppError('unauthorized')
-  return {
-    access_token: await issueAccessToken(ctx.env, { userId: session.userId, sessionId }),
-    token_type: 'Bearer' as const,
-    expires_in: ACCESS_TOKEN_LIFETIME,
-    refresh_token: next,
-  }
+  return issueTokens(ctx.env, { userId: session.userId, sessionId }, next)
 }

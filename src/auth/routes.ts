@@ -1,4 +1,4 @@
-/** The sign-in routes. */
+/** The routes of signing up, in and out, and of one's profile, password and sessions. */
 import { z } from 'zod'
 import { Email, IdPath, json, jsonBody, Timestamp, text } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
@@ -13,8 +13,10 @@ import {
   listSessions,
   register,
   revokeSession,
+  type Session,
   signIn,
   signOut,
+  type User,
   updateMe,
 } from './sessions.ts'
 
@@ -24,14 +26,14 @@ const newPassword = z
   .string()
   .min(10)
   .max(128)
-  .refine((value) => value.isWellFormed(), 'is not well-formed Unicode')
-  .refine((value) => !isCommonPassword(value), 'is one of the commonest passwords')
+  .refine((value) => value.isWellFormed(), 'must be well-formed Unicode')
+  .refine((value) => !isCommonPassword(value), 'must not be one of the most common passwords')
 
-const User = z
+const UserView = z
   .object({ id: z.uuid(), email: z.email(), name: z.string().nullable(), createdAt: Timestamp })
   .openapi('User')
 
-const Tokens = z
+const TokensView = z
   .object({
     access_token: z.string(),
     token_type: z.literal('Bearer'),
@@ -40,11 +42,31 @@ const Tokens = z
   })
   .openapi('Tokens')
 
-const presentUser = (user: { id: string; email: string; name: string | null; createdAt: Date }) => ({
-  id: user.id,
-  email: user.email,
-  name: user.name,
-  createdAt: user.createdAt.toISOString(),
+const presentUser = (row: User): z.output<typeof UserView> => ({
+  id: row.id,
+  email: row.email,
+  name: row.name,
+  createdAt: row.createdAt.toISOString(),
+})
+
+const SessionView = z
+  .object({
+    id: z.uuid(),
+    current: z.boolean(),
+    ip: z.string().nullable(),
+    userAgent: z.string().nullable(),
+    createdAt: Timestamp,
+    expiresAt: Timestamp,
+  })
+  .openapi('Session')
+
+const presentSession = (row: Session): z.output<typeof SessionView> => ({
+  id: row.id,
+  current: row.current,
+  ip: row.ip,
+  userAgent: row.userAgent,
+  createdAt: row.createdAt.toISOString(),
+  expiresAt: row.expiresAt.toISOString(),
 })
 
 export const routes = createRouter()
@@ -64,7 +86,7 @@ routes.openapi(
         name: text({ max: 100 }).optional(),
       }),
     ),
-    responses: { 201: json(z.object({ user: User, ...Tokens.shape }), 'The user, signed in') },
+    responses: { 201: json(z.object({ user: UserView, ...TokensView.shape }), 'The user, signed in') },
     refuses: ['email_taken'],
   }),
   async (c) => {
@@ -83,7 +105,7 @@ routes.openapi(
     scope: 'public',
     limits: ['login-ip', 'login-email'],
     request: jsonBody(z.strictObject({ email: Email, password: z.string().max(1024) })),
-    responses: { 200: json(Tokens, 'Tokens') },
+    responses: { 200: json(TokensView, 'The tokens') },
     refuses: ['invalid_credentials'],
   }),
   async (c) => {
@@ -93,11 +115,31 @@ routes.openapi(
 )
 
 routes.openapi(
+  operation('session.refresh', {
+    method: 'post',
+    path: '/auth/refresh',
+    tag,
+    summary: 'New tokens for a refresh token',
+    description:
+      'Each refresh token is good for one rotation. Sent again within 10 seconds it gives the same new one; sent again later it revokes the session.',
+    scope: 'public',
+    limits: ['refresh-ip'],
+    request: jsonBody(z.strictObject({ refresh_token: z.string().max(400) })),
+    responses: { 200: json(TokensView, 'The tokens') },
+    refuses: ['unauthorized', 'refresh_token_reused'],
+  }),
+  async (c) => {
+    c.header('cache-control', 'no-store')
+    return c.json(await refresh(c.var.ctx, c.req.valid('json').refresh_token), 200)
+  },
+)
+
+routes.openapi(
   operation('session.revoke', {
     method: 'post',
     path: '/auth/logout',
     tag,
-    summary: 'Sign out: the session ends at once',
+    summary: 'Sign out; the session is revoked at once',
     scope: 'user',
     responses: { 204: { description: 'Signed out' } },
   }),
@@ -112,11 +154,11 @@ routes.openapi(
     method: 'get',
     path: '/auth/me',
     tag,
-    summary: 'Who am I, and in which workspaces?',
+    summary: 'The caller, and the workspaces that they belong to',
     scope: 'user',
     responses: {
       200: json(
-        User.extend({
+        UserView.extend({
           workspaces: z.array(
             z.object({ id: z.uuid(), name: z.string(), slug: z.string(), role: z.enum(roles) }),
           ),
@@ -132,34 +174,14 @@ routes.openapi(
 )
 
 routes.openapi(
-  operation('session.refresh', {
-    method: 'post',
-    path: '/auth/refresh',
-    tag,
-    summary: 'New tokens for a refresh token',
-    description:
-      'Each refresh token is good for one rotation; asked again within 10 seconds it gives the same new one. Later it ends the session.',
-    scope: 'public',
-    limits: ['refresh-ip'],
-    request: jsonBody(z.strictObject({ refresh_token: z.string().max(400) })),
-    responses: { 200: json(Tokens, 'Tokens') },
-    refuses: ['refresh_token_reused'],
-  }),
-  async (c) => {
-    c.header('cache-control', 'no-store')
-    return c.json(await refresh(c.var.ctx, c.req.valid('json').refresh_token), 200)
-  },
-)
-
-routes.openapi(
   operation('user.update', {
     method: 'patch',
     path: '/auth/me',
     tag,
-    summary: 'Change my name',
+    summary: "Change the caller's name",
     scope: 'user',
     request: jsonBody(z.strictObject({ name: text({ max: 100 }) })),
-    responses: { 200: json(User, 'The caller') },
+    responses: { 200: json(UserView, 'The caller') },
   }),
   async (c) => c.json(presentUser(await updateMe(c.var.ctx, c.req.valid('json').name)), 200),
 )
@@ -169,7 +191,7 @@ routes.openapi(
     method: 'post',
     path: '/auth/password',
     tag,
-    summary: 'Change my password; other sessions end',
+    summary: "Change the caller's password; other sessions are revoked",
     scope: 'user',
     limits: ['password'],
     request: jsonBody(z.strictObject({ currentPassword: z.string().max(1024), newPassword })),
@@ -182,39 +204,19 @@ routes.openapi(
   },
 )
 
-const SessionView = z
-  .object({
-    id: z.uuid(),
-    current: z.boolean(),
-    ip: z.string().nullable(),
-    userAgent: z.string().nullable(),
-    createdAt: Timestamp,
-    expiresAt: Timestamp,
-  })
-  .openapi('Session')
-
 routes.openapi(
   operation('session.list', {
     method: 'get',
     path: '/auth/sessions',
     tag,
-    summary: 'My sessions in force, newest first',
+    summary: "The caller's sessions in force, newest first",
     scope: 'user',
     request: { query: Paging },
     responses: { 200: json(listOf(SessionView), 'A page of sessions') },
   }),
   async (c) => {
     const query = c.req.valid('query')
-    const { principal } = c.var.ctx
-    const page = toPage(await listSessions(c.var.ctx, query), query.limit, (row) => ({
-      id: row.id,
-      current: principal.type === 'session' && principal.id === row.id,
-      ip: row.ip,
-      userAgent: row.userAgent,
-      createdAt: row.createdAt.toISOString(),
-      expiresAt: row.expiresAt.toISOString(),
-    }))
-    return c.json(page, 200)
+    return c.json(toPage(await listSessions(c.var.ctx, query), query.limit, presentSession), 200)
   },
 )
 
@@ -223,10 +225,10 @@ routes.openapi(
     method: 'delete',
     path: '/auth/sessions/{id}',
     tag,
-    summary: 'End one of my sessions at once',
+    summary: "Revoke one of the caller's sessions at once",
     scope: 'user',
     request: { params: IdPath },
-    responses: { 204: { description: 'Ended' } },
+    responses: { 204: { description: 'Revoked' } },
     refuses: ['not_found'],
   }),
   async (c) => {

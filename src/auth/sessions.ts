@@ -1,15 +1,15 @@
-/** Signing up, in and out. */
+/** Users and their sessions: signing up, in and out, the caller's profile and password. */
+import { hash } from 'node:crypto'
 import { and, desc, eq, gt, isNull, lt, ne, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
 import { ensure, transact } from '../db/client.ts'
 import { currentUserId, memberships, sessions, users, workspaces } from '../db/schema.ts'
-import { exists } from '../db/sql.ts'
+import { exists, first } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
-import { sha256Hex } from '../hash.ts'
 import { hashPassword, verifyPassword } from './passwords.ts'
 import { firstRefreshToken } from './refresh-tokens.ts'
-import { ACCESS_TOKEN_LIFETIME, issueAccessToken } from './tokens.ts'
+import { issueTokens } from './tokens.ts'
 
 const REFRESH_TOKEN_LIFETIME = sql`interval '30 days'`
 
@@ -20,19 +20,24 @@ const newSession = async (ctx: Ctx, userId: string) => {
     row: {
       id,
       userId,
-      refreshHash: await sha256Hex(refreshToken),
+      refreshHash: hash('sha256', refreshToken),
       expiresAt: sql`now() + ${REFRESH_TOKEN_LIFETIME}`,
       ip: ctx.request.ip ?? null,
       userAgent: ctx.request.userAgent ?? null,
     },
-    tokens: {
-      access_token: await issueAccessToken(ctx.env, { userId, sessionId: id }),
-      token_type: 'Bearer' as const,
-      expires_in: ACCESS_TOKEN_LIFETIME,
-      refresh_token: refreshToken,
-    },
+    tokens: await issueTokens(ctx.env, { userId, sessionId: id }, refreshToken),
   }
 }
+
+/** What the caller is shown of themselves. */
+const profile = { id: users.id, email: users.email, name: users.name, createdAt: users.createdAt }
+
+export type User = Pick<typeof users.$inferSelect, keyof typeof profile>
+
+const isCaller = eq(users.id, currentUserId)
+
+/** Null for a front end's session, which has no row here. */
+const ownSessionId = ({ principal }: Ctx) => (principal.type === 'session' ? principal.id : null)
 
 const asUser = (ctx: Ctx, userId: string): Ctx => ({ ...ctx, principal: { type: 'system', userId } })
 
@@ -43,20 +48,18 @@ export const register = async (
 ) => {
   const userId = uuidv7()
   const [passwordHash, session] = await Promise.all([hashPassword(input.password), newSession(ctx, userId)])
-  const {
-    created: [user],
-  } = await transact(asUser(ctx, userId), (db) => ({
+  const { created } = await transact(asUser(ctx, userId), (db) => ({
     created: db
       .insert(users)
       .values({ id: userId, email: input.email, name: input.name ?? null, passwordHash })
-      .returning({ id: users.id, email: users.email, name: users.name, createdAt: users.createdAt }),
+      .returning(profile),
     session: db.insert(sessions).values(session.row),
   }))
-  return { user: user as NonNullable<typeof user>, ...session.tokens }
+  return { user: first(created), ...session.tokens }
 }
 
 /**
- * The same answer after the same work whether the e-mail is unknown or the password wrong.
+ * Answers the same, after the same work, whether the e-mail address is unknown or the password wrong.
  * @throws {AppError} invalid_credentials
  */
 export const signIn = async (ctx: Ctx, input: { email: string; password: string }) => {
@@ -78,36 +81,29 @@ export const signIn = async (ctx: Ctx, input: { email: string; password: string 
     throw new AppError('invalid_credentials')
   }
   const session = await newSession(ctx, user.id)
+  const hasSamePassword = and(eq(users.id, user.id), sql`${users.passwordHash} = ${user.passwordHash}`)
   await transact(asUser(ctx, user.id), (db) => ({
     // A change of password that came in between must not leave a session of the old one behind.
-    unchanged: ensure(
-      db,
-      sql`exists (select from users where id = ${user.id} and password_hash = ${user.passwordHash} for share)`,
-      'invalid_credentials',
-    ),
+    unchanged: ensure(db, exists(users, hasSamePassword, 'for share'), 'invalid_credentials'),
     session: db.insert(sessions).values(session.row),
   }))
   return session.tokens
 }
 
-/** Ends the caller's own session: its access token is refused from the next request on. A front end ends its own. */
+/** Revokes the caller's session: its access token is refused from the next request on. A front end ends its own. */
 export const signOut = async (ctx: Ctx) => {
-  const sessionId = ctx.principal.type === 'session' ? ctx.principal.id : null
   await transact(ctx, (db) => ({
-    revoked: db.update(sessions).set({ revokedAt: sql`now()` }).where(sql`${sessions.id} = ${sessionId}`),
+    revoked: db
+      .update(sessions)
+      .set({ revokedAt: sql`now()` })
+      .where(sql`${sessions.id} = ${ownSessionId(ctx)}`),
   }))
 }
 
 /** The caller and the workspaces that they belong to. */
 export const getMe = async (ctx: Ctx) => {
-  const {
-    me: [user],
-    belongsTo,
-  } = await transact(ctx, (db) => ({
-    me: db
-      .select({ id: users.id, email: users.email, name: users.name, createdAt: users.createdAt })
-      .from(users)
-      .where(eq(users.id, currentUserId)),
+  const { me, belongsTo } = await transact(ctx, (db) => ({
+    me: db.select(profile).from(users).where(isCaller),
     belongsTo: db
       .select({ id: workspaces.id, name: workspaces.name, slug: workspaces.slug, role: memberships.role })
       .from(memberships)
@@ -115,24 +111,21 @@ export const getMe = async (ctx: Ctx) => {
       .where(eq(memberships.userId, currentUserId))
       .orderBy(workspaces.id),
   }))
-  return { ...(user as NonNullable<typeof user>), workspaces: belongsTo }
+  return { ...first(me), workspaces: belongsTo }
 }
 
 /** @returns the caller with the new name */
 export const updateMe = async (ctx: Ctx, name: string) => {
-  const {
-    updated: [user],
-  } = await transact(ctx, (db) => ({
-    updated: db
-      .update(users)
-      .set({ name })
-      .where(eq(users.id, currentUserId))
-      .returning({ id: users.id, email: users.email, name: users.name, createdAt: users.createdAt }),
+  const { updated } = await transact(ctx, (db) => ({
+    updated: db.update(users).set({ name }).where(isCaller).returning(profile),
   }))
-  return user as NonNullable<typeof user>
+  return first(updated)
 }
 
-/** Other sessions end. Takes two database requests, since the hash is compared in between. */
+/**
+ * Revokes the caller's other sessions. Takes two database requests, since the hash is compared in between.
+ * @throws {AppError} invalid_credentials
+ */
 export const changePassword = async (
   ctx: Ctx,
   input: { currentPassword: string; newPassword: string },
@@ -140,34 +133,34 @@ export const changePassword = async (
   const { own } = await transact({ ...ctx, action: undefined }, (db) => ({
     own: db.execute<{ hash: string | null }>(sql`select app.own_password_hash() as hash`),
   }))
-  const current = own.rows[0]?.hash
+  const current = first(own.rows).hash
   if (!(await verifyPassword(input.currentPassword, current))) throw new AppError('invalid_credentials')
   const passwordHash = await hashPassword(input.newPassword)
-  const thisSession = ctx.principal.type === 'session' ? ctx.principal.id : null
+  const keptId = ownSessionId(ctx)
+  const isOther = and(
+    eq(sessions.userId, currentUserId),
+    isNull(sessions.revokedAt),
+    keptId ? ne(sessions.id, keptId) : undefined,
+  )
   await transact(ctx, (db) => ({
     // Of two changes at once only the first knew the current password.
     turn: db.execute(sql`select id from users where id = ${currentUserId} for no key update`),
     unchanged: ensure(db, sql`app.own_password_hash() = ${current}`, 'invalid_credentials'),
-    changed: db.update(users).set({ passwordHash }).where(eq(users.id, currentUserId)),
-    revoked: db
-      .update(sessions)
-      .set({ revokedAt: sql`now()` })
-      .where(
-        and(
-          eq(sessions.userId, currentUserId),
-          isNull(sessions.revokedAt),
-          thisSession ? ne(sessions.id, thisSession) : undefined,
-        ),
-      ),
+    changed: db.update(users).set({ passwordHash }).where(isCaller),
+    revoked: db.update(sessions).set({ revokedAt: sql`now()` }).where(isOther),
     recorded: db.execute(sql`select app.record('password.update', 'user', ${currentUserId}, null, null)`),
   }))
 }
 
+/** The caller's sessions in force. */
 const isMine = and(
   eq(sessions.userId, currentUserId),
   isNull(sessions.revokedAt),
   gt(sessions.expiresAt, sql`now()`),
 )
+
+/** Without its hash; `current` is the one that asks. */
+export type Session = Awaited<ReturnType<typeof listSessions>>[number]
 
 /** `limit + 1` of the caller's sessions in force, newest first. */
 export const listSessions = async (ctx: Ctx, page: { limit: number; cursor?: string | undefined }) => {
@@ -185,7 +178,7 @@ export const listSessions = async (ctx: Ctx, page: { limit: number; cursor?: str
       .orderBy(desc(sessions.id))
       .limit(page.limit + 1),
   }))
-  return rows
+  return rows.map((row) => ({ ...row, current: row.id === ownSessionId(ctx) }))
 }
 
 /** @throws {AppError} not_found */

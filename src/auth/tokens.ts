@@ -1,11 +1,11 @@
-/** Access tokens: short-lived JWTs (RFC 9068 claims, EdDSA) and the public keys to verify them. */
+/** Access tokens: short-lived JWTs (RFC 9068, EdDSA), and the public keys that verify them. */
 import { createLocalJWKSet, importJWK, jwtVerify, SignJWT } from 'jose'
 import { z } from 'zod'
 import type { Principal } from '../context.ts'
 import type { Env } from '../env.ts'
 
 /** Seconds. */
-export const ACCESS_TOKEN_LIFETIME = 15 * 60
+const ACCESS_TOKEN_LIFETIME = 15 * 60
 
 const Claims = z.object({ sub: z.uuid(), sid: z.uuid() })
 
@@ -21,7 +21,7 @@ const publicKey = ({ kty, crv, kid, x }: Env['ACCESS_TOKEN_KEYS'][number]) => ({
 /** RFC 7517. */
 export const publicKeySet = (env: Env) => ({ keys: env.ACCESS_TOKEN_KEYS.map(publicKey) })
 
-/** Imported keys live as long as the configuration that they come from. */
+/** Imported keys are kept as long as the configuration that they come from. */
 const keySets = new WeakMap<Env, ReturnType<typeof createLocalJWKSet>>()
 const keySetOf = (env: Env) => {
   const known = keySets.get(env)
@@ -31,7 +31,7 @@ const keySetOf = (env: Env) => {
   return keySet
 }
 
-export const issueAccessToken = async (env: Env, subject: { userId: string; sessionId: string }) => {
+const issueAccessToken = async (env: Env, subject: { userId: string; sessionId: string }) => {
   const [key] = env.ACCESS_TOKEN_KEYS
   return new SignJWT({ sid: subject.sessionId })
     .setProtectedHeader({ alg: 'EdDSA', typ: 'at+jwt', kid: key.kid })
@@ -43,7 +43,27 @@ export const issueAccessToken = async (env: Env, subject: { userId: string; sess
     .sign(await importJWK(key, 'EdDSA'))
 }
 
-/** The caller that a token names, or undefined for one that is malformed, expired, tampered with or foreign. */
+/** As OAuth names them (RFC 6749). */
+interface Tokens {
+  access_token: string
+  token_type: 'Bearer'
+  /** Seconds. */
+  expires_in: number
+  refresh_token: string
+}
+
+export const issueTokens = async (
+  env: Env,
+  subject: { userId: string; sessionId: string },
+  refreshToken: string,
+): Promise<Tokens> => ({
+  access_token: await issueAccessToken(env, subject),
+  token_type: 'Bearer',
+  expires_in: ACCESS_TOKEN_LIFETIME,
+  refresh_token: refreshToken,
+})
+
+/** The caller that a token names, or undefined if it is malformed, expired, tampered with or another issuer's. */
 export const verifyAccessToken = async (env: Env, token: string): Promise<Principal | undefined> => {
   try {
     const { payload } = await jwtVerify(token, keySetOf(env), {

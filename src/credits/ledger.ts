@@ -1,40 +1,41 @@
-/** Credits: reserved when a job is accepted, then charged or refunded; balances are sums over the ledger. */
-import { and, desc, lt, type SQL, sql } from 'drizzle-orm'
+/** The credit ledger: reserved when a job is accepted, then charged or refunded; balances are sums over it. */
+import { and, desc, eq, lt, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
 import { type Database, ensure, transact } from '../db/client.ts'
-import { creditEntries } from '../db/schema.ts'
-import { inWorkspace } from '../db/sql.ts'
-import { grantedCredits, plans, storageQuota } from '../plans.ts'
+import { creditEntries, generations } from '../db/schema.ts'
+import { exists, first, inWorkspace } from '../db/sql.ts'
+import { allowances } from '../plans.ts'
+import { grantedCredits } from '../workspaces/quotas.ts'
+
+export type CreditEntry = typeof creditEntries.$inferSelect
 
 /** SQL: first day of the current month, UTC. */
 const currentPeriod = sql`date_trunc('month', now() at time zone 'utc')::date`
 
-/** SQL: credits of the period that are charged or still reserved. */
+/** SQL: credits of the current month that are charged or still reserved. */
 const usedCredits = sql`(select coalesce(sum(case kind when 'reserve' then credits when 'refund' then -credits else 0 end), 0)
   from credit_entries where workspace_id = app.workspace_id() and period = ${currentPeriod})`
 
-const isNew = (generationId: string) =>
-  sql`exists (select from generations where workspace_id = app.workspace_id() and id = ${generationId})`
+/**
+ * Statements that reserve for a generation if this transaction has inserted it.
+ * @throws {AppError} insufficient_credits, if that overdraws the month
+ */
+export const reserve = (db: Database, generationId: string) => {
+  const isNew = exists(generations, and(inWorkspace(generations), eq(generations.id, generationId)))
+  return {
+    reserved: db.execute(sql`
+      insert into credit_entries (generation_id, kind, credits, period)
+      select id, 'reserve', credits_reserved, ${currentPeriod} from generations
+       where workspace_id = app.workspace_id() and id = ${generationId}`),
+    affordable: ensure(
+      db,
+      sql`not ${isNew} or ${grantedCredits} is null or ${usedCredits} <= ${grantedCredits}`,
+      'insufficient_credits',
+    ),
+  }
+}
 
-/** Makes everything that spends or fills a quota in this workspace wait for its turn; refuses if it is deleted by then. */
-export const lockWorkspace = (db: Database) =>
-  db.execute(sql`
-    select app.require(deleted_at is null, 404, 'not_found') from workspaces where id = app.workspace_id() for no key update`)
-
-/** Statements that reserve for a generation if it was really inserted, and refuse if that overdraws the month. */
-export const reserve = (db: Database, generationId: string) => ({
-  reserved: db.execute(sql`
-    insert into credit_entries (generation_id, kind, credits, period)
-    select id, 'reserve', credits_reserved, ${currentPeriod} from generations
-     where workspace_id = app.workspace_id() and id = ${generationId}`),
-  affordable: ensure(
-    db,
-    sql`not ${isNew(generationId)} or ${grantedCredits} is null or ${usedCredits} <= ${grantedCredits}`,
-    'insufficient_credits',
-  ),
-})
-
-/** Charges for a generation and gives the rest of its reservation back; the reservation's month pays. */
+/** Charges for a generation and refunds the rest of its reservation, both in the month of the reservation. */
 export const settleCredits = (db: Database, generationId: string, charged: number, when: SQL = sql`true`) =>
   db.execute(sql`
     insert into credit_entries (generation_id, kind, credits, period)
@@ -46,22 +47,18 @@ export const settleCredits = (db: Database, generationId: string, charged: numbe
 
 /** Plan, credits of this month and storage of the workspace. */
 export const getUsage = async (ctx: Ctx) => {
-  const {
-    gate,
-    usage: {
-      rows: [row],
-    },
-  } = await transact(ctx, (db) => ({
-    usage: db.execute<{ reserved: string; charged: string; renews_at: string; stored: string }>(sql`
+  const { gate, sums } = await transact(ctx, (db) => ({
+    sums: db.execute<{ reserved: string; charged: string; renews_at: string; stored: string }>(sql`
       select coalesce(sum(case kind when 'reserve' then credits else -credits end), 0) reserved,
              coalesce(sum(credits) filter (where kind = 'charge'), 0) charged,
              to_char(${currentPeriod} + interval '1 month', 'YYYY-MM-DD"T00:00:00.000Z"') renews_at,
              (select coalesce(sum(size), 0) from assets where workspace_id = app.workspace_id()) stored
         from credit_entries where workspace_id = app.workspace_id() and period = ${currentPeriod}`),
   }))
-  const { credits: granted, storage } = plans[gate.plan]
-  const reserved = Number(row?.reserved)
-  const charged = Number(row?.charged)
+  const row = first(sums.rows)
+  const { credits: granted, storage } = allowances[gate.plan]
+  const reserved = Number(row.reserved)
+  const charged = Number(row.charged)
   return {
     plan: gate.plan,
     credits: {
@@ -69,18 +66,17 @@ export const getUsage = async (ctx: Ctx) => {
       reserved,
       charged,
       remaining: granted === null ? null : granted - reserved - charged,
-      renewsAt: String(row?.renews_at),
+      renewsAt: row.renews_at,
     },
-    storage: { used: Number(row?.stored), quota: storage },
+    storage: { used: Number(row.stored), quota: storage },
   }
 }
 
-/** SQL condition: the workspace's files, and `more` bytes, fit its plan. */
-export const fitsStorage = (more: number) =>
-  sql`(select coalesce(sum(size), 0) + ${more}::bigint from assets where workspace_id = app.workspace_id()) <= ${storageQuota}`
-
 /** `limit + 1` entries, newest first. */
-export const listEntries = async (ctx: Ctx, page: { limit: number; cursor?: string | undefined }) => {
+export const listEntries = async (
+  ctx: Ctx,
+  page: { limit: number; cursor?: string | undefined },
+): Promise<CreditEntry[]> => {
   const { rows } = await transact(ctx, (db) => ({
     rows: db
       .select()

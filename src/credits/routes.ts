@@ -1,15 +1,15 @@
-/** What a workspace may use and has used. */
+/** The routes of usage and credits. */
 import { z } from 'zod'
 import { json, Timestamp } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
 import { creditKinds, plans } from '../words.ts'
-import { getUsage, listEntries } from './ledger.ts'
+import { type CreditEntry, getUsage, listEntries } from './ledger.ts'
 
 const tag = 'Credits'
 
-const Usage = z
+const UsageView = z
   .object({
     plan: z.enum(plans),
     credits: z.object({
@@ -23,20 +23,7 @@ const Usage = z
   })
   .openapi('Usage')
 
-export const routes = createRouter()
-
-routes.openapi(
-  operation('usage.get', {
-    method: 'get',
-    path: '/usage',
-    tag,
-    summary: 'Plan, credits of this month and storage',
-    responses: { 200: json(Usage, 'The usage') },
-  }),
-  async (c) => c.json(await getUsage(c.var.ctx), 200),
-)
-
-const CreditEntry = z
+const CreditEntryView = z
   .object({
     id: z.uuid(),
     generationId: z.uuid(),
@@ -47,6 +34,28 @@ const CreditEntry = z
   })
   .openapi('CreditEntry')
 
+const presentEntry = (row: CreditEntry): z.output<typeof CreditEntryView> => ({
+  id: row.id,
+  generationId: row.generationId,
+  kind: row.kind,
+  credits: row.credits,
+  period: row.period,
+  createdAt: row.createdAt.toISOString(),
+})
+
+export const routes = createRouter()
+
+routes.openapi(
+  operation('usage.get', {
+    method: 'get',
+    path: '/usage',
+    tag,
+    summary: 'Plan, credits of this month and storage',
+    responses: { 200: json(UsageView, 'The usage') },
+  }),
+  async (c) => c.json(await getUsage(c.var.ctx), 200),
+)
+
 routes.openapi(
   operation('credit.list', {
     method: 'get',
@@ -54,18 +63,10 @@ routes.openapi(
     tag,
     summary: 'Reservations, charges and refunds, newest first',
     request: { query: Paging },
-    responses: { 200: json(listOf(CreditEntry), 'A page of entries') },
+    responses: { 200: json(listOf(CreditEntryView), 'A page of entries') },
   }),
   async (c) => {
     const query = c.req.valid('query')
-    const page = toPage(await listEntries(c.var.ctx, query), query.limit, (row) => ({
-      id: row.id,
-      generationId: row.generationId,
-      kind: row.kind,
-      credits: row.credits,
-      period: row.period,
-      createdAt: row.createdAt.toISOString(),
-    }))
-    return c.json(page, 200)
+    return c.json(toPage(await listEntries(c.var.ctx, query), query.limit, presentEntry), 200)
   },
 )

@@ -2,16 +2,17 @@
 import { eq, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import { AppError } from '../errors.ts'
+import { currentWorkspaceId } from './schema.ts'
 
 /** SQL: the row belongs to the workspace that the gate let the caller into. */
 export const inWorkspace = (table: { workspaceId: PgColumn }): SQL =>
-  eq(table.workspaceId, sql`app.workspace_id()`)
+  eq(table.workspaceId, currentWorkspaceId)
 
 /** SQL: some row of `table` meets `condition`; locked until the transaction ends if `lock` says so. */
-export const exists = (table: PgTable, condition: SQL | undefined, lock?: 'for update'): SQL =>
+export const exists = (table: PgTable, condition: SQL | undefined, lock?: 'for update' | 'for share'): SQL =>
   sql`exists (select from ${table} where ${condition} ${sql.raw(lock ?? '')})`
 
-/** The row that a statement answered. @throws {AppError} not_found, if it answered none */
+/** The first row of a statement's result. @throws {AppError} not_found, if there is none */
 export const first = <Row>(rows: readonly Row[]): Row => {
   const [row] = rows
   if (row === undefined) throw new AppError('not_found')

@@ -1,17 +1,17 @@
 /** Generations as callers see them: create, find, cancel. */
+import { hash } from 'node:crypto'
 import { and, desc, eq, getTableColumns, inArray, lt, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
-import { lockWorkspace, reserve, settleCredits } from '../credits/ledger.ts'
+import { reserve, settleCredits } from '../credits/ledger.ts'
 import { type Database, ensure, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations } from '../db/schema.ts'
 import { exists, first, inWorkspace } from '../db/sql.ts'
 import { AppError, invalidField } from '../errors.ts'
-import { sha256Hex } from '../hash.ts'
 import { dispatch, settle } from '../outbox/outbox.ts'
-import { runningLimit } from '../plans.ts'
 import { checkTarget } from '../webhooks/targets.ts'
 import type { Style } from '../words.ts'
+import { lockWorkspace, runningLimit } from '../workspaces/quotas.ts'
 import { changeGeneration } from './changes.ts'
 import { findModel, type Model } from './models.ts'
 
@@ -131,7 +131,7 @@ export const createGeneration = async (
   const model = chooseModel(request)
   if (request.webhookUrl) checkTarget(ctx.env, request.webhookUrl, '/webhookUrl')
   const id = uuidv7()
-  const requestHash = await sha256Hex(JSON.stringify(request))
+  const requestHash = hash('sha256', JSON.stringify(request))
   const accepted = await changeGeneration(ctx, id, (db) => ({
     lock: lockWorkspace(db),
     inserted: db
@@ -176,7 +176,7 @@ export const retryGeneration = async (
   idempotencyKey?: string,
 ): Promise<{ generation: GenerationWithOutputs; replayed: boolean }> => {
   const id = uuidv7()
-  const requestHash = await sha256Hex(`retry ${originalId}`)
+  const requestHash = hash('sha256', `retry ${originalId}`)
   const original = sql`select from generations where ${oneGeneration(originalId)}`
   const accepted = await changeGeneration(ctx, id, (db) => ({
     lock: lockWorkspace(db),

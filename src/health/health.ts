@@ -1,8 +1,9 @@
-/** Whether the API can work: what it depends on answers. */
+/** Whether the API can work: the state of the database and of the storage. */
 import { sql } from 'drizzle-orm'
 import { checkStorage } from '../assets/storage.ts'
 import type { Ctx } from '../context.ts'
 import { transact } from '../db/client.ts'
+import { first } from '../db/sql.ts'
 import { describeError } from '../errors.ts'
 
 /** From best to worst. */
@@ -11,26 +12,24 @@ type State = (typeof states)[number]
 
 /** `degraded` when the login could bypass row-level security. */
 const checkDatabase = async (ctx: Ctx): Promise<State> => {
-  const {
-    login: {
-      rows: [login],
-    },
-  } = await transact(ctx, (db) => ({
+  const { login } = await transact(ctx, (db) => ({
     login: db.execute<{ bypasses: boolean }>(
       sql`select rolsuper or rolbypassrls as bypasses from pg_roles where rolname = session_user`,
     ),
   }))
-  return login?.bypasses ? 'degraded' : 'ok'
+  return first(login.rows).bypasses ? 'degraded' : 'ok'
 }
 
 export const checkReadiness = async (ctx: Ctx) => {
-  const down = (check: string) => (error: unknown) => {
-    ctx.log({ level: 'error', message: 'not ready', check, error: describeError(error) })
-    return 'down' as const
-  }
+  const down =
+    (check: string) =>
+    (error: unknown): State => {
+      ctx.log({ level: 'error', message: 'not ready', check, error: describeError(error) })
+      return 'down'
+    }
   const [database, storage] = await Promise.all([
     checkDatabase(ctx).catch(down('database')),
-    checkStorage(ctx.env).then(() => 'ok' as const, down('storage')),
+    checkStorage(ctx.env).then((): State => 'ok', down('storage')),
   ])
   const worst = Math.max(states.indexOf(database), states.indexOf(storage))
   return { status: states[worst] ?? 'down', checks: { database, storage } }

@@ -1,9 +1,10 @@
-/** Is it up, can it work, and with which keys can its tokens be verified? */
+/** The routes of health, and of the public keys that verify access tokens. */
+import { createRoute } from '@hono/zod-openapi'
 import { z } from 'zod'
 import { publicKeySet } from '../auth/tokens.ts'
 import { systemContext } from '../context.ts'
 import { json } from '../http/contract.ts'
-import { createRoute, createRouter } from '../http/router.ts'
+import { createRouter } from '../http/router.ts'
 import { checkReadiness, states } from './health.ts'
 
 const Readiness = z
@@ -33,7 +34,7 @@ routes.openapi(
     path: '/health',
     ...common,
     operationId: 'health.get',
-    summary: 'The process answers',
+    summary: 'Is the process up?',
     responses: { 200: json(z.object({ status: z.literal('ok') }), 'Up') },
   }),
   (c) => c.json({ status: 'ok' as const }, 200),
@@ -45,7 +46,7 @@ routes.openapi(
     path: '/health/ready',
     ...common,
     operationId: 'health.ready',
-    summary: 'Database and storage answer',
+    summary: 'Do the database and the storage answer?',
     description: '`degraded` means that the database login could bypass row-level security.',
     responses: { 200: json(Readiness, 'Ready or degraded'), 503: json(Readiness, 'Not ready') },
   }),

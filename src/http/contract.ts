@@ -1,12 +1,14 @@
-/** The pieces that contracts are made of: bodies, scalars, and the problems that a route can answer with. */
+/** The pieces that contracts are made of: bodies and scalars. */
 // Brings `.openapi` to zod's schemas.
 import { z } from '@hono/zod-openapi'
-import { type ErrorCode, Problem, statusOf } from '../errors.ts'
 
 export const json = <T extends z.ZodType>(schema: T, description: string) => ({
   description,
   content: { 'application/json': { schema } },
 })
+
+/** Headers of an answer that says where the thing is. */
+export const located = { Location: { schema: { type: 'string' as const } } }
 
 export const jsonBody = <T extends z.ZodType>(schema: T) => ({
   body: { required: true, content: { 'application/json': { schema } } },
@@ -21,10 +23,10 @@ export const text = (options: { min?: number; max: number }) =>
     .max(options.max)
     .refine(
       (value) => value.isWellFormed() && !/[^\P{Cc}\t\n\r]/u.test(value),
-      'has characters that are not text',
+      'must be well-formed Unicode without control characters',
     )
 
-/** Case makes no difference. */
+/** Lower-cased, since case makes no difference. */
 export const Email = z
   .string()
   .trim()
@@ -34,7 +36,14 @@ export const Email = z
   .openapi({ type: 'string', format: 'email', maxLength: 254 })
 
 /** ISO 8601 with `Z`, of a year that Postgres knows. */
-export const Timestamp = z.iso.datetime().regex(/^(?!0000)/, 'is before the year 1')
+export const Timestamp = z.iso.datetime().regex(/^(?!0000)/, 'must be after the year 0')
+
+/** A patch that names at least one field. */
+export const someOf = <Shape extends z.core.$ZodShape>(shape: Shape) =>
+  z
+    .strictObject(shape)
+    .partial()
+    .refine((changes) => Object.keys(changes).length > 0, 'must have at least one field')
 
 export const uuidPath = (name: string) => z.uuid().openapi({ param: { name, in: 'path' } })
 export const IdPath = z.object({ id: uuidPath('id') })
@@ -43,17 +52,6 @@ export const IdPath = z.object({ id: uuidPath('id') })
 export const IdempotencyKey = z.object({
   'idempotency-key': z
     .string()
-    .regex(/^[\x20-\x7e]{1,255}$/)
+    .regex(/^[\x20-\x7e]{1,255}$/, 'must be 1 to 255 printable ASCII characters')
     .optional(),
 })
-
-/** Entries of a contract for the given refusals, by status. */
-export const problemsOf = (codes: readonly ErrorCode[]) =>
-  Object.fromEntries(
-    Object.entries(Object.groupBy(new Set(codes), (code) => String(statusOf(code)))).map(
-      ([status, group = []]) => [
-        status,
-        { description: group.join(', '), content: { 'application/problem+json': { schema: Problem } } },
-      ],
-    ),
-  )

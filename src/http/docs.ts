@@ -16,7 +16,7 @@ const page = `<!doctype html>
 `
 
 const description = `Sign in, send \`Authorization: Bearer <access token>\`, and name the workspace in \`X-Workspace-Id\`
-(not needed by those who belong to exactly one). Errors are problem details (RFC 9457) with a stable \`code\`.`
+(it may be left out by those who belong to exactly one). Errors are problem details (RFC 9457) with a stable \`code\`.`
 
 export const mountDocs = (app: OpenAPIHono<AppEnv>) => {
   app.openAPIRegistry.registerComponent('securitySchemes', 'accessToken', {

@@ -3,11 +3,14 @@ import { bodyLimit } from 'hono/body-limit'
 import { cors } from 'hono/cors'
 import { createMiddleware } from 'hono/factory'
 import { v7 as uuidv7 } from 'uuid'
-import { log } from '../context.ts'
+import { type Ctx, log } from '../context.ts'
 import { MisconfiguredError, parseEnv } from '../env.ts'
 import { AppError, describeError } from '../errors.ts'
 import { limitHeaders } from '../limits/limits.ts'
 import type { AppEnv } from './router.ts'
+
+/** Every method that some route takes. */
+export const METHODS = ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST']
 
 /** Bytes of a JSON body. */
 const MAX_JSON = 256 * 1024
@@ -15,15 +18,15 @@ const MAX_JSON = 256 * 1024
 const isUpload = ({ method, path }: { method: string; path: string }) =>
   method === 'POST' && path === '/api/v1/assets/upload'
 
-/** Outermost: the request's id, and after everything else what the response says about itself. */
+/** Outermost: sets the request's id, and after everything else the response's headers and the log line about it. */
 export const identify = createMiddleware<AppEnv>(async (c, next) => {
   const incoming = c.req.header('x-request-id') ?? ''
   const requestId = /^[\w.:-]{1,128}$/.test(incoming) ? incoming : uuidv7()
   c.set('requestId', requestId)
   const started = Date.now()
   await next()
-  // Requests that no operation took have no context.
-  const ctx = c.get('ctx') as AppEnv['Variables']['ctx'] | undefined
+  // Set by operations only.
+  const ctx: Ctx | undefined = c.get('ctx')
   const { requests = 0, milliseconds = 0 } = ctx?.database ?? {}
   c.header('x-request-id', requestId)
   c.header(
@@ -58,7 +61,7 @@ export const configure = createMiddleware<AppEnv>(async (c, next) => {
 export const allowOrigins = cors({
   origin: (origin, c) => (c.var.env?.ALLOWED_ORIGINS.includes(origin) ? origin : null),
   credentials: true,
-  allowMethods: ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE'],
+  allowMethods: METHODS,
   allowHeaders: [
     'Authorization',
     'Content-Type',
@@ -79,32 +82,34 @@ export const allowOrigins = cors({
   maxAge: 7200,
 })
 
-/** Bodies are JSON, but for the upload. */
+/** Bodies are JSON, but for the upload. @throws {AppError} unsupported_media_type */
 export const checkContentType = createMiddleware<AppEnv>(async (c, next) => {
-  const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
+  if (['GET', 'HEAD', 'OPTIONS'].includes(c.req.method)) return next()
+  const header = c.req.header('content-type')
+  const type = header?.split(';')[0]?.trim().toLowerCase()
   const expected = isUpload(c.req) ? 'multipart/form-data' : 'application/json'
   const hasBody =
     Number(c.req.header('content-length') ?? 0) > 0 || c.req.header('transfer-encoding') !== undefined
-  const readsBody = c.req.method !== 'GET' && c.req.method !== 'HEAD' && c.req.method !== 'OPTIONS'
-  if (readsBody && (type === undefined ? hasBody : type !== expected)) {
-    throw new AppError('unsupported_media_type', { detail: `Send ${expected}.` })
+  if (type === undefined ? hasBody : type !== expected) {
+    throw new AppError('unsupported_media_type', { detail: `Send the body as ${expected}.` })
   }
   // Parameters of JSON mean nothing (RFC 8259), and not every form of them passes the validators.
-  if (readsBody && type === 'application/json' && c.req.header('content-type') !== type) {
+  if (type === 'application/json' && header !== type) {
     const headers = new Headers(c.req.raw.headers)
     headers.set('content-type', type)
     c.req.raw = new Request(c.req.raw, { headers })
   }
-  await next()
+  return next()
 })
 
 const limitJson = bodyLimit({
   maxSize: MAX_JSON,
   onError: () => {
-    throw new AppError('payload_too_large', { detail: `JSON bodies are limited to ${MAX_JSON / 1024} KB.` })
+    throw new AppError('payload_too_large', { detail: `A JSON body has at most ${MAX_JSON / 1024} KiB.` })
   },
 })
 
+/** The upload limits itself, as its bytes arrive. @throws {AppError} payload_too_large */
 export const limitBody = createMiddleware<AppEnv>((c, next) =>
   isUpload(c.req) ? next() : limitJson(c, next),
 )

@@ -1,5 +1,6 @@
 /** An operation of the API: its contract, who may do it and how often, with the middleware that enforces both. */
-import type { RouteConfig } from '@hono/zod-openapi'
+import { hash } from 'node:crypto'
+import { createRoute, type RouteConfig } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { getCookie } from 'hono/cookie'
 import { createMiddleware } from 'hono/factory'
@@ -9,15 +10,14 @@ import { isApiKey, readApiKey } from '../api-keys/api-keys.ts'
 import { reportRefusal } from '../audit/audit.ts'
 import { verifySessionCookie } from '../auth/authjs.ts'
 import { verifyAccessToken } from '../auth/tokens.ts'
-import { log, type Principal } from '../context.ts'
+import { type Ctx, log, type Principal } from '../context.ts'
 import type { Env } from '../env.ts'
 import { AppError, type ErrorCode, invalidField, refusalOf } from '../errors.ts'
-import { sha256Hex } from '../hash.ts'
 import { settleTokens, takeToken, workspaceSubject } from '../limits/limits.ts'
 import { type PolicyName, policies } from '../limits/policies.ts'
 import type { Role } from '../words.ts'
-import { problemsOf } from './contract.ts'
-import { type AppEnv, createRoute } from './router.ts'
+import { problemsOf } from './problems.ts'
+import type { AppEnv } from './router.ts'
 
 type RequestParts = NonNullable<RouteConfig['request']>
 
@@ -43,38 +43,39 @@ interface Contract<Path extends string, Request, Responses> {
   refuses?: readonly ErrorCode[]
 }
 
-const workspaceHeader = {
+const workspaceHeader: NonNullable<RouteConfig['parameters']>[number] = {
   name: 'X-Workspace-Id',
-  in: 'header' as const,
+  in: 'header',
   required: false,
   description: 'Which workspace; may be left out by those who belong to exactly one.',
-  schema: { type: 'string' as const, format: 'uuid' },
+  schema: { type: 'string', format: 'uuid' },
 }
 
 /** The refusals that follow from how an operation is reached. */
 const derivedRefusals = ({
   method,
   request,
-  ...access
+  scope = 'workspace',
+  workspaceInPath = false,
+  limits = [],
 }: Contract<string, RequestParts, unknown> & Access): ErrorCode[] => {
-  const { scope = 'workspace', workspaceInPath, limits = [] } = access
   const changes = method !== 'get'
-  return [
-    'internal_error',
-    'misconfigured',
-    'unavailable',
-    ...(request || scope === 'workspace' ? (['validation_failed'] as const) : []),
-    ...(changes ? (['unsupported_media_type'] as const) : []),
-    ...(request?.body ? (['malformed_json', 'payload_too_large'] as const) : []),
-    ...(scope === 'public'
-      ? limits.length > 0
-        ? (['rate_limited'] as const)
-        : []
-      : (['unauthorized', 'account_not_linked', 'forbidden', 'rate_limited'] as const)),
-    ...(scope !== 'public' && changes ? (['origin_not_allowed'] as const) : []),
-    ...(scope === 'workspace' ? (['not_found'] as const) : []),
-    ...(scope === 'workspace' && !workspaceInPath ? (['workspace_required'] as const) : []),
+  const needsCaller = scope !== 'public'
+  const inWorkspace = scope === 'workspace'
+  const { content = {} } = request?.body ?? {}
+  const rules: [boolean, ErrorCode[]][] = [
+    [true, ['internal_error', 'misconfigured', 'unavailable']],
+    [inWorkspace || request !== undefined, ['validation_failed']],
+    [changes, ['unsupported_media_type', 'payload_too_large']],
+    ['application/json' in content, ['malformed_json']],
+    ['multipart/form-data' in content, ['malformed_multipart']],
+    [needsCaller, ['unauthorized', 'account_not_linked', 'forbidden']],
+    [needsCaller || limits.length > 0, ['rate_limited']],
+    [needsCaller && changes, ['origin_not_allowed']],
+    [inWorkspace, ['not_found']],
+    [inWorkspace && !workspaceInPath, ['workspace_required']],
   ]
+  return rules.flatMap(([applies, codes]) => (applies ? codes : []))
 }
 
 /** The contract of `action` as a route: identity, rights, limits and their refusals are declared and enforced from here. */
@@ -87,12 +88,12 @@ export const operation = <
   contract: Contract<Path, Request, Responses> & Access,
 ) => {
   const { tag, summary, description, scope = 'workspace', role = 'viewer', limits = [] } = contract
-  const { method, path, request, responses } = contract
+  const { method, path, request, responses, refuses = [] } = contract
   const shape = {
     method,
     path,
     ...(request && { request }),
-    responses: { ...problemsOf([...derivedRefusals(contract), ...(contract.refuses ?? [])]), ...responses },
+    responses: { ...problemsOf([...derivedRefusals(contract), ...refuses]), ...responses },
     operationId: action,
     tags: [tag],
     summary,
@@ -105,42 +106,41 @@ export const operation = <
     ...(limits.length > 0 && { 'x-limits': limits }),
     middleware: establish(action, contract),
   }
-  // What handlers answer is typed by the contract's own responses: refusals are thrown, and answered in one place.
+  // Typed by the contract's own responses, since refusals are thrown and answered in one place. `as`: a contract
+  // without `request` has the type of one that asks for nothing.
   return createRoute<
     Path,
     Pick<typeof shape, 'method' | 'path'> & { request: Request; responses: Responses }
   >(shape as typeof shape & { request: Request })
 }
 
-const establish = (action: Action, { scope = 'workspace', role = 'viewer', ...options }: Access) =>
+/** Makes the verbs' context of a request, takes its tokens from the limiter, and afterwards reports and settles. */
+const establish = (
+  action: Action,
+  { scope = 'workspace', role = 'viewer', workspaceInPath = false, limits = [] }: Access,
+) =>
   createMiddleware<AppEnv>(async (c, next) => {
     const { env, requestId } = c.var
     const principal: Principal = scope === 'public' ? { type: 'system' } : await authenticate(c)
-    const named = options.workspaceInPath ? c.req.param('id') : c.req.header('x-workspace-id')
-    if (scope === 'workspace' && named !== undefined && !z.uuid().safeParse(named).success) {
-      throw invalidField(options.workspaceInPath ? '/path/id' : '/header/X-Workspace-Id', 'is not a UUID')
-    }
+    const workspaceId = scope === 'workspace' ? namedWorkspace(c, workspaceInPath) : undefined
     const ip = c.req.header('cf-connecting-ip')
     const userAgent = c.req.header('user-agent')?.slice(0, 400).toWellFormed()
-    c.set('ctx', {
+    const ctx: Ctx = {
       env,
       principal,
       scope: scope === 'public' ? 'system' : scope,
-      workspaceId: scope === 'workspace' ? named?.toLowerCase() : undefined,
+      workspaceId,
       role,
       action,
-      request: { id: requestId, ...(ip && { ip }), ...(userAgent && { userAgent }) },
+      request: { id: requestId, ip, userAgent },
       database: { requests: 0, milliseconds: 0 },
       limits: [],
       limiterMilliseconds: 0,
       log: (fields) => log({ requestId, action, ...fields }),
-    })
-    const { ctx } = c.var
-    const limits: readonly PolicyName[] = [
-      ...(scope === 'public' ? [] : (['api'] as const)),
-      ...(options.limits ?? []),
-    ]
-    for (const policy of limits) {
+    }
+    c.set('ctx', ctx)
+    const applied: readonly PolicyName[] = scope === 'public' ? limits : ['api', ...limits]
+    for (const policy of applied) {
       const subject = await limitSubject(c, policy)
       if (subject !== undefined) await takeToken(ctx, policy, subject)
     }
@@ -150,6 +150,15 @@ const establish = (action: Action, { scope = 'workspace', role = 'viewer', ...op
     c.executionCtx.waitUntil(settleTokens(ctx, callerOf(principal)))
   })
 
+/** The workspace that a request names, if it does. @throws {AppError} validation_failed */
+const namedWorkspace = (c: Context<AppEnv>, inPath: boolean): string | undefined => {
+  const named = inPath ? c.req.param('id') : c.req.header('x-workspace-id')
+  if (named !== undefined && !z.uuid().safeParse(named).success) {
+    throw invalidField(inPath ? '/path/id' : '/header/X-Workspace-Id', 'must be a UUID')
+  }
+  return named?.toLowerCase()
+}
+
 /** @throws {AppError} unauthorized, origin_not_allowed */
 const authenticate = async (c: Context<AppEnv>): Promise<Principal> => {
   const { env } = c.var
@@ -157,7 +166,7 @@ const authenticate = async (c: Context<AppEnv>): Promise<Principal> => {
   const principal =
     header === undefined ? await verifySessionCookie(env, getCookie(c)) : await verifyBearer(env, header)
   if (!principal) throw new AppError('unauthorized')
-  // A browser adds cookies to what any site sends, but names that site.
+  // A browser adds cookies to what any site sends, but says which site it was.
   const changes = c.req.method !== 'GET' && c.req.method !== 'HEAD'
   if (principal.type === 'authjs' && changes && !env.ALLOWED_ORIGINS.includes(c.req.header('origin') ?? '')) {
     throw new AppError('origin_not_allowed')
@@ -170,7 +179,7 @@ const verifyBearer = async (env: Env, header: string): Promise<Principal | undef
   return isApiKey(token) ? readApiKey(token) : verifyAccessToken(env, token)
 }
 
-/** One bucket a caller, whichever way they came. */
+/** Whose requests are counted together. */
 const callerOf = (principal: Principal): string => {
   switch (principal.type) {
     case 'session':
@@ -184,7 +193,7 @@ const callerOf = (principal: Principal): string => {
   }
 }
 
-/** Whose bucket; undefined when the request names nobody and validation will refuse it. */
+/** Whose bucket the policy takes from; undefined when the body names no e-mail, which validation will refuse. */
 const limitSubject = async (c: Context<AppEnv>, policy: PolicyName): Promise<string | undefined> => {
   const { ctx } = c.var
   switch (policies[policy].by) {
@@ -193,7 +202,7 @@ const limitSubject = async (c: Context<AppEnv>, policy: PolicyName): Promise<str
     case 'email': {
       const body: unknown = await c.req.json().catch(() => undefined)
       const { data } = z.object({ email: z.string() }).safeParse(body)
-      return data && sha256Hex(data.email.trim().toLowerCase())
+      return data && hash('sha256', data.email.trim().toLowerCase())
     }
     case 'workspace':
       return workspaceSubject(callerOf(ctx.principal), ctx.workspaceId)
@@ -202,5 +211,5 @@ const limitSubject = async (c: Context<AppEnv>, policy: PolicyName): Promise<str
   }
 }
 
-/** An IPv6 subscriber has a /64, so that is what counts. */
+/** An IPv6 subscriber has a whole /64, so all of it is one subject. */
 const networkOf = (ip = 'unknown') => (ip.includes(':') ? ip.split(':').slice(0, 4).join(':') : ip)

@@ -10,14 +10,14 @@ const Cursor = z
     const hex = Buffer.from(value, 'base64url').toString('hex')
     return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
   })
-  .refine((id) => z.uuid().safeParse(id).success, { message: 'is not a cursor of this list' })
+  .refine((id) => z.uuid().safeParse(id).success, 'must be the nextCursor of an earlier page')
   .openapi({ type: 'string' })
 
 /** Query of a list: `limit` 1..100 (default 20) and the `cursor` of the page before. */
 export const Paging = z.object({
   limit: z
     .string()
-    .regex(/^\d{1,3}$/, 'is not a number from 1 to 100')
+    .regex(/^\d{1,3}$/, 'must be a number from 1 to 100')
     .transform(Number)
     .pipe(z.int().min(1).max(100))
     .default(20)
@@ -28,7 +28,7 @@ export const Paging = z.object({
 export const listOf = <T extends z.ZodType>(item: T) =>
   z.object({ data: z.array(item), nextCursor: z.string().nullable() })
 
-/** One page from `limit + 1` rows, newest first by id. */
+/** One page from `limit + 1` rows in the order of their ids. */
 export const toPage = <Row extends { id: string }, Item>(
   rows: readonly Row[],
   limit: number,

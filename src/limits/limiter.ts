@@ -1,4 +1,4 @@
-/** The rate limiter: a token bucket for one policy and subject, exact because each is one Durable Object. */
+/** The rate limiter: a token bucket per policy and subject, exact because each is one Durable Object. */
 import { DurableObject } from 'cloudflare:workers'
 
 export interface Take {
@@ -6,9 +6,9 @@ export interface Take {
   limit: number
   /** Seconds. */
   period: number
-  /** The plan's multiple of the limit; undefined means the one last learned, or 1. */
+  /** The plan's multiple of the limit; undefined means the last one given, or 1. */
   factor?: number
-  /** Tokens to take; negative gives some back, 0 only teaches the factor. */
+  /** Tokens to take; a negative number gives back, 0 only sets the factor. */
   cost: number
 }
 
@@ -30,13 +30,13 @@ interface Bucket {
   /** Milliseconds. */
   at: number
   factor: number
-  /** Milliseconds per period, so that the alarm knows when nothing is left to remember. */
+  /** Milliseconds, so that the alarm knows when the bucket is full again. */
   period: number
 }
 
 export class RateLimiter extends DurableObject {
   private bucket: Bucket | undefined
-  /** What an eviction would leave: never less spent than the truth. */
+  /** What is stored, and so survives an eviction: never less spent than was. */
   private saved: Bucket | undefined
 
   constructor(ctx: DurableObjectState, env: Cloudflare.Env) {
@@ -58,7 +58,8 @@ export class RateLimiter extends DurableObject {
     const spent = allowed ? Math.max(0, before + cost) : before
     this.bucket = { spent, at: now, factor: effectiveFactor, period: period * 1000 }
     if (spent > spentNow(this.saved) || this.saved?.factor !== effectiveFactor) {
-      this.save(Math.min(capacity, spent + capacity / 10))
+      // A tenth of the capacity ahead, so that most requests write nothing and an eviction forgets none.
+      this.save({ ...this.bucket, spent: Math.min(capacity, spent + capacity / 10) })
     }
     return {
       allowed,
@@ -81,11 +82,10 @@ export class RateLimiter extends DurableObject {
     await this.ctx.storage.deleteAll()
   }
 
-  /** Writes ahead a tenth of the capacity, so that most requests write nothing and an eviction lets none slip. */
-  private save(spent: number) {
-    const first = !this.saved
-    this.saved = { ...(this.bucket as Bucket), spent }
-    this.ctx.storage.kv.put('bucket', this.saved)
-    if (first) void this.ctx.storage.setAlarm(Date.now() + this.saved.period)
+  private save(bucket: Bucket) {
+    const isFirst = !this.saved
+    this.saved = bucket
+    this.ctx.storage.kv.put('bucket', bucket)
+    if (isFirst) void this.ctx.storage.setAlarm(Date.now() + bucket.period)
   }
 }

@@ -1,4 +1,4 @@
-/** Asks the limiter on behalf of a request, and says what it answered in the IETF's RateLimit headers. */
+/** Takes a request's tokens from the limiter, and reports its answer in the RateLimit headers. */
 import type { Ctx, LimitState } from '../context.ts'
 import { AppError, describeError } from '../errors.ts'
 import type { Plan } from '../words.ts'
@@ -15,7 +15,7 @@ const remember = <Value>(memory: Map<string, Value>, key: string, value: Value) 
   if (memory.size > MAX_REMEMBERED && oldest !== undefined) memory.delete(oldest)
 }
 
-/** Who is denied until when, in milliseconds: asking again before that costs nothing but a look here. */
+/** Who is denied until when, in milliseconds: until then this isolate denies them without asking. */
 const denied = new Map<string, { until: number; taken: Taken }>()
 
 const rememberDenial = (key: string, taken: Taken) =>
@@ -30,15 +30,16 @@ const recallDenial = (key: string): Taken | undefined => {
   return undefined
 }
 
-const ask = (ctx: Ctx, policy: PolicyName, subject: string, cost: number, factor?: number) => {
+const ask = async (
+  ctx: Ctx,
+  policy: PolicyName,
+  subject: string,
+  cost: number,
+  factor?: number,
+): Promise<Taken> => {
   const { limit, period } = policies[policy]
   const id = ctx.env.RATE_LIMITER.idFromName(`${policy}:${subject}`)
-  return ctx.env.RATE_LIMITER.get(id).take({
-    limit,
-    period,
-    cost,
-    ...(factor && { factor }),
-  }) as Promise<Taken>
+  return ctx.env.RATE_LIMITER.get(id).take({ limit, period, cost, ...(factor && { factor }) })
 }
 
 /**
@@ -53,7 +54,7 @@ export const takeToken = async (
 ): Promise<void> => {
   const key = `${policy}:${subject}`
   const { by, perPlan, unreachable } = policies[policy]
-  // A workspace's tokens may come back any moment, and its plan may grow.
+  // A workspace's tokens may be given back at any time, and its plan may change.
   const lasts = by !== 'workspace'
   let taken = lasts ? recallDenial(key) : undefined
   const started = Date.now()
@@ -73,21 +74,21 @@ export const takeToken = async (
   }
 }
 
-/** Which workspace a caller's requests count for, as the gate has said before; by caller and what they named. */
+/** Which workspace a caller's requests count for, as the gate has answered before; by caller and named workspace. */
 const admitted = new Map<string, string>()
 
 const claimOf = (caller: string, named: string | undefined) => `${caller}|${named ?? ''}`
 
 /**
- * Whose bucket a request for a workspace takes from before the gate is asked: the workspace's if the gate has let
- * this caller in before, else one of the caller's own, so that strangers can't empty a workspace's.
+ * Whose bucket a request takes from before the gate is asked: the workspace's if the gate has let this caller in
+ * before, else one of the caller's own, so that strangers can't empty a workspace's.
  */
 export const workspaceSubject = (caller: string, named: string | undefined): string => {
   const claim = claimOf(caller, named)
   return admitted.get(claim) ?? claim
 }
 
-/** After the gate has spoken: charges the workspace, teaches its bucket the plan, or gives back what was taken. */
+/** After the gate's answer: takes the workspace's token, sets its bucket's factor, or gives back what was taken. */
 export const settleTokens = async (ctx: Ctx, caller: string): Promise<void> => {
   const { gate } = ctx
   if (!gate) return
@@ -107,13 +108,15 @@ export const settleTokens = async (ctx: Ctx, caller: string): Promise<void> => {
   }
 }
 
-/** draft-ietf-httpapi-ratelimit-headers-10. */
+/** RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10). */
 export const limitHeaders = (limits: readonly LimitState[]): Record<string, string> =>
   limits.length === 0
     ? {}
     : {
         'ratelimit-policy': limits
-          .map((l) => `"${l.policy}";q=${l.limit};w=${policies[l.policy].period}`)
+          .map(({ policy, limit }) => `"${policy}";q=${limit};w=${policies[policy].period}`)
           .join(', '),
-        ratelimit: limits.map((l) => `"${l.policy}";r=${l.remaining};t=${l.resetAfter}`).join(', '),
+        ratelimit: limits
+          .map(({ policy, remaining, resetAfter }) => `"${policy}";r=${remaining};t=${resetAfter}`)
+          .join(', '),
       }

@@ -1,4 +1,4 @@
-/** The rate limits: what they count, how many per period, and what happens when the limiter can't be reached. */
+/** The rate limits: whose requests they count, how many per period, and what an unreachable limiter means. */
 import type { Plan } from '../words.ts'
 
 interface Policy {
@@ -9,7 +9,7 @@ interface Policy {
   by: 'ip' | 'email' | 'caller' | 'workspace'
   /** The workspace's plan multiplies the limit. */
   perPlan: boolean
-  /** Sign-in and what costs money stay shut without their limiter. */
+  /** What happens without the limiter: sign-in and what costs money are refused. */
   unreachable: 'pass' | 'refuse'
 }
 

@@ -1,30 +1,48 @@
-/** Delivers messages, signed by Standard Webhooks, with patience. */
+/** Delivers messages by Standard Webhooks: signed, and sent again with backoff until they are taken. */
 import { createHmac, hkdfSync } from 'node:crypto'
 import { and, eq, sql } from 'drizzle-orm'
 import { Webhook } from 'standardwebhooks'
-import type { JobCtx } from '../context.ts'
-import { transact } from '../db/client.ts'
+import type { Ctx, JobCtx } from '../context.ts'
+import { authorize, transact } from '../db/client.ts'
 import { webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
 import { inWorkspace } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { dispatch, owe, settle } from '../outbox/outbox.ts'
+import type { Delivery } from './endpoints.ts'
 import { problemOfTarget } from './targets.ts'
 
-/** Milliseconds for an answer. */
+/** Milliseconds until an answer. */
 const TIMEOUT = 10_000
-/** Seconds until the next attempt, after each failed one; a fifth of each comes as jitter. */
+/** Seconds until the next attempt, after each failed one; jitter makes it a tenth more or less. */
 const BACKOFF = [5, 30, 120, 600, 3600, 21_600, 64_800]
-/** After so long without one success an endpoint is left alone. */
-const PATIENCE = sql`interval '3 days'`
+/** An endpoint that has failed for this long is disabled. */
+const MAX_FAILING = sql`interval '3 days'`
 
-/** Signs what goes to the URLs that single jobs come with: one a workspace, made anew from ours when it is needed. */
-export const signingSecretOf = (env: Env, workspaceId: string): string => {
+/** What came of one attempt. */
+interface Outcome {
+  /** Null when nothing answered. */
+  status: number | null
+  /** Null when the message was taken. */
+  error: string | null
+}
+
+/** Signs what goes to the URLs of single generations: one secret per workspace, derived whenever it is needed. */
+const signingSecretOf = (env: Env, workspaceId: string): string => {
   const key = hkdfSync('sha256', Buffer.from(env.WEBHOOK_SIGNING_KEY), '', 'webhooks', 32)
   return `whsec_${createHmac('sha256', Buffer.from(key)).update(workspaceId).digest('base64')}`
 }
 
-/** One attempt: the status that came back, or what went wrong. */
-const attempt = async (env: Env, url: string, secret: string, id: string, payload: unknown) => {
+export const getSigningSecret = async (ctx: Ctx): Promise<string> => {
+  const { gate } = await authorize(ctx)
+  return signingSecretOf(ctx.env, gate.workspaceId)
+}
+
+const attempt = async (
+  env: Env,
+  url: string,
+  secret: string,
+  { id, payload }: Delivery,
+): Promise<Outcome> => {
   const problem = problemOfTarget(env, url)
   if (problem) return { status: null, error: `the URL ${problem}` }
   const body = JSON.stringify(payload)
@@ -43,50 +61,46 @@ const attempt = async (env: Env, url: string, secret: string, id: string, payloa
       },
       signal: AbortSignal.timeout(TIMEOUT),
     })
-    // Whatever it says, nobody reads it.
+    // Only the status matters.
     await response.body?.cancel()
     return { status: response.status, error: response.ok ? null : `answered ${response.status}` }
   } catch (error) {
-    return {
-      status: null,
-      error: error instanceof Error && error.name === 'TimeoutError' ? 'timed out' : 'unreachable',
-    }
+    const timedOut = error instanceof Error && error.name === 'TimeoutError'
+    return { status: null, error: timedOut ? 'timed out' : 'unreachable' }
   }
 }
 
-export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
-  const isThis = and(inWorkspace(webhookDeliveries), eq(webhookDeliveries.id, id))
-  const isEndpoint = and(
+/** A delivery still to be made, and its endpoint unless it goes to a generation's own URL. */
+const findPending = async (ctx: JobCtx, id: string) => {
+  const isPending = and(
+    inWorkspace(webhookDeliveries),
+    eq(webhookDeliveries.id, id),
+    eq(webhookDeliveries.status, 'pending'),
+  )
+  const isItsEndpoint = and(
     eq(webhookEndpoints.workspaceId, webhookDeliveries.workspaceId),
     eq(webhookEndpoints.id, webhookDeliveries.endpointId),
   )
-  const {
-    rows: [row],
-  } = await transact(ctx, (db) => ({
+  const { rows } = await transact(ctx, (db) => ({
     rows: db
       .select({ delivery: webhookDeliveries, endpoint: webhookEndpoints })
       .from(webhookDeliveries)
-      .leftJoin(webhookEndpoints, isEndpoint)
-      .where(and(isThis, eq(webhookDeliveries.status, 'pending'))),
+      .leftJoin(webhookEndpoints, isItsEndpoint)
+      .where(isPending),
   }))
-  if (!row || row.endpoint?.disabledAt) {
-    await transact(ctx, (db) => ({ settled: settle(db, 'webhook.deliver', id) }))
-    return
-  }
-  const { delivery, endpoint } = row
-  const secret = endpoint?.secret ?? signingSecretOf(ctx.env, ctx.workspaceId)
-  // An endpoint that has moved is delivered to where it is now.
-  const { status, error } = await attempt(
-    ctx.env,
-    endpoint?.url ?? delivery.url,
-    secret,
-    id,
-    delivery.payload,
-  )
+  return rows[0]
+}
+
+/** Stores the outcome for the delivery and its endpoint, and has the message sent again if it was not taken. */
+const record = async (ctx: JobCtx, delivery: Delivery, { status, error }: Outcome): Promise<void> => {
+  const { id, endpointId } = delivery
   const attempts = delivery.attempts + 1
-  const wait = BACKOFF[attempts - 1]
-  const isOver = error === null || wait === undefined
-  const delay = Math.ceil((wait ?? 0) * (0.9 + Math.random() / 5))
+  const wait = error === null ? undefined : BACKOFF[attempts - 1]
+  const delay = wait && Math.ceil(wait * (0.9 + Math.random() / 5))
+  const failure = {
+    failingSince: sql`coalesce(${webhookEndpoints.failingSince}, now())`,
+    disabledAt: sql`case when ${webhookEndpoints.failingSince} < now() - ${MAX_FAILING} then now() end`,
+  }
   await transact(ctx, (db) => ({
     logged: db
       .update(webhookDeliveries)
@@ -94,25 +108,32 @@ export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
         attempts,
         responseStatus: status,
         error,
-        status: error === null ? 'delivered' : isOver ? 'failed' : 'pending',
+        status: error === null ? 'delivered' : delay ? 'pending' : 'failed',
         ...(error === null && { deliveredAt: sql`now()` }),
       })
-      .where(isThis),
+      .where(and(inWorkspace(webhookDeliveries), eq(webhookDeliveries.id, id))),
     endpoint: db
       .update(webhookEndpoints)
-      .set(
-        error === null
-          ? { failingSince: null }
-          : {
-              failingSince: sql`coalesce(${webhookEndpoints.failingSince}, now())`,
-              disabledAt: sql`case when ${webhookEndpoints.failingSince} < now() - ${PATIENCE} then now() end`,
-            },
-      )
-      .where(and(inWorkspace(webhookEndpoints), sql`${webhookEndpoints.id} = ${delivery.endpointId}::uuid`)),
-    owed: isOver
-      ? settle(db, 'webhook.deliver', id)
-      : owe(db, 'webhook.deliver', [id], sql`make_interval(secs => ${delay + 30})`),
+      .set(error === null ? { failingSince: null } : failure)
+      .where(and(inWorkspace(webhookEndpoints), sql`${webhookEndpoints.id} = ${endpointId}::uuid`)),
+    owed: delay
+      ? owe(db, 'webhook.deliver', [id], sql`make_interval(secs => ${delay + 30})`)
+      : settle(db, 'webhook.deliver', id),
   }))
-  if (!isOver)
-    await dispatch(ctx, [{ kind: 'webhook.deliver', workspaceId: ctx.workspaceId, subjectId: id }], delay)
+  const message = { kind: 'webhook.deliver' as const, workspaceId: ctx.workspaceId, subjectId: id }
+  if (delay) await dispatch(ctx, [message], delay)
+}
+
+/** The job of a delivery: one attempt, if it is still pending and its endpoint enabled. */
+export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
+  const pending = await findPending(ctx, id)
+  if (!pending || pending.endpoint?.disabledAt) {
+    await transact(ctx, (db) => ({ settled: settle(db, 'webhook.deliver', id) }))
+    return
+  }
+  const { delivery, endpoint } = pending
+  const secret = endpoint?.secret ?? signingSecretOf(ctx.env, ctx.workspaceId)
+  // The endpoint's URL may have changed since.
+  const outcome = await attempt(ctx.env, endpoint?.url ?? delivery.url, secret, delivery)
+  await record(ctx, delivery, outcome)
 }

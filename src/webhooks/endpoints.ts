@@ -1,11 +1,11 @@
-/** Where a workspace wants to be told of its generations. */
+/** The URLs that a workspace's events are sent to, and what was sent to them. */
 import { randomBytes } from 'node:crypto'
 import { and, desc, eq, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
 import { ensure, transact } from '../db/client.ts'
 import { webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
-import { exists, inWorkspace } from '../db/sql.ts'
+import { exists, first, inWorkspace } from '../db/sql.ts'
 import { dispatch, owe } from '../outbox/outbox.ts'
 import { checkTarget } from './targets.ts'
 
@@ -13,17 +13,15 @@ export type Endpoint = typeof webhookEndpoints.$inferSelect
 export type Delivery = typeof webhookDeliveries.$inferSelect
 
 const here = inWorkspace(webhookEndpoints)
-const one = (id: string) => and(here, eq(webhookEndpoints.id, id))
+const oneEndpoint = (id: string) => and(here, eq(webhookEndpoints.id, id))
 
-/** The answer holds the secret, for the only time. @throws {AppError} validation_failed for a URL that is not allowed */
+/** The secret is shown for this answer only. @throws {AppError} validation_failed, for a URL that is not allowed */
 export const createEndpoint = async (
   ctx: Ctx,
   input: { url: string; events: string[] },
 ): Promise<Endpoint> => {
   checkTarget(ctx.env, input.url, '/url')
-  const {
-    created: [row],
-  } = await transact(ctx, (db) => ({
+  const { created } = await transact(ctx, (db) => ({
     created: db
       .insert(webhookEndpoints)
       .values({
@@ -34,7 +32,7 @@ export const createEndpoint = async (
       })
       .returning(),
   }))
-  return row as Endpoint
+  return first(created)
 }
 
 /** `limit + 1` endpoints, newest first. */
@@ -50,17 +48,14 @@ export const listEndpoints = async (ctx: Ctx, page: { limit: number; cursor?: st
   return rows
 }
 
-/** Enabling one again forgets its failures. @throws {AppError} not_found, validation_failed */
+/** Enabling an endpoint resets the time of its failures. @throws {AppError} not_found, validation_failed */
 export const updateEndpoint = async (
   ctx: Ctx,
   id: string,
   changes: { url?: string | undefined; events?: string[] | undefined; enabled?: boolean | undefined },
 ): Promise<Endpoint> => {
   if (changes.url) checkTarget(ctx.env, changes.url, '/url')
-  const {
-    updated: [row],
-  } = await transact(ctx, (db) => ({
-    found: ensure(db, exists(webhookEndpoints, one(id)), 'not_found'),
+  const { updated } = await transact(ctx, (db) => ({
     updated: db
       .update(webhookEndpoints)
       .set({
@@ -69,24 +64,22 @@ export const updateEndpoint = async (
         ...(changes.enabled === true && { disabledAt: null, failingSince: null }),
         ...(changes.enabled === false && { disabledAt: sql`now()` }),
       })
-      .where(one(id))
+      .where(oneEndpoint(id))
       .returning(),
   }))
-  return row as Endpoint
+  return first(updated)
 }
 
 /** @throws {AppError} not_found */
 export const deleteEndpoint = async (ctx: Ctx, id: string): Promise<void> => {
   await transact(ctx, (db) => ({
-    found: ensure(db, exists(webhookEndpoints, one(id)), 'not_found'),
+    found: ensure(db, exists(webhookEndpoints, oneEndpoint(id)), 'not_found'),
     settled: db.execute(sql`
       delete from outbox where workspace_id = app.workspace_id() and kind = 'webhook.deliver' and subject_id in
         (select id from webhook_deliveries where workspace_id = app.workspace_id() and endpoint_id = ${id})`),
-    deleted: db.delete(webhookEndpoints).where(one(id)),
+    deleted: db.delete(webhookEndpoints).where(oneEndpoint(id)),
   }))
 }
-
-const deliveriesHere = inWorkspace(webhookDeliveries)
 
 /** `limit + 1` deliveries, newest first, of one endpoint or of all. */
 export const listDeliveries = async (
@@ -98,36 +91,32 @@ export const listDeliveries = async (
     status?: Delivery['status'] | undefined
   },
 ): Promise<Delivery[]> => {
+  const fits = and(
+    inWorkspace(webhookDeliveries),
+    filter.cursor ? lt(webhookDeliveries.id, filter.cursor) : undefined,
+    filter.endpointId ? eq(webhookDeliveries.endpointId, filter.endpointId) : undefined,
+    filter.status ? eq(webhookDeliveries.status, filter.status) : undefined,
+  )
   const { rows } = await transact(ctx, (db) => ({
     rows: db
       .select()
       .from(webhookDeliveries)
-      .where(
-        and(
-          deliveriesHere,
-          filter.cursor ? lt(webhookDeliveries.id, filter.cursor) : undefined,
-          filter.endpointId ? eq(webhookDeliveries.endpointId, filter.endpointId) : undefined,
-          filter.status ? eq(webhookDeliveries.status, filter.status) : undefined,
-        ),
-      )
+      .where(fits)
       .orderBy(desc(webhookDeliveries.id))
       .limit(filter.limit + 1),
   }))
   return rows
 }
 
-/** The same message again, with the same id. @throws {AppError} not_found */
+/** Sends the same message again, with the same id. @throws {AppError} not_found */
 export const resendDelivery = async (ctx: Ctx, id: string): Promise<Delivery> => {
-  const isThis = and(deliveriesHere, eq(webhookDeliveries.id, id))
-  const {
-    gate,
-    updated: [row],
-  } = await transact(ctx, (db) => ({
+  const isThis = and(inWorkspace(webhookDeliveries), eq(webhookDeliveries.id, id))
+  const { gate, updated } = await transact(ctx, (db) => ({
     found: ensure(db, exists(webhookDeliveries, isThis), 'not_found'),
     updated: db.update(webhookDeliveries).set({ status: 'pending', attempts: 0 }).where(isThis).returning(),
     note: owe(db, 'webhook.deliver', [id], sql`interval '30 seconds'`),
     recorded: db.execute(sql`select app.record('delivery.resend', 'delivery', ${id}::uuid, null, null)`),
   }))
   await dispatch(ctx, [{ kind: 'webhook.deliver', workspaceId: gate.workspaceId, subjectId: id }])
-  return row as Delivery
+  return first(updated)
 }

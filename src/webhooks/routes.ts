@@ -1,12 +1,11 @@
-/** The webhook routes. */
+/** The routes of webhooks: endpoints and deliveries. */
 import { z } from 'zod'
-import { authorize } from '../db/client.ts'
-import { IdPath, json, jsonBody, Timestamp } from '../http/contract.ts'
+import { IdPath, json, jsonBody, someOf, Timestamp } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
 import { deliveryStatuses, eventTypes } from '../words.ts'
-import { signingSecretOf } from './deliveries.ts'
+import { getSigningSecret } from './deliveries.ts'
 import {
   createEndpoint,
   type Delivery,
@@ -39,6 +38,7 @@ const EndpointView = z
 const presentEndpoint = (row: Endpoint): z.output<typeof EndpointView> => ({
   id: row.id,
   url: row.url,
+  // `as`: an array of plain text in the schema, written from this very list.
   events: row.events as z.output<typeof events>,
   enabled: row.disabledAt === null,
   failingSince: row.failingSince?.toISOString() ?? null,
@@ -48,8 +48,8 @@ const presentEndpoint = (row: Endpoint): z.output<typeof EndpointView> => ({
 
 const DeliveryView = z
   .object({
-    id: z.uuid().describe('Also the message id, `webhook-id`'),
-    endpointId: z.uuid().nullable().describe("Null for a job's own URL"),
+    id: z.uuid().describe('Sent as `webhook-id`'),
+    endpointId: z.uuid().nullable().describe("Null for a generation's own URL"),
     url: z.string(),
     payload: z.object({
       type: z.string(),
@@ -69,6 +69,7 @@ const presentDelivery = (row: Delivery): z.output<typeof DeliveryView> => ({
   id: row.id,
   endpointId: row.endpointId,
   url: row.url,
+  // `as`: JSON in the schema, written by a trigger in this form.
   payload: row.payload as z.output<typeof DeliveryView>['payload'],
   status: row.status,
   attempts: row.attempts,
@@ -85,7 +86,7 @@ routes.openapi(
     method: 'post',
     path: '/webhooks',
     tag,
-    summary: 'Tell a URL of generations; the secret is shown once',
+    summary: 'Register a URL for events of generations; the secret is shown once',
     role,
     request: jsonBody(z.strictObject({ url, events: events.default([]) })),
     responses: { 201: json(EndpointView.extend({ secret: z.string() }), 'The endpoint') },
@@ -120,14 +121,7 @@ routes.openapi(
     tag,
     summary: 'Change, disable or enable an endpoint',
     role,
-    request: {
-      params: IdPath,
-      ...jsonBody(
-        z
-          .strictObject({ url: url.optional(), events: events.optional(), enabled: z.boolean().optional() })
-          .refine((changes) => Object.keys(changes).length > 0, 'has nothing to change'),
-      ),
-    },
+    request: { params: IdPath, ...jsonBody(someOf({ url, events, enabled: z.boolean() })) },
     responses: { 200: json(EndpointView, 'The endpoint') },
   }),
   async (c) =>
@@ -176,7 +170,7 @@ routes.openapi(
     method: 'post',
     path: '/webhooks/deliveries/{id}/resend',
     tag,
-    summary: 'Send a message again',
+    summary: 'Send a delivery again',
     role,
     request: { params: IdPath },
     responses: { 202: json(DeliveryView, 'The delivery') },
@@ -189,13 +183,12 @@ routes.openapi(
     method: 'get',
     path: '/webhooks/signing-secret',
     tag,
-    summary: "Verifies what goes to single jobs' `webhookUrl`",
+    summary: "The secret that signs what goes to a generation's own `webhookUrl`",
     role,
     responses: { 200: json(z.object({ secret: z.string() }), 'The secret') },
   }),
   async (c) => {
-    const { gate } = await authorize(c.var.ctx)
     c.header('cache-control', 'no-store')
-    return c.json({ secret: signingSecretOf(c.var.env, gate.workspaceId) }, 200)
+    return c.json({ secret: await getSigningSecret(c.var.ctx) }, 200)
   },
 )

@@ -1,4 +1,4 @@
-/** Which URLs the server may be sent to by a user: public ones, by https (OWASP on server-side request forgery). */
+/** Which URLs a user may have the server call: public ones, by https (OWASP on server-side request forgery). */
 import type { Env } from '../env.ts'
 import { invalidField } from '../errors.ts'
 
@@ -8,19 +8,18 @@ const PRIVATE_IPV4 =
 const PRIVATE_NAME =
   /(^|\.)(localhost|local|internal|intranet|lan|home|corp|test|invalid|example|onion|arpa)$/
 
-/** What is wrong with a URL, or undefined. The URL parser has made one form out of the many that an address can have. */
+/** What is wrong with a URL, or undefined. The URL parser makes one form of the many that an IP address can have. */
 export const problemOfTarget = (env: Env, target: string): string | undefined => {
-  if (!URL.canParse(target)) return 'is no URL'
+  if (!URL.canParse(target)) return 'must be a URL'
   const { protocol, hostname, username, password } = new URL(target)
-  if (username || password) return 'has credentials in it'
+  if (username || password) return 'must not contain credentials'
   if (env.WEBHOOK_TARGETS === 'any' && /^https?:$/.test(protocol)) return undefined
-  if (protocol !== 'https:') return 'is not https'
+  if (protocol !== 'https:') return 'must use https'
   const host = hostname.replace(/\.$/, '').toLowerCase()
-  if (host === new URL(env.PUBLIC_URL).hostname || host === new URL(env.S3_ENDPOINT).hostname)
-    return 'is our own'
+  const ownHosts = [env.PUBLIC_URL, env.S3_ENDPOINT].map((own) => new URL(own).hostname)
   const isPrivate =
     host.includes(':') || PRIVATE_IPV4.test(`${host}.`) || PRIVATE_NAME.test(host) || !host.includes('.')
-  return isPrivate ? 'is not a public host' : undefined
+  return isPrivate || ownHosts.includes(host) ? 'must name a public host' : undefined
 }
 
 /** @throws {AppError} validation_failed */

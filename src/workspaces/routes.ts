@@ -1,6 +1,6 @@
-/** The workspace routes. */
+/** The routes of workspaces. */
 import { z } from 'zod'
-import { IdPath, json, jsonBody, Timestamp, text } from '../http/contract.ts'
+import { IdPath, json, jsonBody, located, someOf, Timestamp, text } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
@@ -15,10 +15,14 @@ import {
 } from './workspaces.ts'
 
 const tag = 'Workspaces'
+
 const name = text({ max: 100 })
 const slug = z
   .string()
-  .regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, 'is not lower-case letters, digits and single hyphens')
+  .regex(
+    /^[a-z0-9]+(-[a-z0-9]+)*$/,
+    'must be lower-case letters and digits, with single hyphens between them',
+  )
   .min(3)
   .max(40)
 
@@ -51,12 +55,10 @@ routes.openapi(
     method: 'post',
     path: '/workspaces',
     tag,
-    summary: 'Create a workspace and own it',
+    summary: 'Create a workspace as its owner',
     scope: 'user',
     request: jsonBody(z.strictObject({ name, slug: slug.optional() })),
-    responses: {
-      201: { ...json(WorkspaceView, 'The workspace'), headers: { Location: { schema: { type: 'string' } } } },
-    },
+    responses: { 201: { ...json(WorkspaceView, 'The workspace'), headers: located } },
     refuses: ['plan_limit_reached', 'slug_taken'],
   }),
   async (c) => {
@@ -103,14 +105,7 @@ routes.openapi(
     summary: 'Change name or slug',
     role: 'admin',
     workspaceInPath: true,
-    request: {
-      params: IdPath,
-      ...jsonBody(
-        z
-          .strictObject({ name: name.optional(), slug: slug.optional() })
-          .refine((changes) => Object.keys(changes).length > 0, 'has nothing to change'),
-      ),
-    },
+    request: { params: IdPath, ...jsonBody(someOf({ name, slug })) },
     responses: { 200: json(WorkspaceView, 'The workspace') },
     refuses: ['slug_taken'],
   }),

@@ -1,17 +1,18 @@
 /** Invites: a token for one e-mail address, shown once, good for seven days. */
-import { randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { and, desc, eq, gt, isNull, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../../context.ts'
-import { lockWorkspace } from '../../credits/ledger.ts'
 import { ensure, transact } from '../../db/client.ts'
 import { currentUserId, invites, memberships, workspaces } from '../../db/schema.ts'
-import { exists, inWorkspace } from '../../db/sql.ts'
-import { sha256Hex } from '../../hash.ts'
-import { memberLimit, memberLimits } from '../../plans.ts'
-import type { Role } from '../../words.ts'
+import { exists, first, inWorkspace } from '../../db/sql.ts'
+import { allowances } from '../../plans.ts'
+import { plans, type Role } from '../../words.ts'
+import { lockWorkspace, memberLimit } from '../quotas.ts'
 import type { WorkspaceWithRole } from '../workspaces.ts'
 import { stillAllowed } from './members.ts'
+
+const LIFETIME = sql`interval '7 days'`
 
 export type Invite = typeof invites.$inferSelect
 
@@ -19,7 +20,7 @@ const here = inWorkspace(invites)
 const isOpen = and(here, isNull(invites.acceptedAt), gt(invites.expiresAt, sql`now()`))
 
 /**
- * A new invite takes the place of an earlier one to the same address. The answer holds the token, for the only time.
+ * Replaces an earlier invite to the same address. The token is answered here and never again: only its hash is stored.
  * @throws {AppError} forbidden (a role above one's own), already_member, plan_limit_reached
  */
 export const createInvite = async (
@@ -27,33 +28,29 @@ export const createInvite = async (
   input: { email: string; role: Role },
 ): Promise<Invite & { token: string }> => {
   const token = randomBytes(32).toString('base64url')
-  const tokenHash = await sha256Hex(token)
-  const {
-    created: [invite],
-  } = await transact(ctx, (db) => ({
+  const isNewcomer = sql`not exists (select from memberships m join users u on u.id = m.user_id
+    where m.workspace_id = app.workspace_id() and u.email = ${input.email})`
+  const hasRoom = sql`coalesce((select count(*) from memberships where ${inWorkspace(memberships)}) < ${memberLimit}, true)`
+  const { created } = await transact(ctx, (db) => ({
     lock: lockWorkspace(db),
     ...stillAllowed(db, 'admin', input.role),
-    newcomer: ensure(
-      db,
-      sql`not exists (select from memberships m join users u on u.id = m.user_id
-           where m.workspace_id = app.workspace_id() and u.email = ${input.email})`,
-      'already_member',
-    ),
-    room: ensure(
-      db,
-      sql`coalesce((select count(*) from memberships where workspace_id = app.workspace_id()) < ${memberLimit}, true)`,
-      'plan_limit_reached',
-    ),
-    // Quietly: the audit log tells of the new one.
-    silenced: db.execute(sql`select set_config('app.action', '', true)`),
+    newcomer: ensure(db, isNewcomer, 'already_member'),
+    room: ensure(db, hasRoom, 'plan_limit_reached'),
+    // Only the new invite is audited.
+    unaudited: db.execute(sql`select set_config('app.action', '', true)`),
     replaced: db.delete(invites).where(and(here, eq(invites.email, input.email), isNull(invites.acceptedAt))),
     audited: db.execute(sql`select set_config('app.action', ${ctx.action ?? ''}, true)`),
     created: db
       .insert(invites)
-      .values({ id: uuidv7(), ...input, tokenHash, expiresAt: sql`now() + interval '7 days'` })
+      .values({
+        id: uuidv7(),
+        ...input,
+        tokenHash: hash('sha256', token),
+        expiresAt: sql`now() + ${LIFETIME}`,
+      })
       .returning(),
   }))
-  return { ...(invite as Invite), token }
+  return { ...first(created), token }
 }
 
 /** `limit + 1` open invites, newest first. */
@@ -76,7 +73,7 @@ export const listInvites = async (
 export const deleteInvite = async (ctx: Ctx, id: string): Promise<void> => {
   const isThis = and(isOpen, eq(invites.id, id))
   await transact(ctx, (db) => ({
-    // An acceptance comes before or after, never in between.
+    // An acceptance comes before this or after it.
     lock: lockWorkspace(db),
     ...stillAllowed(db, 'admin'),
     found: ensure(db, exists(invites, isThis), 'not_found'),
@@ -84,22 +81,22 @@ export const deleteInvite = async (ctx: Ctx, id: string): Promise<void> => {
   }))
 }
 
+/** By plan, for SQL that runs before the workspace is known. */
+const memberLimits = JSON.stringify(Object.fromEntries(plans.map((plan) => [plan, allowances[plan].members])))
+
 /**
- * Joins the workspace; only whom the invite names, and twice is the same as once.
+ * Joins the workspace as the person whom the invite names; twice is the same as once.
  * @throws {AppError} not_found, invite_used, invite_expired, plan_limit_reached
  */
 export const acceptInvite = async (ctx: Ctx, token: string): Promise<WorkspaceWithRole> => {
-  const tokenHash = await sha256Hex(token)
-  const {
-    rows: [row],
-  } = await transact(ctx, (db) => ({
-    accepted: db.execute(sql`select app.accept_invite(${tokenHash}, ${memberLimits}::jsonb)`),
+  const { rows } = await transact(ctx, (db) => ({
+    accepted: db.execute(sql`select app.accept_invite(${hash('sha256', token)}, ${memberLimits}::jsonb)`),
     rows: db
       .select({ workspace: workspaces, role: memberships.role })
       .from(memberships)
       .innerJoin(workspaces, eq(workspaces.id, memberships.workspaceId))
       .where(and(inWorkspace(memberships), eq(memberships.userId, currentUserId))),
   }))
-  const { workspace, role } = row as NonNullable<typeof row>
+  const { workspace, role } = first(rows)
   return { ...workspace, role }
 }

@@ -1,30 +1,34 @@
-/** The people of a workspace: roles, leaving, removal, handing it over. */
-import { and, eq, gt, type SQL, sql } from 'drizzle-orm'
+/** The members of a workspace: roles, leaving, removal, transfer. */
+import { and, eq, gt, lte, or, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../../context.ts'
-import { lockWorkspace } from '../../credits/ledger.ts'
 import { type Database, ensure, transact } from '../../db/client.ts'
 import { currentUserId, memberships, users } from '../../db/schema.ts'
-import { exists, inWorkspace } from '../../db/sql.ts'
+import { exists, first, inWorkspace } from '../../db/sql.ts'
 import type { Role } from '../../words.ts'
+import { lockWorkspace } from '../quotas.ts'
 
 const here = inWorkspace(memberships)
+const isCaller = eq(memberships.userId, currentUserId)
 const isMember = (userId: string) => and(here, eq(memberships.userId, userId))
 const rankOf = (role: SQL | typeof memberships.role) => sql`app.role_rank(${role})`
-/** SQL: the rank of the caller's role now; the gate's answer may be out of date once it is this transaction's turn. */
-const myRank = sql`(select app.role_rank(me.role) from memberships me
+/** SQL: the rank of the caller's role now; the gate's may be out of date once this transaction has the lock. */
+const ownRank = sql`(select app.role_rank(me.role) from memberships me
   where me.workspace_id = app.workspace_id() and me.user_id = ${currentUserId})`
 
-/** Statements that refuse unless the caller is still at least `least` and of no lower role than `granted`. */
+/**
+ * Statements for after the lock: the caller's role is still at least `least`, and not below the one that they grant.
+ * @throws {AppError} not_found, forbidden
+ */
 export const stillAllowed = (db: Database, least: Role, granted: Role = least) => ({
-  belongs: ensure(db, sql`${myRank} is not null`, 'not_found'),
+  belongs: ensure(db, sql`${ownRank} is not null`, 'not_found'),
   mayAct: ensure(
     db,
-    sql`${myRank} >= greatest(${rankOf(sql`${least}`)}, ${rankOf(sql`${granted}`)})`,
+    sql`${ownRank} >= greatest(${rankOf(sql`${least}`)}, ${rankOf(sql`${granted}`)})`,
     'forbidden',
   ),
 })
 
-/** Nobody's open invites outlast the right to make them. */
+/** Deletes the open invites of somebody who may not make them any more. */
 const withdrawInvites = (db: Database, userId: SQL) =>
   db.execute(sql`
     delete from invites where workspace_id = app.workspace_id() and invited_by = ${userId} and accepted_at is null
@@ -47,11 +51,11 @@ const selectMembers = (db: Database, where: SQL | undefined) =>
 
 export type Member = Awaited<ReturnType<typeof selectMembers>>[number]
 
-const memberExists = (db: Database, userId: string) =>
+const ensureMember = (db: Database, userId: string) =>
   ensure(db, exists(memberships, isMember(userId)), 'not_found')
 
-const ownerRemains = (db: Database) =>
-  ensure(db, sql`exists (select from memberships where ${here} and role = 'owner')`, 'last_owner')
+const ensureOwner = (db: Database) =>
+  ensure(db, exists(memberships, and(here, eq(memberships.role, 'owner'))), 'last_owner')
 
 /** `limit + 1` members, by id. */
 export const listMembers = async (
@@ -68,39 +72,34 @@ export const listMembers = async (
 
 /** @throws {AppError} not_found, forbidden (a role above one's own, given or taken), last_owner */
 export const changeRole = async (ctx: Ctx, userId: string, role: Role): Promise<Member> => {
-  const {
-    rows: [member],
-  } = await transact(ctx, (db) => ({
+  const isNotAbove = and(isMember(userId), lte(rankOf(memberships.role), ownRank))
+  const { rows } = await transact(ctx, (db) => ({
     lock: lockWorkspace(db),
     ...stillAllowed(db, 'admin', role),
-    found: memberExists(db, userId),
-    allowed: ensure(
-      db,
-      sql`exists (select from memberships where ${isMember(userId)} and ${rankOf(memberships.role)} <= ${myRank})`,
-      'forbidden',
-    ),
+    found: ensureMember(db, userId),
+    allowed: ensure(db, exists(memberships, isNotAbove), 'forbidden'),
     changed: db.update(memberships).set({ role }).where(isMember(userId)),
     withdrawn: withdrawInvites(db, sql`${userId}::uuid`),
-    kept: ownerRemains(db),
+    owned: ensureOwner(db),
     rows: selectMembers(db, isMember(userId)),
   }))
-  return member as Member
+  return first(rows)
 }
 
-/** Oneself, or somebody of no higher role. @throws {AppError} not_found, forbidden, last_owner */
+/** Oneself, or as an admin somebody of no higher role. @throws {AppError} not_found, forbidden, last_owner */
 export const removeMember = async (ctx: Ctx, userId: string): Promise<void> => {
+  const callerOutranks = sql`${ownRank} >= greatest(${rankOf(sql`'admin'`)}, ${rankOf(memberships.role)})`
   await transact(ctx, (db) => ({
     lock: lockWorkspace(db),
-    found: memberExists(db, userId),
+    found: ensureMember(db, userId),
     allowed: ensure(
       db,
-      sql`exists (select from memberships where ${isMember(userId)} and (${memberships.userId} = ${currentUserId}
-          or (${myRank} >= ${rankOf(sql`'admin'`)} and ${rankOf(memberships.role)} <= ${myRank})))`,
+      exists(memberships, and(isMember(userId), or(isCaller, callerOutranks))),
       'forbidden',
     ),
     removed: db.delete(memberships).where(isMember(userId)),
     withdrawn: withdrawInvites(db, sql`${userId}::uuid`),
-    kept: ownerRemains(db),
+    owned: ensureOwner(db),
   }))
 }
 
@@ -110,11 +109,8 @@ export const transferWorkspace = async (ctx: Ctx, userId: string): Promise<void>
     lock: lockWorkspace(db),
     ...stillAllowed(db, 'owner'),
     another: ensure(db, sql`${userId}::uuid <> ${currentUserId}`, 'validation_failed'),
-    found: memberExists(db, userId),
-    demoted: db
-      .update(memberships)
-      .set({ role: 'admin' })
-      .where(and(here, eq(memberships.userId, currentUserId))),
+    found: ensureMember(db, userId),
+    demoted: db.update(memberships).set({ role: 'admin' }).where(and(here, isCaller)),
     promoted: db.update(memberships).set({ role: 'owner' }).where(isMember(userId)),
     withdrawn: withdrawInvites(db, currentUserId),
     recorded: db.execute(sql`

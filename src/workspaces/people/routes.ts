@@ -1,6 +1,6 @@
 /** The routes of members and invites. */
 import { z } from 'zod'
-import { Email, IdPath, json, jsonBody, Timestamp, uuidPath } from '../../http/contract.ts'
+import { Email, IdPath, json, jsonBody, located, Timestamp, uuidPath } from '../../http/contract.ts'
 import { operation } from '../../http/operation.ts'
 import { listOf, Paging, toPage } from '../../http/paging.ts'
 import { createRouter } from '../../http/router.ts'
@@ -41,6 +41,8 @@ const presentInvite = (row: Invite): z.output<typeof InviteView> => ({
   createdAt: row.createdAt.toISOString(),
 })
 
+const memberPath = IdPath.extend({ userId: uuidPath('userId') })
+
 export const routes = createRouter()
 
 routes.openapi(
@@ -48,7 +50,7 @@ routes.openapi(
     method: 'get',
     path: '/workspaces/{id}/members',
     tag,
-    summary: 'The people of a workspace',
+    summary: 'The members of a workspace, by id',
     workspaceInPath: true,
     request: { params: IdPath, query: Paging },
     responses: { 200: json(listOf(MemberView), 'A page of members') },
@@ -59,14 +61,12 @@ routes.openapi(
   },
 )
 
-const memberPath = IdPath.extend({ userId: uuidPath('userId') })
-
 routes.openapi(
   operation('member.update', {
     method: 'patch',
     path: '/workspaces/{id}/members/{userId}',
     tag,
-    summary: "Change a member's role, up to one's own",
+    summary: "Change a member's role, at most to one's own",
     role: 'admin',
     workspaceInPath: true,
     request: { params: memberPath, ...jsonBody(z.strictObject({ role: z.enum(roles) })) },
@@ -85,10 +85,10 @@ routes.openapi(
     method: 'delete',
     path: '/workspaces/{id}/members/{userId}',
     tag,
-    summary: 'Leave, or remove somebody (admin)',
+    summary: 'Leave a workspace, or remove a member (admin)',
     workspaceInPath: true,
     request: { params: memberPath },
-    responses: { 204: { description: 'Gone' } },
+    responses: { 204: { description: 'Removed' } },
     refuses: ['last_owner'],
   }),
   async (c) => {
@@ -119,17 +119,12 @@ routes.openapi(
     method: 'post',
     path: '/workspaces/{id}/invites',
     tag,
-    summary: 'Invite somebody; the token is shown once',
+    summary: 'Invite somebody by e-mail address; the token is shown once',
     role: 'admin',
     workspaceInPath: true,
     limits: ['invite'],
     request: { params: IdPath, ...jsonBody(z.strictObject({ email: Email, role: z.enum(roles) })) },
-    responses: {
-      201: {
-        ...json(InviteView.extend({ token: z.string() }), 'The invite'),
-        headers: { Location: { schema: { type: 'string' } } },
-      },
-    },
+    responses: { 201: { ...json(InviteView.extend({ token: z.string() }), 'The invite'), headers: located } },
     refuses: ['plan_limit_reached', 'already_member'],
   }),
   async (c) => {
@@ -179,7 +174,7 @@ routes.openapi(
     method: 'post',
     path: '/workspaces/invites/accept',
     tag,
-    summary: 'Join the workspace of an invite to me',
+    summary: 'Accept an invite and join its workspace',
     scope: 'user',
     request: jsonBody(z.strictObject({ token: z.string().max(200) })),
     responses: { 200: json(WorkspaceView, 'The workspace') },

@@ -1,0 +1,74 @@
+/** Problem details (RFC 9457): how every refusal and fault is declared in a contract and answered. */
+import { HTTPException } from 'hono/http-exception'
+import { z } from 'zod'
+import { AppError, type ErrorCode, errorCodes, statusOf, toAppError } from '../errors.ts'
+
+const titles: Record<number, string> = {
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  402: 'Payment Required',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  409: 'Conflict',
+  413: 'Content Too Large',
+  415: 'Unsupported Media Type',
+  422: 'Unprocessable Content',
+  429: 'Too Many Requests',
+  500: 'Internal Server Error',
+  503: 'Service Unavailable',
+}
+
+const Problem = z
+  .object({
+    type: z.literal('about:blank'),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    code: z.enum(errorCodes),
+    requestId: z.string(),
+    errors: z.array(z.object({ pointer: z.string(), message: z.string() })).optional(),
+  })
+  .meta({ id: 'Problem' })
+
+/** Entries of a contract for the given refusals, by status. */
+export const problemsOf = (codes: readonly ErrorCode[]) =>
+  Object.fromEntries(
+    Object.entries(Object.groupBy(new Set(codes), (code) => String(statusOf(code)))).map(
+      ([status, group = []]) => [
+        status,
+        { description: group.join(', '), content: { 'application/problem+json': { schema: Problem } } },
+      ],
+    ),
+  )
+
+/** What Hono and its validators refuse by themselves. */
+const httpCodes: Record<number, ErrorCode> = {
+  400: 'malformed_json',
+  413: 'payload_too_large',
+  415: 'unsupported_media_type',
+}
+
+/** The answer to anything thrown. */
+export const problemResponse = (thrown: unknown, requestId: string): Response => {
+  const code = thrown instanceof HTTPException ? httpCodes[thrown.status] : undefined
+  const error = code ? new AppError(code, { cause: thrown }) : toAppError(thrown)
+  const status = statusOf(error.code)
+  const body: z.output<typeof Problem> = {
+    type: 'about:blank',
+    title: titles[status] ?? 'Error',
+    status,
+    detail: error.message,
+    code: error.code,
+    requestId,
+    ...(error.errors && { errors: error.errors }),
+  }
+  return Response.json(body, {
+    status,
+    headers: {
+      'content-type': 'application/problem+json',
+      ...(status === 401 && { 'www-authenticate': 'Bearer' }),
+      ...error.headers,
+    },
+  })
+}
