@@ -71,7 +71,7 @@ const main = async (): Promise<void> => {
     const worker = await keepUp('The API', (signal) => startWorker({ port, dataDir, settings }, signal), log)
     stops.add(worker.stop)
     void Promise.race([stack.database.lost, storage.lost, worker.lost]).then(async (reason) => {
-      console.error(`${reason}: it doesn't stay up, so everything stops`)
+      console.error(`Everything stops: ${reason}`)
       await stops.run()
       process.exit(1)
     })
