@@ -3,11 +3,12 @@ import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { type AddressInfo, createServer } from 'node:net'
 
 // Becomes the program itself, but leaves a watcher behind that holds the other end of a pipe to this process:
-// when that breaks without a word, the watcher interrupts the program.
+// when that breaks, the watcher interrupts the program.
 const WATCHED = '( ( read -r word <&3 || kill -INT $$ ) >/dev/null 2>&1 & ); exec "$@" 3<&-'
 
 /**
- * In its own process group: Ctrl+C is for this process, which then stops its children in order.
+ * In its own process group: Ctrl+C is for this process, which then stops its children in order. What is left of
+ * the group when the program ends, is killed.
  * Standard error is a pipe, standard output is what `stdout` says.
  */
 export function spawnTied(
@@ -20,12 +21,18 @@ export function spawnTied(
     detached: true,
     stdio: ['ignore', stdout, 'pipe', 'pipe'],
   })
-  const watcher = child.stdio[3]
-  watcher?.on('error', () => {})
-  child.once('exit', () => {
-    if (watcher && 'end' in watcher) watcher.end('ended\n')
-  })
+  child.stdio[3]?.on('error', () => {})
+  child.once('exit', () => killGroup(child))
   return child
+}
+
+/** At once, with everything below it. */
+export function killGroup(child: ChildProcess): void {
+  try {
+    if (child.pid) process.kill(-child.pid, 'SIGKILL')
+  } catch {
+    // Nothing of it is left.
+  }
 }
 
 /** Interrupts, waits, and after `patience` milliseconds sends `force`. */
@@ -45,4 +52,12 @@ export async function freePort(): Promise<number> {
   const { port } = server.address() as AddressInfo
   await new Promise((resolve) => server.close(resolve))
   return port
+}
+
+export function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer()
+      .once('error', () => resolve(false))
+      .listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+  })
 }

@@ -1,40 +1,54 @@
-/** `npm run dev`: everything up, migrated and seeded, on one screen. */
+/** `npm run dev`: everything up, migrated and seeded, on one screen, and kept up until Ctrl-C. */
 import { rmSync } from 'node:fs'
-import { createServer } from 'node:net'
-import { relative, resolve } from 'node:path'
+import { join, relative, resolve } from 'node:path'
 import { oneLine } from '../scripts/migrate.ts'
+import { isFree } from './child.ts'
+import { keepUp } from './keep-up.ts'
 import { SAMPLE, seed } from './seed.ts'
-import { PROJECT, startStack } from './stack.ts'
+import { PROJECT, type Stack, startStack } from './stack.ts'
+import { bucketUrl, startStorage } from './storage.ts'
 import { startWorker } from './worker.ts'
 
-const isFree = (port: number) =>
-  new Promise<boolean>((resolve) => {
-    const server = createServer()
-      .once('error', () => resolve(false))
-      .listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
-  })
-
-const main = async (): Promise<void> => {
-  const port = Number(process.env.PORT ?? 8787)
-  if (!Number.isInteger(port) || port < 1 || port > 65535)
-    throw new Error(`PORT=${process.env.PORT} is no port`)
+/** Throws, with the way out, when the number is none or somebody listens there. */
+const readPort = async (name: string, standard: number): Promise<number> => {
+  const port = Number(process.env[name] ?? standard)
+  if (!Number.isInteger(port) || port < 1 || port > 65535) {
+    throw new Error(`${name}=${process.env[name] ?? standard} is no port: set ${name} to one from 1 to 65535`)
+  }
   if (!(await isFree(port))) {
     throw new Error(
-      `port ${port} is in use: stop what uses it, or take another with PORT=${port + 1} npm run dev`,
+      `port ${port} is in use: stop what uses it, or take another with ${name}=${port + 1} npm run dev`,
     )
   }
+  return port
+}
+
+const log = (line: string) => console.log(line)
+
+/** What has been started, to be stopped once and in reverse. */
+const createStops = () => {
+  const steps: (() => Promise<void>)[] = []
+  let stopped: Promise<void> | undefined
+  return {
+    add: (step: () => Promise<void>) => void steps.push(step),
+    run: () => {
+      stopped ??= (async () => {
+        for (const step of steps.reverse()) await step()
+      })()
+      return stopped
+    },
+  }
+}
+
+const main = async (): Promise<void> => {
+  const port = await readPort('PORT', 8787)
+  // Not the next one: that is where a second stack is often put.
+  const storagePort = await readPort('STORAGE_PORT', port + 1000)
   const dataDir = resolve(PROJECT, process.env.DATA_DIR ?? '.data')
   const url = `http://127.0.0.1:${port}`
-  const stops: (() => Promise<void>)[] = []
-  let stopping: Promise<void> | undefined
-  const stop = () => {
-    stopping ??= (async () => {
-      for (const step of stops.reverse()) await step()
-    })()
-    return stopping
-  }
+  const stops = createStops()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(signal, () => void stop().then(() => process.exit(0)))
+    process.on(signal, () => void stops.run().then(() => process.exit(0)))
   }
   if (process.argv.includes('--reset')) rmSync(dataDir, { recursive: true, force: true })
   try {
@@ -42,39 +56,45 @@ const main = async (): Promise<void> => {
       dataDir,
       databaseUrl: process.env.DATABASE_URL,
       publicUrl: url,
-      s3Endpoint: `${url}/cdn-cgi/local/r2/s3/merchant-assets`,
-      log: (line) => console.log(line),
+      s3Endpoint: bucketUrl(storagePort),
+      log,
     })
-    stops.push(stack.stop)
-    const worker = await startWorker({ port, dataDir, settings: stack.settings })
-    stops.push(worker.stop)
-    void worker.ended.then(() => {
-      if (stopping !== undefined) return
-      console.error(`The Worker ended by itself, see ${worker.logPath}`)
-      void stop().then(() => process.exit(1))
+    stops.add(stack.stop)
+    for (const name of ['storage.log', 'worker.log']) rmSync(join(dataDir, name), { force: true })
+    const { settings } = stack
+    const storage = await keepUp(
+      'The storage',
+      (signal) => startStorage({ port: storagePort, dataDir, settings }, signal),
+      log,
+    )
+    stops.add(storage.stop)
+    const worker = await keepUp('The API', (signal) => startWorker({ port, dataDir, settings }, signal), log)
+    stops.add(worker.stop)
+    void Promise.race([stack.database.lost, storage.lost, worker.lost]).then(async (reason) => {
+      console.error(`Everything stops: ${reason}`)
+      await stops.run()
+      process.exit(1)
     })
     await seed(url)
-    console.log(
-      screen({ url, database: stack.database.describe, models: stack.models.url, log: worker.logPath }),
-    )
+    console.log(screen(url, stack, worker.service().logPath))
   } catch (error) {
-    await stop()
+    await stops.run()
     throw error
   }
 }
 
-const screen = (at: { url: string; database: string; models: string; log: string }) => `
-  API       ${at.url}/api/v1
-  Docs      ${at.url}/docs
-  Database  ${at.database}
-  Storage   ${at.url}/cdn-cgi/local/r2/s3/merchant-assets (S3)
-  Models    ${at.models}
-  Log       ${relative(process.cwd(), at.log) || at.log}
+const screen = (url: string, { database, models, settings }: Stack, logPath: string) => `
+  API       ${url}/api/v1
+  Docs      ${url}/docs
+  Database  ${database.describe}
+  Storage   ${settings.S3_ENDPOINT} (S3)
+  Models    ${models.url}
+  Log       ${relative(process.cwd(), logPath) || logPath}
 
   Sample    ${SAMPLE.email} / ${SAMPLE.password}
 
   First request:
-    curl -s ${at.url}/api/v1/auth/login -H 'content-type: application/json' \\
+    curl -s ${url}/api/v1/auth/login -H 'content-type: application/json' \\
       -d '{"email":"${SAMPLE.email}","password":"${SAMPLE.password}"}'
 
   The whole job, as a client:  npm run demo

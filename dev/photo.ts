@@ -1,4 +1,4 @@
-// Makes the sample product photo: a glazed ceramic mug in a plain light studio, drawn rather than bundled.
+/** Makes the sample product photo: a glazed ceramic mug in a plain light studio, drawn rather than bundled. */
 import sharp from 'sharp'
 
 const side = 1200

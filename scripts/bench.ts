@@ -1,14 +1,16 @@
 /** `npm run bench`: what one job costs, and what an upload costs in memory, on a throw-away stack. */
 import { execFileSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { freePort } from '../dev/child.ts'
 import { makeSamplePhoto } from '../dev/photo.ts'
+import type { LocalServer } from '../dev/server.ts'
 import { startStack } from '../dev/stack.ts'
-import { type LocalWorker, startWorker } from '../dev/worker.ts'
+import { bucketUrl, startStorage } from '../dev/storage.ts'
+import { startWorker } from '../dev/worker.ts'
 import { createClient } from './client.ts'
 import { oneLine, withClient } from './migrate.ts'
 
@@ -21,7 +23,7 @@ const percentile = (values: number[], share: number) =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] as number
 
 /** Resident bytes of the Worker's runtime; Linux only. */
-const residentBytes = (worker: LocalWorker): number =>
+const residentBytes = (worker: LocalServer): number =>
   readdirSync('/proc')
     .filter((entry) => /^\d+$/.test(entry))
     .map((pid) => {
@@ -74,7 +76,7 @@ const measureJobs = async (url: string, token: string, models: string) => {
   )
 }
 
-const measureUpload = async (worker: LocalWorker, token: string) => {
+const measureUpload = async (worker: LocalServer, token: string) => {
   const client = createClient(worker.url, token)
   await client.upload('warm-up.txt', new Uint8Array(Buffer.alloc(6 * MB, 'warm up ')))
   const bytes = Buffer.concat([Buffer.from('%PDF-1.7\n'), randomBytes(UPLOAD_MB * MB)])
@@ -215,16 +217,11 @@ const main = async (): Promise<void> => {
       databaseUrl: process.env.DATABASE_URL,
       throwAway: true,
       publicUrl: `http://127.0.0.1:${port}`,
-      s3Endpoint: `http://127.0.0.1:${storagePort}/cdn-cgi/local/r2/s3/merchant-assets`,
+      s3Endpoint: bucketUrl(storagePort),
       log: console.log,
     })
     stops.push(stack.stop)
-    mkdirSync(join(dataDir, 'storage'))
-    const storage = await startWorker({
-      port: storagePort,
-      dataDir: join(dataDir, 'storage'),
-      settings: stack.settings,
-    })
+    const storage = await startStorage({ port: storagePort, dataDir, settings: stack.settings })
     stops.push(storage.stop)
     const worker = await startWorker({ port, dataDir, settings: stack.settings })
     stops.push(worker.stop)

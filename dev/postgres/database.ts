@@ -34,11 +34,13 @@ export interface LocalDatabase {
   failNext: Gateway['failNext']
   /** One line for the screen. */
   describe: string
+  /** Resolves, with one line on the reason, when the embedded one is down for good. */
+  lost: Promise<string>
   /** Safe to call twice. */
   stop(): Promise<void>
 }
 
-type Server = { url: string; place: string }
+type Server = { url: string; place: string; lost: Promise<string> }
 
 const OLDEST_VERSION = 15
 const WORKER_ROLES = ['app_tenant', 'app_system']
@@ -73,14 +75,15 @@ export async function startDatabase(options: DatabaseOptions): Promise<LocalData
       ),
     )
     const server = options.databaseUrl
-      ? { url: checkUrl(options.databaseUrl), place: 'DATABASE_URL' }
+      ? { url: checkUrl(options.databaseUrl), place: 'DATABASE_URL', lost: new Promise<never>(() => {}) }
       : await startEmbedded(dataDir, options, undo)
     const { version, adminUrl, appUrl } = await setUp(server, dataDir, options, undo)
     const gateway = await startGateway({ databaseUrl: appUrl })
     undo.push(gateway.stop)
     const { host, pathname } = new URL(adminUrl)
     const describe = `PostgreSQL ${version} (${server.place}), ${host}${pathname}`
-    return { adminUrl, appUrl, gatewayUrl: gateway.url, failNext: gateway.failNext, describe, stop }
+    const { url: gatewayUrl, failNext } = gateway
+    return { adminUrl, appUrl, gatewayUrl, failNext, describe, lost: server.lost, stop }
   } catch (error) {
     await stop().catch(() => {})
     const denied = error instanceof Error && 'code' in error && /^(EACCES|EPERM)$/.test(String(error.code))
@@ -117,7 +120,7 @@ async function startEmbedded(
   const fresh = !existsSync(passwordFile)
   const adminPassword = keptPassword(passwordFile)
   const { durable = true, dropOnStop, log } = options
-  const { port, data, stop } = await startPostgres({ dataDir, adminPassword, fresh, durable, log })
+  const { port, data, lost, stop } = await startPostgres({ dataDir, adminPassword, fresh, durable, log })
   undo.push(async () => {
     await stop()
     if (dropOnStop) for (const path of [data, passwordFile]) rmSync(path, { recursive: true, force: true })
@@ -126,6 +129,7 @@ async function startEmbedded(
   return {
     url: `postgres://${ADMIN}:${adminPassword}@127.0.0.1:${port}/postgres`,
     place: `embedded, ${shown.startsWith('..') ? data : shown}`,
+    lost,
   }
 }
 

@@ -1,9 +1,10 @@
 /** Runs the PostgreSQL server that comes with npm on one data folder. */
 import type { ChildProcess } from 'node:child_process'
-import { createWriteStream, existsSync, readFileSync, rmSync } from 'node:fs'
+import { createWriteStream, existsSync, readFileSync, rmSync, type WriteStream } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { endChild, freePort, spawnTied } from '../child.ts'
+import { endChild, freePort, killGroup, spawnTied } from '../child.ts'
+import { keepUp, type Service } from '../keep-up.ts'
 import { processAt } from '../lock.ts'
 import {
   type PostgresFiles,
@@ -17,6 +18,8 @@ export interface PostgresServer {
   port: number
   /** Where its data is: below `dataDir`, or elsewhere if the server's user can't go there. */
   data: string
+  /** Resolves, with one line on the reason, when it is down for good. */
+  lost: Promise<string>
   /** Fast shutdown; resolves when the process is gone. */
   stop(): Promise<void>
 }
@@ -35,36 +38,59 @@ const SETTINGS = [
 ]
 const THROW_AWAY_SETTINGS = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off']
 
-/** Comes up on a free port of 127.0.0.1, on new or existing data. Errors have a message of one line. */
+/** Comes up on a free port of 127.0.0.1, on new or existing data, and stays there. Errors have a message of one line. */
 export async function startPostgres(options: PostgresOptions): Promise<PostgresServer> {
   const files = await preparePostgres(options)
   await stopOrphan(files.data)
+  const logFile = createWriteStream(join(options.dataDir, 'postgres.log')).on('error', () => {})
+  const settings = options.durable ? SETTINGS : [...SETTINGS, ...THROW_AWAY_SETTINGS]
+  const launch = (port: number) => launchOnce(files, port, settings, logFile)
+  let port: number | undefined
+  const start = async () => {
+    const run = await launchPatiently(files.data, launch, port)
+    port = run.port
+    return run
+  }
+  const kept = await keepUp('PostgreSQL', start, options.log)
+  return {
+    port: kept.service().port,
+    data: files.data,
+    lost: kept.lost,
+    async stop() {
+      await kept.stop()
+      logFile.end()
+    },
+  }
+}
+
+async function launchPatiently(
+  data: string,
+  launch: (port: number) => Promise<Service | string>,
+  fixedPort: number | undefined,
+): Promise<Service & { port: number }> {
   for (let attempt = 1; ; attempt++) {
-    const port = await freePort()
-    const outcome = await launch(files, port, options)
-    if (typeof outcome !== 'string')
-      return { port, data: files.data, stop: () => endChild(outcome, STOP_WAIT_MS, 'SIGQUIT') }
+    const port = fixedPort ?? (await freePort())
+    const outcome = await launch(port)
+    if (typeof outcome !== 'string') return { ...outcome, port }
     // The port was taken meanwhile, or children of a killed server are still on their way out.
     const passing = /could not create any TCP|shared memory block .* is still in use/.test(outcome)
     if (!passing || attempt === START_ATTEMPTS) {
-      throw new Error(`PostgreSQL doesn't start on ${files.data}: ${outcome}: ${RESET}`)
+      throw new Error(`PostgreSQL doesn't start on ${data}: ${outcome}: ${RESET}`)
     }
     await delay(200 * attempt)
   }
 }
 
-/** Resolves to the running process, or to the reason why there is none. */
-async function launch(
+/** Resolves to the running server, or to the reason why there is none. */
+function launchOnce(
   { postgres, data, account }: PostgresFiles,
   port: number,
-  { dataDir, durable, log }: PostgresOptions,
-): Promise<ChildProcess | string> {
-  const settings = durable ? SETTINGS : [...SETTINGS, ...THROW_AWAY_SETTINGS]
+  settings: string[],
+  logFile: WriteStream,
+): Promise<Service | string> {
   const command = [postgres, '-D', data, '-p', String(port), ...settings.flatMap((pair) => ['-c', pair])]
   const child = spawnTied(command, { ...account, cwd: data, env: SERVER_ENVIRONMENT }, 'ignore')
-  const logPath = join(dataDir, 'postgres.log')
-  const logFile = createWriteStream(logPath).on('error', () => {})
-  const { promise, resolve } = Promise.withResolvers<ChildProcess | string>()
+  const { promise, resolve } = Promise.withResolvers<Service | string>()
   let output = ''
   let ready = false
   child.stderr?.on('data', (chunk: Buffer) => {
@@ -72,19 +98,29 @@ async function launch(
     if (ready) return
     output += chunk
     ready = output.includes('ready to accept connections')
-    if (ready) resolve(child)
+    if (ready) resolve(serviceOf(child, logFile))
   })
   child.once('error', (error) => resolve(error.message))
-  child.once('exit', (code, signal) => {
-    if (ready && !child.killed) log(`PostgreSQL ended by itself (${signal ?? code}), see ${logPath}`)
-  })
   child.once('close', (code, signal) => {
-    logFile.end()
     const lines = output.trim().split('\n')
     const fatal = lines.findLast((line) => /FATAL|PANIC/.test(line))?.replace(/^.*?(FATAL|PANIC):\s*/, '')
     resolve(fatal ?? (lines.at(-1) || `it ended with ${signal ?? code}`))
   })
   return promise
+}
+
+function serviceOf(child: ChildProcess, { path }: WriteStream): Service {
+  const ended = new Promise<string>((resolve) => {
+    child.once('exit', (code, signal) => resolve(`PostgreSQL ended (${signal ?? code}), see ${path}`))
+  })
+  return {
+    ended,
+    stop: () => endChild(child, STOP_WAIT_MS, 'SIGQUIT'),
+    async kill() {
+      killGroup(child)
+      await ended
+    },
+  }
 }
 
 /** Ends a server that outlived its stack, and removes the lock that a killed one left. */

@@ -86,6 +86,8 @@ const addNote = (adminUrl: string, body: string) =>
 const serverPid = async () =>
   Number.parseInt(await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8'), 10)
 
+const serverLog = () => readFile(join(dataDir, 'postgres.log'), 'utf8')
+
 describe.runIf(!process.env.DATABASE_URL)('the embedded PostgreSQL', () => {
   test('keeps its data from one start to the next', async () => {
     const first = await start()
@@ -136,7 +138,7 @@ describe.runIf(!process.env.DATABASE_URL)('the embedded PostgreSQL', () => {
   })
 
   test('ends with a stack that was killed, and the next start just works', async () => {
-    const stack = await startElsewhere()
+    const { stack } = await startElsewhere()
     const pid = await serverPid()
     await kill(stack)
     const database = await start()
@@ -145,26 +147,51 @@ describe.runIf(!process.env.DATABASE_URL)('the embedded PostgreSQL', () => {
 
     const another = await startElsewhere()
     const anotherPid = await serverPid()
-    await kill(another)
+    await kill(another.stack)
     await expect.poll(() => processAt(anotherPid), { timeout: 5_000 }).toBeUndefined()
   })
 
   test('an orphan that still runs is stopped in order', async () => {
-    const lines: string[] = []
-    const orphaned = await start({ log: (line) => lines.push(line) })
-    await addNote(orphaned.adminUrl, 'kept')
+    const { stack, adminUrl } = await startElsewhere()
+    await addNote(adminUrl, 'kept')
+    const pid = await serverPid()
+    // Its stack neither keeps it up nor ends it.
+    stack.kill('SIGSTOP')
     await rm(join(dataDir, 'database.lock'))
     const next = await start()
+    expect(processAt(pid)).toBeUndefined()
     expect(await readNotes(next.adminUrl)).toEqual(['kept'])
-    expect(lines).toEqual([expect.stringMatching(/^PostgreSQL ended by itself \(0\)/)])
+    expect(await serverLog()).toMatch(/database system was shut down at/)
   })
 
-  test('a server that was killed leaves nothing in the way', async () => {
-    const killed = await start({ durable: true })
-    await addNote(killed.adminUrl, 'kept')
+  test('a server that was killed with its stack leaves nothing in the way', async () => {
+    const { stack, adminUrl } = await startElsewhere({ durable: true })
+    await addNote(adminUrl, 'kept')
+    stack.kill('SIGSTOP')
     process.kill(await serverPid(), 'SIGKILL')
-    await killed.stop()
+    await kill(stack)
     expect(await readNotes((await start()).adminUrl)).toEqual(['kept'])
+    expect(await serverLog()).toMatch(/not properly shut down/)
+  })
+
+  test('a server that ends by itself comes back at the same address', async () => {
+    const lines: string[] = []
+    const { adminUrl } = await start({ durable: true, log: (line) => lines.push(line) })
+    await addNote(adminUrl, 'kept')
+    process.kill(await serverPid(), 'SIGKILL')
+    await expect.poll(() => readNotes(adminUrl).catch(() => []), { timeout: 20_000 }).toEqual(['kept'])
+    expect(lines.slice(-2)).toEqual([
+      expect.stringMatching(/^PostgreSQL ended \(SIGKILL\), see .*postgres\.log: starting it again$/),
+      'PostgreSQL is up again',
+    ])
+  })
+
+  test('a server that cannot come back is given up, for a reason', async () => {
+    const { lost } = await start()
+    const pid = await serverPid()
+    await rm(join(dataDir, 'postgres', 'global', 'pg_control'))
+    process.kill(pid, 'SIGKILL')
+    expect(await lost).toMatch(/^PostgreSQL doesn't start on .*: run npm run dev -- --reset to start clean$/)
   })
 
   test('a start that was interrupted is made up for', async () => {
@@ -261,19 +288,19 @@ async function kill(stack: ChildProcess): Promise<void> {
 }
 
 /** A stack in a process of its own, up when it resolves. */
-async function startElsewhere(): Promise<ChildProcess> {
-  const options = JSON.stringify({ dataDir, migrationsFolder: migrations(), durable: false })
+async function startElsewhere({ durable = false } = {}): Promise<{ stack: ChildProcess; adminUrl: string }> {
+  const options = JSON.stringify({ dataDir, migrationsFolder: migrations(), durable })
   const script = `
     const { startDatabase } = await import(${JSON.stringify(DATABASE_MODULE)})
-    await startDatabase({ ...${options}, log() {} })
-    console.log('up')`
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    const { adminUrl } = await startDatabase({ ...${options}, log() {} })
+    console.log(adminUrl)`
+  const stack = spawn(process.execPath, ['--input-type=module', '-e', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  cleanUp.push(() => child.kill('SIGKILL'))
-  await new Promise((resolve, reject) => {
-    child.stdout?.once('data', resolve)
-    child.once('exit', () => reject(new Error('the other stack ended')))
+  cleanUp.push(() => stack.kill('SIGKILL'))
+  const adminUrl = await new Promise<string>((resolve, reject) => {
+    stack.stdout?.once('data', (line: Buffer) => resolve(String(line).trim()))
+    stack.once('exit', () => reject(new Error('the other stack ended')))
   })
-  return child
+  return { stack, adminUrl }
 }

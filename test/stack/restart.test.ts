@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { freePort } from '../../dev/child.ts'
+import type { LocalServer } from '../../dev/server.ts'
 import { type Stack, startStack } from '../../dev/stack.ts'
-import { type LocalWorker, startWorker } from '../../dev/worker.ts'
+import { bucketUrl, startStorage } from '../../dev/storage.ts'
+import { startWorker } from '../../dev/worker.ts'
 import { createClient } from '../../scripts/client.ts'
 import { withClient } from '../../scripts/migrate.ts'
 import { PASSWORD, waitFor } from '../support/client.ts'
@@ -14,26 +16,30 @@ const dataDir = mkdtempSync(join(tmpdir(), 'content-api-restart-'))
 chmodSync(dataDir, 0o755)
 let port: number
 let stack: Stack
-let worker: LocalWorker
+let storage: LocalServer
+let worker: LocalServer
 
 const query = <T extends object>(sql: string, parameters: unknown[]) =>
   withClient(stack.database.adminUrl, async (client) => (await client.query<T>(sql, parameters)).rows)
 
 beforeAll(async () => {
   port = await freePort()
+  const storagePort = await freePort()
   stack = await startStack({
     dataDir,
     databaseUrl: process.env.DATABASE_URL,
     throwAway: true,
     publicUrl: `http://127.0.0.1:${port}`,
-    s3Endpoint: `http://127.0.0.1:${port}/cdn-cgi/local/r2/s3/merchant-assets`,
+    s3Endpoint: bucketUrl(storagePort),
     log: () => undefined,
   })
+  storage = await startStorage({ port: storagePort, dataDir, settings: stack.settings })
   worker = await startWorker({ port, dataDir, settings: stack.settings })
 }, 60_000)
 
 afterAll(async () => {
   await worker?.stop()
+  await storage?.stop()
   await stack?.stop()
   rmSync(dataDir, { recursive: true, force: true })
 }, 60_000)

@@ -1,6 +1,6 @@
 /** A stack of a test file's own that can be hurt: the Worker, storage and the database, each by itself. */
 import { createHash } from 'node:crypto'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -10,6 +10,7 @@ import { Webhook } from 'standardwebhooks'
 import { expect } from 'vitest'
 import { freePort } from '../../dev/child.ts'
 import { startStack } from '../../dev/stack.ts'
+import { bucketUrl, startStorage } from '../../dev/storage.ts'
 import { startWorker } from '../../dev/worker.ts'
 import { createClient } from '../../scripts/client.ts'
 import { withClient } from '../../scripts/migrate.ts'
@@ -91,11 +92,8 @@ export const steps = {
 export const startFaultStack = async () => {
   const dataDir = mkdtempSync(join(tmpdir(), 'content-api-faults-'))
   chmodSync(dataDir, 0o755)
-  const storageDir = join(dataDir, 'storage')
-  const workerDir = join(dataDir, 'worker')
-  for (const directory of [storageDir, workerDir]) mkdirSync(directory)
   const [port, storagePort] = [await freePort(), await freePort()]
-  const bucket = `http://127.0.0.1:${storagePort}/cdn-cgi/local/r2/s3/merchant-assets`
+  const bucket = bucketUrl(storagePort)
   const stack = await startStack({
     dataDir,
     databaseUrl: process.env.DATABASE_URL,
@@ -106,15 +104,9 @@ export const startFaultStack = async () => {
   })
   const proxy = await startProxy(stack.database.gatewayUrl)
   const settings: Record<string, string> = { ...stack.settings, DATABASE_HTTP_URL: proxy.url }
-  // Of this Worker only wrangler's S3 endpoint is used: it has no database, so it takes no jobs.
-  const startStorage = () =>
-    startWorker({
-      port: storagePort,
-      dataDir: storageDir,
-      settings: { ...settings, DATABASE_HTTP_URL: 'http://127.0.0.1:1/sql' },
-    })
-  const startApi = () => startWorker({ port, dataDir: workerDir, settings })
-  let [storage, worker] = [await startStorage(), await startApi()]
+  const startBucket = () => startStorage({ port: storagePort, dataDir, settings })
+  const startApi = () => startWorker({ port, dataDir, settings })
+  let [storage, worker] = [await startBucket(), await startApi()]
   const keep = new AwsClient({
     accessKeyId: settings.S3_ACCESS_KEY_ID as string,
     secretAccessKey: settings.S3_SECRET_ACCESS_KEY as string,
@@ -215,7 +207,7 @@ export const startFaultStack = async () => {
     },
     killStorage: () => storage.kill(),
     async startStorage() {
-      storage = await startStorage()
+      storage = await startBucket()
     },
     async submissions() {
       const answer = await fetch(`${stack.models.origin}/stats`)

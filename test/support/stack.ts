@@ -6,7 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { createTestHarness } from 'wrangler'
+import { freePort } from '../../dev/child.ts'
 import { startStack } from '../../dev/stack.ts'
+import { bucketUrl, startStorage } from '../../dev/storage.ts'
 
 export interface StackAddresses {
   api: string
@@ -35,17 +37,16 @@ export default async (project: TestProject) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'content-api-test-'))
   // PostgreSQL refuses to run as root, so its own user must get in.
   chmodSync(dataDir, 0o755)
-  // A second Worker of the same configuration, of which only wrangler's S3 endpoint is used.
-  const storage = createTestHarness({ workers: [{ configPath }] })
-  const { url: storageUrl } = await storage.listen()
+  const storagePort = await freePort()
   const stack = await startStack({
     dataDir,
     databaseUrl: process.env.DATABASE_URL,
     throwAway: true,
     publicUrl: 'http://127.0.0.1',
-    s3Endpoint: new URL('/cdn-cgi/local/r2/s3/merchant-assets', storageUrl).href,
+    s3Endpoint: bucketUrl(storagePort),
     log: () => undefined,
   })
+  const storage = await startStorage({ port: storagePort, dataDir, settings: stack.settings })
   const newAuthSecret = 'local-only-auth-secret-that-is-newer'
   const secrets = { ...stack.settings, AUTH_SECRET_1: newAuthSecret }
   const worker = createTestHarness({ workers: [{ configPath, secrets }] })
@@ -115,7 +116,7 @@ export default async (project: TestProject) => {
   return async () => {
     control.close()
     await worker.close()
-    await storage.close()
+    await storage.stop()
     await stack.stop()
     rmSync(dataDir, { recursive: true, force: true })
   }

@@ -1,0 +1,36 @@
+/** Starts object storage: the bucket on a port of its own, with the credentials that the Worker has. */
+import { join } from 'node:path'
+import { type LocalServer, startServer } from './server.ts'
+
+/**
+ * The path-style URL of the bucket. As in production its origin isn't the API's, so that clients which follow the
+ * redirect to a presigned URL leave the `Authorization` header behind.
+ */
+export const bucketUrl = (port: number) => `http://127.0.0.1:${port}/cdn-cgi/local/r2/s3/merchant-assets`
+
+export function startStorage(
+  options: { port: number; dataDir: string; settings: Record<string, string> },
+  signal?: AbortSignal,
+): Promise<LocalServer> {
+  const { port, dataDir, settings } = options
+  return startServer(
+    {
+      name: 'The storage',
+      command: [
+        process.execPath,
+        join(import.meta.dirname, 'storage-server.ts'),
+        String(port),
+        join(dataDir, 'wrangler/v3'),
+      ],
+      env: {
+        S3_ACCESS_KEY_ID: settings.S3_ACCESS_KEY_ID,
+        S3_SECRET_ACCESS_KEY: settings.S3_SECRET_ACCESS_KEY,
+      },
+      port,
+      health: '/',
+      probe: '/',
+      logPath: join(dataDir, 'storage.log'),
+    },
+    signal,
+  )
+}

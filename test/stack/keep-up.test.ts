@@ -1,0 +1,144 @@
+/** `npm run dev` stays up: what is killed comes back at its address, or everything ends with one line. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { freePort } from '../../dev/child.ts'
+import { processAt } from '../../dev/lock.ts'
+import { SAMPLE } from '../../dev/seed.ts'
+import { createClient } from '../../scripts/client.ts'
+import { waitFor } from '../support/client.ts'
+
+const MAIN = join(import.meta.dirname, '../../dev/main.ts')
+const PATIENCE_MS = 90_000
+
+/** Of `pid`: its processes, and theirs. */
+function descendants(pid: number): { pid: number; command: string }[] {
+  const children = readdirSync('/proc')
+    .map(Number)
+    .filter((candidate) => {
+      try {
+        // The name, in brackets, may hold spaces; what follows it can't.
+        const [, parent] = readFileSync(`/proc/${candidate}/stat`, 'utf8')
+          .replace(/^.*\) /s, '')
+          .split(' ')
+        return Number(parent) === pid
+      } catch {
+        return false
+      }
+    })
+  return children.flatMap((child) => [
+    { pid: child, command: processAt(child)?.command ?? '' },
+    ...descendants(child),
+  ])
+}
+
+// By /proc, and never on somebody's own database.
+describe.runIf(process.platform === 'linux' && !process.env.DATABASE_URL)('npm run dev', () => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'content-api-keep-up-'))
+  chmodSync(dataDir, 0o755)
+  let [output, errors] = ['', '']
+  let stack: ChildProcess
+  let port: number
+  let url: string
+
+  beforeAll(async () => {
+    port = await freePort()
+    url = `http://127.0.0.1:${port}`
+    const ports = { PORT: String(port), STORAGE_PORT: String(await freePort()) }
+    const env = { ...process.env, ...ports, DATA_DIR: dataDir }
+    stack = spawn(process.execPath, [MAIN], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    stack.stdout?.on('data', (chunk) => {
+      output += chunk
+    })
+    stack.stderr?.on('data', (chunk) => {
+      errors += chunk
+    })
+    await waitFor('everything is up', async () => output.includes('Ctrl-C'), PATIENCE_MS)
+  }, PATIENCE_MS)
+
+  afterAll(async () => {
+    if (stack.exitCode === null) {
+      stack.kill('SIGINT')
+      await once(stack, 'exit')
+    }
+    rmSync(dataDir, { recursive: true, force: true })
+  }, 60_000)
+
+  /** As a crash would end it; the process whose command contains all of `words`. */
+  const killProcess = (...words: string[]) => {
+    const found = descendants(Number(stack.pid)).find(({ command }) =>
+      words.every((word) => command.includes(word)),
+    )
+    process.kill(found?.pid ?? expect.fail(`no process ${words.join(' ')}`), 'SIGKILL')
+  }
+
+  /** The main job, from signing in to the bytes. */
+  const works = async () => {
+    const { access_token } = await createClient(url).login(SAMPLE)
+    const client = createClient(url, access_token)
+    const { id } = await client.generate({ kind: 'image', prompt: 'still here' })
+    const job = await waitFor(
+      'the job succeeds',
+      async () => {
+        const now = await client.getGeneration(id)
+        return now.status === 'succeeded' && now
+      },
+      PATIENCE_MS,
+    )
+    expect(job.outputs).toHaveLength(1)
+    for (const { url } of job.outputs) expect((await fetch(url)).status).toBe(200)
+  }
+
+  test.each([
+    // wrangler starts it again, and passes no request on.
+    ['the API', "The API doesn't answer", () => ['workerd', `entry=127.0.0.1:${port} `]],
+    ['the API', 'The API ended (SIGKILL), see .*worker.log', () => ['bin/wrangler.js']],
+    ['the storage', 'The storage ended (SIGKILL), see .*storage.log', () => ['storage-server']],
+    ['PostgreSQL', 'PostgreSQL ended (SIGKILL), see .*postgres.log', () => ['bin/postgres']],
+  ])(
+    '%s comes back: %s',
+    async (name, reason, words) => {
+      const before = output.length
+      killProcess(...words())
+      const said = () => output.slice(before)
+      await waitFor('it is up again', async () => said().includes('is up again'), PATIENCE_MS)
+      const pattern = `^${reason.replaceAll('(', '\\(').replaceAll(')', '\\)')}: starting it again\n${name} is up again\n$`
+      expect(said()).toMatch(new RegExp(pattern, 'i'))
+      await works()
+    },
+    2 * PATIENCE_MS,
+  )
+
+  test('a download leads to another origin, where clients leave the token behind', async () => {
+    const { access_token } = await createClient(url).login(SAMPLE)
+    const [asset] = (await createClient(url, access_token).listAssets()).data
+    const headers = { authorization: `Bearer ${access_token}` }
+    const redirect = await fetch(`${url}/api/v1/assets/${asset?.id}/download`, {
+      headers,
+      redirect: 'manual',
+    })
+    const location = String(redirect.headers.get('location'))
+    expect(new URL(location).origin).not.toBe(url)
+    expect((await fetch(location)).status).toBe(200)
+    // What the clients avoid: S3 refuses two authentications.
+    expect((await fetch(location, { headers })).status).toBe(400)
+  })
+
+  test(
+    'what does not come back ends everything, with one line and exit code 1',
+    async () => {
+      const children = descendants(Number(stack.pid))
+      rmSync(join(dataDir, 'postgres/global/pg_control'))
+      const exited = once(stack, 'exit')
+      killProcess('bin/postgres')
+      expect(await exited).toEqual([1, null])
+      expect(errors).toMatch(/^Everything stops: PostgreSQL doesn't start on .*\n$/)
+      expect(children.length).toBeGreaterThan(5)
+      await expect.poll(() => children.filter(({ pid }) => processAt(pid)), { timeout: 10_000 }).toEqual([])
+    },
+    PATIENCE_MS,
+  )
+})
