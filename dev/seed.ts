@@ -15,6 +15,6 @@ export const seed = async (url: string): Promise<void> => {
   const client = createClient(url, access_token)
   if ((await client.listWorkspaces()).data.length === 0) await client.createWorkspace('Sample Store')
   if ((await client.listAssets()).data.length === 0) {
-    await client.upload('sample-product.jpg', new Uint8Array(await makeSamplePhoto()))
+    await client.upload('sample-product.jpg', await makeSamplePhoto())
   }
 }

@@ -40,7 +40,7 @@ const residentBytes = (worker: LocalServer): number =>
 
 const measureJobs = async (url: string, token: string, models: string) => {
   const client = createClient(url, token)
-  const asset = await client.upload('sample.jpg', new Uint8Array(await makeSamplePhoto()))
+  const asset = await client.upload('sample.jpg', await makeSamplePhoto())
   await fetch(`${models}/stats`, { method: 'DELETE' })
   const times: number[] = []
   for (let i = 0; i < JOBS; i++) {
@@ -78,7 +78,7 @@ const measureJobs = async (url: string, token: string, models: string) => {
 
 const measureUpload = async (worker: LocalServer, token: string) => {
   const client = createClient(worker.url, token)
-  await client.upload('warm-up.txt', new Uint8Array(Buffer.alloc(6 * MB, 'warm up ')))
+  await client.upload('warm-up.txt', Buffer.alloc(6 * MB, 'warm up '))
   const bytes = Buffer.concat([Buffer.from('%PDF-1.7\n'), randomBytes(UPLOAD_MB * MB)])
   await delay(500)
   const before = residentBytes(worker)
@@ -87,7 +87,7 @@ const measureUpload = async (worker: LocalServer, token: string) => {
     peak = Math.max(peak, residentBytes(worker))
   }, 10)
   const started = performance.now()
-  const asset = await client.upload('large.pdf', new Uint8Array(bytes))
+  const asset = await client.upload('large.pdf', bytes)
   const elapsed = performance.now() - started
   clearInterval(sampler)
   const right = asset.sha256 === createHash('sha256').update(bytes).digest('hex')

@@ -45,7 +45,7 @@ const main = async (): Promise<void> => {
 
   since = Date.now()
   const name = photoPath ? basename(photoPath) : 'sample-product.jpg'
-  const asset = await client.upload(name, new Uint8Array(photo))
+  const asset = await client.upload(name, photo)
   step(`uploaded ${name} (${asset.mimeType}, ${Math.round(asset.size / 1024)} KB)`, since)
 
   since = Date.now()

@@ -1,18 +1,19 @@
 /** Session cookies of an Auth.js front end, made by Auth.js itself: which are accepted, and as whom. */
 import { hkdfSync } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { parseEnv } from 'node:util'
 import { encode } from '@auth/core/jwt'
 import { base64url, calculateJwkThumbprint, EncryptJWT, SignJWT } from 'jose'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { type AssetBody, asOwner, createClient, newEmail, signUp, stack } from '../support/client.ts'
+import { formOf } from '../../scripts/client.ts'
+import { type AssetBody, createClient } from '../support/client.ts'
+import { stack } from '../support/control.ts'
+import { asOwner } from '../support/database.ts'
+import { newEmail, signUp } from '../support/tenants.ts'
+import { secrets } from '../support/tokens.ts'
 
 const NAME = 'authjs.session-token'
 const SECURE_NAME = `__Secure-${NAME}`
 const ORIGIN = 'http://localhost:3000'
-const { AUTH_SECRET = '' } = parseEnv(
-  readFileSync(new URL('../../.dev.vars.example', import.meta.url), 'utf8'),
-)
+const { AUTH_SECRET = '' } = secrets
 
 const client = createClient()
 
@@ -50,7 +51,7 @@ const userOf = async (email: string) => {
   return user
 }
 
-describe('which cookies are accepted', () => {
+describe('a session cookie is accepted', () => {
   let profile: ReturnType<typeof newGoogleProfile>
   let userId: string
   beforeAll(async () => {
@@ -58,13 +59,13 @@ describe('which cookies are accepted', () => {
     userId = (await meAs(profile)).body.id
   })
 
-  test.each([NAME, SECURE_NAME])('%s, in one database request', async (name) => {
+  test.each([NAME, SECURE_NAME])('as %s, with one database request', async (name) => {
     const answer = await me(await mint(profile, { salt: name }), name)
     expect(answer).toMatchObject({ status: 200, body: { id: userId, email: profile.email } })
     expect(answer.headers.get('server-timing')).toMatch(/^db;desc="1";/)
   })
 
-  test.each([NAME, SECURE_NAME])('%s in chunks, in any order', async (name) => {
+  test.each([NAME, SECURE_NAME])('as %s in chunks, in any order, if none is missing', async (name) => {
     const value = await mint({ ...profile, picture: 'x'.repeat(6000) }, { salt: name })
     const size = Math.ceil(value.length / 12)
     const chunks = Array.from(
@@ -77,7 +78,7 @@ describe('which cookies are accepted', () => {
     expect((await request(chunks.toSpliced(3, 1).join('; '))).status).toBe(401)
   })
 
-  test('of the present and the former secret, and of no other', async () => {
+  test('when made with the present or the former secret, and no other', async () => {
     for (const secret of [AUTH_SECRET, stack.newAuthSecret]) {
       expect((await me(await mint(profile, { secret }))).body.id).toBe(userId)
     }
@@ -85,12 +86,12 @@ describe('which cookies are accepted', () => {
     expect((await me(await mint(profile, { secret: ' ' }))).status).toBe(401)
   })
 
-  test('until they expire, with the tolerance of Auth.js', async () => {
+  test('until it expires, with the tolerance of Auth.js', async () => {
     expect((await me(await mint(profile, { maxAge: -5 }))).status).toBe(200)
     expect((await me(await mint(profile, { maxAge: -20 }))).status).toBe(401)
   })
 
-  test('only under the name that they were made for', async () => {
+  test('only under the name that it was made for', async () => {
     expect((await me(await mint(profile, { salt: SECURE_NAME }), NAME)).status).toBe(401)
     expect((await me(await mint(profile, { salt: NAME }), SECURE_NAME)).status).toBe(401)
     for (const name of ['next-auth.session-token', '__Host-authjs.session-token', 'authjs.session-tokenx']) {
@@ -98,7 +99,7 @@ describe('which cookies are accepted', () => {
     }
   })
 
-  test('only as they were made', async () => {
+  test('only unchanged', async () => {
     const parts = (await mint(profile)).split('.')
     for (const [i, part] of parts.entries()) {
       const bytes = Buffer.from(part || 'AAAA', 'base64url')
@@ -152,8 +153,8 @@ describe('which cookies are accepted', () => {
   })
 })
 
-describe('who a cookie stands for', () => {
-  test('by the provider account, whatever else the token says later', async () => {
+describe('a session cookie stands for', () => {
+  test('the user of its provider account, whatever else the token says later', async () => {
     const profile = newGoogleProfile()
     const first = await meAs(profile)
     expect(first.headers.get('server-timing')).toMatch(/^db;desc="1";/)
@@ -170,7 +171,7 @@ describe('who a cookie stands for', () => {
     ['a date for a proof', newGoogleProfile({ emailVerified: new Date() }), false],
     ['a text for a proof', newGoogleProfile({ emailVerified: 'true' }), false],
     ['what Auth.js says by itself', newProfile(), false],
-  ])('twenty first requests at once make one user: %s', async (_, profile, isVerified) => {
+  ])('one new user, even when its first twenty requests come at once: %s', async (_, profile, isVerified) => {
     const cookie = await mint(profile)
     const answers = await Promise.all(Array.from({ length: 20 }, () => me(cookie)))
     expect(new Set(answers.map(({ status, body }) => `${status} ${body.id}`)).size).toBe(1)
@@ -180,7 +181,7 @@ describe('who a cookie stands for', () => {
     expect(user?.accounts).toHaveLength(1)
   })
 
-  test('linked by an address that both sides have verified, in any case', async () => {
+  test('the user of an address that two provider accounts have verified, in any case', async () => {
     const google = newGoogleProfile()
     const first = await meAs(google)
     const github = newGoogleProfile({ provider: 'github', email: google.email.toUpperCase() })
@@ -188,7 +189,7 @@ describe('who a cookie stands for', () => {
     expect((await userOf(google.email))?.accounts).toHaveLength(2)
   })
 
-  test('never whoever registered the address first, nor the other way round', async () => {
+  test('never a user who has the address by other means, nor the other way round', async () => {
     const squatter = await signUp()
     const before = await userOf(squatter.email)
     const victim = { email: squatter.email }
@@ -217,7 +218,7 @@ describe('who a cookie stands for', () => {
     expect((await meAs(owner)).body).toEqual(body)
   })
 
-  test("an account whose token takes on somebody else's address stays what it was", async () => {
+  test("the user of its account when its token takes on somebody else's address", async () => {
     const victim = newGoogleProfile()
     await meAs(victim)
     const attacker = newGoogleProfile({ emailVerified: false })
@@ -228,7 +229,7 @@ describe('who a cookie stands for', () => {
     expect((await userOf(victim.email))?.accounts).toHaveLength(1)
   })
 
-  test('nobody without an account, or a new one without an address', async () => {
+  test('nobody without an account, or with a new account and no address', async () => {
     for (const claims of [
       { sub: undefined },
       { sub: '' },
@@ -252,7 +253,7 @@ describe('who a cookie stands for', () => {
   })
 })
 
-describe('changes by cookie', () => {
+describe('changes by session cookie', () => {
   const create: [string, string, unknown] = ['POST', '/workspaces', { name: 'Shop' }]
 
   const foreign = `null https://example.com https://localhost:3000 http://localhost http://localhost:3000/
@@ -274,8 +275,7 @@ describe('changes by cookie', () => {
     const created = await request<{ id: string }>(cookie, create, { origin: ORIGIN })
     expect(created).toMatchObject({ status: 201, body: { role: 'owner' } })
     expect(created.headers.get('access-control-allow-origin')).toBe(ORIGIN)
-    const form = new FormData()
-    form.append('file', new Blob(['some text']), 'file.txt')
+    const form = formOf('file.txt', 'some text')
     const asset = await request<AssetBody>(cookie, ['POST', '/assets/upload', form], { origin: ORIGIN })
     const { body: user } = await request(cookie)
     expect(asset).toMatchObject({ status: 201, body: { workspaceId: created.body.id, createdBy: user.id } })
@@ -285,7 +285,7 @@ describe('changes by cookie', () => {
     expect(refused).toMatchObject({ status: 403, body: { code: 'forbidden' } })
   })
 
-  test('are those of the Authorization header where there is one', async () => {
+  test('are made as the caller of the Authorization header where there is one', async () => {
     const account = await signUp()
     const cookie = `${NAME}=${await mint(newGoogleProfile())}`
     const authorization = `Bearer ${account.client.token}`

@@ -1,20 +1,16 @@
 /** Sessions: refresh rotation and reuse, listing and ending them, passwords, and what an access token must say. */
 import { createHash, createHmac } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { parseEnv } from 'node:util'
-import { importJWK, SignJWT } from 'jose'
-import pg from 'pg'
 import { expect, test } from 'vitest'
-import { asOwner, createClient, newEmail, PASSWORD, stack, waitFor } from '../support/client.ts'
+import { createClient, type Page } from '../support/client.ts'
+import { asOwner, holdRow } from '../support/database.ts'
+import { logIn, newEmail, PASSWORD } from '../support/tenants.ts'
+import { newClaims, signToken } from '../support/tokens.ts'
 
 interface Tokens {
   access_token: string
   refresh_token: string
 }
-interface Page {
-  data: { id: string; current: boolean; ip: string; userAgent: string }[]
-  nextCursor: string | null
-}
+type Sessions = Page<{ id: string; current: boolean; ip: string; userAgent: string }>
 
 const NEW_PASSWORD = 'a new and longer password'
 const anonymous = createClient()
@@ -31,8 +27,6 @@ const newSession = async () => {
   const { body } = await createClient().post<Tokens & { user: { id: string } }>('/auth/register', credentials)
   return { ...sessionOf(body), email: credentials.email, userId: body.user.id }
 }
-const logIn = (email: string, password = PASSWORD) =>
-  createClient().post<Tokens>('/auth/login', { email, password })
 const anotherSession = async ({ email }: { email: string }) => sessionOf((await logIn(email)).body)
 
 const refresh = (token: string) => anonymous.post<Tokens>('/auth/refresh', { refresh_token: token })
@@ -46,33 +40,7 @@ const passGrace = (id: string) =>
 const stateOf = async (id: string) =>
   (await asOwner('select revoked_at, refresh_hash, refresh_generation from sessions where id = $1', [id]))[0]
 
-/** Holds a user's row in a transaction of its own, so that what wants to change it has to wait. */
-const holdUser = async (userId: string) => {
-  const holder = new pg.Client(stack.adminDatabase)
-  await holder.connect()
-  await holder.query('begin')
-  await holder.query('select from users where id = $1 for update', [userId])
-  const { rows } = await holder.query<{ pid: number }>('select pg_backend_pid() as pid')
-  return {
-    whenWaiting: (count: number) =>
-      waitFor(`${count} wait for the user's row`, async () => {
-        const [waiting] = await asOwner<{ count: number }>(
-          `with recursive waiting as (
-             select pid from pg_stat_activity where $1 = any(pg_blocking_pids(pid))
-             union select a.pid from pg_stat_activity a join waiting w on w.pid = any(pg_blocking_pids(a.pid)))
-           select count(*)::integer from waiting`,
-          [rows[0]?.pid],
-        )
-        return waiting?.count === count
-      }),
-    release: async (change = 'select') => {
-      await holder.query(`${change}; commit`)
-      await holder.end()
-    },
-  }
-}
-
-test('a refresh gives new tokens, and the old access token stays good', async () => {
+test('a refresh gives new tokens, and the old access token stays valid', async () => {
   const session = await newSession()
   const answer = await refresh(session.refreshToken)
   expect(answer).toMatchObject({ status: 200, body: { token_type: 'Bearer', expires_in: 900 } })
@@ -83,7 +51,7 @@ test('a refresh gives new tokens, and the old access token stays good', async ()
   expect(JSON.stringify(await stateOf(session.id))).not.toContain(answer.body.refresh_token)
 })
 
-test('a repeated refresh gets the very same next token, also at the same time', async () => {
+test('a refresh that is repeated, even thirty times at once, gives the same next token', async () => {
   const session = await newSession()
   const first = await rotate(session.refreshToken)
   expect(await rotate(session.refreshToken)).toBe(first)
@@ -111,7 +79,7 @@ test.each([
   for (const token of [current, session.refreshToken]) expect((await refresh(token)).status).toBe(401)
 })
 
-test('made-up refresh tokens are refused and end nothing', async () => {
+test('forged refresh tokens are refused and end no session', async () => {
   const session = await newSession()
   const other = await newSession()
   const used = session.refreshToken
@@ -120,7 +88,7 @@ test('made-up refresh tokens are refused and end nothing', async () => {
   const [, , mac = ''] = current.split('.')
   const swapFirst = (text: string) => (text.startsWith('A') ? 'B' : 'A') + text.slice(1)
   const before = [await stateOf(session.id), await stateOf(other.id)]
-  const madeUp = {
+  const forged = {
     garbage: 'not a token',
     'an access token': session.client.token?.slice(0, 200) as string,
     'a wrong MAC': `${session.id}.1.${swapFirst(mac)}`,
@@ -132,7 +100,7 @@ test('made-up refresh tokens are refused and end nothing', async () => {
     'no UUID': `${'-'.repeat(36)}.0.${mac}`,
     'more at the end': `${current}A`,
   }
-  for (const [name, token] of Object.entries(madeUp)) {
+  for (const [name, token] of Object.entries(forged)) {
     expect(await refresh(token), name).toMatchObject({ status: 401, body: { code: 'unauthorized' } })
   }
   expect((await refresh('x'.repeat(401))).status).toBe(422)
@@ -147,7 +115,7 @@ test.each([
     'a disabled user',
     'update users set disabled_at = now() from sessions s where user_id = users.id and s.id = $1',
   ],
-])('%s refreshes nothing and lets nobody in', async (_, change) => {
+])('%s refreshes nothing and is refused', async (_, change) => {
   const session = await newSession()
   await asOwner(change, [session.id])
   const before = await stateOf(session.id)
@@ -156,7 +124,7 @@ test.each([
   expect(await statusOfMe(session)).toBe(401)
 })
 
-test('a token of a key that was taken away since is exchanged for one of the present key', async () => {
+test('a refresh token signed with a key that has been removed is exchanged for one of the present key', async () => {
   const session = await newSession()
   const body = `${session.id}.0.${createHash('sha256').update('some secret').digest('base64url')}`
   const old = `${body}.${createHmac('sha256', 'a former key').update(body).digest('base64url')}`
@@ -167,19 +135,19 @@ test('a token of a key that was taken away since is exchanged for one of the pre
   expect((await refresh(await rotate(next))).status).toBe(200)
 })
 
-test('lists my sessions in force, page by page', async () => {
+test("lists the caller's own active sessions, page by page", async () => {
   const first = await newSession()
   const second = await anotherSession(first)
   const gone = await anotherSession(first)
   await gone.client.post('/auth/logout')
   await newSession()
-  const { body } = await second.client.get<Page>('/auth/sessions')
+  const { body } = await second.client.get<Sessions>('/auth/sessions')
   expect(body.data).toMatchObject([
     { id: second.id, current: true, ip: expect.stringMatching(/^198\.51\./), userAgent: 'node' },
     { id: first.id, current: false },
   ])
-  const page = await first.client.get<Page>('/auth/sessions?limit=1')
-  const rest = await first.client.get<Page>(`/auth/sessions?limit=1&cursor=${page.body.nextCursor}`)
+  const page = await first.client.get<Sessions>('/auth/sessions?limit=1')
+  const rest = await first.client.get<Sessions>(`/auth/sessions?limit=1&cursor=${page.body.nextCursor}`)
   expect([page, rest].map((answer) => answer.body.data.map(({ id }) => id))).toEqual([
     [second.id],
     [first.id],
@@ -187,7 +155,7 @@ test('lists my sessions in force, page by page', async () => {
   expect(rest.body.nextCursor).toBeNull()
 })
 
-test('ends one session at once, and only mine', async () => {
+test("ends one of the caller's own sessions at once, and nobody else's", async () => {
   const mine = await newSession()
   const other = await anotherSession(mine)
   const stranger = await newSession()
@@ -199,7 +167,7 @@ test('ends one session at once, and only mine', async () => {
   expect([await statusOfMe(mine), await statusOfMe(stranger)]).toEqual([200, 200])
 })
 
-test('nothing that starts after a session has ended succeeds', async () => {
+test('no request that starts after a session has ended succeeds', async () => {
   const mine = await newSession()
   const other = await anotherSession(mine)
   let ended = false
@@ -215,7 +183,7 @@ test('nothing that starts after a session has ended succeeds', async () => {
   expect(late).toEqual(Array(20).fill(401))
 })
 
-test('changes my name and nothing else', async () => {
+test("changes the caller's name and nothing else", async () => {
   const { client, email, userId } = await newSession()
   const answer = await client.patch('/auth/me', { name: '  Zoë ' })
   expect(answer).toMatchObject({ status: 200, body: { id: userId, email, name: 'Zoë' } })
@@ -248,7 +216,7 @@ test('a new password ends the other sessions and leaves no secret in the audit l
 
 test('of two changes with the same current password one succeeds', async () => {
   const { client, userId, email } = await newSession()
-  const row = await holdUser(userId)
+  const row = await holdRow('users', userId)
   const choices = [NEW_PASSWORD, `${NEW_PASSWORD} as well`]
   const changes = choices.map((newPassword) =>
     client.post('/auth/password', { currentPassword: PASSWORD, newPassword }),
@@ -263,25 +231,19 @@ test('of two changes with the same current password one succeeds', async () => {
 
 test('a sign-in with the old password that overlaps the change gets no session', async () => {
   const { userId, email } = await newSession()
-  const row = await holdUser(userId)
+  const row = await holdRow('users', userId)
   const late = logIn(email)
   await row.whenWaiting(1)
   await row.release(`update users set password_hash = 'changed' where id = '${userId}'`)
   expect(await late).toMatchObject({ status: 401, body: { code: 'invalid_credentials' } })
 })
 
-test('an access token is refused when it is expired or says something else than ours', async () => {
+test('an access token is refused when it has expired, or when a claim or its header is wrong', async () => {
   const session = await newSession()
-  const secrets = parseEnv(readFileSync(new URL('../../.dev.vars.example', import.meta.url), 'utf8'))
-  const [jwk] = JSON.parse(secrets.ACCESS_TOKEN_KEYS as string)
-  const key = await importJWK(jwk, 'EdDSA')
-  const origin = 'http://127.0.0.1'
-  const now = Math.floor(Date.now() / 1000)
-  const ours = { iss: origin, aud: origin, sub: session.userId, sid: session.id, iat: now, exp: now + 60 }
+  const ours = newClaims(session.userId, session.id)
+  const now = ours.iat
   const status = async (claims: object, header: { typ?: string; kid?: string } = {}) => {
-    const token = await new SignJWT({ ...ours, ...claims })
-      .setProtectedHeader({ alg: 'EdDSA', typ: 'at+jwt', kid: jwk.kid, ...header })
-      .sign(key)
+    const token = await signToken({ ...ours, ...claims }, header)
     return statusOfMe({ client: createClient({ token }) })
   }
   expect(await status({})).toBe(200)

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type LocalDatabase, startDatabase } from '../../dev/postgres/database.ts'
 import { migrate, withClient } from '../../scripts/migrate.ts'
-import { asOwner, stack } from '../support/client.ts'
+import { stack } from '../support/control.ts'
+import { asOwner } from '../support/database.ts'
 
 const OPERATOR = `operator_${process.pid}`
 const MIGRATIONS = join(import.meta.dirname, '../../migrations')

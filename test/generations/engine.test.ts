@@ -1,146 +1,124 @@
-/** The engine behind generations: kinds, providers, fair shares, another try. */
+/** The engine behind generations: outputs, deadlines, repeated and lost messages, and fair shares. */
 import { expect, test } from 'vitest'
+import type { GenerationBody } from '../support/client.ts'
+import { control } from '../support/control.ts'
+import { asOwner } from '../support/database.ts'
 import {
-  asOwner,
-  control,
+  breakModels,
+  creditsOf,
   finished,
-  type GenerationBody,
-  newTenant,
-  stack,
-  waitFor,
-} from '../support/client.ts'
-
-type Tenant = Awaited<ReturnType<typeof newTenant>>
-
-const breakModels = (fault: object) =>
-  fetch(`${stack.models}/faults`, { method: 'POST', body: JSON.stringify(fault) })
-
-const generate = async ({ client }: Tenant, input: object = {}) => {
-  const { status, body } = await client.post<GenerationBody>('/generations', {
-    kind: 'image',
-    prompt: 'x',
-    ...input,
-  })
-  expect(status).toBe(202)
-  return body
-}
-
-const eventsOf = async (id: string) =>
-  (
-    await asOwner<{ type: string }>(
-      'select type from generation_events where generation_id = $1 order by sequence',
-      [id],
-    )
-  ).map(({ type }) => type)
-
-test('a video is filmed, step by step, and costs 20', async () => {
-  const tenant = await newTenant()
-  const job = await generate(tenant, { kind: 'video', durationSeconds: 2, aspectRatio: '1:1', style: 'warm' })
-  expect(job).toMatchObject({ durationSeconds: 2, creditsReserved: 20 })
-  const done = await finished(tenant.client, job.id)
-  expect(done).toMatchObject({ status: 'succeeded', creditsCharged: 20, attempts: 1 })
-  expect(done.outputs).toHaveLength(1)
-  expect(done.outputs[0]).toMatchObject({ kind: 'video', mimeType: 'video/mp4', source: 'generation' })
-  const file = Buffer.from(await (await fetch(done.outputs[0]?.url as string)).arrayBuffer())
-  expect(file.toString('latin1', 4, 8)).toBe('ftyp')
-  const events = await eventsOf(job.id)
-  expect(events[0]).toBe('queued')
-  expect(events.at(-1)).toBe('succeeded')
-})
-
-test.each([
-  ['a duration for a picture', { durationSeconds: 3 }, '/durationSeconds'],
-  ['a long video', { kind: 'video', durationSeconds: 11 }, '/durationSeconds'],
-  ['two videos', { kind: 'video', count: 2 }, '/count'],
-  ['a model of the other kind', { kind: 'video', model: 'product-studio' }, '/model'],
-])('refuses %s', async (_, input, pointer) => {
-  const { client } = await newTenant()
-  const answer = await client.post<{ errors: { pointer: string }[] }>('/generations', {
-    kind: 'image',
-    prompt: 'x',
-    ...input,
-  })
-  expect(answer.status).toBe(422)
-  expect(answer.body.errors[0]?.pointer).toBe(pointer)
-})
-
-test('a provider that fails is passed over, with an event and one charge', async () => {
-  const tenant = await newTenant()
-  const prompt = crypto.randomUUID()
-  await breakModels({ kind: 'server_error', times: 1, provider: 'replicate', match: prompt })
-  const job = await generate(tenant, { prompt })
-  expect(await finished(tenant.client, job.id)).toMatchObject({
-    status: 'succeeded',
-    attempts: 2,
-    creditsCharged: 5,
-  })
-  expect(await eventsOf(job.id)).toEqual(['queued', 'running', 'provider.switched', 'succeeded'])
-})
-
-test('inputs reach the provider that takes over', async () => {
-  const tenant = await newTenant()
-  const { makeSamplePhoto } = await import('../../dev/photo.ts')
-  const { body: asset } = await tenant.client.upload('mug.jpg', await makeSamplePhoto())
-  const prompt = crypto.randomUUID()
-  await breakModels({ kind: 'server_error', times: 1, provider: 'replicate', match: prompt })
-  const job = await generate(tenant, { prompt, inputAssetIds: [asset.id] })
-  expect(await finished(tenant.client, job.id)).toMatchObject({ status: 'succeeded', attempts: 2 })
-})
-
-test('a provider that hangs is given up on', async () => {
-  const tenant = await newTenant()
-  const prompt = crypto.randomUUID()
-  await breakModels({ kind: 'hang', times: 1, provider: 'replicate', match: prompt })
-  const job = await generate(tenant, { prompt })
-  expect(await finished(tenant.client, job.id)).toMatchObject({ status: 'succeeded', attempts: 2 })
-}, 60_000)
+  generate,
+  ledgerOf,
+  newPrompt,
+  submissionsOf,
+} from '../support/generations.ts'
+import { newTenant } from '../support/tenants.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 test('three of four outputs are charged in proportion', async () => {
-  const tenant = await newTenant()
-  const prompt = crypto.randomUUID()
-  await breakModels({ kind: 'partial_output', times: 1, match: prompt })
-  const job = await generate(tenant, { prompt, count: 4 })
-  const done = await finished(tenant.client, job.id)
+  const { client } = await newTenant()
+  const prompt = newPrompt()
+  await breakModels(prompt, { kind: 'partial_output', times: 1 })
+  const job = await generate(client, { prompt, count: 4 })
+  const done = await finished(client, job.id)
   expect(done).toMatchObject({ status: 'succeeded', creditsCharged: 4 })
   expect(done.outputs).toHaveLength(3)
 })
 
-test('a circuit breaker opens after repeated failures, and a success closes it', async () => {
-  const name = crypto.randomUUID()
-  const admits = (reports: boolean[]) => control<boolean>('breaker', { name, reports })
-  expect(await admits([false, false, false, false])).toBe(true)
-  expect(await admits([false])).toBe(false)
-  expect(await admits([])).toBe(false)
-  expect(await admits([true])).toBe(true)
-})
-
-test('what failed or was canceled can be tried again, once a key', async () => {
-  const tenant = await newTenant()
-  const { client } = tenant
-  const prompt = crypto.randomUUID()
-  await breakModels({ kind: 'failed_prediction', times: 1, match: prompt })
-  const job = await generate(tenant, { prompt, style: 'tech', seed: 4 })
-  expect(await finished(client, job.id)).toMatchObject({ status: 'failed' })
-  const again = () =>
-    client.post<GenerationBody>(`/generations/${job.id}/retry`, undefined, { 'idempotency-key': 'r1' })
-  const [first, second] = await Promise.all([again(), again()])
-  expect(first).toMatchObject({ status: 202, body: { retryOf: job.id, prompt, style: 'tech', seed: 4 } })
-  expect(second.body.id).toBe(first.body.id)
-  expect(await finished(client, first.body.id)).toMatchObject({ status: 'succeeded' })
-  const refused = await client.post(`/generations/${first.body.id}/retry`)
-  expect(refused).toMatchObject({ status: 409, body: { code: 'not_retryable' } })
-  expect((await client.get<{ credits: object }>('/usage')).body.credits).toMatchObject({
-    charged: 5,
-    reserved: 0,
+test('an output that never arrives is not charged', async () => {
+  const { client } = await newTenant()
+  const prompt = newPrompt()
+  // Of two outputs one is missing each of the three times that both are fetched.
+  await breakModels(prompt, { kind: 'missing_output', times: 1 })
+  const job = await generate(client, { prompt, count: 2 })
+  await waitFor('the first is missed', async () => {
+    const [row] = await asOwner<{ output_attempts: number }>(
+      'select output_attempts from generations where id = $1',
+      [job.id],
+    )
+    return row?.output_attempts === 1
   })
+  await asOwner('update generations set output_attempts = 2 where id = $1', [job.id])
+  await breakModels(prompt, { kind: 'missing_output', times: 1 })
+  const done = await finished(client, job.id)
+  expect(done).toMatchObject({ status: 'succeeded', creditsCharged: 3 })
+  expect(done.outputs).toHaveLength(1)
+  expect(await ledgerOf(job.id)).toEqual([
+    { kind: 'charge', credits: 3 },
+    { kind: 'refund', credits: 2 },
+    { kind: 'reserve', credits: 5 },
+  ])
 })
 
-test('a workspace runs as many as its plan allows; the others wait in line, and nobody else does', async () => {
+test('a job past its deadline fails with deadline_exceeded, and is refunded', async () => {
+  const { client } = await newTenant()
+  const prompt = newPrompt()
+  await breakModels(prompt, { kind: 'slow', times: 1, delayMs: 20_000 })
+  const job = await generate(client, { prompt })
+  await asOwner(
+    `update generations set deadline = -1, deadline_at = now() - interval '1 second' where id = $1`,
+    [job.id],
+  )
+  const done = await finished(client, job.id)
+  expect(done).toMatchObject({ status: 'failed', error: { code: 'deadline_exceeded' }, creditsCharged: 0 })
+  expect(await creditsOf(client)).toMatchObject({ remaining: 50 })
+})
+
+test('a message that is delivered ten times at once, before and after the end, has one effect', async () => {
+  const { client, workspaceId } = await newTenant()
+  const prompt = newPrompt()
+  const job = await generate(client, { prompt })
+  const message = { kind: 'generation', workspaceId, subjectId: job.id }
+  await control('enqueue', Array(10).fill(message))
+  expect(await finished(client, job.id)).toMatchObject({ status: 'succeeded', creditsCharged: 5 })
+  await control('enqueue', Array(10).fill(message))
+  // Its message comes after theirs.
+  await finished(client, (await generate(client)).id)
+  expect(await submissionsOf(prompt)).toHaveLength(1)
+  expect((await ledgerOf(job.id)).length).toBe(2)
+})
+
+test('jobs are handled after malformed messages and messages about nothing', async () => {
+  const { client, workspaceId } = await newTenant()
+  await control('enqueue', [
+    'text',
+    { kind: 'generation' },
+    { kind: 'generation', workspaceId, subjectId: crypto.randomUUID() },
+  ])
+  const job = await generate(client)
+  expect((await finished(client, job.id)).status).toBe('succeeded')
+})
+
+test('the sweeper resends jobs that were never dispatched, and jobs whose lease has expired', async () => {
+  const { client, workspaceId } = await newTenant()
+  const insert = async (status: string, lease: string | null) => {
+    const id = crypto.randomUUID()
+    await asOwner(
+      `with job as (
+         insert into generations (workspace_id, id, kind, status, model, prompt, aspect_ratio, count, input_asset_ids,
+           output_asset_ids, deadline_at, credits_reserved, request_hash, lease_expires_at)
+         values ($1, $2, 'image', $3, 'product-studio', 'x', '1:1', 1, '{}', array[gen_random_uuid()],
+           now() + interval '10 minutes', 5, '', now() + $4::interval) returning *),
+       reserved as (
+         insert into credit_entries (workspace_id, generation_id, kind, credits, period)
+         select workspace_id, id, 'reserve', 5, date_trunc('month', now() at time zone 'utc') from job)
+       insert into outbox (workspace_id, kind, subject_id, available_at) select workspace_id, 'generation', id, now() from job`,
+      [workspaceId, id, status, lease],
+    )
+    return id
+  }
+  const ids = [await insert('queued', null), await insert('running', '-1 second')]
+  await control('cron')
+  for (const id of ids) expect((await finished(client, id)).status).toBe('succeeded')
+  expect(await creditsOf(client)).toMatchObject({ charged: 10, reserved: 0 })
+})
+
+test('a workspace runs at most as many jobs as its plan allows, the others wait in line, and other workspaces do not', async () => {
   const [busy, other] = [await newTenant(), await newTenant()]
-  const prompt = crypto.randomUUID()
-  await breakModels({ kind: 'slow', times: 2, delayMs: 6000, match: prompt })
+  const prompt = newPrompt()
+  await breakModels(prompt, { kind: 'slow', times: 2, delayMs: 6000 })
   const jobs: GenerationBody[] = []
-  for (let i = 0; i < 5; i++) jobs.push(await generate(busy, { prompt }))
+  for (let i = 0; i < 5; i++) jobs.push(await generate(busy.client, { prompt }))
   const list = async () => {
     const { body } = await busy.client.get<{ data: GenerationBody[] }>('/generations')
     return body.data.reverse()
@@ -150,7 +128,7 @@ test('a workspace runs as many as its plan allows; the others wait in line, and 
     async () => (await list()).filter(({ status }) => status === 'running').length === 2,
   )
   expect((await list()).map(({ queuePosition }) => queuePosition)).toEqual([null, null, 0, 1, 2])
-  const single = await generate(other)
+  const single = await generate(other.client)
   expect(await finished(other.client, single.id)).toMatchObject({ status: 'succeeded' })
   expect((await list()).filter(({ status }) => status === 'running').length).toBeLessThanOrEqual(2)
   for (const job of jobs) expect(await finished(busy.client, job.id)).toMatchObject({ status: 'succeeded' })

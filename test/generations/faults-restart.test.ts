@@ -1,8 +1,8 @@
 /** The Worker dies: right after it accepted a job, and while fifty run, at random moments and at the worst. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { waitFor } from '../support/client.ts'
 import { type FaultStack, startFaultStack, steps } from '../support/faults.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const JOBS = 50
 

@@ -1,8 +1,8 @@
 /** What the engine survives: provider, database, storage and queue fail, and every job ends once. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { waitFor } from '../support/client.ts'
 import { type FaultStack, startFaultStack, steps } from '../support/faults.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 let stack: FaultStack
 beforeAll(async () => {

@@ -1,13 +1,14 @@
-import { readFile } from 'node:fs/promises'
-import { parseEnv } from 'node:util'
+/** Health, readiness, and a Worker that is misconfigured or cut off from what it needs. */
 import { expect, test } from 'vitest'
 import { createTestHarness } from 'wrangler'
-import { createClient, openApi, stack } from '../support/client.ts'
+import { createClient } from '../support/client.ts'
+import { stack } from '../support/control.ts'
+import { secrets } from '../support/tokens.ts'
 
 const client = createClient()
 const configPath = new URL('../../wrangler.toml', import.meta.url)
 
-test('is up, and ready', async () => {
+test('answers 200 when the Worker is up, and when its database and storage are', async () => {
   const up = await client.request('GET', '/health')
   expect(up.body).toEqual({ status: 'ok' })
   expect(up.headers.get('server-timing')).toContain('desc="0"')
@@ -18,27 +19,7 @@ test('is up, and ready', async () => {
   })
 })
 
-test('shows its reference, with nothing from elsewhere', async () => {
-  const page = await client.request<string>('GET', '/docs')
-  expect(page.headers.get('content-type')).toContain('text/html')
-  const sources = [...page.body.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, source]) => source as string)
-  expect(sources.length).toBe(2)
-  for (const source of sources) {
-    expect(source).toMatch(/^\/docs\//)
-    expect((await fetch(stack.api + source)).status).toBe(200)
-  }
-  expect(openApi).toMatchObject({ openapi: '3.1.0' })
-  expect((await fetch(`${stack.api}/index.html`)).status).toBe(404)
-})
-
-test('tells an unknown route from a wrong method', async () => {
-  expect(await client.get('/nothing')).toMatchObject({ status: 404, body: { code: 'not_found' } })
-  const wrong = await client.request('DELETE', '/api/v1/models')
-  expect(wrong).toMatchObject({ status: 405, body: { code: 'method_not_allowed' } })
-  expect(wrong.headers.get('allow')).toBe('GET, HEAD')
-})
-
-test('refuses to serve with missing, short or sample secrets', async () => {
+test('answers 503 with sample or short secrets, and logs which, without their values', async () => {
   const sample = { ACCESS_TOKEN_KEYS: '[{"kty":"OKP","crv":"Ed25519","kid":"local-only","d":"x","x":"x"}]' }
   const long = 'long-enough-and-secret'
   const harness = createTestHarness({
@@ -65,6 +46,7 @@ test('refuses to serve with missing, short or sample secrets', async () => {
       .getLogs()
       .map(({ message }) => message)
       .join('\n')
+    expect(log).toMatch(/ACCESS_TOKEN_KEYS/)
     expect(log).toMatch(/S3_ACCESS_KEY_ID/)
     expect(log).not.toContain(long)
   } finally {
@@ -72,13 +54,13 @@ test('refuses to serve with missing, short or sample secrets', async () => {
   }
 })
 
-test('says when the database, or the storage, is away', async () => {
+test('reports the database and the storage as down when neither answers', async () => {
   const harness = createTestHarness({
     workers: [
       {
         configPath,
         secrets: {
-          ...parseEnv(await readFile(new URL('../../.dev.vars.example', import.meta.url), 'utf8')),
+          ...secrets,
           PUBLIC_URL: 'http://127.0.0.1',
           DATABASE_URL: stack.appDatabase,
           DATABASE_HTTP_URL: 'http://127.0.0.1:9/sql',

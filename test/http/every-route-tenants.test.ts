@@ -1,14 +1,8 @@
-/** Walks the OpenAPI document: every route against people and keys that belong elsewhere or may too little. */
+/** Walks the OpenAPI document: every route refuses people and keys of other workspaces, and those with too few rights. */
 import { beforeAll, describe, expect, test } from 'vitest'
-import {
-  addMember,
-  asOwner,
-  type Client,
-  createClient,
-  newTenant,
-  openApi,
-  signUp,
-} from '../support/client.ts'
+import { type Client, createClient } from '../support/client.ts'
+import { openApi } from '../support/contract.ts'
+import { asOwner } from '../support/database.ts'
 import {
   bodyOf,
   expectRefusal,
@@ -23,6 +17,7 @@ import {
   send,
   type Things,
 } from '../support/routes.ts'
+import { addMember, newKey, newTenant, signUp } from '../support/tenants.ts'
 
 const withId = secured.filter(({ path }) => path.includes('{'))
 /** With a part that belongs to the workspace that the path begins with. */
@@ -43,10 +38,6 @@ let theirs: Things
 let removed: Client
 let below: Record<string, Client>
 let keys: Record<'other' | 'usage' | 'revoked' | 'expired', string>
-
-const newKey = async (client: Client, of: string[], changes = {}) =>
-  (await client.post<{ id: string; key: string }>('/api-keys', { name: 'server', scopes: of, ...changes }))
-    .body
 
 beforeAll(async () => {
   const [tenant, other] = [await newTenant(), await newTenant()]
@@ -76,38 +67,38 @@ beforeAll(async () => {
 reportAttacks()
 
 describe.each(inWorkspace)('$method $path', (route) => {
-  test('finds nothing for a removed member', async () => {
+  test('answers 404 to a removed member', async () => {
     expectRefusal('removed member', await send(removed, route, things), 'not_found', 1)
   })
 })
 
 describe.each(inWorkspace.filter(({ role }) => role !== 'viewer'))('$method $path', (route) => {
-  test(`refuses whoever is no ${route.role}`, async () => {
+  test(`answers 403 below the role ${route.role}`, async () => {
     const low = below[route.role as string] as Client
     expectRefusal('too low a role', await send(low, route, things), 'forbidden', 1)
   })
 })
 
-test('a member removes nobody else', async () => {
+test('a member cannot remove another member', async () => {
   const remove = inWorkspace.find(({ name }) => name === 'member.remove') as Route
   expectRefusal('too low a role', await send(below.admin as Client, remove, things), 'forbidden', 1)
 })
 
-describe.each(withId)("$method $path with another tenant's id", (route) => {
-  test('finds nothing', async () => {
+describe.each(withId)('$method $path', (route) => {
+  test("answers 404 for another tenant's id", async () => {
     expectRefusal("another's id in path", await send(stranger, route, things), 'not_found', 1)
   })
 })
 
-describe.each(withInnerId)("$method $path with another tenant's id in one's own workspace", (route) => {
-  test('finds nothing', async () => {
+describe.each(withInnerId)('$method $path', (route) => {
+  test("answers 404 for another tenant's id below one's own workspace", async () => {
     const mixed = { ...things, workspaces: theirs.workspaces }
     expectRefusal("another's id in path", await send(stranger, route, mixed), 'not_found', 1)
   })
 })
 
-describe.each(byHeader)("$method $path with another tenant's workspace in the header", (route) => {
-  test('finds nothing', async () => {
+describe.each(byHeader)('$method $path', (route) => {
+  test("answers 404 for another tenant's, or an unknown, workspace in the header", async () => {
     const intruder = stranger.with({ workspaceId: things.workspaces })
     expectRefusal("another's in header", await send(intruder, route, things), 'not_found', 1)
     const nowhere = stranger.with({ workspaceId: crypto.randomUUID() })
@@ -116,7 +107,7 @@ describe.each(byHeader)("$method $path with another tenant's workspace in the he
 })
 
 describe.each(withJson)('$method $path', (route) => {
-  test('knows no workspace in its body', async () => {
+  test('answers 422 to a workspaceId in the body', async () => {
     // The caller's own path, so that nothing but the body is strange.
     const body = { ...(bodyOf(route, theirs) as object), workspaceId: things.workspaces }
     const answer = await stranger.request(route.method, pathOf(route, theirs), body)
@@ -124,7 +115,7 @@ describe.each(withJson)('$method $path', (route) => {
   })
 })
 
-test("another tenant's ids in a body are nobody's", async () => {
+test("answers 404 for another tenant's ids in a body", async () => {
   const bodies: [string, unknown][] = [
     ['/generations', { kind: 'image', inputAssetIds: [things.assets] }],
     [`/workspaces/${theirs.workspaces}/transfer`, { userId: things.userId }],
@@ -139,7 +130,7 @@ describe.each(secured)('$method $path by API key', (route) => {
   const api = (token: string, workspaceId?: string) =>
     createClient({ token, ...(workspaceId && { workspaceId }) })
 
-  test('is refused without its scope, by all keys where it has none', async () => {
+  test('answers 403 without its scope, and to every key where no scope exists for it', async () => {
     const withoutScope =
       route.name === 'usage.get' ? await newKey(owner, ['asset.list']) : { key: keys.usage }
     expectRefusal('key without scope', await send(api(withoutScope.key), route, things), 'forbidden', 1)
@@ -148,13 +139,13 @@ describe.each(secured)('$method $path by API key', (route) => {
     expectRefusal('key with all scopes', await send(api(all.key), route, things), 'forbidden', 1)
   })
 
-  test('is refused when the key has ended', async () => {
+  test('answers 401 to a revoked or expired key', async () => {
     for (const token of [keys.revoked, keys.expired]) {
       expectRefusal('ended key', await send(api(token), route, things), 'unauthorized', 1)
     }
   })
 
-  test('finds nothing in a workspace that is not its own', async () => {
+  test("answers 404 for a workspace that is not the key's", async () => {
     const key = api(keys.other, things.workspaces)
     // Where no workspace matters there is no scope either.
     const code = route.role === undefined && !open.includes(route) ? 'forbidden' : 'not_found'
@@ -175,7 +166,7 @@ test.each(open.filter(readsJson))('$method $path works by API key with its scope
   expect(answer.status, JSON.stringify(answer.body)).toBeLessThan(400)
 })
 
-test('somebody without a workspace sees none', async () => {
+test('answers 404 to somebody without a workspace', async () => {
   const { client } = await signUp()
   for (const route of inWorkspace.filter(({ path }) => path.includes('/workspaces/'))) {
     expectRefusal('no workspace', await send(client, route, things), 'not_found', 1)

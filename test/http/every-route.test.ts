@@ -1,9 +1,7 @@
 /** Walks the OpenAPI document: every route works, refuses who is nobody (any more), and survives garbage. */
-import { readFileSync } from 'node:fs'
-import { parseEnv } from 'node:util'
-import { importJWK, type JWK, SignJWT } from 'jose'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { asOwner, type Client, createClient, newTenant, PASSWORD } from '../support/client.ts'
+import { type Client, createClient } from '../support/client.ts'
+import { asOwner } from '../support/database.ts'
 import {
   bodyOf,
   databaseRequestsOf,
@@ -19,32 +17,23 @@ import {
   send,
   type Things,
 } from '../support/routes.ts'
+import { logIn, newTenant } from '../support/tenants.ts'
+import { claimsOf, signToken } from '../support/tokens.ts'
 
 let owner: Client
 let things: Things
 /** A token that was good, ended on purpose one way or another. */
 let ended: Record<'expired token' | 'revoked session' | 'expired session' | 'disabled user', string>
 
-const expiredToken = async (token: string) => {
-  const settings = parseEnv(readFileSync(new URL('../../.dev.vars.example', import.meta.url), 'utf8'))
-  const [key] = JSON.parse(settings.ACCESS_TOKEN_KEYS as string) as [JWK]
-  const [header, claims] = token
-    .split('.')
-    .slice(0, 2)
-    .map((part) => JSON.parse(Buffer.from(part, 'base64url').toString()))
-  return new SignJWT({ ...claims, iat: claims.iat - 901, exp: claims.iat - 1 })
-    .setProtectedHeader(header)
-    .sign(await importJWK(key, 'EdDSA'))
+const expiredToken = (token: string) => {
+  const claims = claimsOf(token)
+  return signToken({ ...claims, iat: claims.iat - 901, exp: claims.iat - 1 })
 }
 
-/** Another session of the owner's, or of somebody else of the workspace. */
+/** Another session of the owner's. */
 const signInAgain = async (email: string) => {
-  const { body } = await createClient().post<{ access_token: string }>('/auth/login', {
-    email,
-    password: PASSWORD,
-  })
-  const claims = JSON.parse(Buffer.from(body.access_token.split('.')[1] ?? '', 'base64url').toString())
-  return { token: body.access_token, sessionId: claims.sid as string }
+  const { access_token: token } = (await logIn(email)).body
+  return { token, sessionId: claimsOf(token).sid as string }
 }
 
 beforeAll(async () => {
@@ -54,10 +43,10 @@ beforeAll(async () => {
   const [revoked, late] = [await signInAgain(tenant.email), await signInAgain(tenant.email)]
   const disabled = await newTenant()
   ended = {
-    'expired token': await expiredToken(owner.token as string),
+    'expired token': await expiredToken(tenant.token),
     'revoked session': revoked.token,
     'expired session': late.token,
-    'disabled user': disabled.client.token as string,
+    'disabled user': disabled.token,
   }
   for (const token of [revoked.token, late.token]) {
     expect((await owner.with({ token }).get('/usage')).status).toBe(200)
@@ -68,7 +57,7 @@ beforeAll(async () => {
 })
 reportAttacks()
 
-test('the document lists the routes, each with an id of its own', () => {
+test('the document lists every route, each with an id of its own', () => {
   expect(routes.length).toBeGreaterThan(35)
   expect(new Set(routes.map(({ name }) => name)).size).toBe(routes.length)
   // Whatever names a workspace in its path or header has a least role.
@@ -76,13 +65,13 @@ test('the document lists the routes, each with an id of its own', () => {
 })
 
 describe.each(secured)('$method $path', (route) => {
-  test('refuses nobody', async () => {
+  test('answers 401 without credentials', async () => {
     const answer = await send(createClient({ workspaceId: owner.workspaceId as string }), route, things)
     expectRefusal('nobody', answer, 'unauthorized', 0)
     expect(answer.headers.get('www-authenticate')).toBe('Bearer')
   })
 
-  test('refuses a token whose time is over, and a good one of somebody who may no more', async () => {
+  test('answers 401 to a token that has expired, was revoked, or belongs to a disabled user', async () => {
     for (const [attack, token] of Object.entries(ended)) {
       const answer = await send(owner.with({ token }), route, things)
       // The Worker itself knows the time; the rest takes a look.
@@ -90,7 +79,7 @@ describe.each(secured)('$method $path', (route) => {
     }
   })
 
-  test('refuses what only looks like a credential', async () => {
+  test('answers 401 to forged credentials, without asking the database', async () => {
     const [header, claims, signature] = (owner.token as string).split('.')
     const unsigned = Buffer.from('{"alg":"none","typ":"at+jwt"}').toString('base64url')
     for (const token of [
@@ -105,7 +94,7 @@ describe.each(secured)('$method $path', (route) => {
 })
 
 describe.each(secured.filter(readsJson))('$method $path', (route) => {
-  test('asks the database once', async () => {
+  test('makes one request to the database', async () => {
     // Of its own: some of these routes take away what others need.
     const tenant = await newTenant()
     const own = await makeThingsFor(route, tenant)
@@ -140,8 +129,8 @@ const odd = [
 
 // The feed of events ends with its reader.
 const finite = routes.filter(({ name }) => name !== 'event.list')
-describe.each(finite)('$method $path with garbage', (route) => {
-  test('answers 4xx or well, never 5xx', async () => {
+describe.each(finite)('$method $path', (route) => {
+  test('answers garbage with 4xx, or with success where it makes sense, never with 5xx', async () => {
     // Whatever it does, it does to things that nobody else needs.
     const victim = await newTenant()
     for (const id of route.path.includes('{') ? odd : ['']) {

@@ -9,7 +9,7 @@ import { freePort } from '../../dev/child.ts'
 import { processAt } from '../../dev/lock.ts'
 import { SAMPLE } from '../../dev/seed.ts'
 import { createClient } from '../../scripts/client.ts'
-import { waitFor } from '../support/client.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const MAIN = join(import.meta.dirname, '../../dev/main.ts')
 const PATIENCE_MS = 90_000

@@ -10,7 +10,8 @@ import { bucketUrl, startStorage } from '../../dev/storage.ts'
 import { startWorker } from '../../dev/worker.ts'
 import { createClient } from '../../scripts/client.ts'
 import { withClient } from '../../scripts/migrate.ts'
-import { PASSWORD, waitFor } from '../support/client.ts'
+import { PASSWORD } from '../support/tenants.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const dataDir = mkdtempSync(join(tmpdir(), 'content-api-restart-'))
 chmodSync(dataDir, 0o755)

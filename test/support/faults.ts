@@ -14,7 +14,9 @@ import { bucketUrl, startStorage } from '../../dev/storage.ts'
 import { startWorker } from '../../dev/worker.ts'
 import { createClient } from '../../scripts/client.ts'
 import { withClient } from '../../scripts/migrate.ts'
-import { type GenerationBody, PASSWORD, waitFor } from './client.ts'
+import type { GenerationBody } from './client.ts'
+import { PASSWORD } from './tenants.ts'
+import { waitFor } from './wait-for.ts'
 
 /** Strikes the database requests that contain all of `texts`: before anything runs, once it is committed, or never. */
 interface DatabaseFault {

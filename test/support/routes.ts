@@ -1,16 +1,21 @@
 /** Every route of the OpenAPI document, with a body and things of one's own to call it on. */
 import { afterAll, expect } from 'vitest'
+import { formOf } from '../../scripts/client.ts'
+import type { Answer, Client } from './client.ts'
+import { openApi } from './contract.ts'
+import { asOwner } from './database.ts'
+import { generate } from './generations.ts'
 import {
-  type Answer,
   addMember,
-  asOwner,
-  type Client,
-  type GenerationBody,
+  invite,
+  logIn,
+  NOBODY,
   newEmail,
+  newKey,
   newTenant,
-  openApi,
   PASSWORD,
-} from './client.ts'
+  type Tenant,
+} from './tenants.ts'
 
 export interface Route {
   name: string
@@ -64,17 +69,11 @@ export interface Things {
   inviteToken: string
 }
 
-type Tenant = Awaited<ReturnType<typeof newTenant>>
-
 const makers: { [Name in keyof Things]: (tenant: Tenant) => Promise<string> } = {
   workspaces: async ({ workspaceId }) => workspaceId,
   assets: async ({ client }) => (await client.upload('file.txt', 'some text')).body.id,
-  generations: async ({ client }) => {
-    const { body } = await client.post<GenerationBody>('/generations', { kind: 'image', prompt: 'x' })
-    return body.id
-  },
-  'api-keys': async ({ client }) =>
-    (await client.post<{ id: string }>('/api-keys', { name: 'server', scopes: ['asset.list'] })).body.id,
+  generations: async ({ client }) => (await generate(client)).id,
+  'api-keys': async ({ client }) => (await newKey(client, ['asset.list'])).id,
   webhooks: async ({ client }) =>
     (await client.post<{ id: string }>('/webhooks', { url: 'http://127.0.0.1:9/', events: ['failed'] })).body
       .id,
@@ -91,23 +90,13 @@ const makers: { [Name in keyof Things]: (tenant: Tenant) => Promise<string> } = 
   },
   sessions: async ({ client }) =>
     (await client.get<{ data: { id: string }[] }>('/auth/sessions')).body.data[0]?.id as string,
-  inviteId: async ({ client, workspaceId }) => {
-    const invite = { email: newEmail(), role: 'member' }
-    return (await client.post<{ id: string }>(`/workspaces/${workspaceId}/invites`, invite)).body.id
-  },
+  inviteId: async ({ client, workspaceId }) => (await invite(client, workspaceId)).body.id,
   userId: async ({ workspaceId }) => (await addMember(workspaceId, 'member')).userId,
   email: async ({ email }) => email,
-  refreshToken: async ({ email, client }) => {
-    const { body } = await client.post<{ refresh_token: string }>('/auth/login', {
-      email,
-      password: PASSWORD,
-    })
-    return body.refresh_token
-  },
+  refreshToken: async ({ email }) => (await logIn(email)).body.refresh_token,
   inviteToken: async ({ email }) => {
     const other = await newTenant()
-    const invites = `/workspaces/${other.workspaceId}/invites`
-    return (await other.client.post<{ token: string }>(invites, { email, role: 'member' })).body.token
+    return (await invite(other.client, other.workspaceId, email)).body.token
   },
 }
 
@@ -125,11 +114,7 @@ const bodies: Record<string, (things: Things) => unknown> = {
   'invite.create': () => ({ email: newEmail(), role: 'viewer' }),
   'invite.accept': ({ inviteToken }) => ({ token: inviteToken }),
   'api_key.create': () => ({ name: 'server', scopes: ['asset.list'] }),
-  'asset.create': () => {
-    const form = new FormData()
-    form.append('file', new Blob(['some text']), 'file.txt')
-    return form
-  },
+  'asset.create': () => formOf('file.txt', 'some text'),
   'asset.update': () => ({ name: 'renamed.txt' }),
   'webhook.create': () => ({ url: 'http://127.0.0.1:9/' }),
   'webhook.update': () => ({ enabled: false }),
@@ -172,6 +157,9 @@ export const makeThingsFor = async (route: Route, tenant: Tenant): Promise<Thing
   if (route.name === 'generation.retry') await tenant.client.post(`/generations/${things.generations}/cancel`)
   return things as unknown as Things
 }
+
+/** A path whose ids are nobody's. */
+export const nobodysPathOf = ({ path }: Route) => path.replace(/\{\w+\}/g, NOBODY)
 
 export const send = (client: Client, route: Route, things: Things, headers?: Record<string, string>) =>
   client.request(route.method, pathOf(route, things), bodyOf(route, things), headers)

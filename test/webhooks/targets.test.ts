@@ -1,4 +1,4 @@
-/** Which URLs the server may be sent to, where only public ones are allowed. */
+/** Which URLs webhooks are sent to: public ones only, unless a setting allows others. */
 import { expect, test } from 'vitest'
 
 const { problemOfTarget } = await import(new URL('../../src/webhooks/targets.ts', import.meta.url).href)
@@ -14,7 +14,7 @@ test.each([
   'https://172.32.0.1/',
   'https://100.128.0.1/',
   'https://例え.jp/',
-])('may go to %s', (url) => {
+])('allows %s', (url) => {
   expect(problemOfTarget(env, url)).toBeUndefined()
 })
 
@@ -50,11 +50,11 @@ test.each([
   'https://[::1]/',
   'https://[::ffff:127.0.0.1]/',
   'https://[fd00::1]/',
-])('may not go to %s', (url) => {
+])('refuses %s', (url) => {
   expect(problemOfTarget(env, url)).toBeTypeOf('string')
 })
 
-test('may go anywhere by http(s) where that is allowed', () => {
+test('allows any address by http or https, and no other protocol, where the setting says so', () => {
   const local = { ...env, WEBHOOK_TARGETS: 'any' }
   expect(problemOfTarget(local, 'http://127.0.0.1:9/')).toBeUndefined()
   expect(problemOfTarget(local, 'file:///etc/passwd')).toBeTypeOf('string')

@@ -1,9 +1,10 @@
 /** The database keeps tenants apart: the Worker's own login tries to cross over in SQL. */
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { asOwner, finished, type GenerationBody, newEmail, newTenant, stack } from '../support/client.ts'
-
-type Tenant = Awaited<ReturnType<typeof newTenant>>
+import { stack } from '../support/control.ts'
+import { asOwner } from '../support/database.ts'
+import { finished, generate } from '../support/generations.ts'
+import { invite, newKey, newTenant, type Tenant } from '../support/tenants.ts'
 
 const login = new pg.Client(stack.appDatabase)
 let ours: Tenant
@@ -51,10 +52,10 @@ const newWork = async () => {
   const tenant = await newTenant()
   await tenant.client.upload('file.txt', 'some text')
   await tenant.client.post('/webhooks', { url: 'http://127.0.0.1:9/' })
-  const { body } = await tenant.client.post<GenerationBody>('/generations', { kind: 'image', prompt: 'x' })
-  await finished(tenant.client, body.id)
-  await tenant.client.post(`/workspaces/${tenant.workspaceId}/invites`, { email: newEmail(), role: 'viewer' })
-  await tenant.client.post('/api-keys', { name: 'server', scopes: ['asset.list'] })
+  const job = await generate(tenant.client)
+  await finished(tenant.client, job.id)
+  await invite(tenant.client, tenant.workspaceId)
+  await newKey(tenant.client, ['asset.list'])
   await asOwner(
     `insert into outbox (workspace_id, kind, subject_id, available_at) values ($1, 'object.delete', gen_random_uuid(), now() + interval '1 day')`,
     [tenant.workspaceId],
@@ -91,7 +92,7 @@ test('row-level security is forced on every table', async () => {
 })
 
 describe.each(tables)('$name', ({ name, key, column }) => {
-  test('the owner sees both tenants: these tests would notice', async () => {
+  test('has rows of both tenants, which its owner sees, so that these tests can fail', async () => {
     const [row] = await asOwner(
       `select count(distinct ${key})::int as tenants from ${name} where ${key} = any($1)`,
       [[ours.workspaceId, theirs.workspaceId]],
@@ -99,12 +100,12 @@ describe.each(tables)('$name', ({ name, key, column }) => {
     expect(row).toEqual({ tenants: 2 })
   })
 
-  test('without settings shows nothing', async () => {
+  test('shows nothing without settings', async () => {
     expect(await asTenant({}, () => count(name))).toBe(0)
     expect(await asTenant({ workspace_id: '', user_id: '' }, () => count(name))).toBe(0)
   })
 
-  test('with our settings shows ours only', async () => {
+  test('shows only our rows with our settings', async () => {
     const keys = await asTenant(asUs(), () => login.query(`select distinct ${key} as key from ${name}`))
     expect(keys.rows).toEqual([{ key: ours.workspaceId }])
   })
@@ -153,7 +154,7 @@ test("refuses to refer to the other tenant's rows", async () => {
   expect(await asTenant(asUs(), refer)).toBe('23503')
 })
 
-test('shows no password and no refresh token to a tenant', async () => {
+test('shows no password, no refresh token and no provider account to a tenant', async () => {
   for (const column of ['users.password_hash', 'sessions.refresh_hash', 'accounts.provider']) {
     const [table] = column.split('.')
     expect(await asTenant(asUs(), () => sqlState(login.query(`select ${column} from ${table}`)))).toBe(

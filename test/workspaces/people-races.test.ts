@@ -1,77 +1,39 @@
 /** Many at once, in one workspace: invites, owners, limits and the end of a workspace. */
-import pg from 'pg'
 import { describe, expect, test } from 'vitest'
-import {
-  type Answer,
-  addMember,
-  asOwner,
-  type Client,
-  control,
-  type GenerationBody,
-  newEmail,
-  newTenant,
-  signUp,
-  stack,
-  waitFor,
-} from '../support/client.ts'
+import { tally, times } from '../support/at-once.ts'
+import type { Answer, Client } from '../support/client.ts'
+import { control } from '../support/control.ts'
+import { asOwner, holdRow } from '../support/database.ts'
+import { breakModels, generate, newPrompt } from '../support/generations.ts'
+import { acceptInvite, addMember, invite, newEmail, newKey, newTenant, signUp } from '../support/tenants.ts'
+import { waitFor } from '../support/wait-for.ts'
 
-const times = <T>(count: number, run: (index: number) => Promise<T>) =>
-  Promise.all(Array.from({ length: count }, (_, i) => run(i)))
-const statuses = (answers: Answer<unknown>[]) => answers.map(({ status }) => status).sort()
-const tally = (answers: Answer<unknown>[]) =>
-  Object.fromEntries(
-    [...Map.groupBy(statuses(answers), (status) => status)].map(([s, all]) => [s, all.length]),
-  )
 const rowsOf = async (table: string, workspaceId: string, where = 'true') =>
   asOwner(`select * from ${table} where workspace_id = $1 and ${where}`, [workspaceId])
 
-const invite = async (by: Client, workspaceId: string, email: string, role = 'member') =>
-  (await by.post<{ id: string; token: string }>(`/workspaces/${workspaceId}/invites`, { email, role })).body
-const accept = (by: { client: Client }, token: string) =>
-  by.client.post('/workspaces/invites/accept', { token })
-
 /** Lets all of these pass the gate, and then take their turns in the workspace in this order. */
 const inTurn = async <T>(workspaceId: string, requests: (() => Promise<T>)[]): Promise<T[]> => {
-  const holder = new pg.Client(stack.adminDatabase)
-  await holder.connect()
-  try {
-    await holder.query('begin')
-    const { rows } = await holder.query<{ pid: number }>(
-      'select pg_backend_pid() as pid from workspaces where id = $1 for update',
-      [workspaceId],
-    )
-    const answers: Promise<T>[] = []
-    for (const request of requests) {
-      answers.push(request())
-      await waitFor(`${answers.length} in line`, async () => {
-        const [line] = await asOwner<{ length: number }>(
-          `with recursive line as (
-             select $1::int as pid
-             union select a.pid from pg_stat_activity a join line on line.pid = any(pg_blocking_pids(a.pid)))
-           select count(*)::int - 1 as length from line`,
-          [rows[0]?.pid],
-        )
-        return line?.length === answers.length
-      })
-    }
-    await holder.query('commit')
-    return await Promise.all(answers)
-  } finally {
-    await holder.end()
+  const row = await holdRow('workspaces', workspaceId)
+  const answers: Promise<T>[] = []
+  for (const request of requests) {
+    answers.push(request())
+    await row.whenWaiting(answers.length)
   }
+  await row.release()
+  return Promise.all(answers)
 }
 
 describe('people at once', () => {
-  test('fifty acceptances of one invite are one', async () => {
+  test('fifty acceptances of one invite at once make one membership', async () => {
     const { client, workspaceId } = await newTenant()
     const guest = await signUp()
-    const { token } = await invite(client, workspaceId, guest.email)
-    expect(tally(await times(50, () => accept(guest, token)))).toEqual({ 200: 50 })
+    const { token } = (await invite(client, workspaceId, guest.email)).body
+    expect(tally(await times(50, () => acceptInvite(guest.client, token)))).toEqual({ 200: 50 })
     expect(await rowsOf('memberships', workspaceId, `user_id = '${guest.userId}'`)).toHaveLength(1)
     expect(await rowsOf('audit_logs', workspaceId, `action = 'invite.accept'`)).toHaveLength(1)
   })
 
-  test('the last two owners never go both', async () => {
+  test('of two owners who leave or step down at once one stays owner', async () => {
     const { client, workspaceId, userId } = await newTenant()
     const other = await addMember(workspaceId, 'owner')
     const mine = `/workspaces/${workspaceId}/members/${userId}`
@@ -97,7 +59,7 @@ describe('people at once', () => {
     }
   })
 
-  test('many changes of one role leave one of them, and a row for each that changed it', async () => {
+  test('twenty changes of one role at once are audited as one sequence, which ends in the stored role', async () => {
     const { client, workspaceId } = await newTenant()
     const target = await addMember(workspaceId, 'viewer')
     const path = `/workspaces/${workspaceId}/members/${target.userId}`
@@ -113,13 +75,13 @@ describe('people at once', () => {
     expect(changes.at(-1)?.after.role).toBe(row?.role)
   })
 
-  test('whoever lost their role while they waited may act on it no more', async () => {
+  test('answers 403 to an admin who loses the role while the request waits', async () => {
     const { client, workspaceId } = await newTenant()
     const rogue = await addMember(workspaceId, 'admin')
     const target = await addMember(workspaceId, 'viewer')
     const base = `/workspaces/${workspaceId}`
     const asks: [string, () => Promise<Answer>][] = [
-      ['invites', () => rogue.client.post(`${base}/invites`, { email: newEmail(), role: 'admin' })],
+      ['invites', () => invite(rogue.client, workspaceId, newEmail(), 'admin')],
       ['promotes', () => rogue.client.patch(`${base}/members/${target.userId}`, { role: 'admin' })],
       ['removes', () => rogue.client.delete(`${base}/members/${target.userId}`)],
     ]
@@ -139,36 +101,36 @@ describe('people at once', () => {
     expect(await rowsOf('memberships', workspaceId)).toHaveLength(2)
   })
 
-  test('an invite is withdrawn or accepted, and the answer says which', async () => {
+  test('an invite that is accepted first is not withdrawn: answers 404', async () => {
     const { client, workspaceId } = await newTenant()
     const guest = await signUp()
-    const { id, token } = await invite(client, workspaceId, guest.email)
+    const { id, token } = (await invite(client, workspaceId, guest.email)).body
     const [accepted, withdrawn] = await inTurn<Answer>(workspaceId, [
-      () => accept(guest, token),
+      () => acceptInvite(guest.client, token),
       () => client.delete(`/workspaces/${workspaceId}/invites/${id}`),
     ])
     expect([accepted?.status, withdrawn?.status]).toEqual([200, 404])
   })
 
-  test('a full workspace takes nobody more', async () => {
+  test('of eight acceptances at once only as many succeed as the plan has places', async () => {
     const { client, workspaceId } = await newTenant()
     const guests = await times(8, () => signUp())
-    const tokens = await times(
-      8,
-      async (i) => (await invite(client, workspaceId, guests[i]?.email ?? '')).token,
+    const invites = await Promise.all(
+      guests.map(async (guest) => ({
+        guest,
+        token: (await invite(client, workspaceId, guest.email)).body.token,
+      })),
     )
     const [accepted, invited] = await Promise.all([
-      times(8, (i) => accept(guests[i] as (typeof guests)[number], tokens[i] as string)),
-      times(4, () =>
-        client.post(`/workspaces/${workspaceId}/invites`, { email: newEmail(), role: 'viewer' }),
-      ),
+      Promise.all(invites.map(({ guest, token }) => acceptInvite(guest.client, token))),
+      times(4, () => invite(client, workspaceId)),
     ])
     expect(tally(accepted)).toEqual({ 200: 4, 402: 4 })
     for (const { status } of invited) expect([201, 402]).toContain(status)
     expect(await rowsOf('memberships', workspaceId)).toHaveLength(5)
   })
 
-  test('twenty workspaces at once are the ten that the plan allows', async () => {
+  test('of twenty workspaces made at once only the ten that the plan allows are made', async () => {
     const { client, userId } = await signUp()
     const answers = await times(20, () => client.post('/workspaces', { name: 'Store' }))
     expect(tally(answers)).toEqual({ 201: 10, 402: 10 })
@@ -176,18 +138,15 @@ describe('people at once', () => {
   })
 })
 
-describe('the end of a workspace', () => {
-  test('is the owner’s to decide, and is the end for everybody and everything', async () => {
+describe('the deletion of a workspace', () => {
+  test('is for owners only, and ends access, invites, keys, jobs and files', async () => {
     const { client, workspaceId, userId } = await newTenant()
     const base = `/workspaces/${workspaceId}`
     const admin = await addMember(workspaceId, 'admin')
     const guest = await signUp()
-    const { token } = await invite(client, workspaceId, guest.email)
-    const { body: key } = await client.post<{ key: string }>('/api-keys', {
-      name: 'server',
-      scopes: ['usage.get'],
-    })
-    const server = client.with({ token: key.key, workspaceId })
+    const { token } = (await invite(client, workspaceId, guest.email)).body
+    const { key } = await newKey(client, ['usage.get'])
+    const server = client.with({ token: key })
     expect((await server.get('/usage')).status).toBe(200)
     await client.post('/webhooks', { url: 'http://127.0.0.1:9/' })
     const slug = `gone-${Date.now()}`
@@ -195,10 +154,9 @@ describe('the end of a workspace', () => {
     const { body: asset } = await client.upload('a.txt', 'some text')
     const download = (await client.get(`/assets/${asset.id}/download`)).headers.get('location') as string
     expect((await fetch(download)).status).toBe(200)
-    const prompt = `Mug ${crypto.randomUUID()}`
-    const slow = { kind: 'slow', times: 1, delayMs: 20_000, match: prompt }
-    await fetch(`${stack.models}/faults`, { method: 'POST', body: JSON.stringify(slow) })
-    const { body: job } = await client.post<GenerationBody>('/generations', { kind: 'image', prompt })
+    const prompt = newPrompt()
+    await breakModels(prompt, { kind: 'slow', times: 1, delayMs: 20_000 })
+    const job = await generate(client, { prompt })
     await waitFor('the job runs', async () => {
       const [row] = await rowsOf('generations', workspaceId)
       return row?.provider_job_id
@@ -212,7 +170,7 @@ describe('the end of a workspace', () => {
     }
     expect(await client.get(base)).toMatchObject({ status: 404 })
     expect(await client.delete(base)).toMatchObject({ status: 404 })
-    expect(await accept(guest, token)).toMatchObject({ status: 404 })
+    expect(await acceptInvite(guest.client, token)).toMatchObject({ status: 404 })
     expect(await server.get('/usage')).toMatchObject({ status: 401, body: { code: 'unauthorized' } })
     expect((await client.get<{ workspaces: unknown[] }>('/auth/me')).body.workspaces).toEqual([])
     expect((await client.post('/workspaces', { name: 'Next', slug })).status).toBe(201)
@@ -246,11 +204,11 @@ describe('the end of a workspace', () => {
     }
   })
 
-  test('comes once, and whoever works there meanwhile is told', async () => {
+  test('succeeds once, and requests at the same time succeed, or answer 404 or 409', async () => {
     const { client, workspaceId } = await newTenant()
     const base = `/workspaces/${workspaceId}`
     const assets = await times(6, (i) => client.upload(`${i}.txt`, 'some text'))
-    const { body: job } = await client.post<GenerationBody>('/generations', { kind: 'image', prompt: 'x' })
+    const job = await generate(client)
     const answers = await Promise.all([
       client.delete(base),
       client.delete(base),
@@ -261,7 +219,7 @@ describe('the end of a workspace', () => {
       client.post(`/generations/${job.id}/cancel`),
     ])
     for (const { status } of answers) expect([200, 204, 404, 409]).toContain(status)
-    expect(statuses(answers.slice(0, 2))).toEqual([204, 404])
+    expect(tally(answers.slice(0, 2))).toEqual({ 204: 1, 404: 1 })
     expect(await rowsOf('audit_logs', workspaceId, `action = 'workspace.delete'`)).toHaveLength(1)
     const ledger = await rowsOf('credit_entries', workspaceId, `kind <> 'reserve'`)
     expect(ledger.reduce((sum, { credits }) => sum + Number(credits), 0)).toBe(5)
@@ -274,7 +232,7 @@ test.each<[string, (client: Client) => Promise<Answer>, string]>([
   ['an upload', (client) => client.upload<Record<string, unknown>>('a.txt', 'some text'), 'assets'],
   ['a generation', (client) => client.post('/generations', { kind: 'image', prompt: 'x' }), 'generations'],
   ['a key', (client) => client.post('/api-keys', { name: 'x', scopes: ['usage.get'] }), 'api_keys'],
-])('what waits behind a deletion finds the workspace gone: %s', async (_, ask, table) => {
+])('answers 404 to %s that waits while the workspace is deleted', async (_, ask, table) => {
   const { client, workspaceId } = await newTenant()
   const [deleted, asked] = await inTurn<Answer>(workspaceId, [
     () => client.delete(`/workspaces/${workspaceId}`),

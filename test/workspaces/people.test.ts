@@ -1,6 +1,17 @@
 /** The people of a workspace: roles, leaving, removal, handing over, invites and what the plan allows. */
 import { describe, expect, test } from 'vitest'
-import { addMember, asOwner, type Client, newEmail, newTenant, signUp } from '../support/client.ts'
+import { type Client, listAll, type Page } from '../support/client.ts'
+import { asOwner, setPlan } from '../support/database.ts'
+import {
+  acceptInvite,
+  addMember,
+  invite,
+  NOBODY,
+  newEmail,
+  newTenant,
+  type Role,
+  signUp,
+} from '../support/tenants.ts'
 
 interface Member extends Record<string, unknown> {
   userId: string
@@ -8,12 +19,8 @@ interface Member extends Record<string, unknown> {
 }
 interface Invite extends Record<string, unknown> {
   id: string
-  token: string
 }
-type Page<T> = { data: T[]; nextCursor: string | null }
-type Role = 'viewer' | 'member' | 'admin' | 'owner'
 
-const NOBODY = '01890000-0000-7000-8000-000000000000'
 const refusal = (status: number, code: string) => ({ status, body: { code } })
 const forbidden = refusal(403, 'forbidden')
 const notFound = refusal(404, 'not_found')
@@ -45,13 +52,8 @@ const newTeam = async () => {
   }
 }
 
-const invite = (by: { client: Client }, workspaceId: string, email: string, role: Role = 'member') =>
-  by.client.post<Invite>(`/workspaces/${workspaceId}/invites`, { email, role })
-const accept = (by: { client: Client }, token: string) =>
-  by.client.post('/workspaces/invites/accept', { token })
-
 describe('members', () => {
-  test('are listed to all of them, page by page', async () => {
+  test('are listed to every role, page by page', async () => {
     const { base, owner, admin, member, viewer } = await newTeam()
     const { body } = await viewer.client.get<Page<Member>>(`${base}/members`)
     expect(body.data.find(({ userId }) => userId === admin.userId)).toEqual({
@@ -61,20 +63,15 @@ describe('members', () => {
       role: 'admin',
       createdAt: expect.any(String),
     })
-    const seen: Member[] = []
-    for (let cursor = ''; ; ) {
-      const page = await viewer.client.get<Page<Member>>(`${base}/members?limit=3${cursor}`)
-      expect(page.body.data.length).toBeLessThanOrEqual(3)
-      seen.push(...page.body.data)
-      if (page.body.nextCursor === null) break
-      cursor = `&cursor=${page.body.nextCursor}`
-    }
+    const first = await viewer.client.get<Page<Member>>(`${base}/members?limit=3`)
+    expect(first.body.data).toHaveLength(3)
+    const seen = await listAll<Member>(viewer.client, `${base}/members?limit=3`)
     expect(seen).toEqual(body.data)
     const everybody = [owner, admin, member, viewer].map(({ userId }) => userId)
     expect(seen.map(({ userId }) => userId).sort()).toEqual(everybody.sort())
   })
 
-  test('get a role of at most the giver, from an admin', async () => {
+  test("get a role from an admin, of at most that admin's own", async () => {
     const { owner, admin, member, viewer, setRole, roles } = await newTeam()
     expect(await setRole(admin, viewer, 'owner')).toMatchObject(forbidden)
     expect(await setRole(admin, admin, 'owner')).toMatchObject(forbidden)
@@ -97,7 +94,7 @@ describe('members', () => {
     })
   })
 
-  test('are removed by admins, and are out with the next request', async () => {
+  test('are removed by admins, and refused with the next request', async () => {
     const { owner, admin, member, viewer, remove } = await newTeam()
     expect(await remove(member, viewer)).toMatchObject(forbidden)
     expect(await remove(viewer, viewer)).toMatchObject({ status: 204 })
@@ -109,14 +106,17 @@ describe('members', () => {
     expect(await admin.client.get('/usage')).toMatchObject(notFound)
   })
 
-  test.each(['viewer', 'member', 'admin'] as const)('may leave as %s', async (role) => {
-    const team = await newTeam()
-    expect((await team.remove(team[role], team[role])).status).toBe(204)
-    expect(await team[role].client.get('/usage')).toMatchObject(notFound)
-    expect((await team[role].client.get<{ workspaces: unknown[] }>('/auth/me')).body.workspaces).toEqual([])
-  })
+  test.each(['viewer', 'member', 'admin'] as const)(
+    'may leave as %s, and are refused with the next request',
+    async (role) => {
+      const team = await newTeam()
+      expect((await team.remove(team[role], team[role])).status).toBe(204)
+      expect(await team[role].client.get('/usage')).toMatchObject(notFound)
+      expect((await team[role].client.get<{ workspaces: unknown[] }>('/auth/me')).body.workspaces).toEqual([])
+    },
+  )
 
-  test('always have an owner among them', async () => {
+  test('keep an owner among them: answers 409 to the last one who leaves or steps down', async () => {
     const { owner, admin, member, setRole, remove } = await newTeam()
     const lastOwner = refusal(409, 'last_owner')
     expect(await remove(owner, owner)).toMatchObject(lastOwner)
@@ -128,7 +128,7 @@ describe('members', () => {
   })
 })
 
-test('only the owner hands the workspace over, to another member', async () => {
+test('only the owner transfers the workspace, and only to another member', async () => {
   const { base, owner, admin, member, roles } = await newTeam()
   const transfer = (by: { client: Client }, userId: string) => by.client.post(`${base}/transfer`, { userId })
   expect(await transfer(admin, admin.userId)).toMatchObject(forbidden)
@@ -144,7 +144,7 @@ describe('an invite', () => {
   test('shows its token once, stores a hash, and lives for 7 days', async () => {
     const { workspaceId, admin, base } = await newTeam()
     const email = newEmail()
-    const created = await invite(admin, workspaceId, email.toUpperCase(), 'viewer')
+    const created = await invite(admin.client, workspaceId, email.toUpperCase(), 'viewer')
     const { token, ...shown } = created.body
     expect(created).toMatchObject({ status: 201, body: { email, role: 'viewer' } })
     expect(created.headers.get('cache-control')).toBe('no-store')
@@ -160,63 +160,63 @@ describe('an invite', () => {
     expect(row?.token_hash).toMatch(/^[0-9a-f]{64}$/)
   })
 
-  test('gives a role of at most the inviter, who is an admin', async () => {
+  test("is made by an admin, with a role of at most that admin's own", async () => {
     const { workspaceId, owner, admin, member } = await newTeam()
-    expect(await invite(admin, workspaceId, newEmail(), 'owner')).toMatchObject(forbidden)
-    expect(await invite(member, workspaceId, newEmail(), 'viewer')).toMatchObject(forbidden)
-    expect((await invite(admin, workspaceId, newEmail(), 'admin')).status).toBe(201)
-    expect((await invite(owner, workspaceId, newEmail(), 'owner')).status).toBe(201)
+    expect(await invite(admin.client, workspaceId, newEmail(), 'owner')).toMatchObject(forbidden)
+    expect(await invite(member.client, workspaceId, newEmail(), 'viewer')).toMatchObject(forbidden)
+    expect((await invite(admin.client, workspaceId, newEmail(), 'admin')).status).toBe(201)
+    expect((await invite(owner.client, workspaceId, newEmail(), 'owner')).status).toBe(201)
   })
 
-  test('is withdrawn, or replaced by the next to the same address', async () => {
+  test('ends when it is withdrawn, or followed by another to the same address', async () => {
     const { workspaceId, admin, base } = await newTeam()
     const guest = await signUp()
-    const first = await invite(admin, workspaceId, guest.email)
-    const second = await invite(admin, workspaceId, guest.email.toUpperCase(), 'viewer')
-    expect(await accept(guest, first.body.token)).toMatchObject(notFound)
+    const first = await invite(admin.client, workspaceId, guest.email)
+    const second = await invite(admin.client, workspaceId, guest.email.toUpperCase(), 'viewer')
+    expect(await acceptInvite(guest.client, first.body.token)).toMatchObject(notFound)
     const listed = await admin.client.get<Page<Invite>>(`${base}/invites`)
     expect(listed.body.data.map(({ id }) => id)).toEqual([second.body.id])
     expect((await admin.client.delete(`${base}/invites/${second.body.id}`)).status).toBe(204)
     expect(await admin.client.delete(`${base}/invites/${second.body.id}`)).toMatchObject(notFound)
-    expect(await accept(guest, second.body.token)).toMatchObject(notFound)
+    expect(await acceptInvite(guest.client, second.body.token)).toMatchObject(notFound)
   })
 
-  test('is for nobody but the invited address, once', async () => {
+  test('is accepted by the invited address only, once', async () => {
     const { workspaceId, owner, member, base } = await newTeam()
     const guest = await signUp()
-    const { body } = await invite(owner, workspaceId, guest.email.toUpperCase(), 'admin')
+    const { body } = await invite(owner.client, workspaceId, guest.email.toUpperCase(), 'admin')
     for (const other of [owner, member, await signUp()]) {
-      expect(await accept(other, body.token)).toMatchObject(notFound)
+      expect(await acceptInvite(other.client, body.token)).toMatchObject(notFound)
     }
-    expect(await accept(guest, `${body.token}x`)).toMatchObject(notFound)
-    const joined = await accept(guest, body.token)
+    expect(await acceptInvite(guest.client, `${body.token}x`)).toMatchObject(notFound)
+    const joined = await acceptInvite(guest.client, body.token)
     expect(joined).toMatchObject({ status: 200, body: { id: workspaceId, role: 'admin' } })
-    expect(await accept(guest, body.token)).toMatchObject({ status: 200, body: joined.body })
-    expect(await invite(owner, workspaceId, guest.email)).toMatchObject(refusal(409, 'already_member'))
+    expect(await acceptInvite(guest.client, body.token)).toMatchObject({ status: 200, body: joined.body })
+    expect(await invite(owner.client, workspaceId, guest.email)).toMatchObject(refusal(409, 'already_member'))
     expect((await owner.client.get<Page<Invite>>(`${base}/invites`)).body.data).toEqual([])
     await owner.client.delete(`${base}/members/${guest.userId}`)
-    expect(await accept(guest, body.token)).toMatchObject(refusal(409, 'invite_used'))
+    expect(await acceptInvite(guest.client, body.token)).toMatchObject(refusal(409, 'invite_used'))
     expect(await guest.client.get(base)).toMatchObject(notFound)
   })
 
-  test('ends in time', async () => {
+  test('expires: answers 409, and is listed no more', async () => {
     const { workspaceId, owner, base } = await newTeam()
     const guest = await signUp()
-    const { body } = await invite(owner, workspaceId, guest.email)
+    const { body } = await invite(owner.client, workspaceId, guest.email)
     await asOwner('update invites set expires_at = now() where id = $1', [body.id])
-    expect(await accept(guest, body.token)).toMatchObject(refusal(409, 'invite_expired'))
+    expect(await acceptInvite(guest.client, body.token)).toMatchObject(refusal(409, 'invite_expired'))
     expect((await owner.client.get<Page<Invite>>(`${base}/invites`)).body.data).toEqual([])
-    expect((await invite(owner, workspaceId, guest.email)).status).toBe(201)
+    expect((await invite(owner.client, workspaceId, guest.email)).status).toBe(201)
   })
 
-  test.each(['demoted', 'removed'])('is void when its inviter is %s', async (fate) => {
+  test.each(['demoted', 'removed'])('ends when its inviter is %s', async (fate) => {
     const { workspaceId, owner, admin, base, setRole, remove } = await newTeam()
     const accomplice = await signUp()
-    const { body } = await invite(admin, workspaceId, accomplice.email, 'admin')
-    const other = await invite(owner, workspaceId, newEmail(), 'owner')
+    const { body } = await invite(admin.client, workspaceId, accomplice.email, 'admin')
+    const other = await invite(owner.client, workspaceId, newEmail(), 'owner')
     if (fate === 'demoted') await setRole(owner, admin, 'member')
     else await remove(owner, admin)
-    expect(await accept(accomplice, body.token)).toMatchObject(notFound)
+    expect(await acceptInvite(accomplice.client, body.token)).toMatchObject(notFound)
     const listed = await owner.client.get<Page<Invite>>(`${base}/invites`)
     expect(listed.body.data.map(({ id }) => id)).toEqual([other.body.id])
   })
@@ -225,31 +225,31 @@ describe('an invite', () => {
 describe('the plan', () => {
   const full = refusal(402, 'plan_limit_reached')
 
-  test('allows five members, when they are invited and when they come', async () => {
+  test('allows five members, counted when inviting and when accepting', async () => {
     const { workspaceId, owner, viewer, base } = await newTeam()
     const [first, second] = [await signUp(), await signUp()]
     const invites = [
-      await invite(owner, workspaceId, first.email),
-      await invite(owner, workspaceId, second.email),
+      await invite(owner.client, workspaceId, first.email),
+      await invite(owner.client, workspaceId, second.email),
     ]
-    expect((await accept(first, invites[0]?.body.token as string)).status).toBe(200)
-    expect(await accept(second, invites[1]?.body.token as string)).toMatchObject(full)
+    expect((await acceptInvite(first.client, invites[0]?.body.token as string)).status).toBe(200)
+    expect(await acceptInvite(second.client, invites[1]?.body.token as string)).toMatchObject(full)
     expect(await second.client.get(base)).toMatchObject(notFound)
-    expect(await invite(owner, workspaceId, newEmail())).toMatchObject(full)
+    expect(await invite(owner.client, workspaceId, newEmail())).toMatchObject(full)
     await viewer.client.delete(`${base}/members/${viewer.userId}`)
-    expect((await accept(second, invites[1]?.body.token as string)).status).toBe(200)
-    await asOwner(`update workspaces set plan = 'pro' where id = $1`, [workspaceId])
-    expect((await invite(owner, workspaceId, newEmail())).status).toBe(201)
+    expect((await acceptInvite(second.client, invites[1]?.body.token as string)).status).toBe(200)
+    await setPlan(workspaceId, 'pro')
+    expect((await invite(owner.client, workspaceId, newEmail())).status).toBe(201)
   })
 
-  test('allows ten free workspaces an owner', async () => {
+  test('allows ten free workspaces for each owner', async () => {
     const owner = await signUp()
     const create = () => owner.client.post<{ id: string }>('/workspaces', { name: 'Store' })
     const answers = []
     for (let i = 0; i < 10; i++) answers.push(await create())
     expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 10 }, () => 201))
     expect(await create()).toMatchObject(full)
-    await asOwner(`update workspaces set plan = 'pro' where id = $1`, [answers[0]?.body.id])
+    await setPlan(String(answers[0]?.body.id), 'pro')
     expect((await create()).status).toBe(201)
     expect(await create()).toMatchObject(full)
     expect((await owner.client.delete(`/workspaces/${answers[1]?.body.id}`)).status).toBe(204)

@@ -1,6 +1,7 @@
 /** Plans are changed by the operator, in SQL; the workspace's audit log shows it. */
 import { expect, test } from 'vitest'
-import { asOwner, newTenant } from '../support/client.ts'
+import { asOwner } from '../support/database.ts'
+import { newTenant } from '../support/tenants.ts'
 
 const setPlan = (workspaceId: string, plan: string) =>
   asOwner('select app.set_plan($1, $2)', [workspaceId, plan])

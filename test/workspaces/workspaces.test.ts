@@ -1,11 +1,12 @@
+/** Workspaces: made, named, changed, listed and chosen. */
 import { expect, test } from 'vitest'
-import { addMember, newTenant, signUp } from '../support/client.ts'
+import { listAll, type Page } from '../support/client.ts'
+import { addMember, newTenant, signUp } from '../support/tenants.ts'
 
 interface Workspace extends Record<string, unknown> {
   id: string
   slug: string
 }
-type Page = { data: Workspace[]; nextCursor: string | null }
 
 test('creates, shows, lists and changes a workspace', async () => {
   const { client } = await signUp()
@@ -17,7 +18,7 @@ test('creates, shows, lists and changes a workspace', async () => {
   const changed = await client.patch<Workspace>(`/workspaces/${created.body.id}`, { name: 'Renamed' })
   expect(changed.body).toMatchObject({ name: 'Renamed', slug: created.body.slug })
   expect(changed.body.updatedAt).not.toBe(created.body.updatedAt)
-  expect((await client.get<Page>('/workspaces')).body.data).toEqual([changed.body])
+  expect((await client.get<Page<Workspace>>('/workspaces')).body.data).toEqual([changed.body])
 })
 
 test.each([
@@ -27,7 +28,7 @@ test.each([
   ['a slug with double hyphens', { name: 'x', slug: 'a--b' }],
   ['a short slug', { name: 'x', slug: 'ab' }],
   ['a plan', { name: 'x', plan: 'enterprise' }],
-])('refuses %s', async (_, body) => {
+])('answers 422 to %s', async (_, body) => {
   const { client } = await signUp()
   expect(await client.post('/workspaces', body)).toMatchObject({
     status: 422,
@@ -35,41 +36,35 @@ test.each([
   })
 })
 
-test('a slug belongs to one workspace', async () => {
+test('of two workspaces with one slug at once, one is refused with 409', async () => {
   const { client } = await signUp()
   const slug = `shop-${Date.now()}`
   const answers = await Promise.all([1, 2].map(() => client.post('/workspaces', { name: 'x', slug })))
   expect(answers.map(({ status }) => status).sort()).toEqual([201, 409])
 })
 
-test('names without Latin letters get a slug too', async () => {
+test('a name without Latin letters gets a slug too', async () => {
   const { client } = await signUp()
   expect((await client.post<Workspace>('/workspaces', { name: '商店' })).body.slug).toMatch(
     /^workspace-[a-z0-9]{6}$/,
   )
 })
 
-test('an empty change is refused', async () => {
+test('answers 422 to an empty change', async () => {
   const { client, workspaceId } = await newTenant()
   expect((await client.patch(`/workspaces/${workspaceId}`, {})).status).toBe(422)
 })
 
-test('a list pages through all, newest first', async () => {
+test('lists all, page by page, newest first', async () => {
   const { client } = await signUp()
   const ids: string[] = []
   for (let i = 0; i < 5; i++)
     ids.unshift((await client.post<Workspace>('/workspaces', { name: `${i}` })).body.id)
-  const seen: string[] = []
-  for (let cursor = ''; ; ) {
-    const { body } = await client.get<Page>(`/workspaces?limit=2${cursor}`)
-    seen.push(...body.data.map(({ id }) => id))
-    if (body.nextCursor === null) break
-    cursor = `&cursor=${body.nextCursor}`
-  }
-  expect(seen).toEqual(ids)
+  const seen = await listAll<Workspace>(client, '/workspaces?limit=2')
+  expect(seen.map(({ id }) => id)).toEqual(ids)
 })
 
-test('the header may be left out by those who belong to exactly one', async () => {
+test('the header may be omitted by whoever belongs to exactly one workspace', async () => {
   const { client } = await signUp()
   expect(await client.get('/usage')).toMatchObject({ status: 400, body: { code: 'workspace_required' } })
   await client.post('/workspaces', { name: 'one' })
@@ -78,7 +73,7 @@ test('the header may be left out by those who belong to exactly one', async () =
   expect(await client.get('/usage')).toMatchObject({ status: 400, body: { code: 'workspace_required' } })
 })
 
-test('roles: an admin changes, a member does not', async () => {
+test('an admin changes a workspace, a member does not', async () => {
   const { workspaceId } = await newTenant()
   const admin = await addMember(workspaceId, 'admin')
   const member = await addMember(workspaceId, 'member')

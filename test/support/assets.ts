@@ -1,0 +1,40 @@
+/** Assets in tests: downloaded, and looked for in storage itself. */
+import { AwsClient } from 'aws4fetch'
+import { expect } from 'vitest'
+import type { Client } from './client.ts'
+import { asOwner } from './database.ts'
+import { newTenant } from './tenants.ts'
+import { secrets } from './tokens.ts'
+
+/** The presigned URL. */
+export const download = async (client: Client, id: string, query = '') => {
+  const answer = await client.get(`/assets/${id}/download${query}`)
+  expect(answer.status).toBe(302)
+  return String(answer.headers.get('location'))
+}
+
+const s3 = new AwsClient({
+  accessKeyId: secrets.S3_ACCESS_KEY_ID ?? '',
+  secretAccessKey: secrets.S3_SECRET_ACCESS_KEY ?? '',
+  service: 's3',
+  region: 'auto',
+})
+
+/** The keys of a workspace's objects, as storage itself lists them. */
+export const objectsOf = async (workspaceId: string): Promise<string[]> => {
+  const { client } = await newTenant()
+  const { body } = await client.upload('any.txt', 'any')
+  const [bucket] = (await download(client, body.id)).split('/workspaces/')
+  const list = await s3.fetch(`${bucket}?list-type=2&prefix=workspaces%2F${workspaceId}%2F`)
+  if (!list.ok) throw new Error(await list.text())
+  return [...(await list.text()).matchAll(/<Key>([^<]+)/g)].map(([, key]) => String(key))
+}
+
+/** Neither row nor object. */
+export const expectNothing = async (client: Client) => {
+  expect((await client.get('/assets')).body.data).toEqual([])
+  expect(await objectsOf(String(client.workspaceId))).toEqual([])
+}
+
+/** What the outbox of a workspace holds. */
+export const owed = (id: string) => asOwner('select kind from outbox where workspace_id = $1', [id])

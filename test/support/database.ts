@@ -1,0 +1,38 @@
+/** The database behind row-level security, as its owner: for preparing, for looking, and for holding a row. */
+import pg from 'pg'
+import { onTestFinished } from 'vitest'
+import { withClient } from '../../scripts/migrate.ts'
+import { stack } from './control.ts'
+import { waitFor } from './wait-for.ts'
+
+export const asOwner = <T extends pg.QueryResultRow>(sql: string, parameters: unknown[] = []): Promise<T[]> =>
+  withClient(stack.adminDatabase, async (client) => (await client.query<T>(sql, parameters)).rows)
+
+export const setPlan = (workspaceId: string, plan: string) =>
+  asOwner('update workspaces set plan = $2 where id = $1', [workspaceId, plan])
+
+/** Locks a row until it is released or the test ends, so that whoever wants to change it waits in line. */
+export const holdRow = async (table: 'users' | 'workspaces', id: string) => {
+  const holder = new pg.Client(stack.adminDatabase)
+  await holder.connect()
+  onTestFinished(() => holder.end())
+  await holder.query('begin')
+  await holder.query(`select from ${table} where id = $1 for update`, [id])
+  const { rows } = await holder.query<{ pid: number }>('select pg_backend_pid() as pid')
+  return {
+    /** Resolves when so many wait for the row, for whoever waits for it, and so on. */
+    whenWaiting: (count: number) =>
+      waitFor(`${count} in line`, async () => {
+        const [line] = await asOwner<{ length: number }>(
+          `with recursive line as (
+             select $1::int as pid
+             union select a.pid from pg_stat_activity a join line on line.pid = any(pg_blocking_pids(a.pid)))
+           select count(*)::int - 1 as length from line`,
+          [rows[0]?.pid],
+        )
+        return line?.length === count
+      }),
+    /** Commits, with a last change if one is given. */
+    release: (change = 'select') => holder.query(`${change}; commit`),
+  }
+}
