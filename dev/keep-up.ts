@@ -25,7 +25,7 @@ const RESTARTS = 3
 const RESTART_DELAY_MS = 500
 /** A run that lasted this long was not another failure in a row. */
 const STEADY_MS = 30_000
-const PROBE_INTERVAL_MS = 2_000
+const PROBE_INTERVAL_MS = 10_000
 const MISSES = 3
 
 /** `start` has to come up at the same address each time. Rejects only when the first start fails. */
@@ -54,8 +54,9 @@ export async function keepUp<S extends Service>(
   async function watch(): Promise<void> {
     let failures = 0
     for (;;) {
+      const unstarted = await starting
       const since = Date.now()
-      const why = (await starting) ?? (await endOf(service, `${name} doesn't answer`))
+      const why = unstarted ?? (await endOf(service, `${name} doesn't answer`))
       if (signal.aborted) return
       failures = Date.now() - since > STEADY_MS ? 1 : failures + 1
       if (failures > RESTARTS) return lose(why)

@@ -13,8 +13,10 @@ export interface LocalServer extends Service {
 }
 
 const START_WAIT_MS = 60_000
+const START_PATIENCE_MS = 5_000
 const STOP_WAIT_MS = 10_000
-const PROBE_PATIENCE_MS = 5_000
+// Long, for a Worker at work may be silent for half a minute: hundreds of passwords at once, on a busy machine.
+const PROBE_PATIENCE_MS = 60_000
 
 /** Serves when it resolves. What an earlier run wrote into the log stays there. */
 export async function startServer(
@@ -26,8 +28,10 @@ export async function startServer(
     port: number
     /** The path whose 200 says that it is up. */
     health: string
-    /** The path that is asked every few seconds, any answer to which says that it still is. */
+    /** The path any answer to which says that it still is. */
     probe: string
+    /** What it writes when it is broken though it goes on: it is killed then. */
+    broken?: RegExp
     logPath: string
   },
   signal?: AbortSignal,
@@ -42,37 +46,39 @@ export async function startServer(
   }
   const child = spawnTied(options.command, { cwd: PROJECT, env: { ...process.env, ...options.env } }, 'pipe')
   const log = createWriteStream(logPath, { flags: 'a' })
-  for (const output of [child.stdout, child.stderr]) output?.pipe(log, { end: false })
+  for (const output of [child.stdout, child.stderr]) {
+    output?.pipe(log, { end: false })
+    output?.on('data', (chunk: Buffer) => {
+      if (options.broken?.test(chunk.toString())) killGroup(child)
+    })
+  }
+  child.once('close', () => log.end())
   const ended = new Promise<string>((resolve) => {
     child.once('exit', (code, killer) => resolve(`${name} ended (${killer ?? code}), see ${logPath}`))
   })
-  const ask = async (path: string) => {
-    const response = await fetch(url + path, { signal: AbortSignal.timeout(PROBE_PATIENCE_MS) })
-    await response.body?.cancel()
-    return response
+  /** The status of the answer, or 0 for none. */
+  const ask = async (path: string, patience: number) => {
+    try {
+      const response = await fetch(url + path, { signal: AbortSignal.timeout(patience) })
+      await response.body?.cancel()
+      return response.status
+    } catch {
+      return 0
+    }
   }
-  const isUp = () =>
-    ask(options.health).then(
-      ({ ok }) => ok,
-      () => false,
-    )
-  const answers = () =>
-    ask(options.probe).then(
-      () => true,
-      () => false,
-    )
   const stop = () => endChild(child, STOP_WAIT_MS, 'SIGKILL')
   const kill = async () => {
     killGroup(child)
     await ended
   }
 
-  while (!(await isUp())) {
+  while ((await ask(options.health, START_PATIENCE_MS)) !== 200) {
     if (child.exitCode !== null || child.signalCode !== null || signal?.aborted || Date.now() > deadline) {
       await stop()
       throw new Error(`${name} doesn't start, see ${logPath}`)
     }
     await delay(100)
   }
+  const answers = async () => (await ask(options.probe, PROBE_PATIENCE_MS)) > 0
   return { url, logPath, group: child.pid ?? 0, ended, answers, stop, kill }
 }

@@ -32,6 +32,8 @@ export async function startWorker(
       health: '/health',
       // One of wrangler's own: it passes all that a request of the API does, but stays out of the log.
       probe: '/cdn-cgi/local/explorer/api',
+      // wrangler starts the runtime again and says that it is ready, but may pass no request on from then.
+      broken: /The Workers runtime crashed unexpectedly/,
       logPath: join(dataDir, 'worker.log'),
     },
     signal,

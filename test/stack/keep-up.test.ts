@@ -4,8 +4,9 @@ import { once } from 'node:events'
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { freePort } from '../../dev/child.ts'
+import { keepUp } from '../../dev/keep-up.ts'
 import { processAt } from '../../dev/lock.ts'
 import { SAMPLE } from '../../dev/seed.ts'
 import { createClient } from '../../scripts/client.ts'
@@ -34,6 +35,50 @@ function descendants(pid: number): { pid: number; command: string }[] {
     ...descendants(child),
   ])
 }
+
+test('what hangs is killed and started again', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  const lines: string[] = []
+  let [starts, answering] = [0, true]
+  const start = async () => {
+    starts++
+    const { promise: ended, resolve } = Promise.withResolvers<string>()
+    const end = async () => resolve('killed')
+    return { ended, answers: async () => answering, stop: end, kill: end }
+  }
+  const kept = await keepUp('It', start, (line) => lines.push(line))
+  try {
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(lines).toEqual([])
+    answering = false
+    await vi.advanceTimersByTimeAsync(30_000)
+    answering = true
+    await expect.poll(() => lines).toEqual(["It doesn't answer: starting it again", 'It is up again'])
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect([starts, lines.length]).toEqual([2, 2])
+  } finally {
+    vi.useRealTimers()
+    await kept.stop()
+  }
+})
+
+test('what ends time after time is given up', async () => {
+  const lines: string[] = []
+  let starts = 0
+  const start = async () => {
+    if (starts++ > 1) throw new Error('its port is taken')
+    return { ended: Promise.resolve('it ended'), stop: async () => {}, kill: async () => {} }
+  }
+  const kept = await keepUp('It', start, (line) => lines.push(line))
+  expect(await kept.lost).toBe('its port is taken')
+  expect(starts).toBe(4)
+  expect(lines).toEqual([
+    'it ended: starting it again',
+    'It is up again',
+    'it ended: starting it again',
+    'its port is taken: starting it again',
+  ])
+})
 
 // By /proc, and never on somebody's own database.
 describe.runIf(process.platform === 'linux' && !process.env.DATABASE_URL)('npm run dev', () => {
@@ -93,20 +138,20 @@ describe.runIf(process.platform === 'linux' && !process.env.DATABASE_URL)('npm r
   }
 
   test.each([
-    // wrangler starts it again, and passes no request on.
-    ['the API', "The API doesn't answer", () => ['workerd', `entry=127.0.0.1:${port} `]],
-    ['the API', 'The API ended (SIGKILL), see .*worker.log', () => ['bin/wrangler.js']],
-    ['the storage', 'The storage ended (SIGKILL), see .*storage.log', () => ['storage-server']],
-    ['PostgreSQL', 'PostgreSQL ended (SIGKILL), see .*postgres.log', () => ['bin/postgres']],
+    // wrangler starts its runtime again, and passes no request on.
+    ['its runtime', 'the API', 'worker.log', () => ['workerd', `entry=127.0.0.1:${port} `]],
+    ['wrangler', 'the API', 'worker.log', () => ['bin/wrangler.js']],
+    ['its program', 'the storage', 'storage.log', () => ['storage-server']],
+    ['its server', 'PostgreSQL', 'postgres.log', () => ['bin/postgres']],
   ])(
-    '%s comes back: %s',
-    async (name, reason, words) => {
+    'after the death of %s %s comes back',
+    async (_part, name, logName, words) => {
       const before = output.length
       killProcess(...words())
       const said = () => output.slice(before)
       await waitFor('it is up again', async () => said().includes('is up again'), PATIENCE_MS)
-      const pattern = `^${reason.replaceAll('(', '\\(').replaceAll(')', '\\)')}: starting it again\n${name} is up again\n$`
-      expect(said()).toMatch(new RegExp(pattern, 'i'))
+      const lines = `^${name} ended \\(SIGKILL\\), see .*${logName}: starting it again\n${name} is up again\n$`
+      expect(said()).toMatch(new RegExp(lines, 'i'))
       await works()
     },
     2 * PATIENCE_MS,
