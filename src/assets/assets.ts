@@ -5,6 +5,7 @@ import type { Ctx, JobCtx } from '../context.ts'
 import { ensure, transact } from '../db/client.ts'
 import { assets, outbox } from '../db/schema.ts'
 import { exists, first, inWorkspace } from '../db/sql.ts'
+import type { Env } from '../env.ts'
 import { AppError, toAppError } from '../errors.ts'
 import { takeToken } from '../limits/limits.ts'
 import { dispatch, owe, settle } from '../outbox/outbox.ts'
@@ -37,6 +38,30 @@ const fitsStorage = (more: number) =>
 /** The note in the outbox that an object is to be deleted. */
 const isErasureOf = (id: string) => and(eq(outbox.kind, 'object.delete'), eq(outbox.subjectId, id))
 
+interface Upload {
+  body: ReadableStream<Uint8Array>
+  contentType: string
+  /** Bytes of the body; 0 where the client does not say. */
+  contentLength: number
+}
+
+/** Streams the one file of a body to storage. */
+const storeFile = async (
+  env: Env,
+  location: { workspaceId: string; assetId: string },
+  { body, contentType }: Upload,
+): Promise<StoredObject & { name: string }> => {
+  const multipart = openMultipart(body, contentType, MAX_UPLOAD)
+  try {
+    const { filename, chunks } = await multipart.file()
+    const name = cleanName(filename)
+    const stored = await putObject(env, { ...location, name }, chunks, MAX_UPLOAD)
+    return { name, ...stored }
+  } finally {
+    await multipart.discard()
+  }
+}
+
 /**
  * Streams one file to storage between two transactions. The first checks the caller's rights and the quota, and notes
  * that the object is to be deleted in an hour. The second adds the row and removes that note, so that whichever way
@@ -44,10 +69,7 @@ const isErasureOf = (id: string) => and(eq(outbox.kind, 'object.delete'), eq(out
  * @throws {AppError} payload_too_large, storage_quota_exceeded, rate_limited, malformed_multipart, validation_failed,
  * unsupported_media_type, upload_expired
  */
-export const uploadAsset = async (
-  ctx: Ctx,
-  upload: { body: ReadableStream<Uint8Array>; contentType: string; contentLength: number },
-): Promise<Asset> => {
+export const uploadAsset = async (ctx: Ctx, upload: Upload): Promise<Asset> => {
   if (upload.contentLength > MAX_UPLOAD + MULTIPART_OVERHEAD) throw new AppError('payload_too_large')
   const id = uuidv7()
   const { gate } = await transact(ctx, (db) => ({
@@ -55,21 +77,7 @@ export const uploadAsset = async (
     note: owe(db, 'object.delete', [id], sql`interval '1 hour'`),
   }))
   await takeToken(ctx, 'upload', gate.workspaceId, gate.plan)
-  const multipart = openMultipart(upload.body, upload.contentType, MAX_UPLOAD)
-  let name = ''
-  let stored: StoredObject
-  try {
-    const file = await multipart.file()
-    name = cleanName(file.filename)
-    stored = await putObject(
-      ctx.env,
-      { workspaceId: gate.workspaceId, assetId: id, name },
-      file.chunks,
-      MAX_UPLOAD,
-    )
-  } finally {
-    await multipart.discard()
-  }
+  const file = await storeFile(ctx.env, { workspaceId: gate.workspaceId, assetId: id }, upload)
   try {
     // Once the sweeper has sent the note, the object may be gone.
     const isUnsent = and(isErasureOf(id), eq(outbox.sends, 0))
@@ -79,7 +87,7 @@ export const uploadAsset = async (
       settled: settle(db, 'object.delete', id),
       created: db
         .insert(assets)
-        .values({ id, name, ...stored, source: 'upload', status: 'ready' })
+        .values({ id, ...file, source: 'upload', status: 'ready' })
         .returning(),
       fits: ensure(db, fitsStorage(0), 'storage_quota_exceeded'),
     }))

@@ -30,12 +30,8 @@ const parameter = (headers: string, name: 'name' | 'filename'): string | undefin
   return (value?.[1] ?? value?.[2])?.replace(/\\(["\\])/g, '$1').replaceAll('%22', '"')
 }
 
-/**
- * The body must be read to its end, by `chunks` or by `discard`, for the client to see the answer.
- * @throws {AppError} malformed_multipart, validation_failed, payload_too_large
- */
-export const openMultipart = (body: ReadableStream<Uint8Array>, contentType: string, maxSize: number) => {
-  const delimiter = Buffer.from(`\r\n--${boundaryOf(contentType)}`)
+/** A window over the body that ends in problems: one that breaks off is malformed, one over `maxSize` bytes too large. */
+const openBody = (body: ReadableStream<Uint8Array>, maxSize: number) => {
   const window = openWindow(body)
   let received = 0
   let ended = false
@@ -53,23 +49,36 @@ export const openMultipart = (body: ReadableStream<Uint8Array>, contentType: str
       throw malformed(cause)
     }
     received += window.view().length - before
-    if (received > maxSize + MULTIPART_OVERHEAD) throw new AppError('payload_too_large')
+    if (received > maxSize) throw new AppError('payload_too_large')
     return true
   }
-  const need = async (length: number) => {
+
+  /** At least `length` bytes. */
+  const need = async (length: number): Promise<Buffer> => {
     while (window.view().length < length) if (!(await fill())) throw malformed()
     return window.view()
   }
 
+  return { ...window, fill, need }
+}
+
+/**
+ * The body must be read to its end, by `chunks` or by `discard`, for the client to see the answer.
+ * @throws {AppError} malformed_multipart, validation_failed, payload_too_large
+ */
+export const openMultipart = (body: ReadableStream<Uint8Array>, contentType: string, maxSize: number) => {
+  const delimiter = Buffer.from(`\r\n--${boundaryOf(contentType)}`)
+  const { view, take, fill, need, cancel } = openBody(body, maxSize + MULTIPART_OVERHEAD)
+
   /** What comes before the next delimiter, which is consumed too. */
   const untilDelimiter = async function* (): AsyncGenerator<Uint8Array> {
     for (;;) {
-      const view = window.view()
-      const at = view.indexOf(delimiter)
+      const bytes = view()
+      const at = bytes.indexOf(delimiter)
       // What could be the beginning of a delimiter waits for the rest.
-      const safe = at >= 0 ? at : Math.max(0, view.length - delimiter.length + 1)
-      if (safe > 0) yield view.subarray(0, safe)
-      window.take(at >= 0 ? at + delimiter.length : safe)
+      const safe = at >= 0 ? at : Math.max(0, bytes.length - delimiter.length + 1)
+      if (safe > 0) yield bytes.subarray(0, safe)
+      take(at >= 0 ? at + delimiter.length : safe)
       if (at >= 0) return
       if (!(await fill())) throw malformed()
     }
@@ -80,24 +89,24 @@ export const openMultipart = (body: ReadableStream<Uint8Array>, contentType: str
     const mark = await need(2)
     if (mark[0] === 0x2d && mark[1] === 0x2d) return false
     for (let padding = 0; ; padding++) {
-      const view = await need(padding + 2)
-      if (view[padding] === 0x0d && view[padding + 1] === 0x0a) {
-        window.take(padding)
+      const bytes = await need(padding + 2)
+      if (bytes[padding] === 0x0d && bytes[padding + 1] === 0x0a) {
+        take(padding)
         return true
       }
-      if ((view[padding] !== 0x20 && view[padding] !== 0x09) || padding > 100) throw malformed()
+      if ((bytes[padding] !== 0x20 && bytes[padding] !== 0x09) || padding > 100) throw malformed()
     }
   }
 
   const readHeaders = async (): Promise<string> => {
-    for (let length = 4; ; length = window.view().length + 1) {
-      const view = await need(length)
+    for (let length = 4; ; length = view().length + 1) {
+      const bytes = await need(length)
       // The line break of the delimiter may be the first half of the empty line.
-      const end = view.indexOf('\r\n\r\n')
-      if (end > MAX_HEADERS || (end < 0 && view.length > MAX_HEADERS)) throw malformed()
+      const end = bytes.indexOf('\r\n\r\n')
+      if (end > MAX_HEADERS || (end < 0 && bytes.length > MAX_HEADERS)) throw malformed()
       if (end < 0) continue
-      const headers = view.toString('utf8', 0, end)
-      window.take(end + 4)
+      const headers = bytes.toString('utf8', 0, end)
+      take(end + 4)
       return headers
     }
   }
@@ -118,7 +127,7 @@ export const openMultipart = (body: ReadableStream<Uint8Array>, contentType: str
       // A first delimiter has no line before it.
       const opening = delimiter.subarray(2)
       const start = await need(opening.length)
-      if (start.indexOf(opening) === 0) window.take(opening.length)
+      if (start.indexOf(opening) === 0) take(opening.length)
       else for await (const _ of untilDelimiter());
       if (!(await nextPart())) throw invalidField('/file', 'is required')
       const headers = await readHeaders()
@@ -129,10 +138,10 @@ export const openMultipart = (body: ReadableStream<Uint8Array>, contentType: str
     /** Reads the rest, within the size limit, since a client that is still sending sees no answer. */
     async discard(): Promise<void> {
       try {
-        do window.take(window.view().length)
+        do take(view().length)
         while (await fill())
       } catch {
-        await window.cancel()
+        await cancel()
       }
     },
   }

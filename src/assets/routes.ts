@@ -52,6 +52,13 @@ export const presentAsset = (row: Asset): z.output<typeof AssetView> => ({
   createdAt: row.createdAt.toISOString(),
 })
 
+/** JSON Schema and not zod's: a validator would read the whole body into memory. */
+const fileForm = {
+  type: 'object' as const,
+  properties: { file: { type: 'string' as const, format: 'binary' } },
+  required: ['file'],
+}
+
 export const routes = createRouter()
 
 routes.openapi(
@@ -66,16 +73,7 @@ routes.openapi(
     request: {
       body: {
         required: true,
-        // Described only, since a validator would read the whole body into memory.
-        content: {
-          'multipart/form-data': {
-            schema: {
-              type: 'object',
-              properties: { file: { type: 'string', format: 'binary' } },
-              required: ['file'],
-            },
-          },
-        },
+        content: { 'multipart/form-data': { schema: fileForm } },
       },
     },
     responses: { 201: { ...json(AssetView, 'The asset'), headers: located } },

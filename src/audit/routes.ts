@@ -52,6 +52,13 @@ const present = (row: AuditLog): z.output<typeof EntryView> => ({
   createdAt: row.createdAt.toISOString(),
 })
 
+const Verdict = z.object({
+  valid: z.boolean(),
+  entries: z.int(),
+  brokenAt: z.uuid().nullable().describe('The first entry that was changed, or that follows a missing one'),
+  truncated: z.boolean().describe('Entries are missing from the end'),
+})
+
 const Filter = z.object({
   action: z.enum(actions).optional(),
   actorId: z.uuid().optional(),
@@ -127,20 +134,7 @@ routes.openapi(
     tag,
     summary: 'Does every entry still follow from the one before it?',
     role: 'admin',
-    responses: {
-      200: json(
-        z.object({
-          valid: z.boolean(),
-          entries: z.int(),
-          brokenAt: z
-            .uuid()
-            .nullable()
-            .describe('The first entry that was changed, or that follows a missing one'),
-          truncated: z.boolean().describe('Entries are missing from the end'),
-        }),
-        'The verdict',
-      ),
-    },
+    responses: { 200: json(Verdict, 'The verdict') },
   }),
   async (c) => c.json(await verifyAuditLogs(c.var.ctx), 200),
 )
