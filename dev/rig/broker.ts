@@ -209,7 +209,10 @@ export const startBroker = async (consumers: Consumer[], receiver: () => Receive
         String(headers['x-queue']),
         sent.map((message: object) => ({ ...forAll, ...message })),
       )
-      response.end('{}')
+      const { ready } = queueOf(String(headers['x-queue']))
+      const metrics = { backlogCount: ready.length, backlogBytes: 0, oldestMessageTimestamp: 0 }
+      // The binding insists on them.
+      response.end(JSON.stringify({ metadata: { metrics } }))
     } catch (error) {
       const cause = error instanceof Refused ? error.message : 'malformed'
       response.writeHead(400, { 'cf-queues-error-code': '10100', 'cf-queues-error-cause': cause }).end()

@@ -15,7 +15,10 @@ export const bundle = async (directory: string): Promise<void> => {
 }
 
 export interface ConfigOptions {
-  config: Unstable_Config
+  config: Pick<
+    Unstable_Config,
+    'main' | 'compatibility_date' | 'compatibility_flags' | 'vars' | 'assets' | 'queues' | 'durable_objects'
+  >
   /** A folder that `bundle` filled. */
   bundle: string
   settings: Record<string, string>
@@ -23,6 +26,8 @@ export interface ConfigOptions {
   /** Where Durable Objects live: in a folder of this process, or behind the debug port of another. */
   objects: { folder: string } | { address: string }
 }
+
+type Assets = Unstable_Config['assets']
 
 const SERVICE = 'worker'
 const NAMESPACE = 'rig:namespace'
@@ -66,7 +71,7 @@ export const makeConfig = (options: ConfigOptions): string => {
       ...variables.map(([name, value]) => ({ name, text: String(value) })),
       ...producers.map(({ binding, queue }) => ({ name: binding, queue: `queue ${queue}` })),
       ...namespaces.map(bindNamespace),
-      { name: assets?.binding ?? 'ASSETS', service: { name: 'assets', entrypoint: 'AssetWorker' } },
+      ...(assets ? [{ name: assets.binding, service: { name: 'assets', entrypoint: 'AssetWorker' } }] : []),
     ],
     durableObjectNamespaces: namespaces.map(({ class_name: className }) => ({
       className,
@@ -86,20 +91,13 @@ export const makeConfig = (options: ConfigOptions): string => {
     address: `127.0.0.1:${brokerPort}`,
     http: { injectRequestHeaders: [{ name: 'x-queue', value: queue }] },
   })
-  const assetsConfig = JSON.stringify({
-    html_handling: assets?.html_handling,
-    not_found_handling: assets?.not_found_handling,
-  })
   const root = {
     services: [
       { name: SERVICE, worker },
       { name: 'harness', worker: harness },
       { name: 'internet', network: { allow: ['public', 'private'] } },
       ...producers.map(({ queue = '' }) => ({ name: `queue ${queue}`, external: bindQueue(queue) })),
-      {
-        name: 'assets',
-        assets: { path: join(PROJECT, assets?.directory ?? ''), config: assetsConfig, ...runtime },
-      },
+      ...(assets ? [{ name: 'assets', assets: { ...serveAssets(assets), ...runtime } }] : []),
       ...('folder' in objects ? [{ name: 'objects', disk: { path: objects.folder, writable: true } }] : []),
     ],
     sockets: [
@@ -121,6 +119,11 @@ export const makeConfig = (options: ConfigOptions): string => {
   }
   return `using Workerd = import "/workerd/workerd.capnp";\nconst config :Workerd.Config = ${toCapnp(root)};\n`
 }
+
+const serveAssets = ({ directory = '', html_handling, not_found_handling }: NonNullable<Assets>) => ({
+  path: join(PROJECT, directory),
+  config: JSON.stringify({ html_handling, not_found_handling }),
+})
 
 /** A file whose text becomes the value. */
 class Embedded {

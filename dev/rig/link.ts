@@ -2,7 +2,7 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-export interface Fault {
+interface Fault {
   kind: 'reset' | 'hang' | 'slow'
   /** What it strikes. When the answer is struck, the work was done. */
   of: 'request' | 'answer'
@@ -156,7 +156,7 @@ const relay = (client: Socket, upstream: Socket, border: Border): void => {
       }
     }
     const send = (chunk: Buffer) => {
-      if (!to.write(chunk)) to.once('drain', hold())
+      if (!to.write(chunk) && to.listenerCount('drain') === 0) to.once('drain', hold())
     }
     from.on('data', (chunk: Buffer) => {
       if (of === 'request' && phase === 'answer') request = ''
@@ -177,6 +177,8 @@ const relay = (client: Socket, upstream: Socket, border: Border): void => {
     })
     from.on('end', () => {
       if (strike?.kind !== 'hang') travel(border.delay / 2, () => to.end())
+      // Who waited in vain has given up.
+      else if (of === 'request' || to.readableEnded) reset()
     })
     from.on('error', () => to.resetAndDestroy())
   }
@@ -196,7 +198,7 @@ const createRoad = () => {
     const due = performance.now() + ms
     under++
     last = last
-      .then(() => sleep(Math.max(0, due - performance.now())))
+      .then(() => (due > performance.now() ? sleep(due - performance.now()) : undefined))
       .then(() => {
         under--
         arrive()

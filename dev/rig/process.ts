@@ -1,6 +1,5 @@
 /** One `workerd serve`, killed and started again at any moment: its log, exceptions, processor time and memory. */
 import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { Agent, request } from 'node:http'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { spawnTied } from '../child.ts'
@@ -35,7 +34,6 @@ export const createWorkerd = (options: {
   writeFileSync(configPath, options.config, { mode: 0o600 })
   const log = createWriteStream(logPath)
   const exceptions: Exception[] = []
-  const agent = new Agent({ keepAlive: true })
   const command = [
     join(PROJECT, 'node_modules/workerd/bin/workerd'),
     ...['serve', configPath, '--experimental', '--import-path=/', '--control-fd=1'],
@@ -46,8 +44,7 @@ export const createWorkerd = (options: {
 
   const read = (line: string) => {
     log.write(`${line}\n`)
-    if (!line.startsWith('{')) return
-    const entry = JSON.parse(line)
+    const entry = parse(line)
     if (entry.event === 'listen') ports[entry.socket] = entry.port
     // A line of the harness.
     if (String(entry.message).startsWith('{"exception":')) {
@@ -94,7 +91,6 @@ export const createWorkerd = (options: {
     kill,
     async stop(): Promise<void> {
       await kill()
-      agent.destroy()
       log.end()
     },
     /** Processor seconds, user and system, since its start, and resident bytes. Linux only. */
@@ -108,20 +104,22 @@ export const createWorkerd = (options: {
         rssBytes: Number(resident) * 1024,
       }
     },
-    /** Hands an event to the harness and waits as long as it takes; rejects when the process dies meanwhile. */
-    event: <T>(path: '/queue' | '/scheduled', body: object) =>
-      new Promise<T>((resolve, reject) => {
-        const options = { port: ports.harness ?? 0, host: '127.0.0.1', path, method: 'POST', agent }
-        const call = request(options, async (response) => {
-          try {
-            const text = Buffer.concat(await Array.fromAsync(response)).toString()
-            if (response.statusCode !== 200) throw new Error(`${name} ${path}: ${text}`)
-            resolve(JSON.parse(text))
-          } catch (error) {
-            reject(error)
-          }
-        })
-        call.on('error', reject).end(JSON.stringify(body))
-      }),
+    /** Hands an event to the harness; rejects when the process dies meanwhile, or after five minutes. */
+    async event<T>(path: '/queue' | '/scheduled', body: object): Promise<T> {
+      const url = `http://127.0.0.1:${ports.harness ?? 0}${path}`
+      const response = await fetch(url, { method: 'POST', body: JSON.stringify(body) })
+      if (!response.ok) throw new Error(`${name} ${path}: ${await response.text()}`)
+      // What the harness had from the runtime.
+      return (await response.json()) as T
+    },
+  }
+}
+
+/** Structured logging is JSON; other lines, or one that a kill cut off, are nothing. */
+const parse = (line: string) => {
+  try {
+    return JSON.parse(line)
+  } catch {
+    return {}
   }
 }

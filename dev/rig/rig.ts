@@ -5,7 +5,7 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createTestHarness, unstable_readConfig } from 'wrangler'
+import { createTestHarness, type Unstable_Config, unstable_readConfig } from 'wrangler'
 import { PROJECT, startStack } from '../stack.ts'
 import { type Consumer, type QueueResult, startBroker } from './broker.ts'
 import { bundle, type ConfigOptions, makeConfig } from './config.ts'
@@ -34,7 +34,10 @@ const CRON_MS = 60_000
 export const startRig = async (options: RigOptions = {}) => {
   const undo: (() => unknown)[] = []
   const stop = async () => {
-    for (const step of undo.splice(0).reverse()) await step()
+    for (const step of undo.splice(0).reverse()) {
+      // What can't be stopped must not keep the rest running.
+      await Promise.resolve().then(step).catch(console.error)
+    }
   }
   try {
     return { ...(await setUp(options, undo)), stop }
@@ -176,7 +179,7 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
 }
 
 /** A Worker that does nothing: only wrangler's S3 endpoint beside it is used. */
-const createStorage = ({ compatibility_date, r2_buckets }: ConfigOptions['config'], directory: string) => {
+const createStorage = ({ compatibility_date, r2_buckets }: Unstable_Config, directory: string) => {
   const configPath = join(directory, 'wrangler.json')
   writeFileSync(join(directory, 'worker.js'), 'export default {}')
   writeFileSync(
