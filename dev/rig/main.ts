@@ -2,11 +2,11 @@
 import { SAMPLE, seed } from '../seed.ts'
 import { startRig } from './rig.ts'
 
-const starting = startRig()
+const rig = await startRig()
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(signal, () => void starting.then((rig) => rig.stop()).finally(() => process.exit()))
+  // Wrangler's own handler would exit before the rest is stopped.
+  process.removeAllListeners(signal).on(signal, () => void rig.stop().then(() => process.exit()))
 }
-const rig = await starting
 await seed(rig.url)
 console.log(`
   API       ${rig.url}/api/v1
