@@ -66,14 +66,17 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
   const config = unstable_readConfig({ config: join(PROJECT, 'wrangler.toml') }, { hideWarnings: true })
 
   const workers: Workerd[] = []
-  let turn = 0
-  /** Those that run, each time another one first. */
-  const inTurn = () => {
-    const running = workers.filter((worker) => worker.runs())
-    const first = turn++ % Math.max(1, running.length)
-    return [...running.slice(first), ...running.slice(0, first)]
+  /** Answers those that run, each time another one first. */
+  const takeTurns = () => {
+    let turn = 0
+    return () => {
+      const running = workers.filter((worker) => worker.runs())
+      const first = turn++ % Math.max(1, running.length)
+      return [...running.slice(first), ...running.slice(0, first)]
+    }
   }
-  const clients = await link(() => inTurn().map((worker) => worker.port('api')))
+  const [forClients, forEvents] = [takeTurns(), takeTurns()]
+  const clients = await link(() => forClients().map((worker) => worker.port('api')))
 
   const bundleFolder = options.bundle ?? folder('bundle')
   const building = options.bundle ? undefined : bundle(bundleFolder)
@@ -118,7 +121,7 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
   const broker = await startBroker(
     consumers.map((consumer: Consumer) => ({ ...consumer, ...options.consumers?.[consumer.queue] })),
     () => {
-      const [worker] = inTurn()
+      const [worker] = forEvents()
       if (!worker) return undefined
       const { name, event } = worker
       return { name, deliver: (queue, messages) => event<QueueResult>('/queue', { queue, messages }) }
@@ -152,7 +155,7 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
 
   /** Runs cron's handler in one process. */
   const scheduled = (cron = CRON) =>
-    inTurn()[0]?.event<{ outcome: string }>('/scheduled', { cron, scheduledTime: Date.now() })
+    forEvents()[0]?.event<{ outcome: string }>('/scheduled', { cron, scheduledTime: Date.now() })
   if (options.cron ?? true) {
     // A process that dies meanwhile costs this minute, as in production.
     const timer = setInterval(() => void scheduled()?.catch(() => undefined), CRON_MS)

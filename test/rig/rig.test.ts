@@ -53,13 +53,13 @@ const messageOf = (subjectId: string, queue = 'jobs') =>
     (message) => message.queue === queue && (message.body as { subjectId?: string }).subjectId === subjectId,
   )
 
-/** Reads a stream of events until it ends. */
+/** Opens a stream of events. */
 const listen = async (at: string, id: string) => {
   const response = await fetch(`${at}/api/v1/generations/${id}/events`, {
     headers: { authorization: `Bearer ${token}` },
   })
   expect(response.status).toBe(200)
-  return response.text()
+  return response
 }
 
 test('jobs run through both processes, batches beside each other', async () => {
@@ -161,9 +161,10 @@ test('both processes count in one limiter: exactly 20 of 30 invites an hour', as
 test('events reach streams on every process and through the balancer', async () => {
   rig.broker.pause()
   const { id } = await generate()
-  const streams = [rig.url, ...rig.api.map((worker) => worker.url())].map((at) => listen(at, id))
+  const addresses = [rig.url, ...rig.api.map((worker) => worker.url())]
+  const streams = await Promise.all(addresses.map((at) => listen(at, id)))
   rig.broker.resume()
-  for (const text of await Promise.all(streams)) {
+  for (const text of await Promise.all(streams.map((stream) => stream.text()))) {
     expect([...text.matchAll(/^event: (\w+)/gm)].map(([, type]) => type)).toEqual(
       expect.arrayContaining(['queued', 'running', 'succeeded']),
     )
