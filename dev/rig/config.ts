@@ -1,0 +1,145 @@
+/** What `workerd serve` is told: the bundle with the bindings of wrangler.toml, as Cap'n Proto text. */
+import { execFile } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { join, parse } from 'node:path'
+import { promisify } from 'node:util'
+import type { Unstable_Config } from 'wrangler'
+import { PROJECT } from '../stack.ts'
+
+/** Writes what `wrangler deploy` would upload. */
+export const bundle = async (directory: string): Promise<void> => {
+  const wrangler = join(PROJECT, 'node_modules/wrangler/bin/wrangler.js')
+  await promisify(execFile)(process.execPath, [wrangler, 'deploy', '--dry-run', '--outdir', directory], {
+    cwd: PROJECT,
+  })
+}
+
+export interface ConfigOptions {
+  config: Pick<
+    Unstable_Config,
+    'main' | 'compatibility_date' | 'compatibility_flags' | 'vars' | 'assets' | 'queues' | 'durable_objects'
+  >
+  /** A folder that `bundle` filled. */
+  bundle: string
+  settings: Record<string, string>
+  brokerPort: number
+  /** Where Durable Objects live: in a folder of this process, or behind the debug port of another. */
+  objects: { folder: string } | { address: string }
+}
+
+type Assets = Unstable_Config['assets']
+
+const SERVICE = 'worker'
+const NAMESPACE = 'rig:namespace'
+
+export const makeConfig = (options: ConfigOptions): string => {
+  const { config, settings, brokerPort, objects } = options
+  const {
+    compatibility_date: compatibilityDate = '',
+    compatibility_flags: compatibilityFlags,
+    assets,
+  } = config
+  const runtime = { compatibilityDate, compatibilityFlags }
+  const namespaces = config.durable_objects.bindings
+  const producers = config.queues.producers ?? []
+  const entry = `${parse(config.main ?? '').name}.js`
+  const modules = readdirSync(options.bundle)
+    .filter((name) => /\.(js|wasm)$/.test(name))
+    // The first one is the entry.
+    .sort((a, b) => Number(b === entry) - Number(a === entry))
+    .map((name) => ({
+      name,
+      [name.endsWith('.wasm') ? 'wasm' : 'esModule']: new Embedded(join(options.bundle, name)),
+    }))
+
+  const bindNamespace = ({ name, class_name: className }: (typeof namespaces)[number]) => {
+    if ('folder' in objects) return { name, durableObjectNamespace: className }
+    const innerBindings = [
+      { name: 'local', durableObjectNamespace: className },
+      { name: 'port', workerdDebugPort: null },
+      { name: 'address', text: objects.address },
+      { name: 'service', text: SERVICE },
+      { name: 'className', text: className },
+    ]
+    return { name, wrapped: { moduleName: NAMESPACE, innerBindings } }
+  }
+  const variables = Object.entries({ ...config.vars, ...settings })
+  const worker = {
+    modules,
+    ...runtime,
+    bindings: [
+      ...variables.map(([name, value]) => ({ name, text: String(value) })),
+      ...producers.map(({ binding, queue }) => ({ name: binding, queue: `queue ${queue}` })),
+      ...namespaces.map(bindNamespace),
+      ...(assets ? [{ name: assets.binding, service: { name: 'assets', entrypoint: 'AssetWorker' } }] : []),
+    ],
+    durableObjectNamespaces: namespaces.map(({ class_name: className }) => ({
+      className,
+      uniqueKey: className,
+      enableSql: true,
+    })),
+    durableObjectStorage: 'folder' in objects ? { localDisk: 'objects' } : { inMemory: null },
+    tails: ['harness'],
+  }
+  const harness = {
+    modules: [{ name: 'harness.js', esModule: new Embedded(join(import.meta.dirname, 'harness.js')) }],
+    compatibilityDate,
+    compatibilityFlags: ['service_binding_extra_handlers'],
+    bindings: [{ name: 'WORKER', service: SERVICE }],
+  }
+  const bindQueue = (queue: string) => ({
+    address: `127.0.0.1:${brokerPort}`,
+    http: { injectRequestHeaders: [{ name: 'x-queue', value: queue }] },
+  })
+  const root = {
+    services: [
+      { name: SERVICE, worker },
+      { name: 'harness', worker: harness },
+      { name: 'internet', network: { allow: ['public', 'private'] } },
+      ...producers.map(({ queue = '' }) => ({ name: `queue ${queue}`, external: bindQueue(queue) })),
+      ...(assets ? [{ name: 'assets', assets: { ...serveAssets(assets), ...runtime } }] : []),
+      ...('folder' in objects ? [{ name: 'objects', disk: { path: objects.folder, writable: true } }] : []),
+    ],
+    sockets: [
+      { name: 'api', address: '127.0.0.1:0', http: {}, service: SERVICE },
+      { name: 'harness', address: '127.0.0.1:0', http: {}, service: 'harness' },
+    ],
+    extensions: [
+      {
+        modules: [
+          {
+            name: NAMESPACE,
+            internal: true,
+            esModule: new Embedded(join(import.meta.dirname, 'namespace.js')),
+          },
+        ],
+      },
+    ],
+    logging: { structuredLogging: true },
+  }
+  return `using Workerd = import "/workerd/workerd.capnp";\nconst config :Workerd.Config = ${toCapnp(root)};\n`
+}
+
+const serveAssets = ({ directory = '', html_handling, not_found_handling }: NonNullable<Assets>) => ({
+  path: join(PROJECT, directory),
+  config: JSON.stringify({ html_handling, not_found_handling }),
+})
+
+/** A file whose text becomes the value. */
+class Embedded {
+  readonly path: string
+  constructor(path: string) {
+    this.path = path
+  }
+}
+
+/** Cap'n Proto's text form; null is its `void`. */
+const toCapnp = (value: unknown): string => {
+  if (value === null) return 'void'
+  if (value instanceof Embedded) return `embed ${JSON.stringify(value.path)}`
+  if (Array.isArray(value)) return `[${value.map(toCapnp).join(',\n')}]`
+  if (typeof value !== 'object') return JSON.stringify(value)
+  return `(${Object.entries(value)
+    .map(([name, field]) => `${name} = ${toCapnp(field)}`)
+    .join(', ')})`
+}

@@ -1,0 +1,211 @@
+/** A border crossed by raw TCP: half-closes, resets and hang-ups pass as they are; distance and faults on request. */
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+interface Fault {
+  kind: 'reset' | 'hang' | 'slow'
+  /** What it strikes. When the answer is struck, the work was done. */
+  of: 'request' | 'answer'
+  /** Bytes that pass before the reset or the silence; 0 when not given. */
+  after?: number
+  /** For `slow`. */
+  bytesPerSecond?: number
+  /** Only requests that contain this text; a fault of the request itself knows only the first packet. */
+  match?: string
+  /** How many exchanges it strikes; all when not given. */
+  times?: number
+}
+
+export interface Link {
+  port: number
+  origin: string
+  /** Milliseconds that the distance adds to a round trip. */
+  delay(ms: number): void
+  /** Adds a fault; the answer counts the exchanges that it struck. */
+  fault(fault: Fault): { hits: number }
+  /** Takes all faults back. */
+  heal(): void
+  /** Refuses connections and resets those that are open. Safe to call twice, like `start`. */
+  stop(): Promise<void>
+  start(): Promise<void>
+}
+
+type Direction = Fault['of']
+type Strike = Fault & { hits: number }
+
+interface Border {
+  delay: number
+  strike(of: Direction, request: string): Strike | undefined
+  rename?: { from: Buffer; to: Buffer } | undefined
+}
+
+/** As much of a request as `match` looks at. */
+const MATCHED = 65_536
+
+/**
+ * Listens on 127.0.0.1. A connection goes to the first of `targets()` that accepts it. `rename` replaces text in
+ * answers by another of the same length: a server behind the link that tells its own address names the link's.
+ */
+export const startLink = async (
+  targets: () => number[],
+  rename?: (own: string) => { from: string; to: string },
+): Promise<Link> => {
+  const sockets = new Set<Socket>()
+  let faults: Strike[] = []
+  const border: Border = {
+    delay: 0,
+    strike(of, request) {
+      const found = faults.find(
+        (fault) =>
+          fault.of === of &&
+          fault.hits < (fault.times ?? Number.POSITIVE_INFINITY) &&
+          request.includes(fault.match ?? ''),
+      )
+      if (found) found.hits++
+      return found
+    },
+  }
+  const keep = (socket: Socket) => {
+    sockets.add(socket)
+    socket.setNoDelay(true).on('close', () => sockets.delete(socket))
+  }
+  const server = createServer({ allowHalfOpen: true }, (client) => {
+    keep(client)
+    // Heard from the start; `relay` does the rest.
+    client.on('error', () => undefined)
+    void dial(targets()).then((upstream) => {
+      if (!upstream || client.destroyed) {
+        client.resetAndDestroy()
+        upstream?.destroy()
+        return
+      }
+      keep(upstream)
+      relay(client, upstream, border)
+    })
+  })
+  const listen = (port: number) =>
+    new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen(port, '127.0.0.1', resolve)
+    })
+  await listen(0)
+  const { port } = server.address() as AddressInfo
+  const origin = `http://127.0.0.1:${port}`
+  const names = rename?.(origin)
+  if (names) {
+    if (names.from.length !== names.to.length)
+      throw new Error(`${names.from} and ${names.to} differ in length`)
+    border.rename = { from: Buffer.from(names.from), to: Buffer.from(names.to) }
+  }
+  return {
+    port,
+    origin,
+    delay(ms) {
+      border.delay = ms
+    },
+    fault(fault) {
+      const strike = { ...fault, hits: 0 }
+      faults.push(strike)
+      return strike
+    },
+    heal() {
+      faults = []
+    },
+    async stop() {
+      if (!server.listening) return
+      const closed = new Promise((resolve) => server.close(resolve))
+      for (const socket of sockets) socket.resetAndDestroy()
+      await closed
+    },
+    async start() {
+      if (!server.listening) await listen(port)
+    },
+  }
+}
+
+const dial = async (ports: number[]): Promise<Socket | undefined> => {
+  for (const port of ports) {
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+    const connected = await new Promise<boolean>((resolve) => {
+      socket.on('connect', () => resolve(true)).on('error', () => resolve(false))
+    })
+    if (connected) return socket
+  }
+  return undefined
+}
+
+/** HTTP/1.1 without pipelining: what the client says after an answer is the next request. */
+const relay = (client: Socket, upstream: Socket, border: Border): void => {
+  let request = ''
+  let phase: Direction = 'answer'
+  const reset = () => {
+    client.resetAndDestroy()
+    upstream.resetAndDestroy()
+  }
+
+  const pass = (from: Socket, to: Socket, of: Direction) => {
+    const travel = createRoad()
+    let strike: Strike | undefined
+    let passed = 0
+    let holds = 0
+    const hold = () => {
+      holds++
+      from.pause()
+      return () => {
+        if (--holds === 0) from.resume()
+      }
+    }
+    const send = (chunk: Buffer) => {
+      if (!to.write(chunk) && to.listenerCount('drain') === 0) to.once('drain', hold())
+    }
+    from.on('data', (chunk: Buffer) => {
+      if (of === 'request' && phase === 'answer') request = ''
+      if (of === 'request' && request.length < MATCHED) request += chunk.toString('latin1')
+      if (phase !== of) {
+        phase = of
+        passed = 0
+        strike = border.strike(of, request)
+      }
+      const left = strike && strike.kind !== 'slow' ? (strike.after ?? 0) - passed : chunk.length
+      passed += chunk.length
+      if (border.rename && of === 'answer') replace(chunk, border.rename)
+      const part = chunk.subarray(0, Math.max(0, left))
+      if (part.length > 0) travel(border.delay / 2, () => send(part))
+      if (strike?.kind === 'slow') setTimeout(hold(), (chunk.length / (strike.bytesPerSecond ?? 1)) * 1000)
+      if (strike?.kind === 'reset' && part.length < chunk.length)
+        travel(border.delay / 2, () => to.write('', reset))
+    })
+    from.on('end', () => {
+      if (strike?.kind !== 'hang') travel(border.delay / 2, () => to.end())
+      // Who waited in vain has given up.
+      else if (of === 'request' || to.readableEnded) reset()
+    })
+    from.on('error', () => to.resetAndDestroy())
+  }
+  pass(client, upstream, 'request')
+  pass(upstream, client, 'answer')
+}
+
+/** Lets what enters leave in the same order, each after its time; without any at once. */
+const createRoad = () => {
+  let last = Promise.resolve()
+  let under = 0
+  return (ms: number, arrive: () => void): void => {
+    if (ms === 0 && under === 0) {
+      arrive()
+      return
+    }
+    const due = performance.now() + ms
+    under++
+    last = last
+      .then(() => (due > performance.now() ? sleep(due - performance.now()) : undefined))
+      .then(() => {
+        under--
+        arrive()
+      })
+  }
+}
+
+const replace = (chunk: Buffer, { from, to }: { from: Buffer; to: Buffer }): void => {
+  for (let at = chunk.indexOf(from); at >= 0; at = chunk.indexOf(from, at + to.length)) to.copy(chunk, at)
+}

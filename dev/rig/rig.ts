@@ -1,0 +1,193 @@
+/**
+ * The edge rig: the bundle that would be deployed, on bare `workerd`, in several processes behind one address that
+ * share database, storage, model server, queues and Durable Objects, with distance and faults at every border.
+ */
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createTestHarness, type Unstable_Config, unstable_readConfig } from 'wrangler'
+import { PROJECT, startStack } from '../stack.ts'
+import { type Consumer, type QueueResult, startBroker } from './broker.ts'
+import { bundle, type ConfigOptions, makeConfig } from './config.ts'
+import { startLink } from './link.ts'
+import { createWorkerd, type Workerd } from './process.ts'
+
+export interface RigOptions {
+  /** API processes; 2 when not given. */
+  processes?: number
+  /** A folder that `wrangler deploy --dry-run --outdir` filled earlier, instead of the bundle of today. */
+  bundle?: string
+  /** Vars and secrets that differ from the local stack's. */
+  settings?: Record<string, string>
+  /** Consumers' settings that differ from wrangler.toml's, by queue. */
+  consumers?: Record<string, Partial<Consumer>>
+  /** Whether the minute's cron runs by itself; true when not given. */
+  cron?: boolean
+}
+
+export type Rig = Awaited<ReturnType<typeof startRig>>
+
+const CRON = '* * * * *'
+const CRON_MS = 60_000
+
+/** Everything up when it resolves; nothing is kept. */
+export const startRig = async (options: RigOptions = {}) => {
+  const undo: (() => unknown)[] = []
+  const stop = async () => {
+    for (const step of undo.splice(0).reverse()) {
+      // What can't be stopped must not keep the rest running.
+      await Promise.resolve().then(step).catch(console.error)
+    }
+  }
+  try {
+    return { ...(await setUp(options, undo)), stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
+  process.env.WRANGLER_SEND_METRICS = 'false'
+  const directory = mkdtempSync(join(tmpdir(), 'content-api-rig-'))
+  undo.push(() => rmSync(directory, { recursive: true, force: true }))
+  // PostgreSQL refuses to run as root, so its own user must get in.
+  chmodSync(directory, 0o755)
+  const folder = (name: string) => {
+    const path = join(directory, name)
+    mkdirSync(path)
+    return path
+  }
+  const link = async (...parameters: Parameters<typeof startLink>) => {
+    const started = await startLink(...parameters)
+    undo.push(started.stop)
+    return started
+  }
+  const config = unstable_readConfig({ config: join(PROJECT, 'wrangler.toml') }, { hideWarnings: true })
+
+  const workers: Workerd[] = []
+  /** Answers those that run, each time another one first. */
+  const takeTurns = () => {
+    let turn = 0
+    return () => {
+      const running = workers.filter((worker) => worker.runs())
+      const first = turn++ % Math.max(1, running.length)
+      return [...running.slice(first), ...running.slice(0, first)]
+    }
+  }
+  const [forClients, forEvents] = [takeTurns(), takeTurns()]
+  const clients = await link(() => forClients().map((worker) => worker.port('api')))
+
+  const bundleFolder = options.bundle ?? folder('bundle')
+  const building = options.bundle ? undefined : bundle(bundleFolder)
+  const server = createStorage(config, folder('storage'))
+  undo.push(() => server.close())
+  const listening = server.listen()
+  let storagePort = 0
+  const storage = await link(() => [storagePort])
+  const starting = startStack({
+    dataDir: folder('data'),
+    databaseUrl: process.env.DATABASE_URL,
+    throwAway: true,
+    publicUrl: clients.origin,
+    s3Endpoint: `${storage.origin}/cdn-cgi/local/r2/s3/${config.r2_buckets[0]?.bucket_name}`,
+    log: () => undefined,
+  })
+  // All at once; a failure is thrown when nothing starts any more.
+  await Promise.allSettled([building, listening, starting])
+  const stack = await starting
+  undo.push(stack.stop)
+  await building
+  storagePort = Number((await listening).url.port)
+
+  const gateway = new URL(stack.database.gatewayUrl)
+  const database = await link(() => [Number(gateway.port)])
+  // The model server names its files by its own address; they, too, are fetched over the link.
+  const { origin } = stack.models
+  const models = await link(
+    () => [Number(new URL(origin).port)],
+    (own) => ({ from: origin, to: own }),
+  )
+  const overLinks = (value: string) =>
+    value.replace(gateway.origin, database.origin).replace(origin, models.origin)
+  const settings = Object.fromEntries(
+    Object.entries({ ...stack.settings, ...options.settings }).map(([name, value]) => [
+      name,
+      overLinks(value),
+    ]),
+  )
+
+  const consumers = config.queues.consumers ?? []
+  const broker = await startBroker(
+    consumers.map((consumer: Consumer) => ({ ...consumer, ...options.consumers?.[consumer.queue] })),
+    () => {
+      const [worker] = forEvents()
+      if (!worker) return undefined
+      const { name, event } = worker
+      return { name, deliver: (queue, messages) => event<QueueResult>('/queue', { queue, messages }) }
+    },
+  )
+  undo.push(broker.stop)
+
+  const create = (name: string, objects: ConfigOptions['objects']) => {
+    const text = makeConfig({ config, bundle: bundleFolder, settings, brokerPort: broker.port, objects })
+    const worker = createWorkerd({
+      name,
+      directory: folder(name),
+      config: text,
+      debugPort: 'folder' in objects,
+    })
+    undo.push(worker.stop)
+    return worker
+  }
+  const host = create('objects', { folder: folder('objects-storage') })
+  const objects = await link(() => [host.port('debug-port')])
+  for (let number = 1; number <= (options.processes ?? 2); number++) {
+    workers.push(create(`api-${number}`, { address: `127.0.0.1:${objects.port}` }))
+  }
+  const all = [host, ...workers]
+  await Promise.all(all.map((worker) => worker.start()))
+  const processOf = (name: string) => {
+    const found = all.find((worker) => worker.name === name)
+    if (!found) throw new Error(`no process ${name}`)
+    return found
+  }
+
+  /** Runs cron's handler in one process. */
+  const scheduled = (cron = CRON) =>
+    forEvents()[0]?.event<{ outcome: string }>('/scheduled', { cron, scheduledTime: Date.now() })
+  if (options.cron ?? true) {
+    // A process that dies meanwhile costs this minute, as in production.
+    const timer = setInterval(() => void scheduled()?.catch(() => undefined), CRON_MS)
+    undo.push(() => clearInterval(timer))
+  }
+
+  return {
+    /** The one address. */
+    url: clients.origin,
+    stack,
+    /** The API's processes; the Durable Objects live in one of their own, `objects`. */
+    api: workers,
+    broker,
+    /** The borders: between clients and API, and between the API and what it uses. */
+    links: { clients, database, storage, models, objects },
+    scheduled,
+    kill: (name: string) => processOf(name).kill(),
+    start: (name: string) => processOf(name).start(),
+    /** Uncaught ones of all processes, killed ones' too. */
+    exceptions: () => all.flatMap((worker) => worker.exceptions),
+    usage: () =>
+      Object.fromEntries(all.filter((worker) => worker.runs()).map(({ name, usage }) => [name, usage()])),
+  }
+}
+
+/** A Worker that does nothing: only wrangler's S3 endpoint beside it is used. */
+const createStorage = ({ compatibility_date, r2_buckets }: Unstable_Config, directory: string) => {
+  const configPath = join(directory, 'wrangler.json')
+  writeFileSync(join(directory, 'worker.js'), 'export default {}')
+  writeFileSync(
+    configPath,
+    JSON.stringify({ name: 'storage', main: 'worker.js', compatibility_date, r2_buckets }),
+  )
+  return createTestHarness({ workers: [{ configPath }] })
+}

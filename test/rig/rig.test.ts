@@ -1,0 +1,211 @@
+/** The edge rig itself: what it promises to tests that are built on it. */
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { type Rig, startRig } from '../../dev/rig/rig.ts'
+import { createClient } from '../../scripts/client.ts'
+import { withClient } from '../../scripts/migrate.ts'
+import { waitFor } from '../support/client.ts'
+
+let rig: Rig
+let token: string
+let workspaceId: string
+
+beforeAll(async () => {
+  rig = await startRig({
+    cron: false,
+    consumers: {
+      jobs: { max_retries: 1, retry_delay: 1 },
+      'jobs-dead': { max_batch_timeout: 0 },
+    },
+  })
+  const account = { email: 'rig@example.com', password: 'correct horse battery staple' }
+  token = (await createClient(rig.url).register(account)).access_token
+  workspaceId = (await createClient(rig.url, token).createWorkspace('Rig')).id
+  await withClient(rig.stack.database.adminUrl, (db) =>
+    db.query(`update workspaces set plan = 'pro' where id = $1`, [workspaceId]),
+  )
+}, 90_000)
+
+afterEach(async () => {
+  for (const link of Object.values(rig.links)) {
+    link.heal()
+    link.delay(0)
+    await link.start()
+  }
+  for (const { name } of rig.api) await rig.start(name)
+  Object.assign(rig.broker.weather, { latency: 0, duplicate: 0, reorder: 0 })
+  rig.broker.resume()
+})
+
+afterAll(() => rig?.stop(), 60_000)
+
+const generate = (at = rig.url) => createClient(at, token).generate({ kind: 'image', prompt: 'Rig' })
+
+const succeeds = (id: string) =>
+  waitFor(`generation ${id} succeeds`, async () => {
+    const job = await createClient(rig.url, token).getGeneration(id)
+    expect(['failed', 'canceled']).not.toContain(job.status)
+    return job.status === 'succeeded' && job
+  })
+
+/** The message about a job, on the queue that carries it. */
+const messageOf = (subjectId: string, queue = 'jobs') =>
+  rig.broker.messages.find(
+    (message) => message.queue === queue && (message.body as { subjectId?: string }).subjectId === subjectId,
+  )
+
+/** Opens a stream of events. */
+const listen = async (at: string, id: string) => {
+  const response = await fetch(`${at}/api/v1/generations/${id}/events`, {
+    headers: { authorization: `Bearer ${token}` },
+  })
+  expect(response.status).toBe(200)
+  return response
+}
+
+test('jobs run through both processes, batches beside each other', async () => {
+  rig.links.database.delay(100)
+  const ports = rig.api.map((worker) => worker.url())
+  const jobs = await Promise.all([0, 1, 0, 1].map((at) => generate(ports[at])))
+  await Promise.all(jobs.map(({ id }) => succeeds(id)))
+  const processes = jobs.flatMap(({ id }) => messageOf(id)?.deliveries.map((delivery) => delivery.process))
+  expect(new Set(processes)).toEqual(new Set(['api-1', 'api-2']))
+  expect(rig.broker.counts().jobs?.mostBatches).toBeGreaterThan(1)
+  for (const { cpuSeconds, rssBytes } of Object.values(rig.usage())) {
+    expect(cpuSeconds).toBeGreaterThan(0)
+    expect(rssBytes).toBeGreaterThan(20_000_000)
+  }
+})
+
+test('a message comes twice', async () => {
+  rig.broker.weather.duplicate = 1
+  const { id } = await generate()
+  await succeeds(id)
+  const deliveries = await waitFor('both copies', async () => {
+    const found = messageOf(id)?.deliveries ?? []
+    return found.length > 1 && found
+  })
+  expect(deliveries.map(({ attempt }) => attempt)).toEqual([1, 1])
+})
+
+test('messages overtake each other', async () => {
+  rig.broker.weather.reorder = 0.5
+  // The consumer acknowledges what it can't read.
+  const numbers = Array.from({ length: 30 }, (_, number) => number)
+  for (const number of numbers) rig.broker.send('jobs', { number })
+  const arrived = await waitFor('all are delivered', async () => {
+    const found = rig.broker.messages.filter(({ body }) =>
+      numbers.includes((body as { number: number }).number),
+    )
+    return found.every(({ deliveries }) => deliveries[0]?.end === 'acked') && found
+  })
+  const inOrder = arrived.toSorted(
+    (a, b) => Number(a.deliveries[0]?.startedAt) - Number(b.deliveries[0]?.startedAt),
+  )
+  expect(inOrder).toHaveLength(30)
+  expect(inOrder.map(({ body }) => (body as { number: number }).number)).not.toEqual(numbers)
+})
+
+test('a message that fails comes again after its delay, then goes to the dead-letter queue', async () => {
+  rig.broker.pause()
+  const { id } = await generate()
+  await rig.links.database.stop()
+  rig.broker.resume()
+  await waitFor('it is handed on', async () => messageOf(id)?.handedOn)
+  const [first, second, ...more] = messageOf(id)?.deliveries ?? []
+  expect(more).toEqual([])
+  expect([first?.end, second?.end]).toEqual(['retried', 'dead'])
+  expect(Number(second?.startedAt) - Number(first?.endedAt)).toBeGreaterThan(900)
+  await rig.links.database.start()
+  await waitFor(
+    'the dead letter is handled',
+    async () => messageOf(id, 'jobs-dead')?.deliveries.at(-1)?.end === 'acked',
+  )
+  expect(rig.broker.counts()).toMatchObject({
+    jobs: { dead: 1, handedOn: 1 },
+    'jobs-dead': { enqueued: 1, dead: 0 },
+  })
+})
+
+test('a job outlives the process that works on it', async () => {
+  rig.broker.pause()
+  const { id } = await generate()
+  rig.links.database.fault({ kind: 'hang', of: 'request' })
+  rig.broker.resume()
+  const first = await waitFor('a process has it', async () => messageOf(id)?.deliveries[0])
+  await rig.kill(first.process)
+  rig.links.database.heal()
+  await succeeds(id)
+  const [, second] = messageOf(id)?.deliveries ?? []
+  expect(second).toMatchObject({ attempt: 2, process: first.process === 'api-1' ? 'api-2' : 'api-1' })
+  await rig.start(first.process)
+  const revived = rig.api.find(({ name }) => name === first.process)
+  expect((await fetch(`${revived?.url()}/health`)).status).toBe(200)
+})
+
+test('both processes count in one limiter: exactly 20 of 30 invites an hour', async () => {
+  const statuses = await Promise.all(
+    Array.from({ length: 30 }, async (_, number) => {
+      const response = await fetch(`${rig.api[number % 2]?.url()}/api/v1/workspaces/${workspaceId}/invites`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ email: `guest-${number}@example.com`, role: 'member' }),
+      })
+      await response.body?.cancel()
+      return response.status
+    }),
+  )
+  expect(statuses.filter((status) => status === 201)).toHaveLength(20)
+  expect(statuses.filter((status) => status === 429)).toHaveLength(10)
+})
+
+test('events reach streams on every process and through the balancer', async () => {
+  rig.broker.pause()
+  const { id } = await generate()
+  const addresses = [rig.url, ...rig.api.map((worker) => worker.url())]
+  const streams = await Promise.all(addresses.map((at) => listen(at, id)))
+  rig.broker.resume()
+  for (const text of await Promise.all(streams.map((stream) => stream.text()))) {
+    expect([...text.matchAll(/^event: (\w+)/gm)].map(([, type]) => type)).toEqual(
+      expect.arrayContaining(['queued', 'running', 'succeeded']),
+    )
+  }
+})
+
+test('the database is as far, and as reachable, as it is told', async () => {
+  const ask = async () => {
+    const response = await fetch(`${rig.url}/api/v1/auth/me`, {
+      headers: { authorization: `Bearer ${token}` },
+    })
+    await response.body?.cancel()
+    return {
+      status: response.status,
+      ms: Number(/db;desc="1";dur=(\d+)/.exec(response.headers.get('server-timing') ?? '')?.[1]),
+    }
+  }
+  rig.links.database.delay(200)
+  const far = await ask()
+  expect(far.status).toBe(200)
+  expect(far.ms).toBeGreaterThanOrEqual(199)
+  rig.links.database.delay(0)
+  expect((await ask()).ms).toBeLessThan(199)
+  await rig.links.database.stop()
+  expect((await ask()).status).toBe(503)
+  await rig.links.database.start()
+  expect((await ask()).status).toBe(200)
+})
+
+test('files pass over the links, inputs and outputs alike', async () => {
+  const slow = { kind: 'slow', of: 'answer', bytesPerSecond: 1_000_000 } as const
+  const fetched = rig.links.models.fault({ ...slow, match: 'GET /outputs/' })
+  const stored = rig.links.storage.fault({ ...slow, match: 'PUT ' })
+  const { id } = await generate()
+  const { outputs } = await succeeds(id)
+  const [output] = outputs
+  expect(output?.url).toContain(rig.links.storage.origin)
+  expect((await (await fetch(String(output?.url))).arrayBuffer()).byteLength).toBe(output?.size)
+  expect([fetched.hits, stored.hits]).toEqual([1, 1])
+})
+
+test('cron runs in one process', async () => {
+  expect(await rig.scheduled()).toMatchObject({ outcome: 'ok' })
+})
