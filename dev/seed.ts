@@ -1,6 +1,7 @@
 /** The sample account, workspace and product photo, made through the API like anybody's; harmless twice. */
+
+import { makeSamplePhoto } from '../models/photo.ts'
 import { ApiError, createClient } from '../scripts/client.ts'
-import { makeSamplePhoto } from './photo.ts'
 
 export const SAMPLE = { email: 'merchant@example.com', password: 'one picture, one store' }
 

@@ -1,14 +1,16 @@
-// A local stand-in for Replicate, OpenAI's images and Cloudflare Workers AI: their HTTP APIs, a model that really
-// renders, and a switch for faults.
+/**
+ * A local stand-in for Replicate, OpenAI's images and Cloudflare Workers AI: their HTTP APIs, a model that really
+ * renders, and a switch for faults.
+ */
 
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { ZodError } from 'zod'
 import { createCloudflare } from './protocols/cloudflare.ts'
+import type { ServerContext } from './protocols/context.ts'
 import { createFaults, type Provider } from './protocols/faults.ts'
 import { sendFile } from './protocols/files.ts'
-import type { House } from './protocols/house.ts'
 import { type Call, createRouter, type Protocol, Refusal, readJson, sendJson } from './protocols/http.ts'
 import { createOpenai } from './protocols/openai.ts'
 import { createPredictions } from './protocols/predictions.ts'
@@ -43,7 +45,7 @@ export async function startModels(options: {
   const webhooks = createWebhooks(options.webhookSecret)
   const predictions = createPredictions({ origin, faults, notify: webhooks.send })
   let submissions = { ...none }
-  const house: House = {
+  const context: ServerContext = {
     token: options.token,
     faults,
     predictions,
@@ -84,8 +86,8 @@ export async function startModels(options: {
     prefix: '/',
     refuse: refuseAsReplicate,
     routes: {
-      'GET /outputs/:id/:index.:format': (call) => sendFile(call, house),
-      'HEAD /outputs/:id/:index.:format': (call) => sendFile(call, house),
+      'GET /outputs/:id/:index.:format': (call) => sendFile(call, context),
+      'HEAD /outputs/:id/:index.:format': (call) => sendFile(call, context),
       'GET /stats': sendStats,
       'DELETE /stats': ({ response }) => {
         submissions = { ...none }
@@ -100,9 +102,9 @@ export async function startModels(options: {
     },
   }
   const protocols = [
-    createReplicate(house, options.webhookSecret),
-    createOpenai(house),
-    createCloudflare(house),
+    createReplicate(context, options.webhookSecret),
+    createOpenai(context),
+    createCloudflare(context),
     own,
   ].map((protocol) => ({ protocol, route: createRouter(protocol) }))
 

@@ -1,7 +1,7 @@
-// What OpenAI's and Cloudflare's APIs have in common: the pictures come with the answer, so the call lasts as long.
+/** What OpenAI's and Cloudflare's APIs have in common: the pictures come with the answer, so the call lasts as long. */
 
+import type { ServerContext } from './context.ts'
 import type { Provider } from './faults.ts'
-import type { House } from './house.ts'
 import { type Call, Refusal, sendGarbled, sendHalf, sendJson } from './http.ts'
 import type { Order } from './order.ts'
 
@@ -17,7 +17,7 @@ export const toDataUrl = (base64: string): string => `data:application/octet-str
  */
 export async function answerAtOnce(
   { response }: Call,
-  { faults, predictions }: House,
+  { faults, predictions }: ServerContext,
   options: {
     provider: Provider
     model: string

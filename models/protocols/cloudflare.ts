@@ -1,10 +1,10 @@
-// Cloudflare Workers AI over REST: one JPEG in base64, in Cloudflare's usual envelope.
+/** Cloudflare Workers AI over REST: one JPEG in base64, in Cloudflare's usual envelope. */
 
 import { randomInt } from 'node:crypto'
 import { z } from 'zod'
 import { answerAtOnce, toDataUrl } from './at-once.ts'
+import type { ServerContext } from './context.ts'
 import { strike } from './faults.ts'
-import type { House } from './house.ts'
 import {
   type Call,
   isRecord,
@@ -48,12 +48,12 @@ function explain(error: string): Refusal {
   return new Refusal(500, `AiError: ${error}`)
 }
 
-export function createCloudflare(house: House): Protocol {
+export function createCloudflare(context: ServerContext): Protocol {
   const run = async (call: Call): Promise<void> => {
     const body = await readJson(call.request)
-    house.count('cloudflare')
+    context.count('cloudflare')
     const asked = isRecord(body) && typeof body.prompt === 'string' ? body.prompt : ''
-    const stricken = strike(house.faults, 'cloudflare', asked)
+    const stricken = strike(context.faults, 'cloudflare', asked)
     if (stricken === 'hang') return
     const parsed = input.safeParse(body)
     if (!parsed.success) {
@@ -61,7 +61,7 @@ export function createCloudflare(house: House): Protocol {
       throw new Refusal(400, `AiError: Bad input: ${reasons.join(', ')}`)
     }
     const { prompt, seed = randomInt(2 ** 31), width, height, image_b64 } = parsed.data
-    await answerAtOnce(call, house, {
+    await answerAtOnce(call, context, {
       provider: 'cloudflare',
       model: `@cf/${call.params.author}/${call.params.model}`,
       order: {
@@ -89,7 +89,7 @@ export function createCloudflare(house: House): Protocol {
     prefix: '/client/v4/',
     authenticate(request) {
       const token = readToken(request, /^bearer$/i)
-      if (token !== house.token) throw new Refusal(token ? 403 : 401, 'Authentication error')
+      if (token !== context.token) throw new Refusal(token ? 403 : 401, 'Authentication error')
     },
     refuse(response, refusal) {
       const { status, message, details } = refusal

@@ -1,4 +1,4 @@
-// Downloads the product photo that an input names, within limits of time and size.
+/** Downloads the product photo that an input names, within limits of time and size. */
 
 const timeoutMs = 15_000
 const maxBytes = 25 * 1024 * 1024

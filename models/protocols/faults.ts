@@ -1,4 +1,4 @@
-// The fault switch: makes the next matching calls fail on purpose, so that tests can see how a client copes.
+/** The fault switch: makes the next matching calls fail on purpose, so that tests can see how a client copes. */
 import { z } from 'zod'
 import { Refusal } from './http.ts'
 

@@ -1,5 +1,5 @@
-// Hands out what predictions made, whole or in part, as long as it is kept.
-import type { House } from './house.ts'
+/** Hands out what predictions made, whole or in part, as long as it is kept. */
+import type { ServerContext } from './context.ts'
 import { type Call, Refusal, sendHalf } from './http.ts'
 
 const contentTypes = { png: 'image/png', webp: 'image/webp', jpg: 'image/jpeg', mp4: 'video/mp4' }
@@ -14,7 +14,7 @@ function readRange(header: string | undefined, length: number): [first: number, 
   return [first, last]
 }
 
-export function sendFile({ request, response, params }: Call, { faults, predictions }: House): void {
+export function sendFile({ request, response, params }: Call, { faults, predictions }: ServerContext): void {
   const output = predictions.output(params.id ?? '', Number(params.index))
   if (!output || output.format !== params.format) throw new Refusal(404, 'The file does not exist.')
   const { data, format, prompt } = output

@@ -1,4 +1,4 @@
-// What the protocols share on the wire: bodies in and out, tokens, refusals, and routes.
+/** What the protocols share on the wire: bodies in and out, tokens, refusals, and routes. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
 export interface Call {

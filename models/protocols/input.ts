@@ -1,4 +1,4 @@
-// Checks what a client sends to create a prediction, the way Replicate reports it when something is wrong.
+/** Checks what a client sends to create a prediction, the way Replicate reports it when something is wrong. */
 import { randomInt } from 'node:crypto'
 import { z } from 'zod'
 import { type Order, styleNames } from './order.ts'

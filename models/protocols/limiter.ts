@@ -1,4 +1,4 @@
-// Bounds how much runs at once, so that parallel predictions don't exhaust the machine.
+/** Bounds how much runs at once, so that parallel predictions don't exhaust the machine. */
 
 /** Runs at most `max` tasks at once, in the order they came. */
 export function createLimiter(max: number): <T>(task: () => Promise<T>) => Promise<T> {

@@ -1,10 +1,10 @@
-// OpenAI's images API, as the gpt-image models have it: base64 in the answer, no addresses.
+/** OpenAI's images API, as the gpt-image models have it: base64 in the answer, no addresses. */
 
 import { randomInt } from 'node:crypto'
 import { z } from 'zod'
 import { answerAtOnce, toDataUrl } from './at-once.ts'
+import type { ServerContext } from './context.ts'
 import { strike } from './faults.ts'
-import type { House } from './house.ts'
 import {
   type Call,
   isRecord,
@@ -112,11 +112,11 @@ async function toImages(photos: File[]): Promise<string[]> {
   )
 }
 
-export function createOpenai(house: House): Protocol {
+export function createOpenai(context: ServerContext): Protocol {
   const make = async (call: Call, fields: unknown, photos: File[] | undefined): Promise<void> => {
-    house.count('openai')
+    context.count('openai')
     const stricken = strike(
-      house.faults,
+      context.faults,
       'openai',
       isRecord(fields) && typeof fields.prompt === 'string' ? fields.prompt : '',
     )
@@ -126,7 +126,7 @@ export function createOpenai(house: House): Protocol {
     const { model, prompt, n, size, quality, output_format } = parsed.data
     const images = photos ? await toImages(photos) : []
     const [width, height] = sizes[size]
-    await answerAtOnce(call, house, {
+    await answerAtOnce(call, context, {
       provider: 'openai',
       model,
       order: {
@@ -169,7 +169,7 @@ export function createOpenai(house: House): Protocol {
   return {
     prefix: '/openai/v1/',
     authenticate(request) {
-      if (readToken(request, /^bearer$/i) === house.token) return
+      if (readToken(request, /^bearer$/i) === context.token) return
       throw new Refusal(401, 'Incorrect API key provided.', { code: 'invalid_api_key' })
     },
     refuse(response, refusal) {

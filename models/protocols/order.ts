@@ -1,4 +1,4 @@
-// What a client asks the studio for, whatever protocol it speaks, and how the studio carries it out.
+/** What a client asks the studio for, whatever protocol it speaks, and how the studio carries it out. */
 
 import { planMove } from '../studio/camera.ts'
 import type { Cutout } from '../studio/cutout.ts'

@@ -1,4 +1,4 @@
-// Keeps the finished files for a while, in memory, the way replicate.delivery forgets them after an hour.
+/** Keeps the finished files for a while, in memory, the way replicate.delivery forgets them after an hour. */
 
 const maxPredictions = 500
 const maxBytes = 256 * 1024 * 1024

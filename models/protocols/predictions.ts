@@ -1,4 +1,4 @@
-// The predictions: their queue, their life from `starting` to a result, and the files they made.
+/** The predictions: their queue, their life from `starting` to a result, and the files they made. */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createStudio } from '../studio/studio.ts'

@@ -1,8 +1,8 @@
-// Replicate's predictions API.
+/** Replicate's predictions API. */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerContext } from './context.ts'
 import { strike } from './faults.ts'
-import type { House } from './house.ts'
 import {
   type Call,
   isRecord,
@@ -50,8 +50,8 @@ function readWait(request: IncomingMessage): number {
   return match ? Math.max(1, Math.min(maxWaitSeconds, Number(match[1] ?? maxWaitSeconds))) : 0
 }
 
-export function createReplicate(house: House, webhookSecret: string): Protocol {
-  const { faults, predictions } = house
+export function createReplicate(context: ServerContext, webhookSecret: string): Protocol {
+  const { faults, predictions } = context
 
   const find = (prediction: Prediction | undefined): Prediction => {
     if (!prediction) throw new Refusal(404, 'The requested resource could not be found.')
@@ -61,7 +61,7 @@ export function createReplicate(house: House, webhookSecret: string): Protocol {
   const create = async ({ request, response, params }: Call): Promise<void> => {
     const wait = readWait(request)
     const body = await readJson(request, maxBodyBytes)
-    house.count('replicate')
+    context.count('replicate')
     const input = isRecord(body) && isRecord(body.input) ? body.input : {}
     const prompt = typeof input.prompt === 'string' ? input.prompt : ''
     const stricken = strike(faults, 'replicate', prompt)
@@ -98,7 +98,7 @@ export function createReplicate(house: House, webhookSecret: string): Protocol {
   return {
     prefix: '/v1/',
     authenticate(request) {
-      if (readToken(request, /^(bearer|token)$/i) === house.token) return
+      if (readToken(request, /^(bearer|token)$/i) === context.token) return
       throw new Refusal(401, 'You did not pass a valid authentication token')
     },
     refuse: refuseAsReplicate,

@@ -1,4 +1,4 @@
-// Sends webhooks signed by the Standard Webhooks specification, with a few retries.
+/** Sends webhooks signed by the Standard Webhooks specification, with a few retries. */
 import { createHmac, randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 

@@ -1,4 +1,4 @@
-// Moves the camera over a still picture: where it starts and ends, and the same as a filter of ffmpeg's.
+/** Moves the camera over a still picture: where it starts and ends, and the same as a filter of ffmpeg's. */
 import { getShape, type Take } from './layout.ts'
 import { createRandom } from './scenery.ts'
 

@@ -1,4 +1,4 @@
-// Turns a prompt into a caption: what it is about, in a few words, set beside the product.
+/** Turns a prompt into a caption: what it is about, in a few words, set beside the product. */
 import { getShape, type Take } from './layout.ts'
 import { type Line, measure, toDrawable, trace, wrap } from './lettering.ts'
 import { type Palette, rect, type Scene, type Style } from './scenery.ts'

@@ -1,4 +1,4 @@
-// Lifts the product out of its photo: keys out a plain studio background, or frames the photo as a card.
+/** Lifts the product out of its photo: keys out a plain studio background, or frames the photo as a card. */
 import sharp from 'sharp'
 
 export interface Cutout {

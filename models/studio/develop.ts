@@ -1,4 +1,4 @@
-// Turns the painted layers into the finished pixels, in one pass over the picture.
+/** Turns the painted layers into the finished pixels, in one pass over the picture. */
 import type { Scene, Style } from './scenery.ts'
 
 export interface Raster {

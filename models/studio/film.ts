@@ -1,4 +1,4 @@
-// Films a still picture with ffmpeg: a slow camera move, faded in and out, as an MP4 that plays everywhere.
+/** Films a still picture with ffmpeg: a slow camera move, faded in and out, as an MP4 that plays everywhere. */
 import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,4 @@
-// Decides where the product, its light and the caption go, for each aspect ratio and each of the four takes.
+/** Decides where the product, its light and the caption go, for each aspect ratio and each of the four takes. */
 import type { Cutout } from './cutout.ts'
 import { createRandom, type Scene } from './scenery.ts'
 

@@ -1,4 +1,4 @@
-// Draws captions with its own single-line alphabet, so that they look the same on a machine without any font.
+/** Draws captions with its own single-line alphabet, so that they look the same on a machine without any font. */
 
 export interface Line {
   text: string

@@ -1,4 +1,4 @@
-// Draws a product when no photo is given: a bottle, a box or a jar in the style's colours, with the prompt's initial.
+/** Draws a product when no photo is given: a bottle, a box or a jar in the style's colours, with the prompt's initial. */
 import sharp from 'sharp'
 import { type Cutout, findFoot } from './cutout.ts'
 import { measure, trace } from './lettering.ts'

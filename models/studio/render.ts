@@ -1,4 +1,4 @@
-// Renders one marketing picture: stage, product, shadow, mirror image, caption, light and grading.
+/** Renders one marketing picture: stage, product, shadow, mirror image, caption, light and grading. */
 import sharp from 'sharp'
 import { drawCaption, shortenPrompt } from './caption.ts'
 import type { Cutout } from './cutout.ts'

@@ -1,4 +1,4 @@
-// The stage that every style paints: its measures, and the few shapes that several styles share.
+/** The stage that every style paints: its measures, and the few shapes that several styles share. */
 
 export interface Palette {
   wall: [lit: string, dim: string]

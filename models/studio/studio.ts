@@ -1,4 +1,4 @@
-// Two threads that render, so that parallel predictions neither exhaust the machine nor hold up the server.
+/** Two threads that render, so that parallel predictions neither exhaust the machine nor hold up the server. */
 import { createHash } from 'node:crypto'
 import { Worker } from 'node:worker_threads'
 import { createLimiter } from '../protocols/limiter.ts'

@@ -1,4 +1,4 @@
-// The six styles by the name that an input gives them.
+/** The six styles by the name that an input gives them. */
 import { business } from './styles/business.ts'
 import { fresh } from './styles/fresh.ts'
 import { luxury } from './styles/luxury.ts'

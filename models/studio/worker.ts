@@ -1,4 +1,4 @@
-// Runs in a thread of its own: cuts out products and renders pictures, one at a time, as it is told.
+/** Runs in a thread of its own: cuts out products and renders pictures, one at a time, as it is told. */
 import { parentPort } from 'node:worker_threads'
 import sharp from 'sharp'
 import { cutOut } from './cutout.ts'

@@ -1,4 +1,4 @@
-// The local model server's fault switch: every fault of a Replicate prediction.
+/** The local model server's fault switch: every fault of a Replicate prediction. */
 import { describe, expect, test } from 'vitest'
 import { fetchOutput, listen, model, useModels } from './models.ts'
 

@@ -1,4 +1,4 @@
-// The local model server: Replicate's API through its official client, webhooks, refusals.
+/** The local model server: Replicate's API through its official client, webhooks, refusals. */
 import { parseProgressFromLogs } from 'replicate'
 import sharp from 'sharp'
 import { Webhook } from 'standardwebhooks'

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Replicate from 'replicate'
 import { afterAll, afterEach, beforeAll, expect, onTestFinished } from 'vitest'
-import { makeSamplePhoto } from '../../dev/photo.ts'
+import { makeSamplePhoto } from '../photo.ts'
 import { type ModelServer, startModels } from '../server.ts'
 
 export const token = 'r8_local_test'

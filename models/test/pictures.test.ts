@@ -1,4 +1,4 @@
-// The local model server's pictures: their bytes, sizes and contents.
+/** The local model server's pictures: their bytes, sizes and contents. */
 import sharp from 'sharp'
 import { describe, expect, test } from 'vitest'
 import { fetchOutput, listen, useModels } from './models.ts'

@@ -1,4 +1,4 @@
-// The local model server's other protocols: OpenAI's images and Cloudflare Workers AI, by plain fetch.
+/** The local model server's other protocols: OpenAI's images and Cloudflare Workers AI, by plain fetch. */
 import sharp from 'sharp'
 import { describe, expect, test } from 'vitest'
 import { token, useModels } from './models.ts'

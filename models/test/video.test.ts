@@ -1,4 +1,4 @@
-// The local model server's videos: that they play, what they show, and what happens on the way.
+/** The local model server's videos: that they play, what they show, and what happens on the way. */
 import { execFile } from 'node:child_process'
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

@@ -1,7 +1,7 @@
 /** Generations as clients see them: made, refused, repeated, paid for, canceled, retried and listed. */
 import sharp from 'sharp'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { makeSamplePhoto } from '../../dev/photo.ts'
+import { makeSamplePhoto } from '../../models/photo.ts'
 import { tally, times } from '../support/at-once.ts'
 import type { AssetBody, GenerationBody, Page } from '../support/client.ts'
 import { stack } from '../support/control.ts'

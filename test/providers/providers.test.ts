@@ -1,7 +1,7 @@
 /** Providers: which failures another one takes over, what ends a job, the circuit breaker, and Replicate's webhook. */
 import { Webhook } from 'standardwebhooks'
 import { expect, test } from 'vitest'
-import { makeSamplePhoto } from '../../dev/photo.ts'
+import { makeSamplePhoto } from '../../models/photo.ts'
 import type { GenerationBody } from '../support/client.ts'
 import { control, stack } from '../support/control.ts'
 import {

@@ -10,7 +10,7 @@ import { startBroker } from '../../dev/rig/broker.ts'
 import { makeConfig } from '../../dev/rig/config.ts'
 import { type Link, startLink } from '../../dev/rig/link.ts'
 import { createWorkerd, type Workerd } from '../../dev/rig/process.ts'
-import { waitFor } from '../support/client.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const WORKER = `export default {
   async fetch(request, env) {

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
 import { createClient } from '../../scripts/client.ts'
 import { withClient } from '../../scripts/migrate.ts'
-import { waitFor } from '../support/client.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 let rig: Rig
 let token: string

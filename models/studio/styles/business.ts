@@ -1,4 +1,4 @@
-// Business: order and daylight, rising columns, a clean desk and one strong colour.
+/** Business: order and daylight, rising columns, a clean desk and one strong colour. */
 import { glow, linear, rect, type Style, times } from '../scenery.ts'
 
 export const business: Style = {

@@ -1,4 +1,4 @@
-// Fresh: morning light, leaves, water drops and a pale stand in clear colours.
+/** Fresh: morning light, leaves, water drops and a pale stand in clear colours. */
 import { circle, drum, ellipse, glow, leaf, linear, radial, rect, type Style, times } from '../scenery.ts'
 
 export const fresh: Style = {

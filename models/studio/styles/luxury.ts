@@ -1,4 +1,4 @@
-// Luxury: a dark stage, velvet folds, thin gold and a single spotlight.
+/** Luxury: a dark stage, velvet folds, thin gold and a single spotlight. */
 import { circle, drum, glow, linear, placeHalo, radial, rect, type Style, times } from '../scenery.ts'
 
 export const luxury: Style = {

@@ -1,4 +1,4 @@
-// Modern: calm colour, large plain shapes, a window's light on the wall.
+/** Modern: calm colour, large plain shapes, a window's light on the wall. */
 import { circle, drum, glow, linear, placeHalo, rect, type Style } from '../scenery.ts'
 
 export const modern: Style = {

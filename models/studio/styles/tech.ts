@@ -1,4 +1,4 @@
-// Tech: a night stage with neon, a grid that runs to the horizon and a glossy floor.
+/** Tech: a night stage with neon, a grid that runs to the horizon and a glossy floor. */
 import {
   circle,
   drum,

@@ -1,4 +1,4 @@
-// Warm: late sun through a window, the shade of a branch, a wooden table.
+/** Warm: late sun through a window, the shade of a branch, a wooden table. */
 import { ellipse, glow, leaf, linear, radial, rect, type Style, times } from '../scenery.ts'
 
 export const warm: Style = {

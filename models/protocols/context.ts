@@ -1,8 +1,9 @@
+/** What every protocol of the model server works with. */
 import type { Faults, Provider } from './faults.ts'
 import type { Predictions } from './predictions.ts'
 
 /** What every protocol works with. */
-export interface House {
+export interface ServerContext {
   token: string
   faults: Faults
   predictions: Predictions
