@@ -40,3 +40,21 @@ export interface GenerationError {
   message: string
   retryable: boolean
 }
+
+/** A file of a generation that is in storage. */
+export interface StoredOutput {
+  /** Which of the outputs asked for, from 0. */
+  index: number
+  assetId: string
+  name: string
+  object: {
+    kind: (typeof assetKinds)[number]
+    mimeType: string
+    width: number | null
+    height: number | null
+    /** Bytes. */
+    size: number
+    /** Hex. */
+    sha256: string
+  }
+}

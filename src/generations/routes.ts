@@ -10,13 +10,12 @@ import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { type AppEnv, createRouter } from '../http/router.ts'
 import { aspectRatios, generationKinds, generationStatuses, styles } from '../words.ts'
+import { createGeneration, retryGeneration } from './accept.ts'
 import {
   cancelGeneration,
-  createGeneration,
   type GenerationWithOutputs,
   getGeneration,
   listGenerations,
-  retryGeneration,
 } from './generations.ts'
 import { models } from './models.ts'
 
