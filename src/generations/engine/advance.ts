@@ -14,9 +14,10 @@ import { currentProvider, submit } from './submit.ts'
 
 /** Milliseconds that a step waits for a picture before it hands over to a delayed message. */
 const PATIENCE = 2500
-/** Seconds until a job at the provider is polled again: without webhooks, and where they say what happens. */
+/** Seconds until a job at the provider is polled again, at first. */
 const POLL_DELAY = { image: 2, video: 5 }
-const POLL_DELAY_WITH_WEBHOOKS = { image: 20, video: 40 }
+/** The most seconds between two polls; webhooks make them a safety net. */
+const MAX_POLL_DELAY = { polling: 10, webhooks: 60 }
 /** Steps that a job may take. A healthy one takes far fewer: more means a loop, which costs money until it ends. */
 const MAX_STEPS = 500
 
@@ -61,8 +62,12 @@ const conclude = async (ctx: JobCtx, claim: Claim, outcome: Outcome): Promise<vo
   }
 }
 
-const pollDelay = ({ env }: JobCtx, { kind }: Claim) =>
-  (env.REPLICATE_WEBHOOK_SECRET ? POLL_DELAY_WITH_WEBHOOKS : POLL_DELAY)[kind]
+/** The longer a job runs, the less a second matters. */
+const pollDelay = ({ env }: JobCtx, { kind, startedAt }: Claim): number => {
+  const most = env.REPLICATE_WEBHOOK_SECRET ? MAX_POLL_DELAY.webhooks : MAX_POLL_DELAY.polling
+  const elapsed = startedAt ? (Date.now() - startedAt.getTime()) / 1000 : 0
+  return Math.ceil(Math.min(most, Math.max(POLL_DELAY[kind], elapsed / 2)))
+}
 
 /** Nothing waits past its deadline: the last step comes right after it. */
 const untilDeadline = ({ deadlineAt }: Claim, seconds: number) =>
