@@ -14,6 +14,8 @@ export const assetStatuses = ['pending', 'ready', 'failed'] as const
 export const generationKinds = ['image', 'video'] as const
 export type GenerationKind = (typeof generationKinds)[number]
 export const generationStatuses = ['queued', 'running', 'succeeded', 'failed', 'canceled'] as const
+/** Where an open job is: in its workspace's line, at a provider, or with results on their way to storage. */
+export const generationPhases = ['plan_line', 'running', 'storing'] as const
 export const aspectRatios = ['1:1', '4:3', '3:4', '16:9', '9:16'] as const
 export type AspectRatio = (typeof aspectRatios)[number]
 export const styles = ['modern', 'luxury', 'fresh', 'tech', 'warm', 'business'] as const

@@ -9,7 +9,7 @@ import { IdempotencyKey, IdPath, json, jsonBody, Timestamp, text } from '../http
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { type AppEnv, createRouter } from '../http/router.ts'
-import { aspectRatios, generationKinds, generationStatuses, styles } from '../words.ts'
+import { aspectRatios, generationKinds, generationPhases, generationStatuses, styles } from '../words.ts'
 import { createGeneration, retryGeneration } from './accept.ts'
 import {
   cancelGeneration,
@@ -67,6 +67,10 @@ const GenerationView = z
     seed: z.int().nullable(),
     durationSeconds: z.int().nullable(),
     retryOf: z.uuid().nullable(),
+    phase: z
+      .enum(generationPhases)
+      .optional()
+      .describe('Of an open job; `storing`: results are there and on their way to storage'),
     queuePosition: z.int().nullable().describe('Jobs of the workspace before this one; null once it runs'),
     progress: z.int().min(0).max(100),
     attempts: z.int().describe('Submissions to the provider'),
@@ -80,6 +84,14 @@ const GenerationView = z
     completedAt: Timestamp.nullable(),
   })
   .openapi('Generation')
+
+const phaseOf = ({
+  status,
+  resultsAt,
+}: GenerationWithOutputs): Pick<z.output<typeof GenerationView>, 'phase'> => {
+  if (status === 'queued') return { phase: 'plan_line' }
+  return status === 'running' ? { phase: resultsAt ? 'storing' : 'running' } : {}
+}
 
 const present = async (env: Env, row: GenerationWithOutputs): Promise<z.output<typeof GenerationView>> => ({
   id: row.id,
@@ -95,6 +107,7 @@ const present = async (env: Env, row: GenerationWithOutputs): Promise<z.output<t
   seed: row.seed,
   durationSeconds: row.duration,
   retryOf: row.retryOf,
+  ...phaseOf(row),
   queuePosition: row.position,
   progress: row.progress,
   attempts: row.attempts,
