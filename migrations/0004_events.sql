@@ -1,5 +1,5 @@
--- Events become deliveries in the transaction that makes them: to the endpoints that want them, and to the URL
--- that the job itself came with when it ends.
+-- One event for each change of a generation's status, progress or provider. Webhook deliveries are made from it in the same
+-- transaction: to the endpoints that subscribe to its type, and, when the generation ends, to the URL that it came with.
 create or replace function app.emit_event() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -36,19 +36,4 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
-create trigger audit after insert or update or delete on webhook_endpoints
-  for each row execute function app.audit('webhook', 'url', 'events', 'disabled_at');
---> statement-breakpoint
-alter table webhook_endpoints force row level security;
---> statement-breakpoint
-alter table webhook_deliveries force row level security;
---> statement-breakpoint
-grant select, insert, update, delete on webhook_endpoints to app_tenant;
---> statement-breakpoint
-grant select, update on webhook_deliveries to app_tenant;
---> statement-breakpoint
-grant select on webhook_endpoints to app_system;
---> statement-breakpoint
-grant select, insert on webhook_deliveries to app_system;
---> statement-breakpoint
-grant insert on outbox to app_system;
+create or replace trigger event after insert or update on generations for each row execute function app.emit_event();

@@ -1,6 +1,7 @@
--- The two roles, and the functions that the tables' defaults and policies refer to.
+-- The roles, and the functions that column defaults and policies refer to.
 create schema if not exists app;
 --> statement-breakpoint
+-- Roles belong to the whole server: another database of it may have made them.
 do $$ begin
   create role app_tenant nologin nobypassrls;
 exception when duplicate_object then null;
@@ -11,15 +12,20 @@ do $$ begin
 exception when duplicate_object then null;
 end $$;
 --> statement-breakpoint
+-- An owner that isn't a superuser needs both to make app_system the owner of functions.
+do $$ begin
+  execute format('grant app_tenant, app_system to %I', current_user);
+end $$;
+--> statement-breakpoint
 -- A setting that was set locally once reads '' later on the same connection, hence nullif.
-create function app.workspace_id() returns uuid language sql stable parallel safe
+create or replace function app.workspace_id() returns uuid language sql stable parallel safe
   return nullif(pg_catalog.current_setting('app.workspace_id', true), '')::uuid;
 --> statement-breakpoint
-create function app.user_id() returns uuid language sql stable parallel safe
+create or replace function app.user_id() returns uuid language sql stable parallel safe
   return nullif(pg_catalog.current_setting('app.user_id', true), '')::uuid;
 --> statement-breakpoint
 -- RFC 9562 version 7 from the database's clock; PostgreSQL has its own only from 18 on.
-create function app.uuid_v7() returns uuid language sql volatile parallel safe
+create or replace function app.uuid_v7() returns uuid language sql volatile parallel safe
   return encode(
     set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
       placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)

@@ -1,0 +1,124 @@
+-- The audit log: written by triggers, append-only, chained by hashes.
+
+-- Writes one audit row by the current actor, for what no single changed row shows.
+create or replace function app.record(p_action text, p_type text, p_id uuid, p_before jsonb, p_after jsonb) returns void
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_actor text := current_setting('app.actor', true);
+  v_request jsonb := nullif(current_setting('app.request', true), '')::jsonb;
+begin
+  insert into public.audit_logs
+    (workspace_id, action, actor_type, actor_id, resource_type, resource_id, before, after, ip, user_agent, request_id)
+  values (
+    app.workspace_id(), p_action, split_part(v_actor, ':', 1), nullif(split_part(v_actor, ':', 2), '')::uuid,
+    p_type, p_id, p_before, p_after, v_request ->> 'ip', v_request ->> 'userAgent', v_request ->> 'id');
+end $$;
+--> statement-breakpoint
+-- Writes the audit row of a changed row. Arguments: the noun of the resource, then the columns that may be shown.
+-- Only the table whose noun the current action names writes, so one action leaves one kind of row.
+create or replace function app.audit() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_action text := current_setting('app.action', true);
+  v_before jsonb;
+  v_after jsonb;
+  v_row jsonb;
+  v_shown_before jsonb;
+  v_shown_after jsonb;
+begin
+  if split_part(v_action, '.', 1) is distinct from TG_ARGV[0] then
+    return null;
+  end if;
+  v_before := case when TG_OP <> 'INSERT' then to_jsonb(old) end;
+  v_after := case when TG_OP <> 'DELETE' then to_jsonb(new) end;
+  v_row := coalesce(v_after, v_before);
+  select jsonb_object_agg(key, v_before -> key) filter (where v_before is not null),
+         jsonb_object_agg(key, v_after -> key) filter (where v_after is not null)
+    into v_shown_before, v_shown_after
+    from unnest(TG_ARGV[1:]) key
+   where TG_OP <> 'UPDATE' or v_before -> key is distinct from v_after -> key;
+  if v_shown_before is not null or v_shown_after is not null then
+    perform app.record(v_action, TG_ARGV[0], coalesce(v_row ->> 'id', v_row ->> 'user_id')::uuid, v_shown_before, v_shown_after);
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+create or replace trigger audit after insert or update or delete on users
+  for each row execute function app.audit('user', 'email', 'name');
+--> statement-breakpoint
+create or replace trigger audit after insert or update on sessions
+  for each row execute function app.audit('session', 'user_id', 'revoked_at', 'refresh_generation');
+--> statement-breakpoint
+create or replace trigger audit after insert or update on workspaces
+  for each row execute function app.audit('workspace', 'name', 'slug', 'plan', 'deleted_at');
+--> statement-breakpoint
+create or replace trigger audit after update or delete on memberships
+  for each row execute function app.audit('member', 'user_id', 'role');
+--> statement-breakpoint
+create or replace trigger audit after insert or update or delete on invites
+  for each row execute function app.audit('invite', 'email', 'role', 'expires_at', 'accepted_at');
+--> statement-breakpoint
+create or replace trigger audit after insert or update on api_keys
+  for each row execute function app.audit('api_key', 'name', 'start', 'scopes', 'expires_at', 'revoked_at');
+--> statement-breakpoint
+create or replace trigger audit after insert or update or delete on assets
+  for each row execute function app.audit('asset', 'name', 'kind', 'mime_type', 'size', 'sha256');
+--> statement-breakpoint
+create or replace trigger audit after insert or update on generations
+  for each row execute function app.audit('generation', 'kind', 'status', 'model', 'prompt', 'style', 'count',
+    'input_asset_ids', 'error', 'credits_reserved', 'credits_charged');
+--> statement-breakpoint
+create or replace trigger audit after insert or update or delete on webhook_endpoints
+  for each row execute function app.audit('webhook', 'url', 'events', 'disabled_at');
+--> statement-breakpoint
+-- Changes a plan, with an audit row by the system. For the operator, who is the owner of this schema: an update by hand
+-- would leave no audit row.
+create or replace function app.set_plan(p_workspace uuid, p_plan text) returns void
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  perform app.set_context(null, p_workspace, null, 'system', null, 'workspace.update', null);
+  update public.workspaces set plan = p_plan, updated_at = now() where id = p_workspace and deleted_at is null;
+  if not found then
+    raise exception 'there is no workspace %', p_workspace using errcode = 'no_data_found';
+  end if;
+end $$;
+--> statement-breakpoint
+-- The hash of a row, given the hash of the one before it.
+create or replace function app.audit_hash(p_previous text, p_row audit_logs) returns text
+  language sql immutable set search_path = pg_catalog, pg_temp
+  return encode(sha256(convert_to(p_previous || jsonb_build_array(
+    p_row.sequence, p_row.id, p_row.workspace_id, p_row.action, p_row.actor_type, p_row.actor_id, p_row.resource_type,
+    p_row.resource_id, p_row.before, p_row.after, p_row.ip, p_row.user_agent, p_row.request_id,
+    extract(epoch from p_row.created_at))::text, 'UTF8')), 'hex');
+--> statement-breakpoint
+-- Appends a row to its workspace's chain; the row lock on the head makes concurrent ones wait until the first commits.
+create or replace function app.chain_audit() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_head public.audit_heads;
+begin
+  if new.workspace_id is null then
+    return new;
+  end if;
+  insert into public.audit_heads (workspace_id, sequence, hash) values (new.workspace_id, 0, '')
+    on conflict (workspace_id) do update set sequence = audit_heads.sequence
+    returning * into v_head;
+  new.id := app.uuid_v7();
+  new.sequence := v_head.sequence + 1;
+  new.hash := app.audit_hash(v_head.hash, new);
+  update public.audit_heads set sequence = new.sequence, hash = new.hash where workspace_id = new.workspace_id;
+  return new;
+end $$;
+--> statement-breakpoint
+create or replace trigger chain before insert on audit_logs for each row execute function app.chain_audit();
+--> statement-breakpoint
+create or replace function app.refuse_change() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  raise exception '% is append-only', TG_TABLE_NAME using errcode = 'insufficient_privilege';
+end $$;
+--> statement-breakpoint
+create or replace trigger append_only before update or delete or truncate on audit_logs
+  for each statement execute function app.refuse_change();
+--> statement-breakpoint
+create or replace trigger append_only before update or delete or truncate on credit_entries
+  for each statement execute function app.refuse_change();

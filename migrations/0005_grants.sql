@@ -1,0 +1,69 @@
+-- Who may do what. Row-level security is forced on every table, and roles get only what is granted here: a later change of
+-- this file can be a copy of it, since it takes back what was granted before.
+do $$
+declare
+  v_table regclass;
+begin
+  for v_table in select oid from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') loop
+    execute format('alter table %s enable row level security, force row level security', v_table);
+  end loop;
+end $$;
+--> statement-breakpoint
+grant usage on schema public, app to app_tenant, app_system;
+--> statement-breakpoint
+-- app_tenant works for a caller; app_system signs in, sweeps, and is what gate and triggers run as. Columns that nobody
+-- updates are granted to nobody; a row lock needs `update` on any one column. Drizzle's inserts name every column.
+revoke all on all tables in schema public from public, app_tenant, app_system;
+grant select (id, email, name, created_at, updated_at), update (name, password_hash, updated_at) on users to app_tenant;
+grant select, insert, update (email_verified_at) on users to app_system;
+grant select (id, user_id, expires_at, revoked_at, ip, user_agent, created_at), update (revoked_at) on sessions to app_tenant;
+grant select (id, user_id, refresh_hash, refresh_generation, refreshed_at, expires_at, revoked_at), insert,
+  update (refresh_hash, refresh_generation, refreshed_at, revoked_at) on sessions to app_system;
+grant select (provider, provider_account_id, user_id), insert (provider, provider_account_id, user_id) on accounts to app_system;
+grant select, insert, update (name, slug, deleted_at, updated_at) on workspaces to app_tenant;
+grant select (id, plan, deleted_at), update (updated_at) on workspaces to app_system;
+grant select, insert, update (role), delete on memberships to app_tenant;
+grant select (workspace_id, user_id, role), insert (workspace_id, user_id, role) on memberships to app_system;
+grant select, insert, delete on invites to app_tenant;
+grant select, update (accepted_at) on invites to app_system;
+grant select, insert, update (revoked_at) on api_keys to app_tenant;
+grant select, update (last_used_at) on api_keys to app_system;
+grant select, insert, update (name), delete on assets to app_tenant;
+grant select, insert, update (status, prompt, webhook_url, progress, error, attempts, output_attempts, fence, lease_expires_at,
+  deadline_at, provider_index, provider_job_id, credits_charged, started_at, completed_at) on generations to app_tenant;
+grant select, insert on generation_outputs to app_tenant;
+grant select, insert (generation_id, kind, credits, period) on credit_entries to app_tenant;
+grant select on generation_events to app_tenant;
+grant insert (workspace_id, sequence, generation_id, type, status, progress) on generation_events to app_system;
+grant select, insert, update (sequence) on event_heads to app_system;
+grant select, insert, update (url, events, failing_since, disabled_at), delete on webhook_endpoints to app_tenant;
+grant select (workspace_id, id, url, events, disabled_at) on webhook_endpoints to app_system;
+grant select, update (status, attempts, response_status, error, delivered_at) on webhook_deliveries to app_tenant;
+grant select (workspace_id, id), insert (workspace_id, endpoint_id, url, sequence, payload) on webhook_deliveries to app_system;
+grant select on audit_logs, audit_heads to app_tenant;
+grant insert (workspace_id, action, actor_type, actor_id, resource_type, resource_id, before, after, ip, user_agent, request_id)
+  on audit_logs to app_system;
+grant select, insert, update (sequence, hash) on audit_heads to app_system;
+grant select, insert, update (available_at, sends), delete on outbox to app_tenant;
+grant select (workspace_id, kind, subject_id, available_at, sends), insert (workspace_id, kind, subject_id, available_at),
+  update (available_at, sends) on outbox to app_system;
+--> statement-breakpoint
+-- What is not named is for triggers, for other functions, or for the owner (app.set_plan).
+revoke execute on all functions in schema app from public;
+grant execute on function app.workspace_id(), app.user_id(), app.uuid_v7(), app.require(boolean, integer, text, text),
+  app.role_rank(text), app.accept_invite(text, jsonb), app.own_password_hash(), app.record(text, text, uuid, jsonb, jsonb),
+  app.audit_hash(text, audit_logs) to app_tenant, app_system;
+grant execute on function app.enter(jsonb, uuid, boolean, text, text, jsonb), app.enter_system(uuid, uuid, text, jsonb),
+  app.resolve_account(jsonb, jsonb), app.set_context(uuid, uuid, text, text, uuid, text, jsonb) to app_system;
+--> statement-breakpoint
+-- Definer functions run as app_system, which sees just enough for them: no role bypasses row-level security.
+do $$
+declare
+  v_function regprocedure;
+begin
+  grant create on schema app to app_system;
+  for v_function in select oid from pg_proc where pronamespace = 'app'::regnamespace and prosecdef loop
+    execute format('alter function %s owner to app_system', v_function);
+  end loop;
+  revoke create on schema app from app_system;
+end $$;
