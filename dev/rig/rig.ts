@@ -2,11 +2,13 @@
  * The edge rig: the bundle that would be deployed, on bare `workerd`, in several processes behind one address that
  * share database, storage, model server, queues and Durable Objects, with distance and faults at every border.
  */
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createTestHarness, type Unstable_Config, unstable_readConfig } from 'wrangler'
+import { unstable_readConfig } from 'wrangler'
+import { freePort } from '../child.ts'
 import { PROJECT, startStack } from '../stack.ts'
+import { bucketUrl, startStorage } from '../storage.ts'
 import { type Consumer, type QueueResult, startBroker } from './broker.ts'
 import { bundle, type ConfigOptions, makeConfig } from './config.ts'
 import { startLink } from './link.ts'
@@ -80,9 +82,6 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
 
   const bundleFolder = options.bundle ?? folder('bundle')
   const building = options.bundle ? undefined : bundle(bundleFolder)
-  const server = createStorage(config, folder('storage'))
-  undo.push(() => server.close())
-  const listening = server.listen()
   let storagePort = 0
   const storage = await link(() => [storagePort])
   const starting = startStack({
@@ -90,15 +89,21 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
     databaseUrl: process.env.DATABASE_URL,
     throwAway: true,
     publicUrl: clients.origin,
-    s3Endpoint: `${storage.origin}/cdn-cgi/local/r2/s3/${config.r2_buckets[0]?.bucket_name}`,
+    s3Endpoint: bucketUrl(Number(new URL(storage.origin).port)),
     log: () => undefined,
   })
   // All at once; a failure is thrown when nothing starts any more.
-  await Promise.allSettled([building, listening, starting])
+  await Promise.allSettled([building, starting])
   const stack = await starting
   undo.push(stack.stop)
   await building
-  storagePort = Number((await listening).url.port)
+  storagePort = await freePort()
+  const files = await startStorage({
+    port: storagePort,
+    dataDir: folder('storage'),
+    settings: stack.settings,
+  })
+  undo.push(files.stop)
 
   const gateway = new URL(stack.database.gatewayUrl)
   const database = await link(() => [Number(gateway.port)])
@@ -179,15 +184,4 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
     usage: () =>
       Object.fromEntries(all.filter((worker) => worker.runs()).map(({ name, usage }) => [name, usage()])),
   }
-}
-
-/** A Worker that does nothing: only wrangler's S3 endpoint beside it is used. */
-const createStorage = ({ compatibility_date, r2_buckets }: Unstable_Config, directory: string) => {
-  const configPath = join(directory, 'wrangler.json')
-  writeFileSync(join(directory, 'worker.js'), 'export default {}')
-  writeFileSync(
-    configPath,
-    JSON.stringify({ name: 'storage', main: 'worker.js', compatibility_date, r2_buckets }),
-  )
-  return createTestHarness({ workers: [{ configPath }] })
 }
