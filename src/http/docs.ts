@@ -18,6 +18,19 @@ const page = `<!doctype html>
 const description = `Sign in, send \`Authorization: Bearer <access token>\`, and name the workspace in \`X-Workspace-Id\`
 (it may be left out by those who belong to exactly one). Errors are problem details (RFC 9457) with a stable \`code\`.`
 
+/** OpenAPI 3.1; scripts/docs.ts writes it to client/openapi.json. @public */
+export const openApiOf = (app: OpenAPIHono<AppEnv>, url: string) =>
+  app.getOpenAPI31Document({
+    openapi: '3.1.0',
+    info: {
+      title: 'Merchant content API',
+      version: '1',
+      description,
+      license: { name: 'MIT' },
+    },
+    servers: [{ url }],
+  })
+
 export const mountDocs = (app: OpenAPIHono<AppEnv>) => {
   app.openAPIRegistry.registerComponent('securitySchemes', 'accessToken', {
     type: 'http',
@@ -34,15 +47,7 @@ export const mountDocs = (app: OpenAPIHono<AppEnv>) => {
     in: 'cookie',
     name: '__Secure-authjs.session-token',
   })
-  app.get('/api/v1/openapi.json', (c) =>
-    c.json(
-      app.getOpenAPI31Document({
-        openapi: '3.1.0',
-        info: { title: 'Merchant content API', version: '1', description },
-        servers: [{ url: c.var.env.PUBLIC_URL }],
-      }),
-    ),
-  )
+  app.get('/api/v1/openapi.json', (c) => c.json(openApiOf(app, c.var.env.PUBLIC_URL)))
   app.get('/docs', (c) => c.html(page))
   for (const file of ASSETS) {
     app.get(`/docs/${file}`, (c) => c.env.ASSETS.fetch(new URL(`/${file}`, c.req.url)))
