@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['{test,models}/**/*.test.ts'],
+    exclude: ['**/node_modules/**', 'test/rig/**'],
     globalSetup: ['test/support/stack.ts'],
     // One stack serves all files; two files at a time is what two cores can do.
     maxWorkers: 2,

@@ -6,63 +6,49 @@ import type { Env } from './env.ts'
 import { describeError, toAppError } from './errors.ts'
 import { abandon, advance, cancelPrediction } from './generations/engine/advance.ts'
 import { JobMessage } from './outbox/messages.ts'
-import { sweepOutbox } from './outbox/outbox.ts'
 import { deliver } from './webhooks/deliveries.ts'
 
-type WorkspaceJob = Exclude<JobMessage, { kind: 'sweep' }>
-
-/** @returns the seconds until whoever holds the job must have given it back, if it is held */
-const run = async (ctx: JobCtx, job: WorkspaceJob): Promise<number | undefined> => {
+const run = (ctx: JobCtx, job: JobMessage): Promise<void> => {
   const { kind, subjectId } = job
   switch (kind) {
     case 'refusal':
-      await recordRefusal(ctx, job)
-      return undefined
+      return recordRefusal(ctx, job)
     case 'generation':
-      return advance(ctx, subjectId, { early: job.early })
+      return advance(ctx, subjectId)
     case 'prediction.cancel':
-      await cancelPrediction(ctx, subjectId)
-      return undefined
+      return cancelPrediction(ctx, subjectId)
     case 'webhook.deliver':
-      await deliver(ctx, subjectId)
-      return undefined
+      return deliver(ctx, subjectId)
     case 'object.delete':
-      await eraseObject(ctx, subjectId)
-      return undefined
+      return eraseObject(ctx, subjectId)
   }
 }
 
-/** Out of retries nothing is lost: it stays owed, and the sweeper tries again. A job ends only if its time is over. */
-const handleDeadLetter = async (ctx: JobCtx, { kind, subjectId }: WorkspaceJob): Promise<undefined> => {
+/** A generation out of retries ends as failed; everything else stays owed, and the sweeper tries again later. */
+const bury = async (ctx: JobCtx, { kind, subjectId }: JobMessage): Promise<void> => {
   ctx.log({ level: 'error', message: 'dead letter', kind, subjectId })
   if (kind === 'generation') await abandon(ctx, subjectId)
 }
 
 /** Handles every message by itself: one that fails is retried alone. */
 export const consume = async (batch: MessageBatch, env: Env): Promise<void> => {
-  const handle = batch.queue.endsWith('-dead') ? handleDeadLetter : run
+  const handle = batch.queue.endsWith('-dead') ? bury : run
   await Promise.all(
     batch.messages.map(async (message) => {
-      const { data: job } = JobMessage.safeParse(message.body)
-      if (!job) {
+      const parsed = JobMessage.safeParse(message.body)
+      if (!parsed.success) {
         log({ level: 'error', message: 'malformed job', queue: batch.queue, messageId: message.id })
         return message.ack()
       }
-      if (job.kind === 'sweep') {
-        await sweepOutbox(env, message.id)
-        return message.ack()
-      }
-      const { workspaceId } = job
+      const { workspaceId } = parsed.data
       const ctx: JobCtx = { ...systemContext(env, { id: message.id, workspaceId }), workspaceId }
       try {
-        const heldFor = await handle(ctx, job)
-        // Its consumer may have died with the lease: a message that was retried comes again when that is over.
-        if (heldFor !== undefined && message.attempts > 1) message.retry({ delaySeconds: heldFor })
-        else message.ack()
+        await handle(ctx, parsed.data)
+        message.ack()
       } catch (error) {
         // Somebody else was faster, or the workspace is gone.
         if (['already_finished', 'not_found'].includes(toAppError(error).code)) return message.ack()
-        ctx.log({ level: 'error', message: 'job failed', ...job, error: describeError(error) })
+        ctx.log({ level: 'error', message: 'job failed', ...parsed.data, error: describeError(error) })
         message.retry({ delaySeconds: Math.min(2 ** message.attempts, 300) })
       }
     }),

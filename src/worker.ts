@@ -23,11 +23,7 @@ export default {
   },
 
   async scheduled(controller, raw) {
-    const env = parseEnv(raw)
-    const body = { kind: 'sweep' as const }
-    await Promise.all([
-      sweepOutbox(env, `cron-${controller.scheduledTime}`),
-      env.JOBS.sendBatch([15, 30, 45].map((delaySeconds) => ({ body, delaySeconds }))),
-    ])
+    const sent = await sweepOutbox(parseEnv(raw), `cron-${controller.scheduledTime}`)
+    if (sent > 0) log({ level: 'info', message: 'swept', sent })
   },
 } satisfies ExportedHandler<RawEnv>

@@ -22,20 +22,28 @@ const commonPasswords = new Set(
 
 export const isCommonPassword = (password: string) => commonPasswords.has(password.toLowerCase())
 
-/** Milliseconds of the isolate's only thread that one hash takes, and that others get a turn after. */
-const SLOT = 150
-/** Milliseconds; whoever would wait for longer is sent away. */
-const MAX_WAIT = 15_000
-/** When the next hash may begin. A time and not a promise: a request that its client leaves holds up nobody. */
-let nextSlot = 0
+/** Each hash blocks the isolate's only thread: they wait in line, so that other requests get a turn in between. */
+let lane: Promise<unknown> = Promise.resolve()
+let waiting = 0
+/** Beyond this the last in line would wait for longer than clients do. */
+const MAX_WAITING = 100
 
-/** Waits until it is this hash's turn. @throws {AppError} unavailable, when too many wait */
-const takeTurn = async (): Promise<void> => {
-  const now = Date.now()
-  const slot = Math.max(now, nextSlot)
-  if (slot - now > MAX_WAIT) throw new AppError('unavailable', { headers: { 'retry-after': '5' } })
-  nextSlot = slot + SLOT
-  await scheduler.wait(slot - now)
+/** Runs `work` once all that came before have ended. @throws {AppError} unavailable, when too many wait */
+const inLane = async <T>(work: () => Promise<T>): Promise<T> => {
+  if (waiting >= MAX_WAITING) throw new AppError('unavailable', { headers: { 'retry-after': '5' } })
+  waiting++
+  const before = lane
+  const { promise, resolve } = Promise.withResolvers<void>()
+  lane = promise
+  try {
+    await before
+    // Other requests' turn.
+    await scheduler.wait(0)
+    return await work()
+  } finally {
+    waiting--
+    resolve()
+  }
 }
 
 const derive = (password: string, salt: Buffer, parameters: { N: number; r: number; p: number }) =>
@@ -54,8 +62,7 @@ const base64 = (bytes: Buffer) => bytes.toString('base64').replace(/=+$/, '')
 /** @throws {AppError} unavailable */
 export const hashPassword = async (password: string): Promise<string> => {
   const salt = randomBytes(SALT_LENGTH)
-  await takeTurn()
-  const key = await derive(password, salt, PARAMETERS)
+  const key = await inLane(() => derive(password, salt, PARAMETERS))
   const { N, r, p } = PARAMETERS
   return `$scrypt$ln=${Math.log2(N)},r=${r},p=${p}$${base64(salt)}$${base64(key)}`
 }
@@ -71,7 +78,6 @@ export const verifyPassword = async (
   const [, , parameters = '', salt = '', key = ''] = (stored ?? NOBODY).split('$')
   const [ln = 14, r = 8, p = 5] = parameters.split(',').map((part) => Number(part.split('=')[1]))
   const expected = Buffer.from(key, 'base64')
-  await takeTurn()
-  const actual = await derive(password, Buffer.from(salt, 'base64'), { N: 2 ** ln, r, p })
+  const actual = await inLane(() => derive(password, Buffer.from(salt, 'base64'), { N: 2 ** ln, r, p }))
   return timingSafeEqual(actual, expected) && Boolean(stored)
 }
