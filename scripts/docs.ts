@@ -1,9 +1,10 @@
 /**
- * Writes what is generated from the code: client/openapi.json, and docs/api.md with the tables of routes and rate
- * limits. With `--check` it fails if they are not up to date.
+ * Writes what is generated from the code: client/openapi.json, and docs/api.md with the tables of routes, rate limits
+ * and errors. With `--check` it fails if they are not up to date, or if a document names what does not exist.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { keyScopes } from '../src/actions.ts'
 import { planFactors, policies } from '../src/limits/policies.ts'
 
 // By URL: the Worker's types and Node's do not mix in one program.
@@ -18,6 +19,7 @@ interface Operation {
   security: unknown[]
   'x-role'?: string
   'x-limits'?: string[]
+  responses: Record<string, { description: string; content?: Record<string, unknown> }>
 }
 
 const document: { paths: Record<string, Record<string, Operation>> } = openApiOf(
@@ -29,9 +31,11 @@ const cells = (values: readonly string[]) => `| ${values.join(' | ')} |`
 const table = (head: readonly string[], rows: readonly (readonly string[])[]) =>
   [cells(head), cells(head.map(() => '---')), ...rows.map(cells)].join('\n')
 
-const who = ({ security, 'x-role': role }: Operation) => {
+const scopes = new Set<string>(keyScopes)
+
+const who = ({ security, operationId, 'x-role': role }: Operation) => {
   if (security.length === 0) return 'anybody'
-  return role ?? 'signed in'
+  return `${role ?? 'signed in'}${scopes.has(operationId) ? ' or key' : ''}`
 }
 
 const routes = Object.entries(document.paths).flatMap(([path, methods]) =>
@@ -74,6 +78,25 @@ const limitTable = table(
   ]),
 )
 
+const errorsOf = ({ responses }: Operation) =>
+  Object.entries(responses)
+    .filter(([, { content }]) => content?.['application/problem+json'])
+    .flatMap(([status, { description }]) => description.split(', ').map((code) => ({ status, code })))
+const errorTable = table(
+  ['status', 'codes'],
+  [
+    ...Map.groupBy(
+      routes.flatMap(({ operation }) => errorsOf(operation)),
+      ({ status }) => status,
+    ),
+  ]
+    .sort()
+    .map(([status, errors]) => [
+      status,
+      [...new Set(errors.map(({ code }) => `\`${code}\``))].sort().join(', '),
+    ]),
+)
+
 const files = {
   'client/openapi.json': `${JSON.stringify(document, null, 2)}\n`,
   'docs/api.md': `# The API
@@ -83,26 +106,63 @@ Generated from the code by \`npm run docs\`. The reference with all schemas is \
 
 ## Routes
 
-Below \`/api/v1\`, but for health and keys. \`who\` is the least role in the workspace. Every route for a signed-in caller
-also counts for the limit \`api\`.
+Below \`/api/v1\`, but for health and keys. \`who\` is the least role in the workspace; \`or key\`: an API key may, if the
+action is one of its scopes. Every route for a signed-in caller also counts for the limit \`api\`, and an upload for the
+limit \`upload\` as soon as the workspace's plan is known. Not in the document: \`POST /providers/replicate/webhook\`, which
+Replicate calls.
 
 ${routeTables.join('\n\n')}
 
 ## Rate limits
 
 ${limitTable}
+
+## Errors
+
+Problem details (RFC 9457) with one of these codes.
+
+${errorTable}
 `,
 }
 
-const stale = Object.entries(files).filter(([name, text]) => {
-  const path = resolve(import.meta.dirname, '..', name)
-  if (existsSync(path) && readFileSync(path, 'utf8') === text) return false
-  if (process.argv.includes('--check')) return true
-  mkdirSync(dirname(path), { recursive: true })
-  writeFileSync(path, text)
-  return false
-})
-if (stale.length > 0) {
-  console.error(`${stale.map(([name]) => name).join(' and ')}: not up to date; run npm run docs`)
-  process.exitCode = 1
+const ROOT = resolve(import.meta.dirname, '..')
+const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
+const stale = Object.entries(files).filter(
+  ([path, text]) => !existsSync(join(ROOT, path)) || read(path) !== text,
+)
+
+/** Links, paths and npm scripts of a document that lead nowhere. */
+const findDeadNames = (path: string): string[] => {
+  const text = read(path)
+  const { scripts } = JSON.parse(read('package.json'))
+  const matches = (pattern: RegExp) => [...text.matchAll(pattern)].map(([, name = '']) => name)
+  const paths = [
+    ...matches(/\]\(([^)#:]+)(?:#[^)]*)?\)/g).map((link) => join(dirname(path), link)),
+    ...matches(/`((?:src|dev|test|models|scripts|migrations|docs|client)\/[\w./-]*)`/g),
+  ]
+  return [
+    ...paths.filter((name) => !existsSync(join(ROOT, name))),
+    ...matches(/npm run ([\w:]+)/g).filter((script) => !(script in scripts)),
+  ].map((name) => `${path} names ${name}, which does not exist`)
+}
+
+/** Folders of the source that the tour leaves out. */
+const findUntold = (): string[] =>
+  readdirSync(join(ROOT, 'src'), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !read('docs/architecture.md').includes(` ${entry.name}/`))
+    .map(({ name }) => `docs/architecture.md does not name src/${name}/`)
+
+if (process.argv.includes('--check')) {
+  const problems = [
+    ...stale.map(([path]) => `${path} is not up to date: run npm run docs`),
+    ...globSync(['*.md', 'docs/**/*.md'], { cwd: ROOT }).flatMap(findDeadNames),
+    ...findUntold(),
+  ]
+  for (const problem of problems) console.error(problem)
+  if (problems.length > 0) process.exitCode = 1
+} else {
+  for (const [path, text] of stale) {
+    mkdirSync(dirname(join(ROOT, path)), { recursive: true })
+    writeFileSync(join(ROOT, path), text)
+  }
 }
