@@ -59,7 +59,7 @@ const openUpload = (
   return {
     ...upload,
     /** What the Worker decided, whether or not the answer got through. */
-    decided: () => waitFor('a decision', () => logOf(id)),
+    decided: () => waitFor('a decision', () => logOf(id), 55_000),
   }
 }
 
@@ -151,7 +151,7 @@ test.each([
   ['half a PNG', 415, part(disposition, png.toString('latin1', 0, 12))],
   ['XML', 415, part(disposition, '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>')],
   ['what stops being text after 5 MiB', 415, part(disposition, `${'a'.repeat(6 * MB)}\0`)],
-])('refuses %s', async (_, status, parts) => {
+])('refuses %s, and stores nothing', async (_, status, parts) => {
   const { client } = await newTenant()
   const answer = await send(client, Buffer.from(`${parts}--b--\r\n`, 'latin1'))
   expect(answer.status, JSON.stringify(answer.body)).toBe(status)
@@ -238,7 +238,7 @@ test('answers 413 above 100 MB sent without a length', async () => {
   expect(await upload.decided()).toMatchObject({ status: 413 })
   upload.socket.destroy()
   await expectNothing(client)
-})
+}, 60_000)
 
 test('a session that ends during its upload stores nothing', async () => {
   const { client, workspaceId } = await newTenant()

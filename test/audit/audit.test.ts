@@ -21,7 +21,7 @@ interface Entry extends Record<string, unknown> {
 const refusalsOf = async (workspaceId: string) =>
   (await rowsOf(workspaceId)).filter(({ action }) => action === 'access.refuse')
 
-test('every change leaves one row: who, what, before and after', async () => {
+test('every change leaves one row with who, what, before and after, and a change to the same value none', async () => {
   const { client, workspaceId, userId } = await newTenant()
   const { body: asset } = await client.upload('a.txt', 'some text')
   await client.patch(`/assets/${asset.id}`, { name: 'b.txt' })

@@ -1,4 +1,4 @@
-/** The Worker dies: right after it accepted a job, and while fifty run, at random moments and at the worst. */
+/** The Worker is killed: right after it accepted a job, and while fifty run, at random moments and at the worst. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type FaultStack, startFaultStack, steps } from '../support/faults.ts'
@@ -34,7 +34,7 @@ test('a message that is lost with the Worker is sent again', async () => {
   expect(await stack.submissionsOf(tenant.id)).toBeLessThanOrEqual(job.attempts)
 }, 60_000)
 
-test(`deaths at random and at bad moments: ${JOBS} jobs succeed, each once`, async () => {
+test(`${JOBS} jobs succeed, each once, while the Worker is killed at random and at the worst moments`, async () => {
   const tenant = await stack.newTenant('enterprise')
   const before = await stack.submissions()
   const jobs = await Promise.all(
@@ -89,4 +89,4 @@ test(`deaths at random and at bad moments: ${JOBS} jobs succeed, each once`, asy
   expect(submissions).toBeLessThanOrEqual(sum?.attempts as number)
 }, 150_000)
 
-test('afterwards nothing is owed, orphaned or missing', () => stack.checkEverything(), 30_000)
+test('in the end nothing is owed, orphaned or missing', () => stack.checkEverything(), 30_000)

@@ -1,4 +1,4 @@
-/** What the engine survives: provider, database, storage and queue fail, and every job ends once. */
+/** The engine under faults: webhooks, database, storage and queue fail, and every job ends once. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type FaultStack, startFaultStack, steps } from '../support/faults.ts'
@@ -28,10 +28,10 @@ const succeeds = async (tenant: Tenant, id: string, credits = 5) => {
   return job
 }
 
-/** Ends in the file's last but one test: five retries with growing patience take more than a minute. */
+/** Ends in the file's last but one test: five retries with growing delays take more than a minute. */
 let doomed: { tenant: Tenant; id: string; retries: ReturnType<FaultStack['failDatabase']> }
 
-test('a job whose database is away for every retry is given to the dead letters', async () => {
+test('a job is retried while its database is unreachable', async () => {
   const tenant = await stack.newTenant()
   const retries = stack.failDatabase([steps.claim, tenant.id], 'unreachable', 6)
   const { id } = await tenant.generate()
@@ -41,14 +41,14 @@ test('a job whose database is away for every retry is given to the dead letters'
   doomed = { tenant, id, retries }
 })
 
-describe.concurrent('provider', () => {
+describe.concurrent('webhooks', () => {
   test.for([
     ['webhook_early', 'image'],
     ['webhook_early', 'video'],
     ['webhook_twice', 'image'],
     ['webhook_twice', 'video'],
     ['no_webhook', 'video'],
-  ] as const)('%s, %s', { timeout: 60_000 }, async ([kind, of]) => {
+  ] as const)('a job ends once with the fault %s, %s', { timeout: 60_000 }, async ([kind, of]) => {
     const tenant = await stack.newTenant()
     await stack.breakModels({ kind, match: tenant.id })
     const { id } = await tenant.generate({ kind: of, ...(of === 'video' && { durationSeconds: 1 }) })
@@ -80,7 +80,7 @@ describe.concurrent('database', () => {
     { step: 'settle', kind: 'unreachable', times: 1, givesUp: true, attempts: 1 },
     { step: 'settle', kind: 'after_commit', times: 1, givesUp: false, attempts: 1 },
   ] as const)(
-    '$kind at $step, $times times',
+    'a job succeeds once with the fault $kind at $step, $times times',
     { timeout: 60_000 },
     async ({ step, kind, times, givesUp, attempts }) => {
       const tenant = await stack.newTenant()
@@ -102,7 +102,7 @@ describe.concurrent('queue', () => {
   const isHandled = (tenant: Tenant, id: string) =>
     stack.failDatabase([steps.claim, tenant.id, id], 'none', 1000)
 
-  test('ten messages at once, while it runs and a day after it has ended', async () => {
+  test('a message that is delivered ten times at once, while the job runs and a day after its end, has one effect', async () => {
     const tenant = await stack.newTenant()
     const { id } = await tenant.generate()
     const messages = isHandled(tenant, id)
@@ -121,7 +121,7 @@ describe.concurrent('queue', () => {
     expect(await succeeds(tenant, id)).toMatchObject({ attempts: 1 })
   }, 60_000)
 
-  test('messages out of order jump no queue', async () => {
+  test('a message that arrives out of order starts no job before its turn', async () => {
     const tenant = await stack.newTenant('free')
     await stack.breakModels({ kind: 'slow', times: 2, delayMs: 9000, match: tenant.id })
     const ids: string[] = []
@@ -138,7 +138,7 @@ describe.concurrent('queue', () => {
   }, 60_000)
 })
 
-test('an output that is lost after it was stored once leaves nothing behind', async () => {
+test('an output that is lost after it was stored once leaves no object behind', async () => {
   const tenant = await stack.newTenant()
   const settling = stack.failDatabase([steps.settle, tenant.id], 'unreachable')
   const { id } = await tenant.generate({ count: 2 })
@@ -151,7 +151,7 @@ test('an output that is lost after it was stored once leaves nothing behind', as
   expect(job.outputs).toHaveLength(1)
 }, 60_000)
 
-test('canceling races with success 100 times', async () => {
+test('a hundred cancellations that race with success leave one end each, and both ends occur', async () => {
   const tenant = await stack.newTenant('enterprise')
   const ends = { succeeded: 0, canceled: 0 }
   const waiting = new Map<string, (canceled: ReturnType<Tenant['cancel']>) => void>()
@@ -182,7 +182,7 @@ test('canceling races with success 100 times', async () => {
   expect(Math.min(ends.succeeded, ends.canceled)).toBeGreaterThan(0)
 }, 90_000)
 
-test('storage that is down while outputs are copied costs time only', async () => {
+test('a job waits for storage that is down while its outputs are copied, and succeeds', async () => {
   const tenant = await stack.newTenant()
   await stack.killStorage()
   const { id } = await tenant.generate({ count: 2 })
@@ -199,7 +199,7 @@ test('storage that is down while outputs are copied costs time only', async () =
   expect(job.outputs).toHaveLength(2)
 }, 60_000)
 
-test('the dead letters end it: failed, refunded, never submitted', async () => {
+test('a job in the dead letters fails and is refunded, and was never submitted', async () => {
   const { tenant, id, retries } = doomed
   await tenant.finished(id, 90_000)
   expect(retries.done).toBe(6)
@@ -210,4 +210,4 @@ test('the dead letters end it: failed, refunded, never submitted', async () => {
   expect(await stack.submissionsOf(tenant.id)).toBe(0)
 }, 100_000)
 
-test('afterwards nothing is owed, orphaned or missing', () => stack.checkEverything(), 60_000)
+test('in the end nothing is owed, orphaned or missing', () => stack.checkEverything(), 60_000)
