@@ -1,14 +1,19 @@
 /** The local model server's videos: that they play, what they show, and what happens on the way. */
 import { execFile } from 'node:child_process'
+import { mkdtempSync } from 'node:fs'
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import ffmpeg from '@ffmpeg-installer/ffmpeg'
 import Replicate, { parseProgressFromLogs } from 'replicate'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import { startModels } from '../server.ts'
 import { fetchOutput, listen, token, useModels, videoModel, webhookSecret } from './models.ts'
+
+// Other stacks film at the same time: what this one leaves behind shows in a folder of its own.
+process.env.TMPDIR = mkdtempSync(join(tmpdir(), 'video-test-'))
+afterAll(() => rm(tmpdir(), { recursive: true, force: true }))
 
 const models = useModels()
 const run = promisify(execFile)

@@ -3,6 +3,7 @@ import { createLocalJWKSet, generateKeyPair, type JSONWebKeySet, jwtVerify, Sign
 import { describe, expect, test } from 'vitest'
 import { times } from '../support/at-once.ts'
 import { createClient } from '../support/client.ts'
+import { logOf } from '../support/control.ts'
 import { asOwner } from '../support/database.ts'
 import { logIn, newEmail, PASSWORD, signUp } from '../support/tenants.ts'
 import { claimsOf } from '../support/tokens.ts'
@@ -200,7 +201,9 @@ describe('signing in', () => {
     const waits: number[] = []
     while (!signedIn) {
       const started = performance.now()
-      expect((await client.get('/auth/me')).status).toBe(200)
+      const { status, body } = await client.get('/auth/me')
+      const log = status === 200 ? undefined : await logOf(String(body.requestId))
+      expect(status, JSON.stringify(log)).toBe(200)
       waits.push(performance.now() - started)
     }
     expect((await signIns).every(({ status }) => status === 401)).toBe(true)

@@ -215,12 +215,13 @@ export const startFaultStack = async () => {
       const answer = await fetch(`${stack.models.origin}/stats`)
       return ((await answer.json()) as { submissions: number }).submissions
     },
-    async submissionsOf(prompt: string) {
+    /** What Replicate was asked with this prompt. */
+    async predictionsOf(prompt: string) {
       const answer = await fetch(`${stack.models.url}/predictions`, {
         headers: { authorization: `Bearer ${settings.REPLICATE_API_TOKEN}` },
       })
-      const { results } = (await answer.json()) as { results: { input: { prompt?: string } }[] }
-      return results.filter(({ input }) => input.prompt === prompt).length
+      const { results } = (await answer.json()) as { results: Prediction[] }
+      return results.filter(({ input }) => input.prompt === prompt)
     },
     /** One truthful end: events, ledger and outputs agree with the status. */
     async checkEnd(tenant: Tenant, id: string) {
@@ -288,6 +289,11 @@ export const startFaultStack = async () => {
       rmSync(dataDir, { recursive: true, force: true })
     },
   }
+}
+
+interface Prediction {
+  input: { prompt?: string }
+  completed_at?: string
 }
 
 interface Tenant {
