@@ -1,10 +1,10 @@
 /** The predictions: their queue, their life from `starting` to a result, and the files they made. */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createLimiter } from '../limiter.ts'
 import { createStudio } from '../studio/studio.ts'
 import type { Fault, Faults, Provider } from './faults.ts'
 import type { EventName } from './input.ts'
-import { createLimiter } from './limiter.ts'
 import { carryOut, countSteps, type Order } from './order.ts'
 import { createOutputs } from './outputs.ts'
 

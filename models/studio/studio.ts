@@ -1,7 +1,7 @@
 /** Two threads that render, so that parallel predictions neither exhaust the machine nor hold up the server. */
 import { createHash } from 'node:crypto'
 import { Worker } from 'node:worker_threads'
-import { createLimiter } from '../protocols/limiter.ts'
+import { createLimiter } from '../limiter.ts'
 import type { Cutout } from './cutout.ts'
 import type { RenderOptions } from './render.ts'
 import type { Answer, Task } from './worker.ts'
