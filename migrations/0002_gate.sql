@@ -26,7 +26,10 @@ create or replace function app.set_context(
          set_config('app.role', coalesce(p_role, ''), true),
          set_config('app.actor', p_actor_type || ':' || coalesce(p_actor_id::text, ''), true),
          set_config('app.action', coalesce(p_action, ''), true),
-         set_config('app.request', coalesce(p_request::text, '{}'), true)
+         set_config('app.request', coalesce(p_request::text, '{}'), true),
+         -- Below the Worker's own patience: what it gives up on does not go on in the database.
+         set_config('statement_timeout', '9s', true),
+         set_config('lock_timeout', '8s', true)
 $$;
 --> statement-breakpoint
 -- The user of a front end's session: by provider account, else by an e-mail address that both sides have verified, else
@@ -86,8 +89,12 @@ declare
   v_memberships integer;
 begin
   if v_type = 'api_key' then
+    -- A key ends with the right of whoever made it to make keys.
     select k.* into v_key from public.api_keys k
-     where k.key_hash = p_credential ->> 'hash' and k.revoked_at is null and (k.expires_at is null or k.expires_at > now());
+      join public.memberships m on m.workspace_id = k.workspace_id and m.user_id = k.created_by
+      join public.users u on u.id = k.created_by
+     where k.key_hash = p_credential ->> 'hash' and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
+       and u.disabled_at is null and app.role_rank(m.role) >= app.role_rank('admin');
     perform app.require(found, 401, 'unauthorized', 'AG');
     perform app.require(coalesce(p_workspace = v_key.workspace_id, true), 404, 'not_found', 'AG');
     v_workspace := v_key.workspace_id;

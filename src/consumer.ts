@@ -6,49 +6,63 @@ import type { Env } from './env.ts'
 import { describeError, toAppError } from './errors.ts'
 import { abandon, advance, cancelPrediction } from './generations/engine/advance.ts'
 import { JobMessage } from './outbox/messages.ts'
+import { sweepOutbox } from './outbox/outbox.ts'
 import { deliver } from './webhooks/deliveries.ts'
 
-const run = (ctx: JobCtx, job: JobMessage): Promise<void> => {
+type WorkspaceJob = Exclude<JobMessage, { kind: 'sweep' }>
+
+/** @returns the seconds until whoever holds the job must have given it back, if it is held */
+const run = async (ctx: JobCtx, job: WorkspaceJob): Promise<number | undefined> => {
   const { kind, subjectId } = job
   switch (kind) {
     case 'refusal':
-      return recordRefusal(ctx, job)
+      await recordRefusal(ctx, job)
+      return undefined
     case 'generation':
-      return advance(ctx, subjectId)
+      return advance(ctx, subjectId, { early: job.early })
     case 'prediction.cancel':
-      return cancelPrediction(ctx, subjectId)
+      await cancelPrediction(ctx, subjectId)
+      return undefined
     case 'webhook.deliver':
-      return deliver(ctx, subjectId)
+      await deliver(ctx, subjectId)
+      return undefined
     case 'object.delete':
-      return eraseObject(ctx, subjectId)
+      await eraseObject(ctx, subjectId)
+      return undefined
   }
 }
 
-/** A generation out of retries ends as failed; everything else stays owed, and the sweeper tries again later. */
-const bury = async (ctx: JobCtx, { kind, subjectId }: JobMessage): Promise<void> => {
+/** Out of retries nothing is lost: it stays owed, and the sweeper tries again. A job ends only if its time is over. */
+const handleDeadLetter = async (ctx: JobCtx, { kind, subjectId }: WorkspaceJob): Promise<undefined> => {
   ctx.log({ level: 'error', message: 'dead letter', kind, subjectId })
   if (kind === 'generation') await abandon(ctx, subjectId)
 }
 
 /** Handles every message by itself: one that fails is retried alone. */
 export const consume = async (batch: MessageBatch, env: Env): Promise<void> => {
-  const handle = batch.queue.endsWith('-dead') ? bury : run
+  const handle = batch.queue.endsWith('-dead') ? handleDeadLetter : run
   await Promise.all(
     batch.messages.map(async (message) => {
-      const parsed = JobMessage.safeParse(message.body)
-      if (!parsed.success) {
+      const { data: job } = JobMessage.safeParse(message.body)
+      if (!job) {
         log({ level: 'error', message: 'malformed job', queue: batch.queue, messageId: message.id })
         return message.ack()
       }
-      const { workspaceId } = parsed.data
+      if (job.kind === 'sweep') {
+        await sweepOutbox(env, message.id)
+        return message.ack()
+      }
+      const { workspaceId } = job
       const ctx: JobCtx = { ...systemContext(env, { id: message.id, workspaceId }), workspaceId }
       try {
-        await handle(ctx, parsed.data)
-        message.ack()
+        const heldFor = await handle(ctx, job)
+        // Its consumer may have died with the lease: a message that was retried comes again when that is over.
+        if (heldFor !== undefined && message.attempts > 1) message.retry({ delaySeconds: heldFor })
+        else message.ack()
       } catch (error) {
         // Somebody else was faster, or the workspace is gone.
         if (['already_finished', 'not_found'].includes(toAppError(error).code)) return message.ack()
-        ctx.log({ level: 'error', message: 'job failed', ...parsed.data, error: describeError(error) })
+        ctx.log({ level: 'error', message: 'job failed', ...job, error: describeError(error) })
         message.retry({ delaySeconds: Math.min(2 ** message.attempts, 300) })
       }
     }),

@@ -15,6 +15,8 @@ export const assetStatuses = ['pending', 'ready', 'failed'] as const
 export const generationKinds = ['image', 'video'] as const
 export type GenerationKind = (typeof generationKinds)[number]
 export const generationStatuses = ['queued', 'running', 'succeeded', 'failed', 'canceled'] as const
+/** Where an open job is: in its workspace's line, at a provider, or with results on their way to storage. */
+export const generationPhases = ['plan_line', 'running', 'storing'] as const
 export const aspectRatios = ['1:1', '4:3', '3:4', '16:9', '9:16'] as const
 export type AspectRatio = (typeof aspectRatios)[number]
 export const styles = ['modern', 'luxury', 'fresh', 'tech', 'warm', 'business'] as const
@@ -40,4 +42,22 @@ export interface GenerationError {
   code: string
   message: string
   retryable: boolean
+}
+
+/** A file of a generation that is in storage. */
+export interface StoredOutput {
+  /** Which of the outputs asked for, from 0. */
+  index: number
+  assetId: string
+  name: string
+  object: {
+    kind: (typeof assetKinds)[number]
+    mimeType: string
+    width: number | null
+    height: number | null
+    /** Bytes. */
+    size: number
+    /** Hex. */
+    sha256: string
+  }
 }

@@ -23,7 +23,11 @@ export default {
   },
 
   async scheduled(controller, raw) {
-    const sent = await sweepOutbox(parseEnv(raw), `cron-${controller.scheduledTime}`)
-    if (sent > 0) log({ level: 'info', message: 'swept', sent })
+    const env = parseEnv(raw)
+    const body = { kind: 'sweep' as const }
+    await Promise.all([
+      sweepOutbox(env, `cron-${controller.scheduledTime}`),
+      env.JOBS.sendBatch([15, 30, 45].map((delaySeconds) => ({ body, delaySeconds }))),
+    ])
   },
 } satisfies ExportedHandler<RawEnv>

@@ -7,6 +7,7 @@ import type { Ctx, Principal } from '../context.ts'
 import { ensure, transact } from '../db/client.ts'
 import { apiKeys } from '../db/schema.ts'
 import { exists, first, inWorkspace } from '../db/sql.ts'
+import { dismissListeners } from '../events/events.ts'
 import { lockWorkspace } from '../workspaces/quotas.ts'
 
 export type ApiKey = typeof apiKeys.$inferSelect
@@ -72,8 +73,13 @@ export const listApiKeys = async (
 /** @throws {AppError} not_found */
 export const revokeApiKey = async (ctx: Ctx, id: string): Promise<void> => {
   const isThis = and(isInForce, eq(apiKeys.id, id))
-  await transact(ctx, (db) => ({
+  const { gate, revoked } = await transact(ctx, (db) => ({
     found: ensure(db, exists(apiKeys, isThis), 'not_found'),
-    revoked: db.update(apiKeys).set({ revokedAt: sql`now()` }).where(isThis),
+    revoked: db
+      .update(apiKeys)
+      .set({ revokedAt: sql`now()` })
+      .where(isThis)
+      .returning({ hash: apiKeys.keyHash }),
   }))
+  await dismissListeners(ctx, [gate.workspaceId], `key:${first(revoked).hash}`)
 }

@@ -58,6 +58,7 @@ routes.openapi(
   async (c) => {
     const { key, ...row } = await createApiKey(c.var.ctx, c.req.valid('json'))
     c.header('cache-control', 'no-store')
+    c.header('location', `/api/v1/api-keys/${row.id}`)
     return c.json({ ...present(row), key }, 201)
   },
 )

@@ -54,9 +54,12 @@ const request = async (
         ...(body !== undefined && { body }),
         signal: AbortSignal.timeout(TIMEOUT),
       })
-      if (response.ok || (method === 'DELETE' && response.status === 404)) return response
-      fault = new Error(`storage answered ${response.status}: ${(await response.text()).slice(0, 200)}`)
-      mayRetry &&= response.status >= 500
+      if (response.ok) return response
+      const answer = (await response.text()).slice(0, 300)
+      // What is gone is deleted; a bucket that is not there says nothing of the object.
+      if (method === 'DELETE' && /<Code>NoSuch(Key|Upload)</.test(answer)) return response
+      fault = new Error(`storage answered ${response.status}: ${answer}`)
+      mayRetry &&= response.status >= 500 || response.status === 429
     } catch (error) {
       fault = error
     }
@@ -161,10 +164,14 @@ const startMultipart = async (env: Env, path: string, headers: Record<string, st
       )
       const body = `<CompleteMultipartUpload>${parts.join('')}</CompleteMultipartUpload>`
       const response = await request(env, `${path}?uploadId=${uploadId}`, { method: 'POST', body })
-      // S3 can answer 200 and report the failure in the body.
+      // S3 can answer 200 and report the failure in the body, or nothing at all.
       const answer = await response.text()
-      if (answer.includes('<Error>'))
-        throw new AppError('unavailable', { cause: new Error(answer.slice(0, 200)) })
+      if (!answer.includes('<CompleteMultipartUploadResult')) {
+        throw new AppError('unavailable', {
+          headers: { 'retry-after': '1' },
+          cause: new Error(`the upload was not completed: ${answer.slice(0, 200)}`),
+        })
+      }
     },
     /** Best effort: the bucket's lifecycle rule removes what is left of an upload. */
     abort: () => request(env, `${path}?uploadId=${uploadId}`, { method: 'DELETE' }).catch(() => undefined),

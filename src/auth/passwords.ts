@@ -22,27 +22,36 @@ const commonPasswords = new Set(
 
 export const isCommonPassword = (password: string) => commonPasswords.has(password.toLowerCase())
 
-/** Each hash blocks the isolate's only thread: they wait in line, so that other requests get a turn in between. */
-let lane: Promise<unknown> = Promise.resolve()
-let waiting = 0
-/** Beyond this the last in line would wait for longer than clients do. */
+/** Milliseconds of the isolate's only thread that one hash takes; others get a turn after each. */
+const SLOT = 150
+/** Milliseconds by which each in line gives way to the one before, who may be gone. */
+const STEP = 20
+/** Milliseconds after which each in line looks again at the latest, and three times which nobody is taken for present. */
+const LOOK = 1000
 const MAX_WAITING = 100
 
-/** Runs `work` once all that came before have ended. @throws {AppError} unavailable, when too many wait */
-const inLane = async <T>(work: () => Promise<T>): Promise<T> => {
-  if (waiting >= MAX_WAITING) throw new AppError('unavailable', { headers: { 'retry-after': '5' } })
-  waiting++
-  const before = lane
-  const { promise, resolve } = Promise.withResolvers<void>()
-  lane = promise
-  try {
-    await before
-    // Other requests' turn.
-    await scheduler.wait(0)
-    return await work()
-  } finally {
-    waiting--
-    resolve()
+/** Who waits for a hash, in order, with the time of the last look. Nobody awaits another request's promise: that would
+ * never settle once its client has left. */
+const line = new Map<symbol, number>()
+let lastTurn = 0
+
+/** Waits until it is this hash's turn. @throws {AppError} unavailable, when too many wait */
+const takeTurn = async (): Promise<void> => {
+  const me = Symbol()
+  for (;;) {
+    const now = Date.now()
+    for (const [who, looked] of line) if (looked < now - 3 * LOOK) line.delete(who)
+    if (!line.has(me) && line.size >= MAX_WAITING)
+      throw new AppError('unavailable', { headers: { 'retry-after': '5' } })
+    line.set(me, now)
+    const before = [...line.keys()].indexOf(me)
+    const due = lastTurn + SLOT + before * STEP
+    if (due <= now) {
+      line.delete(me)
+      lastTurn = now
+      return
+    }
+    await scheduler.wait(Math.min(due - now, LOOK))
   }
 }
 
@@ -62,7 +71,8 @@ const base64 = (bytes: Buffer) => bytes.toString('base64').replace(/=+$/, '')
 /** @throws {AppError} unavailable */
 export const hashPassword = async (password: string): Promise<string> => {
   const salt = randomBytes(SALT_LENGTH)
-  const key = await inLane(() => derive(password, salt, PARAMETERS))
+  await takeTurn()
+  const key = await derive(password, salt, PARAMETERS)
   const { N, r, p } = PARAMETERS
   return `$scrypt$ln=${Math.log2(N)},r=${r},p=${p}$${base64(salt)}$${base64(key)}`
 }
@@ -78,6 +88,7 @@ export const verifyPassword = async (
   const [, , parameters = '', salt = '', key = ''] = (stored ?? NOBODY).split('$')
   const [ln = 14, r = 8, p = 5] = parameters.split(',').map((part) => Number(part.split('=')[1]))
   const expected = Buffer.from(key, 'base64')
-  const actual = await inLane(() => derive(password, Buffer.from(salt, 'base64'), { N: 2 ** ln, r, p }))
+  await takeTurn()
+  const actual = await derive(password, Buffer.from(salt, 'base64'), { N: 2 ** ln, r, p })
   return timingSafeEqual(actual, expected) && Boolean(stored)
 }

@@ -92,6 +92,7 @@ routes.openapi(
   async (c) => {
     const { user, ...tokens } = await register(c.var.ctx, c.req.valid('json'))
     c.header('cache-control', 'no-store')
+    c.header('location', '/api/v1/auth/me')
     return c.json({ user: presentUser(user), ...tokens }, 201)
   },
 )

@@ -3,10 +3,11 @@ import { hash } from 'node:crypto'
 import { and, desc, eq, gt, isNull, lt, ne, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
-import { ensure, transact } from '../db/client.ts'
+import { type Database, ensure, transact } from '../db/client.ts'
 import { currentUserId, memberships, sessions, users, workspaces } from '../db/schema.ts'
 import { exists, first } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
+import { dismissListeners } from '../events/events.ts'
 import { hashPassword, verifyPassword } from './passwords.ts'
 import { firstRefreshToken } from './refresh-tokens.ts'
 import { issueTokens } from './tokens.ts'
@@ -92,13 +93,28 @@ export const signIn = async (ctx: Ctx, input: { email: string; password: string 
 
 /** Revokes the caller's session: its access token is refused from the next request on. A front end ends its own. */
 export const signOut = async (ctx: Ctx) => {
-  await transact(ctx, (db) => ({
-    revoked: db
-      .update(sessions)
-      .set({ revokedAt: sql`now()` })
-      .where(sql`${sessions.id} = ${ownSessionId(ctx)}`),
+  const id = ownSessionId(ctx)
+  const { listening } = await transact(ctx, (db) => ({
+    revoked: db.update(sessions).set({ revokedAt: sql`now()` }).where(sql`${sessions.id} = ${id}`),
+    listening: ownWorkspaces(db),
   }))
+  if (id) await endStreams(ctx, listening, `session:${id}`)
 }
+
+/** Where the caller may have streams open. */
+const ownWorkspaces = (db: Database) =>
+  db.select({ id: memberships.workspaceId }).from(memberships).where(eq(memberships.userId, currentUserId))
+
+const endStreams = (
+  ctx: Ctx,
+  workspaces: readonly { id: string }[],
+  whose: `user:${string}` | `session:${string}`,
+): Promise<void> =>
+  dismissListeners(
+    ctx,
+    workspaces.map(({ id }) => id),
+    whose,
+  )
 
 /** The caller and the workspaces that they belong to. */
 export const getMe = async (ctx: Ctx) => {
@@ -142,14 +158,17 @@ export const changePassword = async (
     isNull(sessions.revokedAt),
     keptId ? ne(sessions.id, keptId) : undefined,
   )
-  await transact(ctx, (db) => ({
+  const { gate, listening } = await transact(ctx, (db) => ({
     // Of two changes at once only the first knew the current password.
     turn: db.execute(sql`select id from users where id = ${currentUserId} for no key update`),
     unchanged: ensure(db, sql`app.own_password_hash() = ${current}`, 'invalid_credentials'),
     changed: db.update(users).set({ passwordHash }).where(isCaller),
     revoked: db.update(sessions).set({ revokedAt: sql`now()` }).where(isOther),
     recorded: db.execute(sql`select app.record('password.update', 'user', ${currentUserId}, null, null)`),
+    listening: ownWorkspaces(db),
   }))
+  // The session that stays comes back by itself.
+  await endStreams(ctx, listening, `user:${gate.userId}`)
 }
 
 /** The caller's sessions in force. */
@@ -184,8 +203,10 @@ export const listSessions = async (ctx: Ctx, page: { limit: number; cursor?: str
 /** @throws {AppError} not_found */
 export const revokeSession = async (ctx: Ctx, id: string): Promise<void> => {
   const isThis = and(isMine, eq(sessions.id, id))
-  await transact(ctx, (db) => ({
+  const { listening } = await transact(ctx, (db) => ({
     found: ensure(db, exists(sessions, isThis), 'not_found'),
     revoked: db.update(sessions).set({ revokedAt: sql`now()` }).where(isThis),
+    listening: ownWorkspaces(db),
   }))
+  await endStreams(ctx, listening, `session:${id}`)
 }

@@ -65,7 +65,8 @@ export const getUsage = async (ctx: Ctx) => {
       granted,
       reserved,
       charged,
-      remaining: granted === null ? null : granted - reserved - charged,
+      // A plan that has shrunk leaves nothing, not less.
+      remaining: granted === null ? null : Math.max(0, granted - reserved - charged),
       renewsAt: row.renews_at,
     },
     storage: { used: Number(row.stored), quota: storage },

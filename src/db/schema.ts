@@ -33,6 +33,7 @@ import {
   jobKinds,
   plans,
   roles,
+  type StoredOutput,
   type Style,
 } from '../words.ts'
 
@@ -300,8 +301,16 @@ export const generations = pgTable(
     outputAttempts: integer('output_attempts').notNull().default(0),
     /** Claims; every write of a consumer repeats the number that its claim got. */
     fence: integer('fence').notNull().default(0),
-    /** Nobody else may claim the row until then. */
+    /** Nobody else may claim the row until then; null while nobody works on it. */
     leaseExpiresAt: time('lease_expires_at'),
+    /** When a running job that nobody works on is due for its next step. */
+    nextStepAt: time('next_step_at'),
+    /** When a queued job was last told that there is a place for it. */
+    wokenAt: time('woken_at'),
+    /** When the provider first had results: from then on the job waits for nothing but their storage. */
+    resultsAt: time('results_at'),
+    /** Outputs that are in storage already, while others are not. */
+    storedOutputs: jsonb('stored_outputs').$type<StoredOutput[]>().notNull().default([]),
     /** Seconds from the first step; before that `deadlineAt` bounds the time in line. */
     deadline: integer('deadline').notNull().default(600),
     deadlineAt: time('deadline_at').notNull(),

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { IdPath } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { createRouter } from '../http/router.ts'
-import { streamEvents } from './events.ts'
+import { streamEvents } from './stream.ts'
 
 const tag = 'Generations'
 
@@ -13,6 +13,7 @@ const eventStream = {
       'Server-sent events: `queued`, `running`, `progress`, `provider.switched`, `succeeded`, `failed`, `canceled`',
     content: { 'text/event-stream': { schema: z.string() } },
   },
+  204: { description: 'Nothing more will come: the last event was the one named in Last-Event-ID' },
 }
 const lastEventId = z.object({
   'last-event-id': z
@@ -57,9 +58,11 @@ routes.openapi(
 )
 
 /** The contract's types know JSON and text only, hence `never`. */
-const eventResponse = (stream: ReadableStream<Uint8Array>) =>
-  new Response(stream, {
-    headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' },
-  }) as never
+const eventResponse = (stream: ReadableStream<Uint8Array> | undefined) =>
+  (stream === undefined
+    ? new Response(null, { status: 204 })
+    : new Response(stream, {
+        headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' },
+      })) as never
 
 const parseEventId = (value: string | undefined) => (value === undefined ? undefined : Number(value))

@@ -1,15 +1,27 @@
-/** A change of one generation: its events belong to the same transaction, and are announced after the commit. */
+/**
+ * A change of one generation: the workspace's turn comes first, its events and whom it makes room for belong to the
+ * same transaction, and both are announced after the commit.
+ */
 import type { BatchItem } from 'drizzle-orm/batch'
 import type { Ctx } from '../context.ts'
 import { type Database, transact } from '../db/client.ts'
 import { announce, newEvents } from '../events/events.ts'
+import { lockWorkspace } from '../workspaces/quotas.ts'
+import { fillPlaces, wake } from './places.ts'
 
 export const changeGeneration = async <T extends Record<string, BatchItem<'pg'>>>(
   ctx: Ctx,
   id: string,
   build: (db: Database) => T,
 ) => {
-  const changed = await transact(ctx, (db) => ({ ...build(db), events: newEvents(db, id) }))
-  await announce(ctx, changed.gate.workspaceId, changed.events)
+  const changed = await transact(ctx, (db) => ({
+    turn: lockWorkspace(db),
+    ...build(db),
+    events: newEvents(db, id),
+    woken: fillPlaces(db),
+  }))
+  const { workspaceId } = changed.gate
+  await announce(ctx, workspaceId, changed.events)
+  await wake(ctx, workspaceId, changed.woken)
   return changed
 }

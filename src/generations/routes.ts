@@ -9,14 +9,13 @@ import { IdempotencyKey, IdPath, json, jsonBody, Timestamp, text } from '../http
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { type AppEnv, createRouter } from '../http/router.ts'
-import { aspectRatios, generationKinds, generationStatuses, styles } from '../words.ts'
+import { aspectRatios, generationKinds, generationPhases, generationStatuses, styles } from '../words.ts'
+import { createGeneration, retryGeneration } from './accept.ts'
 import {
   cancelGeneration,
-  createGeneration,
   type GenerationWithOutputs,
   getGeneration,
   listGenerations,
-  retryGeneration,
 } from './generations.ts'
 import { models } from './models.ts'
 
@@ -40,9 +39,7 @@ const GenerationInput = z
     count: z.int().min(1).max(10).default(1),
     aspectRatio: z.enum(aspectRatios).default('1:1'),
     seed: z.int().min(0).max(2147483647).optional(),
-    webhookUrl: z
-      .string()
-      .max(2000)
+    webhookUrl: text({ max: 2000 })
       .optional()
       .openapi({ description: 'Told of the end; https, a public host' }),
     durationSeconds: z.int().min(1).max(60).optional().openapi({ description: 'Videos only; default 5' }),
@@ -68,6 +65,10 @@ const GenerationView = z
     seed: z.int().nullable(),
     durationSeconds: z.int().nullable(),
     retryOf: z.uuid().nullable(),
+    phase: z
+      .enum(generationPhases)
+      .optional()
+      .describe('Of an open job; `storing`: results are there and on their way to storage'),
     queuePosition: z.int().nullable().describe('Jobs of the workspace before this one; null once it runs'),
     progress: z.int().min(0).max(100),
     attempts: z.int().describe('Submissions to the provider'),
@@ -81,6 +82,14 @@ const GenerationView = z
     completedAt: Timestamp.nullable(),
   })
   .openapi('Generation')
+
+const phaseOf = ({
+  status,
+  resultsAt,
+}: GenerationWithOutputs): Pick<z.output<typeof GenerationView>, 'phase'> => {
+  if (status === 'queued') return { phase: 'plan_line' }
+  return status === 'running' ? { phase: resultsAt ? 'storing' : 'running' } : {}
+}
 
 const present = async (env: Env, row: GenerationWithOutputs): Promise<z.output<typeof GenerationView>> => ({
   id: row.id,
@@ -96,6 +105,7 @@ const present = async (env: Env, row: GenerationWithOutputs): Promise<z.output<t
   seed: row.seed,
   durationSeconds: row.duration,
   retryOf: row.retryOf,
+  ...phaseOf(row),
   queuePosition: row.position,
   progress: row.progress,
   attempts: row.attempts,

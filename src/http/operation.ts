@@ -212,4 +212,14 @@ const limitSubject = async (c: Context<AppEnv>, policy: PolicyName): Promise<str
 }
 
 /** An IPv6 subscriber has a whole /64, so all of it is one subject. */
-const networkOf = (ip = 'unknown') => (ip.includes(':') ? ip.split(':').slice(0, 4).join(':') : ip)
+const networkOf = (ip = 'unknown'): string => {
+  if (!ip.includes(':')) return ip
+  const [head = '', tail = ''] = ip.toLowerCase().split('::')
+  const groups = (text: string) => (text === '' ? [] : text.split(':'))
+  const zeros = ip.includes('::') ? 8 - groups(head).length - groups(tail).length : 0
+  const all = [...groups(head), ...Array<string>(Math.max(0, zeros)).fill('0'), ...groups(tail)]
+  return all
+    .slice(0, 4)
+    .map((group) => group.replace(/^0+(?=.)/, ''))
+    .join(':')
+}

@@ -3,8 +3,13 @@ import { z } from 'zod'
 import { actions } from '../actions.ts'
 import { jobKinds } from '../words.ts'
 
-/** Ids only: the database knows the rest. */
-export const OwedMessage = z.object({ kind: z.enum(jobKinds), workspaceId: z.uuid(), subjectId: z.uuid() })
+/** Ids only: the database knows the rest. `early`: a provider has news, so the next step need not wait for its time. */
+export const OwedMessage = z.object({
+  kind: z.enum(jobKinds),
+  workspaceId: z.uuid(),
+  subjectId: z.uuid(),
+  early: z.boolean().optional(),
+})
 export type OwedMessage = z.output<typeof OwedMessage>
 
 /** The exception: what was refused left nothing in the database. The subject is this very refusal. */
@@ -18,5 +23,8 @@ const RefusalMessage = z.object({
 })
 export type RefusalMessage = z.output<typeof RefusalMessage>
 
-export const JobMessage = z.discriminatedUnion('kind', [OwedMessage, RefusalMessage])
+/** Between two runs of cron, so that what was lost is found in seconds. */
+const SweepMessage = z.object({ kind: z.literal('sweep') })
+
+export const JobMessage = z.discriminatedUnion('kind', [OwedMessage, RefusalMessage, SweepMessage])
 export type JobMessage = z.output<typeof JobMessage>

@@ -9,6 +9,8 @@ import type { JobMessage, OwedMessage } from './messages.ts'
 
 /** Messages in one `sendBatch`: the platform's limit. */
 const BATCH = 100
+/** Seconds, the platform's limit; what is due later comes early, is refused, and is sent again by the sweeper. */
+const MAX_DELAY = 12 * 3600
 
 /** Notes that jobs are owed and should be (re-)sent after `delay` (a Postgres interval). */
 export const owe = (db: Database, kind: OwedMessage['kind'], subjectIds: readonly string[], delay: SQL) =>
@@ -29,10 +31,13 @@ export const dispatch = async (
 ): Promise<void> => {
   if (messages.length === 0) return
   try {
-    await ctx.env.JOBS.sendBatch(
-      messages.map((body) => ({ body })),
-      { delaySeconds },
-    )
+    for (let start = 0; start < messages.length; start += BATCH) {
+      const batch = messages.slice(start, start + BATCH)
+      await ctx.env.JOBS.sendBatch(
+        batch.map((body) => ({ body })),
+        { delaySeconds: Math.min(delaySeconds, MAX_DELAY) },
+      )
+    }
   } catch (error) {
     ctx.log({
       level: 'warn',
@@ -42,8 +47,8 @@ export const dispatch = async (
   }
 }
 
-/** Re-sends what is due, each time with twice the patience. Answers how many messages went out. */
-export const sweepOutbox = async (env: Env, id: string): Promise<number> => {
+/** Re-sends what is due, each time with twice the patience. */
+export const sweepOutbox = async (env: Env, id: string): Promise<void> => {
   const ctx = systemContext(env, { id })
   for (let sent = 0; ; ) {
     const {
@@ -64,6 +69,9 @@ export const sweepOutbox = async (env: Env, id: string): Promise<number> => {
       )
     }
     sent += rows.length
-    if (rows.length < BATCH) return sent
+    if (rows.length < BATCH) {
+      if (sent > 0) ctx.log({ level: 'info', message: 'swept', sent })
+      return
+    }
   }
 }

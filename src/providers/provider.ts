@@ -46,14 +46,17 @@ export class ProviderError extends Error {
   readonly retryable: boolean
   /** Seconds, as the provider asked for. */
   readonly retryAfter: number | undefined
+  /** HTTP status; 0 when nothing usable was answered. */
+  readonly status: number
 
   constructor(
     message: string,
-    options: { retryable: boolean; retryAfter?: number | undefined; cause?: unknown },
+    options: { retryable: boolean; status?: number; retryAfter?: number | undefined; cause?: unknown },
   ) {
     super(message, { cause: options.cause })
     this.retryable = options.retryable
     this.retryAfter = options.retryAfter
+    this.status = options.status ?? 0
   }
 }
 
@@ -85,6 +88,7 @@ export const askOnce = async (
   }
   throw new ProviderError(`${name} answered ${status || 'nothing usable'}`, {
     retryable: true,
+    status,
     retryAfter,
     cause,
   })

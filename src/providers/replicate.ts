@@ -49,6 +49,7 @@ const ask = async (env: Env, request: (client: Replicate) => Promise<Prediction>
     const status = Number(headers?.get(statusHeader) ?? 0)
     throw new ProviderError(`Replicate answered ${status || 'nothing usable'}`, {
       retryable: isPassing(status),
+      status,
       retryAfter: Number(headers?.get('retry-after')) || undefined,
       cause,
     })

@@ -22,7 +22,7 @@ routes.post('/providers/replicate/webhook', async (c) => {
   }
   const { workspaceId, generationId } = query.data
   await dispatch(systemContext(env, { id: requestId }), [
-    { kind: 'generation', workspaceId, subjectId: generationId },
+    { kind: 'generation', workspaceId, subjectId: generationId, early: true },
   ])
   return c.body(null, 204)
 })

@@ -99,7 +99,8 @@ const record = async (ctx: JobCtx, delivery: Delivery, { status, error }: Outcom
   const delay = wait && Math.ceil(wait * (0.9 + Math.random() / 5))
   const failure = {
     failingSince: sql`coalesce(${webhookEndpoints.failingSince}, now())`,
-    disabledAt: sql`case when ${webhookEndpoints.failingSince} < now() - ${MAX_FAILING} then now() end`,
+    disabledAt: sql`case when ${webhookEndpoints.failingSince} < now() - ${MAX_FAILING}
+      then coalesce(${webhookEndpoints.disabledAt}, now()) else ${webhookEndpoints.disabledAt} end`,
   }
   await transact(ctx, (db) => ({
     logged: db
@@ -111,7 +112,15 @@ const record = async (ctx: JobCtx, delivery: Delivery, { status, error }: Outcom
         status: error === null ? 'delivered' : delay ? 'pending' : 'failed',
         ...(error === null && { deliveredAt: sql`now()` }),
       })
-      .where(and(inWorkspace(webhookDeliveries), eq(webhookDeliveries.id, id))),
+      .where(
+        and(
+          inWorkspace(webhookDeliveries),
+          eq(webhookDeliveries.id, id),
+          // Of two attempts at once the first decides.
+          eq(webhookDeliveries.status, 'pending'),
+          eq(webhookDeliveries.attempts, delivery.attempts),
+        ),
+      ),
     endpoint: db
       .update(webhookEndpoints)
       .set(error === null ? { failingSince: null } : failure)
@@ -128,7 +137,20 @@ const record = async (ctx: JobCtx, delivery: Delivery, { status, error }: Outcom
 export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
   const pending = await findPending(ctx, id)
   if (!pending || pending.endpoint?.disabledAt) {
-    await transact(ctx, (db) => ({ settled: settle(db, 'webhook.deliver', id) }))
+    await transact(ctx, (db) => ({
+      // What is pending for a disabled endpoint is over; it can be sent again on demand.
+      abandoned: db
+        .update(webhookDeliveries)
+        .set({ status: 'failed', error: 'the endpoint is disabled' })
+        .where(
+          and(
+            inWorkspace(webhookDeliveries),
+            eq(webhookDeliveries.id, id),
+            eq(webhookDeliveries.status, 'pending'),
+          ),
+        ),
+      settled: settle(db, 'webhook.deliver', id),
+    }))
     return
   }
   const { delivery, endpoint } = pending

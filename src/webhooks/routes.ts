@@ -1,6 +1,6 @@
 /** The routes of webhooks: endpoints and deliveries. */
 import { z } from 'zod'
-import { IdPath, json, jsonBody, someOf, Timestamp } from '../http/contract.ts'
+import { IdPath, json, jsonBody, someOf, Timestamp, text } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
@@ -20,7 +20,7 @@ import {
 const tag = 'Webhooks'
 const role = 'admin'
 
-const url = z.string().max(2000)
+const url = text({ max: 2000 })
 const events = z.array(z.enum(eventTypes)).max(eventTypes.length).describe('Empty means all')
 
 const EndpointView = z
@@ -94,6 +94,7 @@ routes.openapi(
   async (c) => {
     const row = await createEndpoint(c.var.ctx, c.req.valid('json'))
     c.header('cache-control', 'no-store')
+    c.header('location', `/api/v1/webhooks/${row.id}`)
     return c.json({ ...presentEndpoint(row), secret: row.secret }, 201)
   },
 )

@@ -14,6 +14,7 @@ import {
   workspaces,
 } from '../db/schema.ts'
 import { first, inWorkspace } from '../db/sql.ts'
+import { dismissListeners } from '../events/events.ts'
 import { MAX_FREE_WORKSPACES } from '../plans.ts'
 import type { Role } from '../words.ts'
 import { stillAllowed } from './people/members.ts'
@@ -111,7 +112,7 @@ export const updateWorkspace = async (
 export const deleteWorkspace = async (ctx: Ctx): Promise<void> => {
   const here = sql`workspace_id = app.workspace_id()`
   const isUnfinished = sql`${here} and status in ('queued', 'running')`
-  await transact(ctx, (db) => ({
+  const { gate } = await transact(ctx, (db) => ({
     lock: lockWorkspace(db),
     ...stillAllowed(db, 'owner'),
     // Locked in the order of every other transaction, the audited row last: no deadlocks.
@@ -149,4 +150,5 @@ export const deleteWorkspace = async (ctx: Ctx): Promise<void> => {
       .set({ deletedAt: sql`now()`, name: 'deleted', slug: sql`'deleted-' || id` })
       .where(thisWorkspace),
   }))
+  await dismissListeners(ctx, [gate.workspaceId])
 }

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import type { Client } from '../support/client.ts'
 import { breakModels, finished, generate, newPrompt } from '../support/generations.ts'
-import { newTenant } from '../support/tenants.ts'
+import { addMember, newTenant } from '../support/tenants.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 interface SentEvent {
@@ -14,14 +14,14 @@ interface SentEvent {
 }
 
 /** Reads server-sent events as a browser does. */
-const listen = async (client: Client, path: string, lastEventId?: number) => {
+const listen = async (client: Client, path: string, lastEventId?: number, databaseRequests = 1) => {
   const abort = new AbortController()
   const headers: Record<string, string> =
     lastEventId === undefined ? {} : { 'last-event-id': String(lastEventId) }
   const response = await client.open(path, headers, abort.signal)
   expect(response.status).toBe(200)
   expect(response.headers.get('content-type')).toBe('text/event-stream')
-  expect(response.headers.get('server-timing')).toContain('db;desc="1"')
+  expect(response.headers.get('server-timing')).toContain(`db;desc="${databaseRequests}"`)
   const events: SentEvent[] = []
   const state = { ended: false, raw: '' }
   const ended = (async () => {
@@ -129,3 +129,54 @@ test('thirty listeners receive the same events', async () => {
     stream.stop()
   }
 })
+
+test('after the last event there is nothing more: 204, at which an EventSource stops', async () => {
+  const { client } = await newTenant()
+  const job = await generate(client)
+  await finished(client, job.id)
+  const path = `/generations/${job.id}/events`
+  expect((await client.get(path, { 'last-event-id': '3' })).status).toBe(204)
+  // Never given out, so it says nothing of what was heard.
+  const stream = await listen(client, path, 999_999, 2)
+  await stream.ended
+  expect(stream.events.map(({ event }) => event)).toEqual(['queued', 'running', 'succeeded'])
+})
+
+test('an id from the future does not keep a workspace from hearing what comes', async () => {
+  const { client } = await newTenant()
+  const stream = await listen(client, '/events', 999_999_999)
+  const job = await generate(client)
+  await finished(client, job.id)
+  await waitFor('three events', async () => stream.events.length >= 3)
+  stream.stop()
+})
+
+test.each([
+  [
+    'a removed member',
+    async ({ owner, member }: Listening) =>
+      owner.delete(`/workspaces/${owner.workspaceId}/members/${member.userId}`),
+  ],
+  ['a session that signs out', async ({ member }: Listening) => member.client.post('/auth/logout')],
+])('the stream of %s ends at once', async (_, leave) => {
+  const { client: owner, workspaceId } = await newTenant()
+  const { client, userId } = await addMember(workspaceId, 'member')
+  const stream = await listen(client, '/events')
+  const kept = await listen(owner, '/events')
+  // Connected, as the first event shows.
+  const first = await generate(owner)
+  await finished(owner, first.id)
+  await waitFor('both hear', async () => stream.events.length >= 3 && kept.events.length >= 3)
+  expect((await leave({ owner, member: { client, userId } })).status).toBe(204)
+  await waitFor('it ends', async () => stream.state.ended, 3000)
+  const heard = stream.events.length
+  await finished(owner, (await generate(owner)).id)
+  await waitFor('the other goes on', async () => kept.events.length >= 6)
+  expect(stream.events).toHaveLength(heard)
+  kept.stop()
+})
+
+interface Listening {
+  owner: Client
+  member: { client: Client; userId: string }
+}

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import type { GenerationBody } from '../support/client.ts'
 import { control } from '../support/control.ts'
-import { asOwner } from '../support/database.ts'
+import { asOwner, setPlan } from '../support/database.ts'
 import {
   breakModels,
   creditsOf,
@@ -139,4 +139,78 @@ test('a workspace runs at most as many jobs as its plan allows, the others wait 
     [busy.workspaceId],
   )
   expect(most).toEqual({ at_once: 2 })
+}, 60_000)
+
+test('places that become free together are filled together', async () => {
+  const { client, workspaceId } = await newTenant()
+  await setPlan(workspaceId, 'pro')
+  const prompt = newPrompt()
+  await breakModels(prompt, { kind: 'slow', times: 16, delayMs: 4000 })
+  const jobs: GenerationBody[] = []
+  for (let i = 0; i < 16; i++) jobs.push(await generate(client, { prompt }))
+  for (const job of jobs) expect((await finished(client, job.id, 60_000)).status).toBe('succeeded')
+  const [row] = await asOwner<{ at_once: number; spread: number }>(
+    `with second as (select * from generations where workspace_id = $1 order by started_at, id offset 8)
+     select extract(epoch from max(started_at) - min(started_at))::float as spread,
+            (select max(n)::int from (select (select count(*) from generations b where b.workspace_id = $1
+               and b.started_at <= a.started_at and b.completed_at > a.started_at) as n from second a) counted) as at_once
+       from second`,
+    [workspaceId],
+  )
+  // One after the other would be 4 seconds apart, eight times.
+  expect(row?.spread).toBeLessThan(8)
+  expect(row?.at_once).toBeGreaterThan(4)
+}, 90_000)
+
+test('an outage of a provider costs a job time, and submissions are what its attempts count', async () => {
+  const { client } = await newTenant()
+  const prompt = newPrompt()
+  await breakModels(prompt, { kind: 'server_error', times: 8 })
+  const job = await generate(client, { kind: 'video', prompt, durationSeconds: 1 })
+  const now = await waitFor('it was submitted three times', async () => {
+    const { body } = await client.get<GenerationBody>(`/generations/${job.id}`)
+    return body.attempts >= 3 && body
+  })
+  expect(now).toMatchObject({ status: 'running', phase: 'running' })
+  expect(await submissionsOf(prompt)).toEqual([])
+  expect((await client.post(`/generations/${job.id}/cancel`)).status).toBe(200)
+}, 60_000)
+
+test('a job that has stood in line for too long ends there, and is refunded', async () => {
+  const { client, workspaceId } = await newTenant()
+  const prompt = newPrompt()
+  await breakModels(prompt, { kind: 'slow', times: 2, delayMs: 8000 })
+  const jobs = [
+    await generate(client, { prompt }),
+    await generate(client, { prompt }),
+    await generate(client),
+  ]
+  const last = jobs[2]?.id as string
+  await asOwner(`update generations set deadline_at = now() - interval '1 second' where id = $1`, [last])
+  await asOwner('update outbox set available_at = now() where workspace_id = $1', [workspaceId])
+  await control('cron')
+  expect(await finished(client, last)).toMatchObject({
+    status: 'failed',
+    attempts: 0,
+    startedAt: null,
+    error: { code: 'deadline_exceeded' },
+  })
+  for (const job of jobs.slice(0, 2)) await finished(client, job.id)
+}, 60_000)
+
+test('no wait outlasts the deadline, whatever a provider asks for', async () => {
+  const { client } = await newTenant()
+  const prompt = newPrompt()
+  await breakModels(prompt, { kind: 'rate_limit', times: 3, retryAfter: 3600 })
+  const job = await generate(client, { kind: 'video', prompt, durationSeconds: 1 })
+  const wait = await waitFor('it waits', async () => {
+    const [row] = await asOwner<{ beyond: boolean }>(
+      `select next_step_at > deadline_at + interval '5 seconds' as beyond from generations
+        where id = $1 and next_step_at is not null and lease_expires_at is null`,
+      [job.id],
+    )
+    return row
+  })
+  expect(wait).toEqual({ beyond: false })
+  await client.post(`/generations/${job.id}/cancel`)
 }, 60_000)

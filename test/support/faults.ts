@@ -196,8 +196,9 @@ export const startFaultStack = async () => {
     /** Lets the time pass that a consumer which gave up, or died, would have held this workspace's jobs for. */
     async passLease(workspaceId: string, takenBefore = new Date()) {
       await query(
-        `update generations set lease_expires_at = now()
-          where workspace_id = $1 and status = 'running' and lease_expires_at < $2::timestamptz + interval '60 seconds'`,
+        `update generations set lease_expires_at = null, next_step_at = null
+          where workspace_id = $1 and status = 'running'
+            and (lease_expires_at is null or lease_expires_at < $2::timestamptz + interval '60 seconds')`,
         [workspaceId, takenBefore],
       )
       await query('update outbox set available_at = now() where workspace_id = $1', [workspaceId])

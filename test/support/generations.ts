@@ -18,11 +18,16 @@ export const generate = async (client: Client, input: object = {}): Promise<Gene
   return body
 }
 
-export const finished = (client: Client, id: string) =>
-  waitFor(`generation ${id} finishes`, async () => {
-    const { body } = await client.get<GenerationBody>(`/generations/${id}`)
-    return ['succeeded', 'failed', 'canceled'].includes(body.status) && body
-  })
+/** @param patience milliseconds */
+export const finished = (client: Client, id: string, patience?: number) =>
+  waitFor(
+    `generation ${id} finishes`,
+    async () => {
+      const { body } = await client.get<GenerationBody>(`/generations/${id}`)
+      return ['succeeded', 'failed', 'canceled'].includes(body.status) && body
+    },
+    patience,
+  )
 
 export interface Fault {
   kind: string

@@ -1,91 +1,118 @@
 /** A consumer's hold on a job: taken with a lease and a fence, given back, or ended, each once. */
-import { and, eq, inArray, isNull, lte, or, type SQL, sql } from 'drizzle-orm'
-import type { StoredObject } from '../../assets/storage.ts'
+import { and, eq, inArray, isNotNull, isNull, lte, or, type SQL, sql } from 'drizzle-orm'
 import type { JobCtx } from '../../context.ts'
 import { settleCredits } from '../../credits/ledger.ts'
 import { type Database, ensure } from '../../db/client.ts'
 import { assets, generationOutputs, generations, outbox } from '../../db/schema.ts'
 import { exists, inWorkspace } from '../../db/sql.ts'
 import { dispatch, owe, settle } from '../../outbox/outbox.ts'
-import type { GenerationError } from '../../words.ts'
-import { lockWorkspace, runningLimit } from '../../workspaces/quotas.ts'
+import type { GenerationError, StoredOutput } from '../../words.ts'
 import { changeGeneration } from '../changes.ts'
-import { type Generation, nextInLine, oneGeneration, wake } from '../generations.ts'
+import { type Generation, oneGeneration } from '../generations.ts'
+import { hasPlace } from '../places.ts'
 
-/** Longer than one step usually takes; after it another consumer may claim the job. */
+/** Longer than a step at a provider that keeps jobs takes; after it another consumer may claim the job. */
 const LEASE = sql`interval '60 seconds'`
+/** The queue may deliver a delayed message this early. */
+const EARLY = sql`interval '1 second'`
 
 type Asset = typeof assets.$inferSelect
 export type Claim = Generation & { inputs: Asset[] }
-export interface StoredOutput {
-  index: number
-  assetId: string
-  name: string
-  object: StoredObject
-}
 
 /** When the sweeper should look after the job, if nothing else does. */
-const wakeAfter = (db: Database, id: string, delay: SQL) =>
+const wakeAfter = (db: Database, claimed: SQL | undefined, delay: SQL) =>
   db
     .update(outbox)
     .set({ availableAt: sql`now() + ${delay}`, sends: 0 })
-    .where(and(eq(outbox.kind, 'generation'), eq(outbox.subjectId, id)))
+    .where(
+      and(
+        inWorkspace(outbox),
+        eq(outbox.kind, 'generation'),
+        sql`${outbox.subjectId} in (select id from generations where ${claimed})`,
+      ),
+    )
 
 const fenced = (claim: Claim) =>
-  and(oneGeneration(claim.id), eq(generations.fence, claim.fence), eq(generations.status, 'running'))
+  and(
+    oneGeneration(claim.id),
+    eq(generations.fence, claim.fence),
+    inArray(generations.status, ['queued', 'running']),
+  )
 
 /** Refuses the transaction if another claim, or a cancellation, came in between. */
 const holdsFence = (db: Database, claim: Claim) =>
   ensure(db, exists(generations, fenced(claim), 'for update'), 'already_finished')
 
-/** SQL: the workspace runs fewer jobs than its plan allows. */
-const hasPlace = sql`coalesce((select count(*) from generations r
-  where r.workspace_id = app.workspace_id() and r.status = 'running') < ${runningLimit}, true)`
+/** SQL: it has stood in line for as long as a job may. */
+const outOfTime = and(eq(generations.status, 'queued'), lte(generations.deadlineAt, sql`now()`))
 
 /**
- * Takes the lease and a new fence, unless the job has finished, somebody holds it, or the workspace has as many
- * running as its plan allows: then it waits until one of those ends.
+ * Takes the lease and a new fence. Refused while somebody holds the job, after its end, before its next step is due
+ * (unless `early`: a provider has said that there is news), and in line while the workspace has no place.
+ * @returns the claim, or the seconds until whoever holds the job must have given it back, or nothing
  */
-export const claimGeneration = async (ctx: JobCtx, id: string): Promise<Claim | undefined> => {
+export const claimGeneration = async (
+  ctx: JobCtx,
+  id: string,
+  { early = false }: { early?: boolean | undefined } = {},
+): Promise<{ claim?: Claim; heldFor?: number }> => {
+  const isClaimed = and(oneGeneration(id), eq(generations.leaseExpiresAt, sql`now() + ${LEASE}`))
   const {
     claimed: [row],
     inputs,
+    held: [held],
   } = await changeGeneration(ctx, id, (db) => ({
-    lock: lockWorkspace(db),
+    held: db
+      .select({ seconds: sql<number>`ceil(extract(epoch from ${generations.leaseExpiresAt} - now()))::int` })
+      .from(generations)
+      .where(
+        and(oneGeneration(id), eq(generations.status, 'running'), sql`${generations.leaseExpiresAt} > now()`),
+      ),
     claimed: db
       .update(generations)
       .set({
-        status: 'running',
+        status: sql`case when ${outOfTime} then 'queued' else 'running' end`,
         fence: sql`${generations.fence} + 1`,
-        // A claim without a provider's job is going to submit one.
-        attempts: sql`${generations.attempts} + (${generations.providerJobId} is null)::int`,
-        startedAt: sql`coalesce(${generations.startedAt}, now())`,
+        // A claim without a provider's job is going to submit one; if it does not, it says so when it ends.
+        attempts: sql`${generations.attempts} + (${generations.providerJobId} is null and not (${outOfTime}))::int`,
+        startedAt: sql`case when ${outOfTime} then null else coalesce(${generations.startedAt}, now()) end`,
         // The time in line doesn't count.
-        deadlineAt: sql`case when ${generations.startedAt} is null
+        deadlineAt: sql`case when ${generations.startedAt} is null and not (${outOfTime})
           then now() + make_interval(secs => ${generations.deadline}) else ${generations.deadlineAt} end`,
         leaseExpiresAt: sql`now() + ${LEASE}`,
+        nextStepAt: null,
+        wokenAt: null,
       })
       .where(
         and(
           oneGeneration(id),
           inArray(generations.status, ['queued', 'running']),
           or(isNull(generations.leaseExpiresAt), lte(generations.leaseExpiresAt, sql`now()`)),
-          or(eq(generations.status, 'running'), hasPlace),
+          early
+            ? undefined
+            : or(isNull(generations.nextStepAt), lte(generations.nextStepAt, sql`now() + ${EARLY}`)),
+          or(eq(generations.status, 'running'), hasPlace, outOfTime),
         ),
       )
       .returning(),
-    patience: wakeAfter(db, id, sql`${LEASE} + interval '1 second'`),
+    // In line without a place: whoever ends tells it again.
+    refused: db
+      .update(generations)
+      .set({ wokenAt: null })
+      .where(and(oneGeneration(id), eq(generations.status, 'queued'), isNotNull(generations.wokenAt))),
+    patience: wakeAfter(db, isClaimed, sql`${LEASE} + interval '1 second'`),
     inputs: db
       .select()
       .from(assets)
       .where(
         and(
           inWorkspace(assets),
-          sql`${assets.id} = any(select unnest(input_asset_ids) from generations where ${oneGeneration(id)})`,
+          sql`${assets.id} = any(select unnest(input_asset_ids) from generations where ${isClaimed})`,
         ),
       ),
   }))
-  return row && { ...row, inputs }
+  if (row) return { claim: { ...row, inputs } }
+  return held ? { heldFor: held.seconds } : {}
 }
 
 /** Stores what the provider calls the job; false if the job was canceled meanwhile. */
@@ -100,20 +127,33 @@ export const keepProviderJob = async (
   return kept.length > 0
 }
 
-/** Gives the lease back and asks to be woken. */
+export type Changes = Partial<
+  Pick<
+    Generation,
+    'progress' | 'attempts' | 'outputAttempts' | 'providerIndex' | 'resultsAt' | 'storedOutputs'
+  >
+>
+
+/** Gives the lease back; the one message that goes on with the job comes after the delay. */
 export const release = async (
   ctx: JobCtx,
   claim: Claim,
   delaySeconds: number,
-  changes: Partial<Pick<Generation, 'progress' | 'outputAttempts' | 'providerIndex'>> = {},
+  changes: Changes = {},
 ): Promise<void> => {
-  await changeGeneration(ctx, claim.id, (db) => ({
+  const { released } = await changeGeneration(ctx, claim.id, (db) => ({
     released: db
       .update(generations)
-      .set({ leaseExpiresAt: sql`now()`, ...changes })
-      .where(fenced(claim)),
-    patience: wakeAfter(db, claim.id, sql`make_interval(secs => ${delaySeconds + 30})`),
+      .set({
+        leaseExpiresAt: null,
+        nextStepAt: sql`now() + make_interval(secs => ${delaySeconds})`,
+        ...changes,
+      })
+      .where(fenced(claim))
+      .returning({ id: generations.id }),
+    patience: wakeAfter(db, fenced(claim), sql`make_interval(secs => ${delaySeconds + 15})`),
   }))
+  if (released.length === 0) return
   const message = { kind: 'generation' as const, workspaceId: ctx.workspaceId, subjectId: claim.id }
   await dispatch(ctx, [message], delaySeconds)
 }
@@ -127,20 +167,16 @@ const eraseUnused = (db: Database, claim: Claim, used: readonly string[]) =>
     sql`interval '2 minutes'`,
   )
 
+const ended = { completedAt: sql`now()`, leaseExpiresAt: null, nextStepAt: null }
+
 /** Charges for what arrived; the rest of the reservation goes back. @throws {AppError} already_finished */
 export const succeed = async (ctx: JobCtx, claim: Claim, outputs: StoredOutput[]): Promise<void> => {
   const charged = Math.ceil((claim.creditsReserved * outputs.length) / claim.count)
-  const { next } = await changeGeneration({ ...ctx, action: 'generation.succeed' }, claim.id, (db) => ({
+  await changeGeneration({ ...ctx, action: 'generation.succeed' }, claim.id, (db) => ({
     fence: holdsFence(db, claim),
     succeeded: db
       .update(generations)
-      .set({
-        status: 'succeeded',
-        progress: 100,
-        creditsCharged: charged,
-        completedAt: sql`now()`,
-        leaseExpiresAt: null,
-      })
+      .set({ status: 'succeeded', progress: 100, creditsCharged: charged, ...ended })
       .where(fenced(claim)),
     assets: db.insert(assets).values(
       outputs.map(({ assetId, name, object }) => ({
@@ -162,23 +198,26 @@ export const succeed = async (ctx: JobCtx, claim: Claim, outputs: StoredOutput[]
       claim,
       outputs.map(({ assetId }) => assetId),
     ),
-    next: nextInLine(db),
   }))
-  await wake(ctx, ctx.workspaceId, next)
 }
 
-/** Gives the reservation back. @throws {AppError} already_finished */
+/**
+ * Gives the reservation back. A provider that still has the job is owed the word that nobody waits for it.
+ * @throws {AppError} already_finished
+ */
 export const fail = async (ctx: JobCtx, claim: Claim, error: GenerationError): Promise<void> => {
-  const { next } = await changeGeneration({ ...ctx, action: 'generation.fail' }, claim.id, (db) => ({
+  const stops = claim.providerJobId !== null && error.code === 'deadline_exceeded'
+  await changeGeneration({ ...ctx, action: 'generation.fail' }, claim.id, (db) => ({
     fence: holdsFence(db, claim),
     failed: db
       .update(generations)
-      .set({ status: 'failed', error, completedAt: sql`now()`, leaseExpiresAt: null })
+      .set({ status: 'failed', error, ...ended })
       .where(fenced(claim)),
     refunded: settleCredits(db, claim.id, 0),
     settled: settle(db, 'generation', claim.id),
+    stop: owe(db, 'prediction.cancel', stops ? [claim.id] : [], sql`interval '30 seconds'`),
     erasures: eraseUnused(db, claim, []),
-    next: nextInLine(db),
   }))
-  await wake(ctx, ctx.workspaceId, next)
+  const stop = { kind: 'prediction.cancel' as const, workspaceId: ctx.workspaceId, subjectId: claim.id }
+  if (stops) await dispatch(ctx, [stop])
 }

@@ -3,9 +3,9 @@ import { MAX_UPLOAD } from '../../assets/assets.ts'
 import { putObject, type StoredObject } from '../../assets/storage.ts'
 import type { JobCtx } from '../../context.ts'
 import { AppError, describeError } from '../../errors.ts'
-import type { JobOutput } from '../../providers/provider.ts'
+import { isPassing, type JobOutput } from '../../providers/provider.ts'
 import { readChunks } from '../../streams.ts'
-import type { Claim, StoredOutput } from './claims.ts'
+import type { Claim } from './claims.ts'
 import { failed, type Outcome } from './outcome.ts'
 
 /** Times that a missing or broken output is fetched again before the job goes on without it. */
@@ -23,7 +23,10 @@ const download = async function* (url: string): AsyncGenerator<Uint8Array> {
   let timer = setTimeout(giveUp, STALL_TIMEOUT)
   try {
     const { ok, status, body } = await fetch(url, { signal: abort.signal })
-    if (!ok || !body) throw new Error(`output answered ${status}`)
+    if (!ok || !body) {
+      const message = `output answered ${status}`
+      throw isPassing(status) ? new Error(message) : new BrokenOutput(message)
+    }
     for await (const chunk of readChunks(body)) {
       clearTimeout(timer)
       yield chunk
@@ -47,32 +50,51 @@ const copyOutput = (ctx: JobCtx, output: JobOutput, assetId: string, name: strin
     MAX_UPLOAD,
   )
 
-/** Stores what has arrived; storing twice overwrites the same objects. @throws {AppError} unavailable (storage) */
+/** An output that was fetched in vain: gone or useless, so that fetching it again will not help for long. */
+class BrokenOutput extends Error {}
+
+/** Results that wait for storage, or for a source that does not answer, are tried again ever more patiently. */
+const storingDelay = ({ resultsAt }: Claim): number => {
+  const seconds = resultsAt ? (Date.now() - resultsAt.getTime()) / 1000 : 0
+  return Math.ceil(Math.min(300, Math.max(5, seconds / 10)))
+}
+
+/**
+ * Stores what has arrived and is not in storage yet. Storage that is away, or a source that does not answer, costs
+ * time and never the results: the provider made them, and they are not bought again.
+ */
 export const storeOutputs = async (ctx: JobCtx, claim: Claim, outputs: JobOutput[]): Promise<Outcome> => {
-  const stored: StoredOutput[] = []
-  let lost = false
+  const stored = [...claim.storedOutputs]
+  let broken = false
+  let waiting = false
   for (const [index, assetId] of claim.outputAssetIds.entries()) {
     const output = outputs[index]
-    if (!output) break
+    if (!output || stored.some((known) => known.index === index)) continue
     const name = outputName(claim, index)
     try {
       stored.push({ index, assetId, name, object: await copyOutput(ctx, output, assetId, name) })
     } catch (error) {
-      if (error instanceof AppError && error.code === 'unavailable') throw error
+      const isBroken =
+        error instanceof BrokenOutput || (error instanceof AppError && error.code !== 'unavailable')
+      if (isBroken) broken = true
+      else waiting = true
       ctx.log({
         level: 'warn',
-        message: 'output lost',
+        message: 'output not stored',
         generationId: claim.id,
         index,
         error: describeError(error),
       })
-      lost = true
     }
   }
+  const canFetchAgain = claim.providerJobId !== null
+  // What can't be fetched again is lost with this step, and is another submission.
+  if (waiting && !canFetchAgain) return { is: 'again', after: storingDelay(claim) }
+  if (waiting) return { is: 'storing', after: storingDelay(claim), changes: { storedOutputs: stored } }
   // What broke may work in a moment; what never does is not charged.
   const outputAttempts = claim.outputAttempts + 1
-  if (lost && claim.providerJobId && outputAttempts < MAX_OUTPUT_ATTEMPTS) {
-    return { is: 'again', after: 2 ** outputAttempts, changes: { outputAttempts } }
+  if (broken && canFetchAgain && outputAttempts < MAX_OUTPUT_ATTEMPTS) {
+    return { is: 'storing', after: 2 ** outputAttempts, changes: { storedOutputs: stored, outputAttempts } }
   }
   return stored.length > 0 ? { is: 'stored', outputs: stored } : failed('no_output')
 }

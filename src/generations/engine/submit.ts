@@ -7,11 +7,27 @@ import { findModel, type Offer } from '../models.ts'
 import { type Claim, keepProviderJob } from './claims.ts'
 import { failed, type Outcome } from './outcome.ts'
 
-const MAX_ATTEMPTS = 6
+/** Times that storing a provider's id is tried. */
 const KEEP_ATTEMPTS = 3
 
 const breakerOf = (ctx: JobCtx, provider: ProviderName) =>
   ctx.env.BREAKER.get(ctx.env.BREAKER.idFromName(provider))
+
+/** Only a hint: where it can't be reached, the provider is asked. */
+const admits = async (ctx: JobCtx, provider: ProviderName): Promise<boolean> => {
+  try {
+    return await breakerOf(ctx, provider).admits()
+  } catch {
+    return true
+  }
+}
+
+/** How a call went, for other jobs; it must not cost this one. */
+const report = async (ctx: JobCtx, provider: ProviderName, succeeded: boolean): Promise<void> => {
+  await breakerOf(ctx, provider)
+    .report(succeeded)
+    .catch(() => undefined)
+}
 
 const isUsable = (ctx: JobCtx, claim: Claim, { provider, takesImages }: Offer) =>
   providerOf(provider).isConfigured(ctx.env) && (takesImages || claim.inputAssetIds.length === 0)
@@ -22,7 +38,7 @@ const chooseOffer = async (ctx: JobCtx, claim: Claim, offers: readonly Offer[]) 
   const inTurn = [...offers.entries()].map(([index, offer]) => ({ index, offer }))
   for (const choice of [...inTurn.slice(start), ...inTurn.slice(0, start)]) {
     if (!isUsable(ctx, claim, choice.offer)) continue
-    if (await breakerOf(ctx, choice.offer.provider).admits()) return choice
+    if (await admits(ctx, choice.offer.provider)) return choice
   }
   return undefined
 }
@@ -68,24 +84,22 @@ export const submit = async (ctx: JobCtx, claim: Claim): Promise<{ job: Job; hel
   const inputs = claim.inputAssetIds.flatMap((id) => claim.inputs.find((asset) => asset.id === id) ?? [])
   if (!model) return failed('model_unavailable')
   if (inputs.length < claim.inputAssetIds.length) return failed('input_deleted')
-  if (claim.attempts > MAX_ATTEMPTS) return failed('provider_unavailable')
   const chosen = await chooseOffer(ctx, claim, model.offers)
-  if (!chosen) return { is: 'again', after: 10 }
+  if (!chosen) return { is: 'again', after: 10, changes: { attempts: claim.attempts - 1 } }
   const { index, offer } = chosen
   const provider = providerOf(offer.provider)
-  const breaker = breakerOf(ctx, offer.provider)
   let job: Job
   try {
     job = await provider.submit(ctx.env, await toSubmission(ctx, claim, offer.model, inputs))
   } catch (error) {
     if (!(error instanceof ProviderError) || !error.retryable) throw error
-    await breaker.report(false)
+    // Too many requests slow us down; they say nothing of the provider's health.
+    if (error.status !== 429) await report(ctx, offer.provider, false)
     return passOver(ctx, claim, model.offers, index, error)
   }
   const held = { providerIndex: index, providerJobId: job.id }
   const kept = job.status !== 'running' || (await keepPaidJob(ctx, claim, held))
-  // Only a hint for other jobs: it must not cost this one.
-  await breaker.report(true).catch(() => undefined)
+  await report(ctx, offer.provider, true)
   if (!kept) {
     await provider.cancel?.(ctx.env, job.id)
     return { is: 'lost' }
@@ -119,7 +133,7 @@ const passOver = (
   const backoff = Math.min(2 ** claim.attempts, 60) * (0.75 + Math.random() / 2)
   return {
     is: 'again',
-    after: Math.min(Math.ceil(error.retryAfter ?? backoff), 3600),
+    after: Math.ceil(error.retryAfter ?? backoff),
     changes: { providerIndex: offers.findIndex((offer) => isUsable(ctx, claim, offer)) },
   }
 }

@@ -4,6 +4,7 @@ import type { Ctx } from '../../context.ts'
 import { type Database, ensure, transact } from '../../db/client.ts'
 import { currentUserId, memberships, users } from '../../db/schema.ts'
 import { exists, first, inWorkspace } from '../../db/sql.ts'
+import { dismissListeners } from '../../events/events.ts'
 import type { Role } from '../../words.ts'
 import { lockWorkspace } from '../quotas.ts'
 
@@ -89,7 +90,7 @@ export const changeRole = async (ctx: Ctx, userId: string, role: Role): Promise<
 /** Oneself, or as an admin somebody of no higher role. @throws {AppError} not_found, forbidden, last_owner */
 export const removeMember = async (ctx: Ctx, userId: string): Promise<void> => {
   const callerOutranks = sql`${ownRank} >= greatest(${rankOf(sql`'admin'`)}, ${rankOf(memberships.role)})`
-  await transact(ctx, (db) => ({
+  const { gate } = await transact(ctx, (db) => ({
     lock: lockWorkspace(db),
     found: ensureMember(db, userId),
     allowed: ensure(
@@ -101,6 +102,7 @@ export const removeMember = async (ctx: Ctx, userId: string): Promise<void> => {
     withdrawn: withdrawInvites(db, sql`${userId}::uuid`),
     owned: ensureOwner(db),
   }))
+  await dismissListeners(ctx, [gate.workspaceId], `user:${userId}`)
 }
 
 /** Makes another member an owner and the caller an admin. @throws {AppError} not_found, validation_failed (oneself) */

@@ -1,0 +1,155 @@
+/** Accepting jobs: from a request, or again from one that failed or was canceled. */
+import { hash } from 'node:crypto'
+import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import type { Ctx } from '../context.ts'
+import { reserve } from '../credits/ledger.ts'
+import { type Database, ensure } from '../db/client.ts'
+import { generations } from '../db/schema.ts'
+import { first, inWorkspace } from '../db/sql.ts'
+import { AppError, invalidField } from '../errors.ts'
+import { checkTarget } from '../webhooks/targets.ts'
+import type { Style } from '../words.ts'
+import { changeGeneration } from './changes.ts'
+import { type GenerationWithOutputs, oneGeneration, selectOutputs, withPosition } from './generations.ts'
+import { findModel, type Model } from './models.ts'
+
+export interface GenerationRequest {
+  kind: Model['kind']
+  prompt?: string | undefined
+  style?: Style | undefined
+  model?: string | undefined
+  inputAssetIds: string[]
+  count: number
+  aspectRatio: Model['inputs']['aspectRatios'][number]
+  seed?: number | undefined
+  durationSeconds?: number | undefined
+  webhookUrl?: string | undefined
+}
+
+const chooseModel = (request: GenerationRequest): Model => {
+  const model = findModel(request.kind, request.model)
+  if (!model) throw invalidField('/model', `is no ${request.kind} model of the catalogue`)
+  const { maxCount, maxInputAssets } = model.inputs
+  if (request.count > maxCount) throw invalidField('/count', `is more than this model's ${maxCount}`)
+  if (request.inputAssetIds.length > maxInputAssets) {
+    throw invalidField('/inputAssetIds', `are more than this model's ${maxInputAssets}`)
+  }
+  if (model.inputs.maxDuration === null && request.durationSeconds !== undefined) {
+    throw invalidField('/durationSeconds', 'is for videos only')
+  }
+  if (request.durationSeconds && request.durationSeconds > (model.inputs.maxDuration ?? 0)) {
+    throw invalidField('/durationSeconds', `is more than this model's ${model.inputs.maxDuration}`)
+  }
+  if (!model.inputs.aspectRatios.includes(request.aspectRatio)) {
+    throw invalidField('/aspectRatio', 'is not offered by this model')
+  }
+  return model
+}
+
+/** How long a job may stand in line. */
+const TIME_IN_LINE = sql`interval '1 day'`
+/** Seconds of a video that says nothing else. */
+const DEFAULT_DURATION = 5
+
+/** What every new job takes after its row: credits, a note of the end of its time in line, and what came of it. */
+const accept = (db: Database, id: string, isThis: SQL | undefined) => ({
+  ...reserve(db, id),
+  note: db.execute(sql`
+    insert into outbox (kind, subject_id, available_at)
+    select 'generation', id, deadline_at from generations where ${oneGeneration(id)}`),
+  rows: db.select(withPosition).from(generations).where(isThis),
+  outputs: selectOutputs(db, isThis),
+})
+
+type Accepted = Awaited<ReturnType<typeof changeGeneration<ReturnType<typeof accept>>>>
+
+const answer = (id: string, requestHash: string, { rows, outputs }: Accepted) => {
+  const generation = first(rows)
+  if (generation.requestHash !== requestHash) throw new AppError('idempotency_key_reused')
+  return { generation: { ...generation, outputs }, replayed: generation.id !== id }
+}
+
+const byKey = (id: string, idempotencyKey: string | undefined) =>
+  idempotencyKey === undefined
+    ? oneGeneration(id)
+    : and(inWorkspace(generations), eq(generations.idempotencyKey, idempotencyKey))
+
+/**
+ * Accepts a job: reserves its credits, queues it, or finds the job that the same idempotency key made before.
+ * @throws {AppError} insufficient_credits, not_found (an input), idempotency_key_reused, validation_failed
+ */
+export const createGeneration = async (
+  ctx: Ctx,
+  request: GenerationRequest,
+  idempotencyKey?: string,
+): Promise<{ generation: GenerationWithOutputs; replayed: boolean }> => {
+  const model = chooseModel(request)
+  if (request.webhookUrl !== undefined) checkTarget(ctx.env, request.webhookUrl, '/webhookUrl')
+  const id = uuidv7()
+  const requestHash = hash('sha256', JSON.stringify(request))
+  const accepted = await changeGeneration(ctx, id, (db) => ({
+    inserted: db
+      .insert(generations)
+      .values({
+        id,
+        kind: request.kind,
+        model: model.id,
+        prompt: request.prompt ?? null,
+        style: request.style ?? null,
+        aspectRatio: request.aspectRatio,
+        count: request.count,
+        seed: request.seed ?? null,
+        duration: model.inputs.maxDuration === null ? null : (request.durationSeconds ?? DEFAULT_DURATION),
+        inputAssetIds: request.inputAssetIds,
+        outputAssetIds: Array.from({ length: request.count }, () => uuidv7()),
+        webhookUrl: request.webhookUrl ?? null,
+        deadline: model.deadline,
+        deadlineAt: sql`now() + ${TIME_IN_LINE}`,
+        creditsReserved: model.credits,
+        idempotencyKey: idempotencyKey ?? null,
+        requestHash,
+      })
+      .onConflictDoNothing({ target: [generations.workspaceId, generations.idempotencyKey] }),
+    inputs: ensure(
+      db,
+      sql`not exists (select from generations where ${oneGeneration(id)}) or ${inputsAreReady(request.inputAssetIds)}`,
+      'not_found',
+    ),
+    ...accept(db, id, byKey(id, idempotencyKey)),
+  }))
+  return answer(id, requestHash, accepted)
+}
+
+/**
+ * The same again as a new job, linked to the old one.
+ * @throws {AppError} not_found, not_retryable, insufficient_credits, idempotency_key_reused
+ */
+export const retryGeneration = async (
+  ctx: Ctx,
+  originalId: string,
+  idempotencyKey?: string,
+): Promise<{ generation: GenerationWithOutputs; replayed: boolean }> => {
+  const id = uuidv7()
+  const requestHash = hash('sha256', `retry ${originalId}`)
+  const original = sql`select from generations where ${oneGeneration(originalId)}`
+  const accepted = await changeGeneration(ctx, id, (db) => ({
+    found: ensure(db, sql`exists (${original})`, 'not_found'),
+    over: ensure(db, sql`exists (${original} and status in ('failed', 'canceled'))`, 'not_retryable'),
+    inserted: db.execute(sql`
+      insert into generations (id, kind, model, prompt, style, aspect_ratio, count, seed, duration, webhook_url, retry_of,
+        input_asset_ids, output_asset_ids, deadline, deadline_at, credits_reserved, idempotency_key, request_hash)
+      select ${id}, kind, model, prompt, style, aspect_ratio, count, seed, duration, webhook_url, id,
+        input_asset_ids, array(select app.uuid_v7() from generate_series(1, count)), deadline, now() + ${TIME_IN_LINE},
+        credits_reserved, ${idempotencyKey ?? null}, ${requestHash}
+        from generations where ${oneGeneration(originalId)}
+      on conflict (workspace_id, idempotency_key) do nothing`),
+    ...accept(db, id, byKey(id, idempotencyKey)),
+  }))
+  return answer(id, requestHash, accepted)
+}
+
+/** SQL condition: all of these are images of the workspace, complete. */
+const inputsAreReady = (ids: string[]) =>
+  sql`(select count(*) from assets where workspace_id = app.workspace_id() and id = any(${sql.param(ids)}::uuid[])
+        and kind = 'image' and status = 'ready') = ${ids.length}`
