@@ -40,6 +40,7 @@ export const startStack = async (options: {
   const database = await startDatabase({
     dataDir: options.dataDir,
     databaseUrl: options.databaseUrl,
+    gateKey: secrets.GATE_KEY ?? '',
     ...(options.throwAway && { database: `test_${process.pid}`, dropOnStop: true, durable: false }),
     log: options.log,
   })
@@ -54,7 +55,8 @@ export const startStack = async (options: {
       settings: {
         PUBLIC_URL: options.publicUrl,
         ALLOWED_ORIGINS: 'http://localhost:3000',
-        DATABASE_URL: database.appUrl,
+        DATABASE_URL: database.tenantUrl,
+        SYSTEM_DATABASE_URL: database.systemUrl,
         DATABASE_HTTP_URL: database.gatewayUrl,
         S3_ENDPOINT: options.s3Endpoint,
         S3_REGION: 'auto',

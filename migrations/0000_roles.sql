@@ -12,17 +12,54 @@ do $$ begin
 exception when duplicate_object then null;
 end $$;
 --> statement-breakpoint
--- An owner that isn't a superuser needs both to make app_system the owner of functions.
+-- Owns the gate and the triggers: what app_system may do, and the gate's key, which is theirs alone.
 do $$ begin
-  execute format('grant app_tenant, app_system to %I', current_user);
+  create role app_gate nologin nobypassrls inherit;
+exception when duplicate_object then null;
 end $$;
 --> statement-breakpoint
--- A setting that was set locally once reads '' later on the same connection, hence nullif.
+do $$ begin
+  if not pg_has_role('app_gate', 'app_system', 'member') then
+    grant app_system to app_gate;
+  end if;
+end $$;
+--> statement-breakpoint
+-- An owner that isn't a superuser needs them to make app_gate the owner of functions.
+do $$ begin
+  execute format('grant app_tenant, app_system, app_gate to %I', current_user);
+end $$;
+--> statement-breakpoint
+-- What the Worker signs its claims with, and the gate its contexts. `npm run db:migrate` sets it.
+create table if not exists app.gate_key (
+  singleton boolean primary key default true check (singleton),
+  key bytea not null check (length(key) >= 32)
+);
+--> statement-breakpoint
+-- What the gate found out, for this transaction: caller, workspace, action. Anybody may write the setting, but only the
+-- gate can sign it, and another transaction's context is none.
+create or replace function app.context() returns jsonb
+  language plpgsql stable parallel safe security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_signed text := current_setting('app.context', true);
+  v_text text := substr(v_signed, 65);
+begin
+  -- A setting that was set locally once reads '' later on the same connection.
+  if coalesce(v_signed, '') = '' then
+    return null;
+  end if;
+  if not exists (select from app.gate_key k
+    where left(v_signed, 64) = encode(sha256(k.key || convert_to(v_text, 'UTF8') || k.key), 'hex'))
+    or (v_text::jsonb ->> 'at') is distinct from extract(epoch from now())::text then
+    raise exception 'the context is not one that the gate made for this transaction' using errcode = 'insufficient_privilege';
+  end if;
+  return v_text::jsonb;
+end $$;
+--> statement-breakpoint
 create or replace function app.workspace_id() returns uuid language sql stable parallel safe
-  return nullif(pg_catalog.current_setting('app.workspace_id', true), '')::uuid;
+  return (app.context() ->> 'workspaceId')::uuid;
 --> statement-breakpoint
 create or replace function app.user_id() returns uuid language sql stable parallel safe
-  return nullif(pg_catalog.current_setting('app.user_id', true), '')::uuid;
+  return (app.context() ->> 'userId')::uuid;
 --> statement-breakpoint
 -- RFC 9562 version 7 from the database's clock; PostgreSQL has its own only from 18 on.
 create or replace function app.uuid_v7() returns uuid language sql volatile parallel safe

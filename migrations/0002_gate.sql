@@ -8,8 +8,7 @@ create or replace function app.require(holds boolean, status integer, code text,
 begin
   if holds is not true then
     raise exception using errcode = class || status, message = code, detail = case when status = 403 then
-      jsonb_build_object('workspaceId', nullif(current_setting('app.workspace_id', true), ''),
-        'actor', current_setting('app.actor', true))::text else '' end;
+      jsonb_build_object('workspaceId', app.context() -> 'workspaceId', 'actor', app.context() -> 'actor')::text else '' end;
   end if;
   return true;
 end $$;
@@ -17,20 +16,17 @@ end $$;
 create or replace function app.role_rank(role text) returns integer language sql immutable parallel safe
   return array_position(array['viewer', 'member', 'admin', 'owner'], role);
 --> statement-breakpoint
--- The settings that policies, column defaults and audit rows read, for the rest of the transaction.
-create or replace function app.set_context(
-  p_user uuid, p_workspace uuid, p_role text, p_actor_type text, p_actor_id uuid, p_action text, p_request jsonb
-) returns void language sql volatile set search_path = pg_catalog, pg_temp as $$
-  select set_config('app.user_id', coalesce(p_user::text, ''), true),
-         set_config('app.workspace_id', coalesce(p_workspace::text, ''), true),
-         set_config('app.role', coalesce(p_role, ''), true),
-         set_config('app.actor', p_actor_type || ':' || coalesce(p_actor_id::text, ''), true),
-         set_config('app.action', coalesce(p_action, ''), true),
-         set_config('app.request', coalesce(p_request::text, '{}'), true),
-         -- Below the Worker's own patience: what it gives up on does not go on in the database.
-         set_config('statement_timeout', '9s', true),
-         set_config('lock_timeout', '8s', true)
-$$;
+-- Signs a context and makes it that of the transaction. Its members: userId, workspaceId, role, actor (`type:id`), action,
+-- request (id, ip, userAgent); what is null is nobody or nothing.
+create or replace function app.set_context(p_context jsonb) returns void
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  v_text text := (p_context || jsonb_build_object('at', extract(epoch from now())::text))::text;
+begin
+  perform set_config('app.context', encode(sha256(k.key || convert_to(v_text, 'UTF8') || k.key), 'hex') || v_text, true)
+     from app.gate_key k;
+  perform app.require(found, 503, 'misconfigured', 'AG');
+end $$;
 --> statement-breakpoint
 -- The user of a front end's session: by provider account, else by an e-mail address that both sides have verified, else
 -- a new one. An address that was never verified links to nothing.
@@ -52,14 +48,16 @@ begin
     select u.* into v_user from public.accounts a join public.users u on u.id = a.user_id
      where a.provider = v_provider and a.provider_account_id = v_account;
     if not found then
-      perform app.set_context(null, null, null, 'user', (p_credential ->> 'newUserId')::uuid, 'user.create', p_request);
+      perform app.set_context(jsonb_build_object(
+        'actor', 'user:' || (p_credential ->> 'newUserId'), 'action', 'user.create', 'request', p_request));
       insert into public.users (id, email, name, email_verified_at)
       values ((p_credential ->> 'newUserId')::uuid, v_email, p_credential ->> 'name', case when v_verified then now() end)
       on conflict (email) do nothing returning * into v_user;
       if not found then
         select * into v_user from public.users u where u.email = v_email;
         perform app.require(v_verified and v_user.email_verified_at is not null, 401, 'account_not_linked', 'AG');
-        perform app.set_context(null, null, null, 'user', v_user.id, 'user.link', p_request);
+        perform app.set_context(jsonb_build_object(
+          'actor', 'user:' || v_user.id, 'action', 'user.link', 'request', p_request));
         perform app.record('user.link', 'user', v_user.id, null, jsonb_build_object('provider', v_provider));
       end if;
       insert into public.accounts (provider, provider_account_id, user_id) values (v_provider, v_account, v_user.id);
@@ -72,37 +70,87 @@ begin
   return v_user.id;
 end $$;
 --> statement-breakpoint
--- First statement of every transaction for a caller: identifies them, their workspace and their right to the action.
--- Without a workspace in scope, only the caller. An API key acts in its own workspace, within its scopes.
-create or replace function app.enter(
-  p_credential jsonb, p_workspace uuid, p_in_workspace boolean, p_role text, p_action text, p_request jsonb
-) returns table (user_id uuid, workspace_id uuid, role text, plan text)
+-- The plan of a workspace that is not deleted, else null. With its turn: its row is locked until the transaction ends, before
+-- any other row of it, so that changes of one workspace never wait for each other in circles.
+create or replace function app.plan_of(p_workspace uuid, p_turn boolean) returns text
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  v_plan text;
+begin
+  if p_turn then
+    select w.plan into v_plan from public.workspaces w where w.id = p_workspace and w.deleted_at is null for no key update;
+  else
+    select w.plan into v_plan from public.workspaces w where w.id = p_workspace and w.deleted_at is null;
+  end if;
+  return v_plan;
+end $$;
+--> statement-breakpoint
+-- First statement of every transaction: identifies the caller, their workspace and their right to the action. The Worker
+-- signs the claim, so that what runs behind the gate can't pass it again as somebody else. Members of the claim:
+--   credential   {type: session, id} | {type: api_key, hash} | {type: authjs, …}
+--                | {type: system, userId?, actor?}: the server itself, which may act for somebody
+--   scope        workspace | user | system: without a workspace in scope only the caller is established
+--   workspaceId, role (the least), action, request (id, ip, userAgent)
+--   turn         whether the transaction changes the workspace: it then waits for those before it
+create or replace function app.enter(p_claim text, p_proof text)
+  returns table (user_id uuid, workspace_id uuid, role text, plan text)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
-  v_type text := p_credential ->> 'type';
+  v_claim jsonb := p_claim;
+  v_credential jsonb := v_claim -> 'credential';
+  v_type text := v_credential ->> 'type';
+  v_action text := v_claim ->> 'action';
+  v_turn boolean := (v_claim ->> 'turn')::boolean;
+  v_in_workspace boolean := v_claim ->> 'scope' = 'workspace';
+  v_workspace uuid := v_claim ->> 'workspaceId';
+  v_context jsonb := jsonb_build_object('action', v_action, 'request', v_claim -> 'request');
   v_user uuid;
   v_key public.api_keys;
-  v_workspace uuid := p_workspace;
   v_role text;
   v_plan text;
   v_memberships integer;
 begin
-  if v_type = 'api_key' then
-    -- A key ends with the right of whoever made it to make keys.
-    select k.* into v_key from public.api_keys k
-      join public.memberships m on m.workspace_id = k.workspace_id and m.user_id = k.created_by
-      join public.users u on u.id = k.created_by
-     where k.key_hash = p_credential ->> 'hash' and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
-       and u.disabled_at is null and app.role_rank(m.role) >= app.role_rank('admin');
-    perform app.require(found, 401, 'unauthorized', 'AG');
-    perform app.require(coalesce(p_workspace = v_key.workspace_id, true), 404, 'not_found', 'AG');
+  perform app.require(exists (select from app.gate_key k
+    where p_proof = encode(sha256(k.key || convert_to(p_claim, 'UTF8') || k.key), 'hex')), 503, 'misconfigured', 'AG');
+  -- Below the Worker's own patience: what it gives up on does not go on in the database.
+  perform set_config('statement_timeout', '9s', true), set_config('lock_timeout', '8s', true);
+  case v_type
+  when 'system' then
+    v_user := v_credential ->> 'userId';
+    v_context := v_context || jsonb_build_object('workspaceId', v_workspace,
+      'actor', coalesce(v_credential ->> 'actor', 'user:' || v_user, 'system:'));
+    perform app.set_context(v_context);
+    if v_workspace is not null then
+      if v_turn then
+        select w.plan into v_plan from public.workspaces w
+         where w.id = v_workspace and (w.deleted_at is null or v_action = 'workspace.delete') for no key update;
+        perform app.require(found, 404, 'not_found', 'AG');
+      else
+        select w.plan into v_plan from public.workspaces w where w.id = v_workspace;
+      end if;
+    end if;
+    return query select v_user, v_workspace, null::text, v_plan;
+    return;
+  when 'api_key' then
+    for v_pass in 1 .. case when v_turn then 2 else 1 end loop
+      -- A key ends with the right of whoever made it to make keys.
+      select k.* into v_key from public.api_keys k
+        join public.memberships m on m.workspace_id = k.workspace_id and m.user_id = k.created_by
+        join public.users u on u.id = k.created_by
+       where k.key_hash = v_credential ->> 'hash' and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
+         and u.disabled_at is null and app.role_rank(m.role) >= app.role_rank('admin');
+      perform app.require(found, 401, 'unauthorized', 'AG');
+      if v_pass = 1 then
+        perform app.require(coalesce(v_workspace = v_key.workspace_id, true), 404, 'not_found', 'AG');
+        v_plan := app.plan_of(v_key.workspace_id, v_turn);
+        perform app.require(v_plan is not null, 401, 'unauthorized', 'AG');
+      end if;
+    end loop;
     v_workspace := v_key.workspace_id;
     v_role := 'member';
-    select w.plan into v_plan from public.workspaces w where w.id = v_workspace and w.deleted_at is null;
-    perform app.require(found, 401, 'unauthorized', 'AG');
-    perform app.set_context(null, v_workspace, v_role, 'api_key', v_key.id, p_action, p_request);
-    perform app.require(p_action = any(v_key.scopes), 403, 'forbidden', 'AG');
+    perform app.set_context(v_context || jsonb_build_object('workspaceId', v_workspace, 'role', v_role, 'actor', 'api_key:' || v_key.id));
+    perform app.require(v_action = any(v_key.scopes), 403, 'forbidden', 'AG');
     -- To the minute, and without waiting for another request that does the same.
     update public.api_keys set last_used_at = now()
      where key_hash = (select k.key_hash from public.api_keys k
@@ -111,40 +159,56 @@ begin
                           for no key update skip locked);
     return query select null::uuid, v_workspace, v_role, v_plan;
     return;
-  end if;
-  if v_type = 'session' then
+  when 'session' then
     select s.user_id into v_user
       from public.sessions s join public.users u on u.id = s.user_id
-     where s.id = (p_credential ->> 'id')::uuid and s.revoked_at is null and s.expires_at > now() and u.disabled_at is null;
+     where s.id = (v_credential ->> 'id')::uuid and s.revoked_at is null and s.expires_at > now() and u.disabled_at is null;
     perform app.require(found, 401, 'unauthorized', 'AG');
   else
-    v_user := app.resolve_account(p_credential, p_request);
+    v_user := app.resolve_account(v_credential, v_claim -> 'request');
+  end case;
+  v_context := v_context || jsonb_build_object('userId', v_user, 'actor', 'user:' || v_user);
+  if not v_in_workspace then
+    perform app.set_context(v_context);
+    return query select v_user, null::uuid, null::text, null::text;
+    return;
   end if;
-  if p_in_workspace then
-    if v_workspace is null then
-      select count(*), min(m.workspace_id::text)::uuid into v_memberships, v_workspace
-        from (select m.workspace_id from public.memberships m where m.user_id = v_user limit 2) m;
-      perform app.require(v_memberships = 1, 400, 'workspace_required', 'AG');
-    end if;
-    select m.role, w.plan into v_role, v_plan
-      from public.memberships m join public.workspaces w on w.id = m.workspace_id
-     where m.workspace_id = v_workspace and m.user_id = v_user;
+  if v_workspace is null then
+    select count(*), min(m.workspace_id::text)::uuid into v_memberships, v_workspace
+      from (select m.workspace_id from public.memberships m where m.user_id = v_user limit 2) m;
+    perform app.require(v_memberships = 1, 400, 'workspace_required', 'AG');
+  end if;
+  -- Strangers don't get in line, and whoever has waited may have lost the right meanwhile.
+  for v_pass in 1 .. case when v_turn then 2 else 1 end loop
+    select m.role into v_role from public.memberships m where m.workspace_id = v_workspace and m.user_id = v_user;
     perform app.require(found, 404, 'not_found', 'AG');
-  end if;
-  perform app.set_context(v_user, case when p_in_workspace then v_workspace end, v_role, 'user', v_user, p_action, p_request);
-  perform app.require(not p_in_workspace or app.role_rank(v_role) >= app.role_rank(p_role), 403, 'forbidden', 'AG');
-  return query select v_user, case when p_in_workspace then v_workspace end, v_role, v_plan;
+    if v_pass = 1 then
+      v_plan := app.plan_of(v_workspace, v_turn);
+      perform app.require(v_plan is not null, 404, 'not_found', 'AG');
+    end if;
+  end loop;
+  perform app.set_context(v_context || jsonb_build_object('workspaceId', v_workspace, 'role', v_role));
+  perform app.require(app.role_rank(v_role) >= app.role_rank(v_claim ->> 'role'), 403, 'forbidden', 'AG');
+  return query select v_user, v_workspace, v_role, v_plan;
 end $$;
 --> statement-breakpoint
--- The same for the server's own work: signing a user in (who is the actor), jobs, sweeps.
-create or replace function app.enter_system(p_user uuid, p_workspace uuid, p_action text, p_request jsonb)
-  returns table (user_id uuid, workspace_id uuid, role text, plan text)
+-- Names the actor of a transaction that begins before anybody is known: the holder of a refresh token.
+create or replace function app.act_as(p_user uuid) returns void
+  language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  select app.set_context(app.context() || jsonb_build_object('actor', 'user:' || p_user))
+$$;
+--> statement-breakpoint
+-- A workspace of the caller's own, in which the rest of the transaction acts. A person makes one at a time, so that the
+-- limit of free ones holds.
+create or replace function app.create_workspace(p_id uuid, p_name text, p_slug text, p_max_free integer) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  perform app.set_context(
-    null, p_workspace, null, case when p_user is null then 'system' else 'user' end, p_user, p_action, p_request);
-  return query select p_user, p_workspace, null::text,
-    (select w.plan from public.workspaces w where w.id = p_workspace);
+  perform from public.users u where u.id = app.user_id() for no key update;
+  perform app.set_context(app.context() || jsonb_build_object('workspaceId', p_id, 'role', 'owner'));
+  insert into public.workspaces (id, name, slug) values (p_id, p_name, p_slug);
+  insert into public.memberships (workspace_id, user_id, role) values (p_id, app.user_id(), 'owner');
+  perform app.require((select count(*) from public.memberships m join public.workspaces w on w.id = m.workspace_id
+    where m.user_id = app.user_id() and m.role = 'owner' and w.plan = 'free') <= p_max_free, 402, 'plan_limit_reached');
 end $$;
 --> statement-breakpoint
 -- Joins the workspace of an invite as the current user; idempotent.
@@ -163,7 +227,7 @@ begin
   -- Again, under the workspace's lock: it may have been accepted or deleted meanwhile.
   select i.* into v_invite from public.invites i where i.token_hash = p_token_hash;
   perform app.require(found, 404, 'not_found');
-  perform set_config('app.workspace_id', v_invite.workspace_id::text, true);
+  perform app.set_context(app.context() || jsonb_build_object('workspaceId', v_invite.workspace_id));
   if v_invite.accepted_at is not null then
     perform app.require(exists (select from public.memberships m
       where m.workspace_id = v_invite.workspace_id and m.user_id = app.user_id()), 409, 'invite_used');

@@ -1,16 +1,20 @@
 -- The audit log: written by triggers, append-only, chained by hashes.
 
--- Writes one audit row by the current actor, for what no single changed row shows.
+-- Writes one audit row of the current action by the current actor, for what no single changed row shows.
 create or replace function app.record(p_action text, p_type text, p_id uuid, p_before jsonb, p_after jsonb) returns void
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  v_actor text := current_setting('app.actor', true);
-  v_request jsonb := nullif(current_setting('app.request', true), '')::jsonb;
+  v_context jsonb := app.context();
+  v_actor text := v_context ->> 'actor';
+  v_request jsonb := v_context -> 'request';
 begin
+  if p_action is distinct from v_context ->> 'action' then
+    raise exception 'the action is %', v_context ->> 'action' using errcode = 'insufficient_privilege';
+  end if;
   insert into public.audit_logs
     (workspace_id, action, actor_type, actor_id, resource_type, resource_id, before, after, ip, user_agent, request_id)
   values (
-    app.workspace_id(), p_action, split_part(v_actor, ':', 1), nullif(split_part(v_actor, ':', 2), '')::uuid,
+    (v_context ->> 'workspaceId')::uuid, p_action, split_part(v_actor, ':', 1), nullif(split_part(v_actor, ':', 2), '')::uuid,
     p_type, p_id, p_before, p_after, v_request ->> 'ip', v_request ->> 'userAgent', v_request ->> 'id');
 end $$;
 --> statement-breakpoint
@@ -19,7 +23,7 @@ end $$;
 create or replace function app.audit() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  v_action text := current_setting('app.action', true);
+  v_action text := app.context() ->> 'action';
   v_before jsonb;
   v_after jsonb;
   v_row jsonb;
@@ -27,6 +31,10 @@ declare
   v_shown_after jsonb;
 begin
   if split_part(v_action, '.', 1) is distinct from TG_ARGV[0] then
+    return null;
+  end if;
+  -- What a new one replaces leaves no row of its own.
+  if TG_OP = 'DELETE' and split_part(v_action, '.', 2) = 'create' then
     return null;
   end if;
   v_before := case when TG_OP <> 'INSERT' then to_jsonb(old) end;
@@ -77,7 +85,7 @@ create or replace trigger audit after insert or update or delete on webhook_endp
 create or replace function app.set_plan(p_workspace uuid, p_plan text) returns void
   language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-  perform app.set_context(null, p_workspace, null, 'system', null, 'workspace.update', null);
+  perform app.set_context(jsonb_build_object('workspaceId', p_workspace, 'actor', 'system:', 'action', 'workspace.update'));
   update public.workspaces set plan = p_plan, updated_at = now() where id = p_workspace and deleted_at is null;
   if not found then
     raise exception 'there is no workspace %', p_workspace using errcode = 'no_data_found';

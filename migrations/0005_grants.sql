@@ -9,11 +9,18 @@ begin
   end loop;
 end $$;
 --> statement-breakpoint
-grant usage on schema public, app to app_tenant, app_system;
+grant usage on schema public, app to app_tenant, app_system, app_gate;
 --> statement-breakpoint
--- app_tenant works for a caller; app_system signs users in, sweeps, and runs the gate and the triggers. Updates are
--- granted for the columns that the code writes; inserts by Drizzle name every column. A row lock needs `update` on any one.
-revoke all on all tables in schema public from public, app_tenant, app_system;
+-- Nobody needs tables of their own.
+do $$ begin
+  execute format('revoke temporary on database %I from public', current_database());
+end $$;
+--> statement-breakpoint
+-- app_tenant works for a caller; app_system signs users in and sweeps; app_gate is app_system with the gate's key. Updates
+-- are granted for the columns that the code writes; inserts by Drizzle name every column. A row lock needs `update` on any
+-- one.
+revoke all on all tables in schema public, app from public, app_tenant, app_system, app_gate;
+grant select on app.gate_key to app_gate;
 grant select (id, email, name, created_at, updated_at), update (name, password_hash, updated_at) on users to app_tenant;
 grant select, insert, update (email_verified_at) on users to app_system;
 grant select (id, user_id, expires_at, revoked_at, ip, user_agent, created_at),
@@ -22,10 +29,12 @@ grant select (id, user_id, refresh_hash, refresh_generation, refreshed_at, expir
   update (refresh_hash, refresh_generation, refreshed_at, revoked_at) on sessions to app_system;
 grant select (provider, provider_account_id, user_id),
   insert (provider, provider_account_id, user_id) on accounts to app_system;
-grant select, insert, update (name, slug, deleted_at, updated_at) on workspaces to app_tenant;
+grant select, update (name, slug, deleted_at, updated_at) on workspaces to app_tenant;
 grant select (id, plan, deleted_at), update (updated_at) on workspaces to app_system;
-grant select, insert, update (role), delete on memberships to app_tenant;
-grant select (workspace_id, user_id, role), insert (workspace_id, user_id, role) on memberships to app_system;
+grant insert (id, name, slug) on workspaces to app_gate;
+grant select, update (role), delete on memberships to app_tenant;
+grant select (workspace_id, user_id, role) on memberships to app_system;
+grant insert (workspace_id, user_id, role) on memberships to app_gate;
 grant select, insert, delete on invites to app_tenant;
 grant select, update (accepted_at) on invites to app_system;
 grant select, insert, update (revoked_at) on api_keys to app_tenant;
@@ -52,22 +61,24 @@ grant select, insert, update (available_at, sends), delete on outbox to app_tena
 grant select (workspace_id, kind, subject_id, available_at, sends), insert (workspace_id, kind, subject_id, available_at),
   update (available_at, sends) on outbox to app_system;
 --> statement-breakpoint
--- What is not named is called by triggers and definer functions only, or by the owner (app.set_plan).
-revoke execute on all functions in schema app from public;
-grant execute on function app.workspace_id(), app.user_id(), app.uuid_v7(), app.require(boolean, integer, text, text),
-  app.role_rank(text), app.accept_invite(text, jsonb), app.own_password_hash(), app.record(text, text, uuid, jsonb, jsonb),
+-- What is not named is called by triggers and other functions only, or by the owner (app.set_plan).
+revoke execute on all functions in schema app from public, app_tenant, app_system, app_gate;
+grant execute on function app.context(), app.workspace_id(), app.user_id(), app.uuid_v7(), app.enter(text, text),
+  app.require(boolean, integer, text, text), app.role_rank(text), app.record(text, text, uuid, jsonb, jsonb),
   app.audit_hash(text, audit_logs) to app_tenant, app_system;
-grant execute on function app.enter(jsonb, uuid, boolean, text, text, jsonb), app.enter_system(uuid, uuid, text, jsonb),
-  app.resolve_account(jsonb, jsonb), app.set_context(uuid, uuid, text, text, uuid, text, jsonb) to app_system;
+grant execute on function app.accept_invite(text, jsonb), app.create_workspace(uuid, text, text, integer),
+  app.own_password_hash() to app_tenant;
+grant execute on function app.act_as(uuid) to app_system;
+grant execute on all functions in schema app to app_gate;
 --> statement-breakpoint
--- Definer functions run as app_system, which sees just enough for them: no role bypasses row-level security.
+-- Definer functions run as app_gate, which sees just enough for them: no role bypasses row-level security.
 do $$
 declare
   v_function regprocedure;
 begin
-  grant create on schema app to app_system;
+  grant create on schema app to app_gate;
   for v_function in select oid from pg_proc where pronamespace = 'app'::regnamespace and prosecdef loop
-    execute format('alter function %s owner to app_system', v_function);
+    execute format('alter function %s owner to app_gate', v_function);
   end loop;
-  revoke create on schema app from app_system;
+  revoke create on schema app from app_gate;
 end $$;

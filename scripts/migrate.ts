@@ -1,4 +1,4 @@
-/** Applies the migrations to any PostgreSQL: `npm run db:migrate`, and every start of the local stack. */
+/** Applies the migrations to any PostgreSQL, and tells it the Worker's GATE_KEY: `npm run db:migrate`, and every start of the local stack. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { DrizzleQueryError } from 'drizzle-orm'
@@ -12,10 +12,16 @@ const LOCK_KEY = 7_223_160_514
 const APPLIED = 'drizzle.__drizzle_migrations'
 
 /**
- * Applies what is missing, all of it or nothing, and returns how many that were.
+ * Applies what is missing, all of it or nothing, and returns how many that were. A `gateKey` replaces another one.
  * Two at once are harmless: the second waits, then finds nothing to do. Errors have a message of one line.
  */
-export async function migrate(databaseUrl: string, folder = PROJECT_MIGRATIONS): Promise<number> {
+export async function migrate(
+  databaseUrl: string,
+  {
+    gateKey,
+    folder = PROJECT_MIGRATIONS,
+  }: { gateKey?: string | undefined; folder?: string | undefined } = {},
+): Promise<number> {
   if (!existsSync(join(folder, 'meta', '_journal.json'))) {
     throw new Error(`no migrations in ${folder} (meta/_journal.json is missing): run npm run db:generate`)
   }
@@ -30,7 +36,15 @@ export async function migrate(databaseUrl: string, folder = PROJECT_MIGRATIONS):
     } catch (error) {
       throw new Error(`a migration failed, nothing was applied: ${migrationFault(error)}`, { cause: error })
     }
-    return (await countApplied(client)) - before
+    const applied = (await countApplied(client)) - before
+    if (gateKey) {
+      await client.query(
+        `insert into app.gate_key (key) values (convert_to($1, 'UTF8')) on conflict (singleton) do update set key = excluded.key`,
+        [gateKey],
+      )
+    }
+    await client.query('commit')
+    return applied
   })
 }
 
@@ -81,7 +95,10 @@ async function main(): Promise<void> {
   if (!/^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? '')) {
     throw new Error('DATABASE_URL is not a postgres:// address')
   }
-  const applied = await migrate(url)
+  const gateKey = process.env.GATE_KEY ?? ''
+  if (gateKey.length < 32)
+    throw new Error('GATE_KEY is not set to what the Worker has: 32 characters or more')
+  const applied = await migrate(url, { gateKey })
   console.log(applied === 0 ? 'Nothing to apply: up to date.' : `Applied ${applied} migration(s).`)
 }
 

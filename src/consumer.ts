@@ -2,11 +2,12 @@
 import { eraseObject } from './assets/assets.ts'
 import { recordRefusal } from './audit/audit.ts'
 import { type JobCtx, log, systemContext } from './context.ts'
+import { transact } from './db/client.ts'
 import type { Env } from './env.ts'
 import { describeError, toAppError } from './errors.ts'
 import { abandon, advance, cancelPrediction } from './generations/engine/advance.ts'
 import { JobMessage } from './outbox/messages.ts'
-import { sweepOutbox } from './outbox/outbox.ts'
+import { settle, sweepOutbox } from './outbox/outbox.ts'
 import { deliver } from './webhooks/deliveries.ts'
 
 type WorkspaceJob = Exclude<JobMessage, { kind: 'sweep' }>
@@ -60,8 +61,13 @@ export const consume = async (batch: MessageBatch, env: Env): Promise<void> => {
         if (heldFor !== undefined && message.attempts > 1) message.retry({ delaySeconds: heldFor })
         else message.ack()
       } catch (error) {
-        // Somebody else was faster, or the workspace is gone.
-        if (['already_finished', 'not_found'].includes(toAppError(error).code)) return message.ack()
+        const { code } = toAppError(error)
+        // The workspace is gone, and with it what was owed.
+        if (code === 'not_found' && ctx.gate === 'refused' && job.kind !== 'refusal') {
+          await transact(ctx, (db) => ({ settled: settle(db, job.kind, job.subjectId) }))
+        }
+        // Or somebody else was faster.
+        if (['already_finished', 'not_found'].includes(code)) return message.ack()
         ctx.log({ level: 'error', message: 'job failed', ...job, error: describeError(error) })
         message.retry({ delaySeconds: Math.min(2 ** message.attempts, 300) })
       }

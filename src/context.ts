@@ -32,8 +32,8 @@ export type Principal =
       name: string | undefined
       newUserId: string
     }
-  /** The server itself; `userId` while it signs up or signs in that user. */
-  | { type: 'system'; userId?: string }
+  /** The server itself; `userId` while it signs up or signs in that user, `actor` (`type:id`) while it acts for another. */
+  | { type: 'system'; userId?: string; actor?: string }
 
 export interface Ctx {
   readonly env: Env

@@ -7,6 +7,9 @@ import type { Breaker } from './providers/breaker.ts'
 
 const url = z.url({ protocol: /^https?$/ })
 const secret = z.string().min(16)
+const databaseUrl = z
+  .string()
+  .regex(/^postgres(ql)?:\/\/[^:]+:[^@]+@/, 'must be a postgres:// URL with user and password')
 const authSecret = z.string().min(32).optional()
 
 /** RFC 7517, private, Ed25519. */
@@ -39,9 +42,12 @@ const Settings = z
       .string()
       .default('')
       .transform((value) => value.split(',').flatMap((origin) => origin.trim() || [])),
-    DATABASE_URL: z
-      .string()
-      .regex(/^postgres(ql)?:\/\/[^:]+:[^@]+@/, 'must be a postgres:// URL with user and password'),
+    /** A login that is a member of app_tenant, for what is done for a caller or in a workspace. */
+    DATABASE_URL: databaseUrl,
+    /** A login that is a member of app_system: sign-in, and the sweeper. */
+    SYSTEM_DATABASE_URL: databaseUrl,
+    /** Signs what the Worker tells the database of its caller; `npm run db:migrate` tells the database. */
+    GATE_KEY: z.string().min(32),
     /** The endpoint of Neon's SQL over HTTP, if it is not at the host of DATABASE_URL. */
     DATABASE_HTTP_URL: url.optional(),
     /** The bucket's path-style URL. */

@@ -1,4 +1,4 @@
-/** Starts the local database: PostgreSQL, migrated, with the Worker's own login, behind the gateway. */
+/** Starts the local database: PostgreSQL, migrated, with the Worker's own logins, behind the gateway. */
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
@@ -16,20 +16,23 @@ export interface DatabaseOptions {
   databaseUrl?: string | undefined
   /** Use the database of this name, made when missing, instead of `app` or the one in `databaseUrl`. */
   database?: string | undefined
-  /** For tests: on stop, drop the `database` and the Worker's login, or remove the embedded one's data. */
+  /** For tests: on stop, drop the `database` and the Worker's logins, or remove the embedded one's data. */
   dropOnStop?: boolean | undefined
   /** false for throw-away data in the embedded one: faster, but a crash may lose or break it. */
   durable?: boolean | undefined
   /** The project's own when not given. */
   migrationsFolder?: string | undefined
+  /** The Worker's GATE_KEY, which the project's own migrations need. */
+  gateKey?: string | undefined
   log(line: string): void
 }
 
 export interface LocalDatabase {
   /** Owner of everything; for tests and seeds, which look behind row-level security. */
   adminUrl: string
-  /** What the Worker gets: a member of app_tenant and app_system, and nothing else. */
-  appUrl: string
+  /** The Worker's logins: members of app_tenant and app_system, and of nothing else. */
+  tenantUrl: string
+  systemUrl: string
   gatewayUrl: string
   failNext: Gateway['failNext']
   /** One line for the screen. */
@@ -43,7 +46,9 @@ export interface LocalDatabase {
 type Server = { url: string; place: string; lost: Promise<string> }
 
 const OLDEST_VERSION = 15
-const WORKER_ROLES = ['app_tenant', 'app_system']
+/** The Worker's roles, and by what name it logs in as each. */
+const LOGINS = { app_tenant: 'app_login', app_system: 'app_system_login' } as const
+type Role = keyof typeof LOGINS
 // Any number will do, as long as nobody else on the server takes it.
 const SETUP_LOCK_KEY = 7_223_160_515
 
@@ -77,13 +82,13 @@ export async function startDatabase(options: DatabaseOptions): Promise<LocalData
     const server = options.databaseUrl
       ? { url: checkUrl(options.databaseUrl), place: 'DATABASE_URL', lost: new Promise<never>(() => {}) }
       : await startEmbedded(dataDir, options, undo)
-    const { version, adminUrl, appUrl } = await setUp(server, dataDir, options, undo)
-    const gateway = await startGateway({ databaseUrl: appUrl })
+    const { version, adminUrl, tenantUrl, systemUrl } = await setUp(server, dataDir, options, undo)
+    const gateway = await startGateway({ databaseUrls: [tenantUrl, systemUrl] })
     undo.push(gateway.stop)
     const { host, pathname } = new URL(adminUrl)
     const describe = `PostgreSQL ${version} (${server.place}), ${host}${pathname}`
     const { url: gatewayUrl, failNext } = gateway
-    return { adminUrl, appUrl, gatewayUrl, failNext, describe, lost: server.lost, stop }
+    return { adminUrl, tenantUrl, systemUrl, gatewayUrl, failNext, describe, lost: server.lost, stop }
   } catch (error) {
     await stop().catch(() => {})
     const denied = error instanceof Error && 'code' in error && /^(EACCES|EPERM)$/.test(String(error.code))
@@ -138,8 +143,7 @@ async function setUp(server: Server, dataDir: string, options: DatabaseOptions, 
   const database = options.database ?? (embedded ? 'app' : undefined)
   // Roles belong to the whole server: each stack brings its own login, so its password doesn't disturb others.
   const suffix = createHash('sha256').update(dataDir).digest('hex').slice(0, 8)
-  const login = embedded ? 'app_login' : `app_login_${suffix}`
-  const password = keptPassword(join(dataDir, `${login}.password`))
+  const loginOf = (role: Role) => (embedded ? LOGINS[role] : `${LOGINS[role]}_${suffix}`)
   const adminUrl = database ? withParts(server.url, { pathname: `/${database}` }) : server.url
 
   return withClient(server.url, async (admin) => {
@@ -147,12 +151,21 @@ async function setUp(server: Server, dataDir: string, options: DatabaseOptions, 
     // Migrations make roles, too, so two databases of one server take turns; the end of the connection unlocks.
     await admin.query('select pg_advisory_lock($1)', [SETUP_LOCK_KEY])
     if (options.dropOnStop && !embedded) {
-      undo.push(() => withClient(server.url, (client) => drop(client, login, database)))
+      undo.push(() =>
+        withClient(server.url, (client) =>
+          drop(client, [loginOf('app_tenant'), loginOf('app_system')], database),
+        ),
+      )
     }
     if (database) await ensureDatabase(admin, database)
-    await migrate(adminUrl, options.migrationsFolder)
-    await ensureLogin(admin, login, password)
-    return { version, adminUrl, appUrl: withParts(adminUrl, { username: login, password }) }
+    await migrate(adminUrl, { gateKey: options.gateKey, folder: options.migrationsFolder })
+    const open = async (role: Role) => {
+      const username = loginOf(role)
+      const password = keptPassword(join(dataDir, `${username}.password`))
+      await ensureLogin(admin, role, username, password)
+      return withParts(adminUrl, { username, password })
+    }
+    return { version, adminUrl, tenantUrl: await open('app_tenant'), systemUrl: await open('app_system') }
   })
 }
 
@@ -173,14 +186,13 @@ async function ensureDatabase(admin: pg.Client, name: string): Promise<void> {
   await admin.query(`create database ${admin.escapeIdentifier(name)} template template0 encoding 'UTF8'`)
 }
 
-async function ensureLogin(admin: pg.Client, login: string, password: string): Promise<void> {
+async function ensureLogin(admin: pg.Client, role: Role, login: string, password: string): Promise<void> {
   const name = admin.escapeIdentifier(login)
   const { rows } = await admin.query<{ rolname: string; rolsuper: boolean; rolbypassrls: boolean }>(
     'select rolname, rolsuper, rolbypassrls from pg_roles where rolname = any($1)',
-    [[login, ...WORKER_ROLES]],
+    [[login, role]],
   )
-  const missing = WORKER_ROLES.filter((role) => !rows.some(({ rolname }) => rolname === role))
-  if (missing.length > 0) throw new Error(`the migrations made no role ${missing.join(', ')}`)
+  if (!rows.some(({ rolname }) => rolname === role)) throw new Error(`the migrations made no role ${role}`)
   if (rows.some(({ rolsuper, rolbypassrls }) => rolsuper || rolbypassrls)) {
     throw new Error(
       `${rows.map(({ rolname }) => rolname).join(', ')}: one of them bypasses row-level security`,
@@ -188,12 +200,12 @@ async function ensureLogin(admin: pg.Client, login: string, password: string): P
   }
   const verb = rows.some(({ rolname }) => rolname === login) ? 'alter' : 'create'
   await admin.query(`${verb} role ${name} login inherit password ${admin.escapeLiteral(password)}`)
-  await admin.query(`grant ${WORKER_ROLES.join(', ')} to ${name}`)
+  await admin.query(`grant ${role} to ${name}`)
 }
 
-async function drop(admin: pg.Client, login: string, database: string | undefined): Promise<void> {
+async function drop(admin: pg.Client, logins: string[], database: string | undefined): Promise<void> {
   if (database) await admin.query(`drop database if exists ${admin.escapeIdentifier(database)} with (force)`)
-  await admin.query(`drop role if exists ${admin.escapeIdentifier(login)}`)
+  for (const login of logins) await admin.query(`drop role if exists ${admin.escapeIdentifier(login)}`)
 }
 
 /** Reads the password in the file, or makes one that only this user can read. */

@@ -15,8 +15,8 @@ export interface Gateway {
 }
 
 interface GatewayOptions {
-  /** The login that the Worker uses; requests with another user or password are refused. */
-  databaseUrl: string
+  /** The logins that the Worker uses; requests with another user or password are refused. */
+  databaseUrls: string[]
   /** 0, the default, takes a free one. */
   port?: number
   poolSize?: number
@@ -69,13 +69,10 @@ class Refused extends Error {
   }
 }
 
-/** Listens on 127.0.0.1. Rejects when the port is taken; a database that is down only fails requests. */
-export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const faults: Fault[] = []
-  const login = credentials(options.databaseUrl)
+function openPool(connectionString: string, poolSize = 10): pg.Pool {
   const pool = new pg.Pool({
-    connectionString: options.databaseUrl,
-    max: options.poolSize ?? 10,
+    connectionString,
+    max: poolSize,
     connectionTimeoutMillis: 10_000,
     idleTimeoutMillis: 60_000,
     // All statements of a batch leave in one go instead of one round trip each.
@@ -87,11 +84,21 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   // A connection that breaks fails its own statements; unheard, the event would end the process.
   pool.on('error', () => {})
   pool.on('connect', (client) => client.on('error', () => {}))
+  return pool
+}
+
+/** Listens on 127.0.0.1. Rejects when the port is taken; a database that is down only fails requests. */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const faults: Fault[] = []
+  const logins = options.databaseUrls.map((url) => ({
+    ...credentials(url),
+    pool: openPool(url, options.poolSize),
+  }))
 
   async function answer(request: IncomingMessage): Promise<Reply | 'no answer'> {
     const fault = faults.shift()
     if (fault === 'unreachable') throw new Refused(503, 'the database is unreachable (on request)')
-    checkLogin(request.headers, login)
+    const { pool } = checkLogin(request.headers, logins)
     const payload = parsePayload(await readBody(request))
     const begin = 'batch' in payload ? beginStatement(request.headers) : undefined
     const client = await pool.connect().catch((error: Error & { code?: string }) => {
@@ -123,7 +130,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     server.close()
     server.closeAllConnections()
     // Statements in flight may end first, but not hold up the stop.
-    const ended = pool.end()
+    const ended = Promise.all(logins.map(({ pool }) => pool.end()))
     const timeout = Promise.withResolvers<void>()
     const timer = setTimeout(timeout.resolve, STOP_WAIT_MS)
     await Promise.race([ended, timeout.promise])
@@ -178,7 +185,9 @@ function beginStatement(headers: IncomingHttpHeaders): string {
   return `begin isolation level ${level}${readOnly}${deferrable}`
 }
 
-function credentials(url: string): { user: string; password: string; database: string } {
+type Credentials = { user: string; password: string; database: string }
+
+function credentials(url: string): Credentials {
   const { username, password, pathname } = new URL(url)
   return {
     user: decodeURIComponent(username),
@@ -187,12 +196,13 @@ function credentials(url: string): { user: string; password: string; database: s
   }
 }
 
-function checkLogin(headers: IncomingHttpHeaders, login: ReturnType<typeof credentials>): void {
+function checkLogin<Login extends Credentials>(headers: IncomingHttpHeaders, logins: Login[]): Login {
   const header = String(headers['neon-connection-string'] ?? '')
   if (!URL.canParse(header)) throw new Refused(400, 'invalid connection string')
   const asked = credentials(header)
   // Neon's own proxy answers a wrong password with 400, too.
-  if (asked.user !== login.user || asked.password !== login.password) {
+  const login = logins.find(({ user, password }) => user === asked.user && password === asked.password)
+  if (!login) {
     throw new Refused(400, `password authentication failed for user '${asked.user}'`, '28P01')
   }
   if (asked.database !== login.database) {
@@ -201,6 +211,7 @@ function checkLogin(headers: IncomingHttpHeaders, login: ReturnType<typeof crede
   if (headers['neon-raw-text-output'] !== 'true' || headers['neon-array-mode'] !== 'true') {
     throw new Refused(400, 'only raw text rows as arrays are answered here')
   }
+  return login
 }
 
 async function readBody(request: IncomingMessage): Promise<string> {

@@ -4,11 +4,10 @@ import { and, desc, eq, isNull, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Action } from '../actions.ts'
 import type { Ctx, Principal } from '../context.ts'
-import { ensure, transact } from '../db/client.ts'
+import { change, ensure, transact } from '../db/client.ts'
 import { apiKeys } from '../db/schema.ts'
 import { exists, first, inWorkspace } from '../db/sql.ts'
 import { dismissListeners } from '../events/events.ts'
-import { lockWorkspace } from '../workspaces/quotas.ts'
 
 export type ApiKey = typeof apiKeys.$inferSelect
 
@@ -35,8 +34,7 @@ export const createApiKey = async (
   input: { name: string; scopes: readonly Action[]; expiresAt?: string | undefined },
 ): Promise<ApiKey & { key: string }> => {
   const key = newKey()
-  const { created } = await transact(ctx, (db) => ({
-    lock: lockWorkspace(db),
+  const { created } = await change(ctx, (db) => ({
     created: db
       .insert(apiKeys)
       .values({
@@ -73,7 +71,7 @@ export const listApiKeys = async (
 /** @throws {AppError} not_found */
 export const revokeApiKey = async (ctx: Ctx, id: string): Promise<void> => {
   const isThis = and(isInForce, eq(apiKeys.id, id))
-  const { gate, revoked } = await transact(ctx, (db) => ({
+  const { gate, revoked } = await change(ctx, (db) => ({
     found: ensure(db, exists(apiKeys, isThis), 'not_found'),
     revoked: db
       .update(apiKeys)

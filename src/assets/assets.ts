@@ -2,14 +2,14 @@
 import { and, desc, eq, ilike, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx, JobCtx } from '../context.ts'
-import { ensure, transact } from '../db/client.ts'
+import { change, ensure, transact } from '../db/client.ts'
 import { assets, outbox } from '../db/schema.ts'
 import { exists, first, inWorkspace } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { AppError, toAppError } from '../errors.ts'
 import { takeToken } from '../limits/limits.ts'
 import { dispatch, owe, settle } from '../outbox/outbox.ts'
-import { lockWorkspace, storageQuota } from '../workspaces/quotas.ts'
+import { storageQuota } from '../workspaces/quotas.ts'
 import { MULTIPART_OVERHEAD, openMultipart } from './multipart.ts'
 import { deleteObject, presignDownload, putObject, type StoredObject } from './storage.ts'
 
@@ -81,8 +81,7 @@ export const uploadAsset = async (ctx: Ctx, upload: Upload): Promise<Asset> => {
   try {
     // Once the sweeper has sent the note, the object may be gone.
     const isUnsent = and(isErasureOf(id), eq(outbox.sends, 0))
-    const { created } = await transact({ ...ctx, workspaceId: gate.workspaceId }, (db) => ({
-      lock: lockWorkspace(db),
+    const { created } = await change({ ...ctx, workspaceId: gate.workspaceId }, (db) => ({
       inTime: ensure(db, exists(outbox, isUnsent, 'for update'), 'upload_expired'),
       settled: settle(db, 'object.delete', id),
       created: db
@@ -142,7 +141,7 @@ export const getAsset = async (ctx: Ctx, id: string): Promise<Asset> => {
 
 /** @throws {AppError} not_found */
 export const renameAsset = async (ctx: Ctx, id: string, name: string): Promise<Asset> => {
-  const { renamed } = await transact(ctx, (db) => ({
+  const { renamed } = await change(ctx, (db) => ({
     renamed: db.update(assets).set({ name }).where(oneAsset(id)).returning(),
   }))
   return first(renamed)
@@ -150,7 +149,7 @@ export const renameAsset = async (ctx: Ctx, id: string, name: string): Promise<A
 
 /** Deletes the row now and its object soon after. @throws {AppError} not_found */
 export const deleteAsset = async (ctx: Ctx, id: string): Promise<void> => {
-  const { gate } = await transact(ctx, (db) => ({
+  const { gate } = await change(ctx, (db) => ({
     found: ensure(db, exists(assets, oneAsset(id), 'for update'), 'not_found'),
     deleted: db.delete(assets).where(oneAsset(id)),
     note: owe(db, 'object.delete', [id], sql`interval '1 minute'`),

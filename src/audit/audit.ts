@@ -61,13 +61,18 @@ export const reportRefusal = async (
 export const recordRefusal = async (ctx: JobCtx, refusal: RefusalMessage): Promise<void> => {
   const { subjectId, action, actor } = refusal
   const [resourceType] = action.split('.')
-  await transact({ ...ctx, request: refusal.request }, (db) => ({
+  const refused: Ctx = {
+    ...ctx,
+    principal: { type: 'system', actor },
+    action: 'access.refuse',
+    request: refusal.request,
+  }
+  await transact(refused, (db) => ({
     turn: db.execute(sql`select pg_advisory_xact_lock(hashtextextended(${subjectId}, 0))`),
-    acting: db.execute(sql`select set_config('app.actor', ${actor}, true)`),
     // Delivered twice, even at once, is recorded once.
     recorded: db.execute(sql`
       select app.record('access.refuse', ${resourceType}, ${subjectId}::uuid, null, ${JSON.stringify({ action })}::jsonb)
-       where not exists (select from audit_logs where workspace_id = app.workspace_id() and action = 'access.refuse'
+       where not exists (select from audit_logs where workspace_id = (select app.workspace_id()) and action = 'access.refuse'
                           and resource_id = ${subjectId}::uuid)`),
   }))
 }
@@ -79,12 +84,12 @@ export const verifyAuditLogs = async (ctx: Ctx) => {
       with chain as (
         select id, sequence, hash,
                sequence is not distinct from row_number() over (order by sequence, id)
-               and sequence <= coalesce((select sequence from audit_heads where workspace_id = app.workspace_id()), 0)
+               and sequence <= coalesce((select sequence from audit_heads where workspace_id = (select app.workspace_id())), 0)
                and hash is not distinct from app.audit_hash(coalesce(lag(hash) over (order by sequence, id), ''), audit_logs) as holds
-          from audit_logs where workspace_id = app.workspace_id())
+          from audit_logs where workspace_id = (select app.workspace_id()))
       select (select count(*) from chain) as entries,
              (select id from chain where not holds order by sequence, id limit 1) as broken_at,
-             (select (sequence, hash) from audit_heads where workspace_id = app.workspace_id())
+             (select (sequence, hash) from audit_heads where workspace_id = (select app.workspace_id()))
                is not distinct from (select (sequence, hash) from chain order by sequence desc nulls last limit 1) as head_matches`),
   }))
   const { entries, broken_at: brokenAt, head_matches: headMatches } = first(checked.rows)

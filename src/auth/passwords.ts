@@ -35,15 +35,20 @@ const MAX_WAITING = 100
 const line = new Map<symbol, number>()
 let lastTurn = 0
 
+const forgetTheGone = () => {
+  const now = Date.now()
+  for (const [who, looked] of line) if (looked < now - 3 * LOOK) line.delete(who)
+}
+
 /** Waits until it is this hash's turn. @throws {AppError} unavailable, when too many wait */
 const takeTurn = async (): Promise<void> => {
   const me = Symbol()
+  forgetTheGone()
+  if (line.size >= MAX_WAITING) throw new AppError('unavailable', { headers: { 'retry-after': '5' } })
   for (;;) {
     const now = Date.now()
-    for (const [who, looked] of line) if (looked < now - 3 * LOOK) line.delete(who)
-    if (!line.has(me) && line.size >= MAX_WAITING)
-      throw new AppError('unavailable', { headers: { 'retry-after': '5' } })
     line.set(me, now)
+    forgetTheGone()
     const before = [...line.keys()].indexOf(me)
     const due = lastTurn + SLOT + before * STEP
     if (due <= now) {

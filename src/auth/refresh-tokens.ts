@@ -66,9 +66,7 @@ export const refresh = async (ctx: Ctx, token: string) => {
     reused,
   } = await transact(ctx, (db) => ({
     // Who holds the current token is the session's user; a used one may have been stolen.
-    acting: db.execute(
-      sql`select set_config('app.actor', 'user:' || user_id, true) from sessions where ${isThis} and ${isCurrent}`,
-    ),
+    acting: db.execute(sql`select app.act_as(user_id) from sessions where ${isThis} and ${isCurrent}`),
     rotated: db
       .update(sessions)
       .set({ refreshHash: nextHash, refreshGeneration: generation + 1, refreshedAt: sql`now()` })

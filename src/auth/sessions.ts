@@ -74,7 +74,7 @@ export const signIn = async (ctx: Ctx, input: { email: string; password: string 
   }))
   const valid = await verifyPassword(input.password, user?.passwordHash)
   if (!user || !valid || user.disabledAt) {
-    await transact(ctx, (db) => ({
+    await transact({ ...ctx, action: 'session.refuse' }, (db) => ({
       refused: db.execute(
         sql`select app.record('session.refuse', 'user', ${user?.id ?? null}::uuid, null, ${JSON.stringify({ email: input.email })}::jsonb)`,
       ),

@@ -14,7 +14,7 @@ const currentPeriod = sql`date_trunc('month', now() at time zone 'utc')::date`
 
 /** SQL: credits of the current month that are charged or still reserved. */
 const usedCredits = sql`(select coalesce(sum(case kind when 'reserve' then credits when 'refund' then -credits else 0 end), 0)
-  from credit_entries where workspace_id = app.workspace_id() and period = ${currentPeriod})`
+  from credit_entries where workspace_id = (select app.workspace_id()) and period = ${currentPeriod})`
 
 /**
  * Statements that reserve for a generation if this transaction has inserted it.
@@ -26,7 +26,7 @@ export const reserve = (db: Database, generationId: string) => {
     reserved: db.execute(sql`
       insert into credit_entries (generation_id, kind, credits, period)
       select id, 'reserve', credits_reserved, ${currentPeriod} from generations
-       where workspace_id = app.workspace_id() and id = ${generationId}`),
+       where workspace_id = (select app.workspace_id()) and id = ${generationId}`),
     affordable: ensure(
       db,
       sql`not ${isNew} or ${grantedCredits} is null or ${usedCredits} <= ${grantedCredits}`,
@@ -42,7 +42,7 @@ export const settleCredits = (db: Database, generationId: string, charged: numbe
     select reserved.generation_id, part.kind, part.credits, reserved.period
       from credit_entries reserved,
            lateral (values ('charge', ${charged}::int), ('refund', reserved.credits - ${charged}::int)) part (kind, credits)
-     where reserved.workspace_id = app.workspace_id() and reserved.generation_id = ${generationId}
+     where reserved.workspace_id = (select app.workspace_id()) and reserved.generation_id = ${generationId}
        and reserved.kind = 'reserve' and part.credits > 0 and ${when}`)
 
 /** Plan, credits of this month and storage of the workspace. */
@@ -52,8 +52,8 @@ export const getUsage = async (ctx: Ctx) => {
       select coalesce(sum(case kind when 'reserve' then credits else -credits end), 0) reserved,
              coalesce(sum(credits) filter (where kind = 'charge'), 0) charged,
              to_char(${currentPeriod} + interval '1 month', 'YYYY-MM-DD"T00:00:00.000Z"') renews_at,
-             (select coalesce(sum(size), 0) from assets where workspace_id = app.workspace_id()) stored
-        from credit_entries where workspace_id = app.workspace_id() and period = ${currentPeriod}`),
+             (select coalesce(sum(size), 0) from assets where workspace_id = (select app.workspace_id())) stored
+        from credit_entries where workspace_id = (select app.workspace_id()) and period = ${currentPeriod}`),
   }))
   const row = first(sums.rows)
   const { credits: granted, storage } = allowances[gate.plan]

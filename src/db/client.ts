@@ -1,4 +1,5 @@
 /** The only way to the database: one batch, one transaction, one HTTP request, the gate first. */
+import { hash } from 'node:crypto'
 import { neon, neonConfig } from '@neondatabase/serverless'
 import { type SQL, sql } from 'drizzle-orm'
 import type { BatchItem } from 'drizzle-orm/batch'
@@ -11,51 +12,41 @@ import { first } from './sql.ts'
 const TIMEOUT = 10_000
 
 const connect = (ctx: Ctx) => {
-  const { DATABASE_URL, DATABASE_HTTP_URL } = ctx.env
+  const { DATABASE_URL, SYSTEM_DATABASE_URL, DATABASE_HTTP_URL } = ctx.env
+  const login = ctx.scope === 'system' ? SYSTEM_DATABASE_URL : DATABASE_URL
   if (DATABASE_HTTP_URL) neonConfig.fetchEndpoint = DATABASE_HTTP_URL
-  return drizzle(neon(DATABASE_URL, { fetchOptions: { signal: AbortSignal.timeout(TIMEOUT) } }))
+  return drizzle(neon(login, { fetchOptions: { signal: AbortSignal.timeout(TIMEOUT) } }))
 }
 
 export type Database = ReturnType<typeof connect>
 
-/** The gate: who is it, which workspace, may they? */
-const enter = (db: Database, ctx: Ctx) => {
-  const { principal, scope, role } = ctx
-  const request = JSON.stringify(ctx.request)
-  const workspaceId = ctx.workspaceId ?? null
-  const action = ctx.action ?? null
-  const answer =
-    principal.type === 'system'
-      ? sql`app.enter_system(${principal.userId ?? null}::uuid, ${workspaceId}::uuid, ${action}, ${request}::jsonb)`
-      : sql`app.enter(${JSON.stringify(principal)}::jsonb, ${workspaceId}::uuid, ${scope === 'workspace'}, ${role}, ${action}, ${request}::jsonb)`
+/**
+ * The gate: who is it, which workspace, may they? The claim is signed, so that nothing else that runs as the Worker's
+ * login can make one, and comes back as a signed context.
+ */
+const enter = (db: Database, ctx: Ctx, turn: boolean) => {
+  const { principal: credential, scope, workspaceId, role, action, request } = ctx
+  const claim = JSON.stringify({ credential, scope, workspaceId, role, action, request, turn })
+  const proof = hash('sha256', `${ctx.env.GATE_KEY}${claim}${ctx.env.GATE_KEY}`)
   return db.execute<Pick<Gate, keyof Gate>>(
-    sql`select user_id "userId", workspace_id "workspaceId", role, plan from ${answer}`,
+    sql`select user_id "userId", workspace_id "workspaceId", role, plan from app.enter(${claim}, ${proof})`,
   )
 }
 
 type Statements = Record<string, BatchItem<'pg'>>
 type Results<T extends Statements> = { [Name in keyof T]: T[Name]['_']['result'] }
 
-/**
- * Runs the named statements in order, in one transaction behind the gate, and answers their results by name.
- * Statements can't see each other's results here: conditions belong in SQL (`ensure`).
- * @throws {NeonDbError} which errors.ts maps
- */
-export const transact = async <T extends Statements>(
+const run = async <T extends Statements>(
   ctx: Ctx,
   build: (db: Database) => T,
+  turn: boolean,
 ): Promise<Results<T> & { gate: Gate }> => {
   const db = connect(ctx)
-  const databaseRole = ctx.scope === 'system' ? 'app_system' : 'app_tenant'
   const statements = build(db)
   const started = Date.now()
   ctx.database.requests++
   try {
-    const [entered, , ...results] = await db.batch([
-      enter(db, ctx),
-      db.execute(sql`select set_config('role', ${databaseRole}, true)`),
-      ...Object.values(statements),
-    ])
+    const [entered, ...results] = await db.batch([enter(db, ctx, turn), ...Object.values(statements)])
     const gate = first(entered.rows)
     ctx.gate = gate
     // `as`: `fromEntries` forgets which result has which name.
@@ -70,6 +61,20 @@ export const transact = async <T extends Statements>(
     ctx.database.milliseconds += Date.now() - started
   }
 }
+
+/**
+ * Runs the named statements in order, in one transaction behind the gate, and answers their results by name.
+ * Statements can't see each other's results here: conditions belong in SQL (`ensure`).
+ * @throws {NeonDbError} which errors.ts maps
+ */
+export const transact = <T extends Statements>(ctx: Ctx, build: (db: Database) => T) => run(ctx, build, false)
+
+/**
+ * The same in the workspace's turn: changes of one workspace come one after the other, so quotas hold, and the caller's
+ * right is that of the moment. Whatever changes a row of a workspace that another change may touch goes this way.
+ * @throws {NeonDbError} also not_found, if the workspace is deleted by then
+ */
+export const change = <T extends Statements>(ctx: Ctx, build: (db: Database) => T) => run(ctx, build, true)
 
 /** Only the gate: for what needs a caller and no data. */
 export const authorize = (ctx: Ctx) => transact(ctx, () => ({}))

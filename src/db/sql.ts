@@ -6,7 +6,7 @@ import { currentWorkspaceId } from './schema.ts'
 
 /** SQL: the row belongs to the workspace that the gate let the caller into. */
 export const inWorkspace = (table: { workspaceId: PgColumn }): SQL =>
-  eq(table.workspaceId, currentWorkspaceId)
+  eq(table.workspaceId, sql`(select ${currentWorkspaceId})`)
 
 /** SQL: some row of `table` meets `condition`; locked until the transaction ends if `lock` says so. */
 export const exists = (table: PgTable, condition: SQL | undefined, lock?: 'for update' | 'for share'): SQL =>

@@ -151,5 +151,5 @@ export const retryGeneration = async (
 
 /** SQL condition: all of these are images of the workspace, complete. */
 const inputsAreReady = (ids: string[]) =>
-  sql`(select count(*) from assets where workspace_id = app.workspace_id() and id = any(${sql.param(ids)}::uuid[])
+  sql`(select count(*) from assets where workspace_id = (select app.workspace_id()) and id = any(${sql.param(ids)}::uuid[])
         and kind = 'image' and status = 'ready') = ${ids.length}`

@@ -4,9 +4,8 @@
  */
 import type { BatchItem } from 'drizzle-orm/batch'
 import type { Ctx } from '../context.ts'
-import { type Database, transact } from '../db/client.ts'
+import { change, type Database } from '../db/client.ts'
 import { announce, newEvents } from '../events/events.ts'
-import { lockWorkspace } from '../workspaces/quotas.ts'
 import { fillPlaces, wake } from './places.ts'
 
 export const changeGeneration = async <T extends Record<string, BatchItem<'pg'>>>(
@@ -14,8 +13,7 @@ export const changeGeneration = async <T extends Record<string, BatchItem<'pg'>>
   id: string,
   build: (db: Database) => T,
 ) => {
-  const changed = await transact(ctx, (db) => ({
-    turn: lockWorkspace(db),
+  const changed = await change(ctx, (db) => ({
     ...build(db),
     events: newEvents(db, id),
     woken: fillPlaces(db),

@@ -12,7 +12,7 @@ import { runningLimit } from '../workspaces/quotas.ts'
 const WAKE_TIMEOUT = sql`interval '10 seconds'`
 
 /** SQL: jobs that hold a place. */
-const running = sql`(select count(*) from generations r where r.workspace_id = app.workspace_id() and r.status = 'running')`
+const running = sql`(select count(*) from generations r where r.workspace_id = (select app.workspace_id()) and r.status = 'running')`
 
 /** SQL: the workspace runs fewer jobs than its plan allows. */
 export const hasPlace = sql`coalesce(${running} < ${runningLimit}, true)`
@@ -24,17 +24,17 @@ export const hasPlace = sql`coalesce(${running} < ${runningLimit}, true)`
 export const fillPlaces = (db: Database) =>
   db.execute<{ id: string }>(sql`
     with woken as (
-      update generations set woken_at = now() where workspace_id = app.workspace_id() and id in (
+      update generations set woken_at = now() where workspace_id = (select app.workspace_id()) and id in (
         select q.id from generations q
-         where q.workspace_id = app.workspace_id() and q.status = 'queued'
+         where q.workspace_id = (select app.workspace_id()) and q.status = 'queued'
            and (q.woken_at is null or q.woken_at < now() - ${WAKE_TIMEOUT})
          order by q.id
          limit greatest(0, ${runningLimit} - ${running} - (select count(*) from generations w
-           where w.workspace_id = app.workspace_id() and w.status = 'queued' and w.woken_at >= now() - ${WAKE_TIMEOUT})))
+           where w.workspace_id = (select app.workspace_id()) and w.status = 'queued' and w.woken_at >= now() - ${WAKE_TIMEOUT})))
       returning id),
     noted as (
       update outbox set available_at = now() + interval '15 seconds', sends = 0
-       where workspace_id = app.workspace_id() and kind = 'generation' and subject_id in (select id from woken))
+       where workspace_id = (select app.workspace_id()) and kind = 'generation' and subject_id in (select id from woken))
     select id from woken order by id`)
 
 /** Sends those whom `fillPlaces` chose, after the commit. */

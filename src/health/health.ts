@@ -10,11 +10,13 @@ import { describeError } from '../errors.ts'
 export const states = ['ok', 'degraded', 'down'] as const
 type State = (typeof states)[number]
 
-/** `degraded` when the login could bypass row-level security. */
+/** `degraded` when one of the Worker's two logins could do more than its own work. */
 const checkDatabase = async (ctx: Ctx): Promise<State> => {
+  const other = { workspace: 'app_system', user: 'app_system', system: 'app_tenant' }[ctx.scope]
   const { login } = await transact(ctx, (db) => ({
     login: db.execute<{ bypasses: boolean }>(
-      sql`select rolsuper or rolbypassrls as bypasses from pg_roles where rolname = session_user`,
+      sql`select rolsuper or rolbypassrls or pg_has_role(session_user, ${other}, 'member') as bypasses
+            from pg_roles where rolname = session_user`,
     ),
   }))
   return first(login.rows).bypasses ? 'degraded' : 'ok'
@@ -27,10 +29,12 @@ export const checkReadiness = async (ctx: Ctx) => {
       ctx.log({ level: 'error', message: 'not ready', check, error: describeError(error) })
       return 'down'
     }
-  const [database, storage] = await Promise.all([
-    checkDatabase(ctx).catch(down('database')),
+  const [tenant, system, storage] = await Promise.all([
+    checkDatabase({ ...ctx, scope: 'user' }).catch(down('database')),
+    checkDatabase({ ...ctx, scope: 'system' }).catch(down('database')),
     checkStorage(ctx.env).then((): State => 'ok', down('storage')),
   ])
-  const worst = Math.max(states.indexOf(database), states.indexOf(storage))
-  return { status: states[worst] ?? 'down', checks: { database, storage } }
+  const worst = (...of: State[]) => states[Math.max(...of.map((state) => states.indexOf(state)))] ?? 'down'
+  const database = worst(tenant, system)
+  return { status: worst(database, storage), checks: { database, storage } }
 }

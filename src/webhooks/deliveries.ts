@@ -3,7 +3,7 @@ import { createHmac, hkdfSync } from 'node:crypto'
 import { and, eq, sql } from 'drizzle-orm'
 import { Webhook } from 'standardwebhooks'
 import type { Ctx, JobCtx } from '../context.ts'
-import { authorize, transact } from '../db/client.ts'
+import { authorize, change, transact } from '../db/client.ts'
 import { webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
 import { inWorkspace } from '../db/sql.ts'
 import type { Env } from '../env.ts'
@@ -102,7 +102,7 @@ const record = async (ctx: JobCtx, delivery: Delivery, { status, error }: Outcom
     disabledAt: sql`case when ${webhookEndpoints.failingSince} < now() - ${MAX_FAILING}
       then coalesce(${webhookEndpoints.disabledAt}, now()) else ${webhookEndpoints.disabledAt} end`,
   }
-  await transact(ctx, (db) => ({
+  await change(ctx, (db) => ({
     logged: db
       .update(webhookDeliveries)
       .set({
@@ -137,7 +137,7 @@ const record = async (ctx: JobCtx, delivery: Delivery, { status, error }: Outcom
 export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
   const pending = await findPending(ctx, id)
   if (!pending || pending.endpoint?.disabledAt) {
-    await transact(ctx, (db) => ({
+    await change(ctx, (db) => ({
       // What is pending for a disabled endpoint is over; it can be sent again on demand.
       abandoned: db
         .update(webhookDeliveries)

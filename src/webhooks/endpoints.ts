@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { and, desc, eq, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
-import { ensure, transact } from '../db/client.ts'
+import { change, ensure, transact } from '../db/client.ts'
 import { webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
 import { exists, first, inWorkspace } from '../db/sql.ts'
 import { dispatch, owe } from '../outbox/outbox.ts'
@@ -21,7 +21,7 @@ export const createEndpoint = async (
   input: { url: string; events: string[] },
 ): Promise<Endpoint> => {
   checkTarget(ctx.env, input.url, '/url')
-  const { created } = await transact(ctx, (db) => ({
+  const { created } = await change(ctx, (db) => ({
     created: db
       .insert(webhookEndpoints)
       .values({
@@ -55,7 +55,7 @@ export const updateEndpoint = async (
   changes: { url?: string | undefined; events?: string[] | undefined; enabled?: boolean | undefined },
 ): Promise<Endpoint> => {
   if (changes.url) checkTarget(ctx.env, changes.url, '/url')
-  const { updated } = await transact(ctx, (db) => ({
+  const { updated } = await change(ctx, (db) => ({
     updated: db
       .update(webhookEndpoints)
       .set({
@@ -72,11 +72,11 @@ export const updateEndpoint = async (
 
 /** @throws {AppError} not_found */
 export const deleteEndpoint = async (ctx: Ctx, id: string): Promise<void> => {
-  await transact(ctx, (db) => ({
+  await change(ctx, (db) => ({
     found: ensure(db, exists(webhookEndpoints, oneEndpoint(id)), 'not_found'),
     settled: db.execute(sql`
-      delete from outbox where workspace_id = app.workspace_id() and kind = 'webhook.deliver' and subject_id in
-        (select id from webhook_deliveries where workspace_id = app.workspace_id() and endpoint_id = ${id})`),
+      delete from outbox where workspace_id = (select app.workspace_id()) and kind = 'webhook.deliver' and subject_id in
+        (select id from webhook_deliveries where workspace_id = (select app.workspace_id()) and endpoint_id = ${id})`),
     deleted: db.delete(webhookEndpoints).where(oneEndpoint(id)),
   }))
 }
@@ -111,7 +111,7 @@ export const listDeliveries = async (
 /** Sends the same message again, with the same id. @throws {AppError} not_found */
 export const resendDelivery = async (ctx: Ctx, id: string): Promise<Delivery> => {
   const isThis = and(inWorkspace(webhookDeliveries), eq(webhookDeliveries.id, id))
-  const { gate, updated } = await transact(ctx, (db) => ({
+  const { gate, updated } = await change(ctx, (db) => ({
     found: ensure(db, exists(webhookDeliveries, isThis), 'not_found'),
     updated: db.update(webhookDeliveries).set({ status: 'pending', attempts: 0 }).where(isThis).returning(),
     note: owe(db, 'webhook.deliver', [id], sql`interval '30 seconds'`),

@@ -1,22 +1,13 @@
-/** What the current workspace's plan allows, in SQL, and the lock that makes such limits hold under concurrency. */
+/** What the current workspace's plan allows, in SQL. Such limits hold under concurrency within `change`. */
 import { sql } from 'drizzle-orm'
-import type { Database } from '../db/client.ts'
 import { allowances } from '../plans.ts'
 import { plans } from '../words.ts'
-
-/**
- * Makes everything that spends or fills a quota of the workspace wait for its turn.
- * @throws {AppError} not_found, if the workspace is deleted by then
- */
-export const lockWorkspace = (db: Database) =>
-  db.execute(sql`
-    select app.require(deleted_at is null, 404, 'not_found') from workspaces where id = app.workspace_id() for no key update`)
 
 const allowed = (what: keyof (typeof allowances)[(typeof plans)[number]]) =>
   sql`(select case plan ${sql.join(
     plans.map((plan) => sql`when ${plan} then ${allowances[plan][what]}::bigint`),
     sql` `,
-  )} end from workspaces where id = app.workspace_id())`
+  )} end from workspaces where id = (select app.workspace_id()))`
 
 /** SQL: credits a month, null when unlimited. */
 export const grantedCredits = allowed('credits')

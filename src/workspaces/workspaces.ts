@@ -2,7 +2,7 @@
 import { and, desc, eq, isNull, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
-import { ensure, transact } from '../db/client.ts'
+import { change, transact } from '../db/client.ts'
 import {
   apiKeys,
   assets,
@@ -17,8 +17,6 @@ import { first, inWorkspace } from '../db/sql.ts'
 import { dismissListeners } from '../events/events.ts'
 import { MAX_FREE_WORKSPACES } from '../plans.ts'
 import type { Role } from '../words.ts'
-import { stillAllowed } from './people/members.ts'
-import { lockWorkspace } from './quotas.ts'
 
 /** With the caller's role in it. */
 export type WorkspaceWithRole = typeof workspaces.$inferSelect & { role: Role }
@@ -38,25 +36,18 @@ const deriveSlug = (name: string) => {
   return `${base || 'workspace'}-${suffix}`
 }
 
+const thisWorkspace = eq(workspaces.id, sql`(select ${currentWorkspaceId})`)
+
 /** @throws {AppError} slug_taken, plan_limit_reached */
 export const createWorkspace = async (
   ctx: Ctx,
   input: { name: string; slug?: string | undefined },
 ): Promise<WorkspaceWithRole> => {
   const id = uuidv7()
-  const ownedFreeWorkspaces = sql`(select count(*) from memberships m join workspaces w on w.id = m.workspace_id
-    where m.user_id = ${currentUserId} and m.role = 'owner' and w.plan = 'free')`
+  const slug = input.slug ?? deriveSlug(input.name)
   const { created } = await transact(ctx, (db) => ({
-    // A person's requests one at a time, so that the limit holds.
-    turn: db.execute(sql`select id from users where id = ${currentUserId} for no key update`),
-    // The gate let the caller in without a workspace; this is the one to act in.
-    entered: db.execute(sql`select set_config('app.workspace_id', ${id}, true)`),
-    created: db
-      .insert(workspaces)
-      .values({ id, name: input.name, slug: input.slug ?? deriveSlug(input.name) })
-      .returning(),
-    owner: db.insert(memberships).values({ role: 'owner' }),
-    allowed: ensure(db, sql`${ownedFreeWorkspaces} <= ${MAX_FREE_WORKSPACES}`, 'plan_limit_reached'),
+    made: db.execute(sql`select app.create_workspace(${id}, ${input.name}, ${slug}, ${MAX_FREE_WORKSPACES})`),
+    created: db.select().from(workspaces).where(thisWorkspace),
   }))
   return { ...first(created), role: 'owner' }
 }
@@ -80,8 +71,6 @@ export const listWorkspaces = async (
   return rows.map(({ workspace, role }) => ({ ...workspace, role }))
 }
 
-const thisWorkspace = eq(workspaces.id, currentWorkspaceId)
-
 export const getWorkspace = async (ctx: Ctx): Promise<WorkspaceWithRole> => {
   const { gate, rows } = await transact(ctx, (db) => ({
     rows: db.select().from(workspaces).where(thisWorkspace),
@@ -94,7 +83,7 @@ export const updateWorkspace = async (
   ctx: Ctx,
   changes: { name?: string | undefined; slug?: string | undefined },
 ): Promise<WorkspaceWithRole> => {
-  const { gate, updated } = await transact(ctx, (db) => ({
+  const { gate, updated } = await change(ctx, (db) => ({
     updated: db
       .update(workspaces)
       .set({ ...(changes.name && { name: changes.name }), ...(changes.slug && { slug: changes.slug }) })
@@ -110,14 +99,9 @@ export const updateWorkspace = async (
  * @throws {AppError} not_found, forbidden
  */
 export const deleteWorkspace = async (ctx: Ctx): Promise<void> => {
-  const here = sql`workspace_id = app.workspace_id()`
+  const here = sql`workspace_id = (select app.workspace_id())`
   const isUnfinished = sql`${here} and status in ('queued', 'running')`
-  const { gate } = await transact(ctx, (db) => ({
-    lock: lockWorkspace(db),
-    ...stillAllowed(db, 'owner'),
-    // Locked in the order of every other transaction, the audited row last: no deadlocks.
-    generations: db.execute(sql`select id from generations where ${isUnfinished} for update`),
-    files: db.execute(sql`select id from assets where ${here} for update`),
+  const { gate } = await change(ctx, (db) => ({
     refunded: db.execute(sql`
       insert into credit_entries (generation_id, kind, credits, period)
       select generation_id, 'refund', credits, period from credit_entries

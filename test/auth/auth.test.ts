@@ -206,7 +206,7 @@ describe('signing in', () => {
       expect(status, JSON.stringify(log)).toBe(200)
       waits.push(performance.now() - started)
     }
-    expect((await signIns).every(({ status }) => status === 401)).toBe(true)
+    expect(new Set((await signIns).map(({ status }) => status))).toEqual(new Set([401]))
     // Hashing them all takes many seconds; nobody else waits for more than a few of them.
     expect(median(waits)).toBeLessThan(2000)
     expect(waits.length).toBeGreaterThan(5)

@@ -24,12 +24,13 @@ beforeAll(async () => {
   await chmod(dataDir, 0o755)
   await asOwner(`create role ${OPERATOR} login createrole createdb password 'local-only'`)
   // Roles belong to the server, and these were made for the stack's own database.
-  await asOwner(`grant app_tenant, app_system to ${OPERATOR} with admin option`)
+  await asOwner(`grant app_tenant, app_system, app_gate to ${OPERATOR} with admin option`)
   database = await startDatabase({
     dataDir,
     databaseUrl: Object.assign(new URL(stack.adminDatabase), { username: OPERATOR, password: 'local-only' })
       .href,
     database: OPERATOR,
+    gateKey: 'the key of an operator, 32 characters or more',
     dropOnStop: true,
     log: () => undefined,
   })
@@ -48,7 +49,8 @@ const definitions = async () => {
       from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'
     union all select format('%s.%s %s', attrelid::regclass, attname, attacl)
       from pg_attribute where attrelid in (select oid from pg_class where relnamespace = 'public'::regnamespace) and attnum > 0
-    union all select format('%s %s %s', pg_get_functiondef(oid), proowner::regrole, proacl)
+    union all select format('%s %s %s', pg_get_functiondef(oid), proowner::regrole,
+        (select array_agg(one order by one::text) from unnest(proacl) one))
       from pg_proc where pronamespace = 'app'::regnamespace
     union all select pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
     union all select format('%s %s', nspname, nspacl) from pg_namespace where nspname in ('app', 'public')
@@ -75,7 +77,7 @@ test('functions are for nobody by default; what runs as another role pins its se
   for (const { name, owner, path } of definers) {
     expect({ name, owner, path }).toEqual({
       name,
-      owner: 'app_system',
+      owner: 'app_gate',
       path: 'search_path=pg_catalog, pg_temp',
     })
   }

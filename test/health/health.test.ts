@@ -24,6 +24,8 @@ const SECRET = 'long-enough-and-secret-for-every-setting'
 const production = {
   PUBLIC_URL: 'https://api.example.com',
   DATABASE_URL: 'postgres://user:password@db.example.com/db',
+  SYSTEM_DATABASE_URL: 'postgres://system:password@db.example.com/db',
+  GATE_KEY: 'a key of 32 characters or even more',
   S3_ENDPOINT: 'https://s3.example.com/bucket',
   S3_ACCESS_KEY_ID: SECRET,
   S3_SECRET_ACCESS_KEY: SECRET,
@@ -64,7 +66,8 @@ test('reports the database and the storage as down when neither answers', async 
         secrets: {
           ...secrets,
           PUBLIC_URL: 'http://127.0.0.1',
-          DATABASE_URL: stack.appDatabase,
+          DATABASE_URL: stack.tenantDatabase,
+          SYSTEM_DATABASE_URL: stack.systemDatabase,
           DATABASE_HTTP_URL: 'http://127.0.0.1:9/sql',
           S3_ENDPOINT: 'http://127.0.0.1:9/bucket',
         } as Record<string, string>,

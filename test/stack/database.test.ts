@@ -99,13 +99,13 @@ describe.runIf(!process.env.DATABASE_URL)('the embedded PostgreSQL', () => {
     expect(processAt(pid)).toBeUndefined()
     const second = await start()
     expect(await readNotes(second.adminUrl)).toEqual(['kept'])
-    expect(second.appUrl).toContain(new URL(first.appUrl).password)
+    expect(second.tenantUrl).toContain(new URL(first.tenantUrl).password)
   })
 
   test('lets the Worker in as a plain member of the two roles, with letters as in production', async () => {
     const database = await start()
     neonConfig.fetchEndpoint = database.gatewayUrl
-    const [me] = await neon(database.appUrl)`
+    const [me] = await neon(database.tenantUrl)`
       select rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, lower('ÄÉ') as lowered, array(
         select roleid::regrole::text from pg_auth_members where member = pg_roles.oid order by 1) as member_of
       from pg_roles where rolname = current_user`
@@ -232,10 +232,10 @@ describe('another PostgreSQL by its URL', () => {
     }
     const database = await start(options)
     expect(database.describe).toMatch(/^PostgreSQL \d+\.\d+ \(DATABASE_URL\), .*\/external_\d+$/)
-    const login = new URL(database.appUrl).username
+    const login = new URL(database.tenantUrl).username
     expect(login).toMatch(/^app_login_[0-9a-f]{8}$/)
     neonConfig.fetchEndpoint = database.gatewayUrl
-    expect(await neon(database.appUrl)`select current_user as me`).toEqual([{ me: login }])
+    expect(await neon(database.tenantUrl)`select current_user as me`).toEqual([{ me: login }])
     await database.stop()
     const left = `select from pg_database where datname = $1 union all select from pg_roles where rolname = $2`
     expect(await withClient(server, async (admin) => (await admin.query(left, [name, login])).rowCount)).toBe(
@@ -264,18 +264,18 @@ describe('migrations', () => {
       ? { databaseUrl: process.env.DATABASE_URL, database: `migrate_${process.pid}`, dropOnStop: true }
       : {}
     const { adminUrl } = await start(options)
-    expect(await migrate(adminUrl, migrations())).toBe(0)
+    expect(await migrate(adminUrl, { folder: migrations() })).toBe(0)
 
     await writeMigrations([ROLES, NOTES, 'create table later (id int)', 'create table note (id int)'])
-    await expect(migrate(adminUrl, migrations())).rejects.toThrow(
+    await expect(migrate(adminUrl, { folder: migrations() })).rejects.toThrow(
       /^a migration failed, nothing was applied: relation "note" already exists \(in: create table note/,
     )
     await writeMigrations([ROLES, NOTES, 'create table later (id int)', 'create table last (id int)'])
-    const counts = await Promise.all([1, 2, 3].map(() => migrate(adminUrl, migrations())))
+    const counts = await Promise.all([1, 2, 3].map(() => migrate(adminUrl, { folder: migrations() })))
     expect(counts.sort()).toEqual([0, 0, 2])
 
     await rm(join(migrations(), 'meta'), { recursive: true })
-    await expect(migrate(adminUrl, migrations())).rejects.toThrow(
+    await expect(migrate(adminUrl, { folder: migrations() })).rejects.toThrow(
       /^no migrations in .*_journal\.json is missing/,
     )
   })

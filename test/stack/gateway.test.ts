@@ -59,7 +59,7 @@ const cleanUp: (() => Promise<unknown>)[] = []
 
 const asTenant = sql`select set_config('role', 'app_tenant', true)`
 const enter = (who: string) => sql`select app.enter(${who}::uuid)`
-const client = (url = database.appUrl) => drizzle(neon(url))
+const client = (url = database.tenantUrl) => drizzle(neon(url))
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'gateway-test-'))
@@ -93,8 +93,8 @@ afterAll(async () => {
 })
 
 /** Points the driver at a gateway of its own with a single connection, so that a leak can't hide. */
-async function oneConnection(databaseUrl = database.appUrl) {
-  const gateway = await startGateway({ databaseUrl, poolSize: 1 })
+async function oneConnection(databaseUrl = database.tenantUrl) {
+  const gateway = await startGateway({ databaseUrls: [databaseUrl], poolSize: 1 })
   cleanUp.push(gateway.stop)
   neonConfig.fetchEndpoint = gateway.url
   return gateway
@@ -106,7 +106,7 @@ function post(url: string, body: unknown, signal?: AbortSignal) {
     body: typeof body === 'string' ? body : JSON.stringify(body),
     signal: signal ?? null,
     headers: {
-      'Neon-Connection-String': database.appUrl,
+      'Neon-Connection-String': database.tenantUrl,
       'Neon-Raw-Text-Output': 'true',
       'Neon-Array-Mode': 'true',
     },
@@ -155,14 +155,14 @@ describe('values', () => {
   })
 
   test('nulls stay nulls, and times are in UTC', async () => {
-    const db = neon(database.appUrl)
+    const db = neon(database.tenantUrl)
     const rows = await db`select null::text as nothing, ${null}::uuid as none, '{}'::text[] as empty,
       to_timestamp(0)::text as at`
     expect(rows).toEqual([{ nothing: null, none: null, empty: [], at: '1970-01-01 00:00:00+00' }])
   })
 
   test('a result says its command, its count and its columns', async () => {
-    const result = await neon(database.appUrl, { fullResults: true })`select 1 as one, 'x'::text as two`
+    const result = await neon(database.tenantUrl, { fullResults: true })`select 1 as one, 'x'::text as two`
     expect(result).toMatchObject({
       command: 'SELECT',
       rowCount: 1,
@@ -199,7 +199,7 @@ describe('a batch', () => {
   })
 
   test('runs with the isolation level, the mode and the default that were asked for', async () => {
-    const db = neon(database.appUrl)
+    const db = neon(database.tenantUrl)
     const ask = () => db`select current_setting('transaction_isolation') as level,
       current_setting('transaction_read_only') as readonly, current_setting('transaction_deferrable') as deferrable`
     const options = { isolationLevel: 'Serializable', readOnly: true, deferrable: true } as const
@@ -267,7 +267,7 @@ describe('a batch', () => {
       await expect(request).rejects.toThrow('aborted')
       await admin.query('select pg_advisory_unlock(4711)')
     })
-    const rows = await neon(database.appUrl)`select current_user as role`
+    const rows = await neon(database.tenantUrl)`select current_user as role`
     expect(rows).toEqual([{ role: expect.stringMatching(/^app_login/) }])
     expect(await countRows(id)).toBe(1)
   })
@@ -276,7 +276,7 @@ describe('a batch', () => {
 describe('a connection', () => {
   test('forgets what a statement did to its session', async () => {
     await oneConnection()
-    const db = neon(database.appUrl)
+    const db = neon(database.tenantUrl)
     await db`select set_config('app.user_id', 'leak', false), set_config('search_path', 'app', false)`
     await db`set role app_tenant`
     await db`select pg_advisory_lock(42)`
@@ -291,7 +291,7 @@ describe('a connection', () => {
 
   test('that the server ends fails its own request only', async () => {
     await oneConnection()
-    const db = neon(database.appUrl)
+    const db = neon(database.tenantUrl)
     expect((await failure(db`select pg_terminate_backend(pg_backend_pid())`)).code).toBe('57P01')
     expect(await db`select 1 as one`).toEqual([{ one: 1 }])
   })
@@ -347,7 +347,7 @@ describe('errors', () => {
   })
 
   test('another user, password or database is refused', async () => {
-    const change = (parts: Partial<URL>) => Object.assign(new URL(database.appUrl), parts).href
+    const change = (parts: Partial<URL>) => Object.assign(new URL(database.tenantUrl), parts).href
     const wrongPassword = client(change({ password: 'wrong' })).execute(sql`select 1`)
     expect(await failure(wrongPassword)).toMatchObject({
       message: expect.stringMatching(/^password authentication failed/),
@@ -358,7 +358,7 @@ describe('errors', () => {
   })
 
   test('a database that is down is a 503, not a hang', async () => {
-    const down = Object.assign(new URL(database.appUrl), { port: '1' }).href
+    const down = Object.assign(new URL(database.tenantUrl), { port: '1' }).href
     await oneConnection(down)
     expect((await failure(client(down).execute(sql`select 1`))).message).toMatch(
       /HTTP status 503.*cannot reach/,

@@ -1,4 +1,5 @@
 /** The database behind row-level security, as its owner: for preparing, for looking, and for holding a row. */
+import { hash } from 'node:crypto'
 import pg from 'pg'
 import { onTestFinished } from 'vitest'
 import { withClient } from '../../scripts/migrate.ts'
@@ -35,4 +36,28 @@ export const holdRow = async (table: 'users' | 'workspaces', id: string) => {
     /** Commits, with a last change if one is given. */
     release: (change = 'select') => holder.query(`${change}; commit`),
   }
+}
+
+/** What the Worker tells the gate of somebody who is signed in. */
+export const claimOf = async (
+  { userId, workspaceId }: { userId: string; workspaceId: string },
+  action = 'workspace.get',
+) => {
+  const [session] = await asOwner<{ id: string }>(
+    'select id from sessions where user_id = $1 and revoked_at is null limit 1',
+    [userId],
+  )
+  return {
+    credential: { type: 'session', id: session?.id },
+    scope: 'workspace',
+    workspaceId,
+    role: 'viewer',
+    action,
+  }
+}
+
+/** Passes the gate on this connection, in the transaction that it has begun. */
+export const enter = (client: pg.Client, claim: object, key = stack.gateKey) => {
+  const text = JSON.stringify(claim)
+  return client.query('select * from app.enter($1, $2)', [text, hash('sha256', key + text + key)])
 }

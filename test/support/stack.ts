@@ -17,7 +17,9 @@ export interface StackAddresses {
   /** Owner's login: looks behind row-level security. */
   adminDatabase: string
   /** The Worker's login. */
-  appDatabase: string
+  tenantDatabase: string
+  systemDatabase: string
+  gateKey: string
   replicateToken: string
   /** The front end's secrets are in rotation: this one and the local stack's. */
   newAuthSecret: string
@@ -107,7 +109,9 @@ export default async (project: TestProject) => {
     control: `http://127.0.0.1:${(control.address() as AddressInfo).port}`,
     models: stack.models.origin,
     adminDatabase: stack.database.adminUrl,
-    appDatabase: stack.database.appUrl,
+    tenantDatabase: stack.database.tenantUrl,
+    systemDatabase: stack.database.systemUrl,
+    gateKey: stack.settings.GATE_KEY ?? '',
     replicateToken: stack.settings.REPLICATE_API_TOKEN as string,
     newAuthSecret,
     webhookSecret: stack.settings.REPLICATE_WEBHOOK_SECRET as string,

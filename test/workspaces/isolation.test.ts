@@ -2,11 +2,16 @@
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { stack } from '../support/control.ts'
-import { asOwner } from '../support/database.ts'
+import { asOwner, claimOf, enter } from '../support/database.ts'
 import { finished, generate } from '../support/generations.ts'
 import { invite, newKey, newTenant, type Tenant } from '../support/tenants.ts'
 
-const login = new pg.Client(stack.appDatabase)
+const logins = {
+  app_tenant: new pg.Client(stack.tenantDatabase),
+  app_system: new pg.Client(stack.systemDatabase),
+}
+type Role = keyof typeof logins
+const login = logins.app_tenant
 let ours: Tenant
 let theirs: Tenant
 
@@ -19,27 +24,18 @@ const tables = (
   )
 ).sort((a, b) => a.name.localeCompare(b.name))
 
-/** Runs in a transaction that is rolled back. */
-const asRole = async <T>(
-  role: 'app_tenant' | 'app_system',
-  settings: Record<string, string>,
-  run: () => Promise<T>,
-): Promise<T> => {
-  await login.query('begin')
+/** Runs as a login of the Worker's, behind the gate if somebody enters, in a transaction that is rolled back. */
+const asRole = async <T>(role: Role, who: Tenant | undefined, run: () => Promise<T>): Promise<T> => {
+  await logins[role].query('begin')
   try {
-    for (const [name, value] of Object.entries(settings)) {
-      await login.query('select set_config($1, $2, true)', [`app.${name}`, value])
-    }
-    await login.query(`set local role ${role}`)
+    if (who) await enter(logins[role], await claimOf(who))
     return await run()
   } finally {
-    await login.query('rollback')
+    await logins[role].query('rollback')
   }
 }
 
-const asTenant = <T>(settings: Record<string, string>, run: () => Promise<T>) =>
-  asRole('app_tenant', settings, run)
-const asUs = () => ({ workspace_id: ours.workspaceId, user_id: ours.userId })
+const asTenant = <T>(who: Tenant | undefined, run: () => Promise<T>) => asRole('app_tenant', who, run)
 const count = async (table: string) =>
   Number((await login.query(`select count(*) from ${table}`)).rows[0].count)
 const sqlState = (query: Promise<unknown>) =>
@@ -64,25 +60,27 @@ const newWork = async () => {
 }
 
 beforeAll(async () => {
-  await login.connect()
+  await Promise.all(Object.values(logins).map((client) => client.connect()))
   ours = await newWork()
   theirs = await newWork()
 })
-afterAll(() => login.end())
+afterAll(() => Promise.all(Object.values(logins).map((client) => client.end())))
 
-test('the login is a plain member of two roles that cannot bypass row-level security', async () => {
-  const { rows } = await login.query(
-    `select rolname, rolsuper, rolbypassrls, rolcreaterole,
+test.each(['app_tenant', 'app_system'] as const)(
+  'the login of %s is a plain member of it, and neither bypasses row-level security',
+  async (role) => {
+    const { rows } = await logins[role].query(
+      `select rolname, rolsuper, rolbypassrls, rolcreaterole,
             (select array_agg(r.rolname::text order by r.rolname) from pg_auth_members m join pg_roles r on r.oid = m.roleid where m.member = p.oid) as member_of
-       from pg_roles p where rolname in (current_user, 'app_tenant', 'app_system')`,
-  )
-  expect(rows).toHaveLength(3)
-  for (const row of rows) {
-    expect(row).toMatchObject({ rolsuper: false, rolbypassrls: false, rolcreaterole: false })
-    if (!String(row.rolname).match(/^app_(tenant|system)$/))
-      expect(row.member_of).toEqual(['app_system', 'app_tenant'])
-  }
-})
+       from pg_roles p where rolname in (current_user, 'app_tenant', 'app_system', 'app_gate')`,
+    )
+    expect(rows).toHaveLength(4)
+    for (const row of rows) {
+      expect(row).toMatchObject({ rolsuper: false, rolbypassrls: false, rolcreaterole: false })
+      if (!String(row.rolname).match(/^app_(tenant|system|gate)$/)) expect(row.member_of).toEqual([role])
+    }
+  },
+)
 
 test('row-level security is forced on every table', async () => {
   const open = await asOwner(
@@ -100,19 +98,18 @@ describe.each(tables)('$name', ({ name, key, column }) => {
     expect(row).toEqual({ tenants: 2 })
   })
 
-  test('shows nothing without settings', async () => {
-    expect(await asTenant({}, () => count(name))).toBe(0)
-    expect(await asTenant({ workspace_id: '', user_id: '' }, () => count(name))).toBe(0)
+  test('shows nothing before the gate', async () => {
+    expect(await asTenant(undefined, () => count(name))).toBe(0)
   })
 
-  test('shows only our rows with our settings', async () => {
-    const keys = await asTenant(asUs(), () => login.query(`select distinct ${key} as key from ${name}`))
+  test('shows only our rows behind the gate', async () => {
+    const keys = await asTenant(ours, () => login.query(`select distinct ${key} as key from ${name}`))
     expect(keys.rows).toEqual([{ key: ours.workspaceId }])
   })
 
   test("refuses to change, move or delete the other tenant's rows", async () => {
     const change = (statement: string, workspaceId: string) =>
-      asTenant(asUs(), () =>
+      asTenant(ours, () =>
         login.query(statement, [workspaceId]).then(
           (result) => result.rowCount,
           (error: { code: string }) => error.code,
@@ -132,8 +129,8 @@ describe.each(tables)('$name', ({ name, key, column }) => {
 test("refuses to write into the other tenant's workspace", async () => {
   const insert = `insert into assets (workspace_id, id, name, kind, mime_type, size, sha256, source, status)
     values ($1, gen_random_uuid(), 'x', 'image', 'image/png', 1, '', 'upload', 'ready')`
-  expect(await asTenant(asUs(), () => sqlState(login.query(insert, [ours.workspaceId])))).toBe('no error')
-  expect(await asTenant(asUs(), () => sqlState(login.query(insert, [theirs.workspaceId])))).toBe('42501')
+  expect(await asTenant(ours, () => sqlState(login.query(insert, [ours.workspaceId])))).toBe('no error')
+  expect(await asTenant(ours, () => sqlState(login.query(insert, [theirs.workspaceId])))).toBe('42501')
 })
 
 test("refuses to refer to the other tenant's rows", async () => {
@@ -151,15 +148,13 @@ test("refuses to refer to the other tenant's rows", async () => {
         asset?.id,
       ]),
     )
-  expect(await asTenant(asUs(), refer)).toBe('23503')
+  expect(await asTenant(ours, refer)).toBe('23503')
 })
 
 test('shows no password, no refresh token and no provider account to a tenant', async () => {
   for (const column of ['users.password_hash', 'sessions.refresh_hash', 'accounts.provider']) {
     const [table] = column.split('.')
-    expect(await asTenant(asUs(), () => sqlState(login.query(`select ${column} from ${table}`)))).toBe(
-      '42501',
-    )
+    expect(await asTenant(ours, () => sqlState(login.query(`select ${column} from ${table}`)))).toBe('42501')
   }
 })
 
@@ -195,7 +190,7 @@ describe.each(['app_tenant', 'app_system'] as const)('%s', (role) => {
   test.each(Object.keys(fixed))('changes only the columns of %s that it works on', async (table) => {
     for (const column of fixed[table] ?? []) {
       const update = `update ${table} set ${column} = ${column}`
-      expect(await asRole(role, asUs(), () => sqlState(login.query(update))), column).toBe('42501')
+      expect(await asRole(role, ours, () => sqlState(logins[role].query(update))), column).toBe('42501')
       expect(await sqlState(asOwner(`${update} where false`)), column).toBe('no error')
     }
   })
@@ -211,7 +206,7 @@ describe.each(['app_tenant', 'app_system'] as const)('%s', (role) => {
 })
 
 test('a tenant cannot take a better plan, nor make itself an owner elsewhere', async () => {
-  const update = (statement: string) => asTenant(asUs(), () => sqlState(login.query(statement)))
+  const update = (statement: string) => asTenant(ours, () => sqlState(login.query(statement)))
   expect(await update(`update workspaces set plan = 'enterprise'`)).toBe('42501')
   expect(await update(`update workspaces set name = 'x', plan = 'enterprise'`)).toBe('42501')
   expect(await update(`update memberships set workspace_id = '${theirs.workspaceId}'`)).toBe('42501')
@@ -222,18 +217,15 @@ test('a tenant cannot take a better plan, nor make itself an owner elsewhere', a
 })
 
 describe.each(['audit_logs', 'credit_entries'])('%s', (table) => {
-  test.each(['app_tenant', 'app_system', 'owner'])('is append-only for %s', async (role) => {
+  test.each(['app_tenant', 'app_system', 'owner'] as const)('is append-only for %s', async (role) => {
     for (const statement of [
       `update ${table} set created_at = now()`,
       `delete from ${table}`,
       `truncate ${table}`,
     ]) {
-      const refused =
-        role === 'owner'
-          ? sqlState(asOwner(statement))
-          : sqlState(login.query(`set role ${role}; ${statement}`))
-      expect(await refused).toBe('42501')
+      expect(await sqlState(role === 'owner' ? asOwner(statement) : logins[role].query(statement))).toBe(
+        '42501',
+      )
     }
-    await login.query('reset role')
   })
 })

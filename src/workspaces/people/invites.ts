@@ -3,14 +3,14 @@ import { hash, randomBytes } from 'node:crypto'
 import { and, desc, eq, gt, isNull, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../../context.ts'
-import { ensure, transact } from '../../db/client.ts'
+import { change, ensure, transact } from '../../db/client.ts'
 import { currentUserId, invites, memberships, workspaces } from '../../db/schema.ts'
 import { exists, first, inWorkspace } from '../../db/sql.ts'
 import { allowances } from '../../plans.ts'
 import { plans, type Role } from '../../words.ts'
-import { lockWorkspace, memberLimit } from '../quotas.ts'
+import { memberLimit } from '../quotas.ts'
 import type { WorkspaceWithRole } from '../workspaces.ts'
-import { stillAllowed } from './members.ts'
+import { ensureNotAbove } from './members.ts'
 
 const LIFETIME = sql`interval '7 days'`
 
@@ -29,17 +29,13 @@ export const createInvite = async (
 ): Promise<Invite & { token: string }> => {
   const token = randomBytes(32).toString('base64url')
   const isNewcomer = sql`not exists (select from memberships m join users u on u.id = m.user_id
-    where m.workspace_id = app.workspace_id() and u.email = ${input.email})`
+    where m.workspace_id = (select app.workspace_id()) and u.email = ${input.email})`
   const hasRoom = sql`coalesce((select count(*) from memberships where ${inWorkspace(memberships)}) < ${memberLimit}, true)`
-  const { created } = await transact(ctx, (db) => ({
-    lock: lockWorkspace(db),
-    ...stillAllowed(db, 'admin', input.role),
+  const { created } = await change(ctx, (db) => ({
+    granted: ensureNotAbove(db, input.role),
     newcomer: ensure(db, isNewcomer, 'already_member'),
     room: ensure(db, hasRoom, 'plan_limit_reached'),
-    // Only the new invite is audited.
-    unaudited: db.execute(sql`select set_config('app.action', '', true)`),
     replaced: db.delete(invites).where(and(here, eq(invites.email, input.email), isNull(invites.acceptedAt))),
-    audited: db.execute(sql`select set_config('app.action', ${ctx.action ?? ''}, true)`),
     created: db
       .insert(invites)
       .values({
@@ -72,10 +68,7 @@ export const listInvites = async (
 /** @throws {AppError} not_found */
 export const deleteInvite = async (ctx: Ctx, id: string): Promise<void> => {
   const isThis = and(isOpen, eq(invites.id, id))
-  await transact(ctx, (db) => ({
-    // An acceptance comes before this or after it.
-    lock: lockWorkspace(db),
-    ...stillAllowed(db, 'admin'),
+  await change(ctx, (db) => ({
     found: ensure(db, exists(invites, isThis), 'not_found'),
     deleted: db.delete(invites).where(isThis),
   }))

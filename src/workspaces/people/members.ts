@@ -1,39 +1,29 @@
 /** The members of a workspace: roles, leaving, removal, transfer. */
 import { and, eq, gt, lte, or, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../../context.ts'
-import { type Database, ensure, transact } from '../../db/client.ts'
+import { change, type Database, ensure, transact } from '../../db/client.ts'
 import { currentUserId, memberships, users } from '../../db/schema.ts'
 import { exists, first, inWorkspace } from '../../db/sql.ts'
 import { dismissListeners } from '../../events/events.ts'
 import type { Role } from '../../words.ts'
-import { lockWorkspace } from '../quotas.ts'
 
 const here = inWorkspace(memberships)
 const isCaller = eq(memberships.userId, currentUserId)
 const isMember = (userId: string) => and(here, eq(memberships.userId, userId))
 const rankOf = (role: SQL | typeof memberships.role) => sql`app.role_rank(${role})`
-/** SQL: the rank of the caller's role now; the gate's may be out of date once this transaction has the lock. */
+/** SQL: the rank of the caller's role. */
 const ownRank = sql`(select app.role_rank(me.role) from memberships me
-  where me.workspace_id = app.workspace_id() and me.user_id = ${currentUserId})`
+  where me.workspace_id = (select app.workspace_id()) and me.user_id = ${currentUserId})`
 
-/**
- * Statements for after the lock: the caller's role is still at least `least`, and not below the one that they grant.
- * @throws {AppError} not_found, forbidden
- */
-export const stillAllowed = (db: Database, least: Role, granted: Role = least) => ({
-  belongs: ensure(db, sql`${ownRank} is not null`, 'not_found'),
-  mayAct: ensure(
-    db,
-    sql`${ownRank} >= greatest(${rankOf(sql`${least}`)}, ${rankOf(sql`${granted}`)})`,
-    'forbidden',
-  ),
-})
+/** A statement: nobody grants a role above their own. @throws {AppError} forbidden */
+export const ensureNotAbove = (db: Database, granted: Role) =>
+  ensure(db, sql`${ownRank} >= ${rankOf(sql`${granted}`)}`, 'forbidden')
 
 /** Deletes the open invites of somebody who may not make them any more. */
 const withdrawInvites = (db: Database, userId: SQL) =>
   db.execute(sql`
-    delete from invites where workspace_id = app.workspace_id() and invited_by = ${userId} and accepted_at is null
-      and not exists (select from memberships m where m.workspace_id = app.workspace_id() and m.user_id = invited_by
+    delete from invites where workspace_id = (select app.workspace_id()) and invited_by = ${userId} and accepted_at is null
+      and not exists (select from memberships m where m.workspace_id = (select app.workspace_id()) and m.user_id = invited_by
                          and app.role_rank(m.role) >= greatest(app.role_rank('admin'), app.role_rank(invites.role)))`)
 
 const selectMembers = (db: Database, where: SQL | undefined) =>
@@ -74,9 +64,8 @@ export const listMembers = async (
 /** @throws {AppError} not_found, forbidden (a role above one's own, given or taken), last_owner */
 export const changeRole = async (ctx: Ctx, userId: string, role: Role): Promise<Member> => {
   const isNotAbove = and(isMember(userId), lte(rankOf(memberships.role), ownRank))
-  const { rows } = await transact(ctx, (db) => ({
-    lock: lockWorkspace(db),
-    ...stillAllowed(db, 'admin', role),
+  const { rows } = await change(ctx, (db) => ({
+    granted: ensureNotAbove(db, role),
     found: ensureMember(db, userId),
     allowed: ensure(db, exists(memberships, isNotAbove), 'forbidden'),
     changed: db.update(memberships).set({ role }).where(isMember(userId)),
@@ -90,8 +79,7 @@ export const changeRole = async (ctx: Ctx, userId: string, role: Role): Promise<
 /** Oneself, or as an admin somebody of no higher role. @throws {AppError} not_found, forbidden, last_owner */
 export const removeMember = async (ctx: Ctx, userId: string): Promise<void> => {
   const callerOutranks = sql`${ownRank} >= greatest(${rankOf(sql`'admin'`)}, ${rankOf(memberships.role)})`
-  const { gate } = await transact(ctx, (db) => ({
-    lock: lockWorkspace(db),
+  const { gate } = await change(ctx, (db) => ({
     found: ensureMember(db, userId),
     allowed: ensure(
       db,
@@ -107,9 +95,7 @@ export const removeMember = async (ctx: Ctx, userId: string): Promise<void> => {
 
 /** Makes another member an owner and the caller an admin. @throws {AppError} not_found, validation_failed (oneself) */
 export const transferWorkspace = async (ctx: Ctx, userId: string): Promise<void> => {
-  await transact(ctx, (db) => ({
-    lock: lockWorkspace(db),
-    ...stillAllowed(db, 'owner'),
+  await change(ctx, (db) => ({
     another: ensure(db, sql`${userId}::uuid <> ${currentUserId}`, 'validation_failed'),
     found: ensureMember(db, userId),
     demoted: db.update(memberships).set({ role: 'admin' }).where(and(here, isCaller)),

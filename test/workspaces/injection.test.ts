@@ -1,0 +1,184 @@
+/** What injected SQL could do: statements run as the Worker's tenant login, behind a gate that was passed honestly. */
+import pg from 'pg'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { stack } from '../support/control.ts'
+import { asOwner, claimOf, enter } from '../support/database.ts'
+import { finished, generate } from '../support/generations.ts'
+import { newTenant, type Tenant } from '../support/tenants.ts'
+
+const login = new pg.Client(stack.tenantDatabase)
+let ours: Tenant
+let theirs: Tenant
+
+beforeAll(async () => {
+  await login.connect()
+  ours = await newTenant()
+  theirs = await newTenant()
+  for (const { client } of [ours, theirs]) {
+    await client.upload('file.txt', 'some text')
+    await finished(client, (await generate(client)).id)
+  }
+})
+afterAll(() => login.end())
+
+/** Everything that both tenants have. */
+const everything = () =>
+  asOwner(
+    `select (select jsonb_agg(w order by w.id) from workspaces w where id = any($1)) as workspaces,
+            (select jsonb_agg(m order by m.workspace_id, m.user_id) from memberships m where workspace_id = any($1)) as memberships,
+            (select jsonb_agg(jsonb_build_array(u.id, u.email, u.password_hash) order by u.id) from users u where id = any($2)) as users,
+            (select jsonb_agg(a order by a.id) from assets a where workspace_id = any($1)) as assets,
+            (select jsonb_agg(e order by e.id) from credit_entries e where workspace_id = any($1)) as credits,
+            (select jsonb_agg(a order by a.id) from audit_logs a where workspace_id = any($1)) as audit`,
+    [
+      [ours.workspaceId, theirs.workspaceId],
+      [ours.userId, theirs.userId],
+    ],
+  )
+
+const forged = (to: Tenant) =>
+  `set_config('app.context', repeat('0', 64) || '{"workspaceId":"${to.workspaceId}","userId":"${to.userId}","role":"owner"}', true)`
+
+/** Each with what it gets: an error's SQLSTATE, or how many rows. */
+const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][] = [
+  ['a context of its own', (_, them) => `select ${forged(them)}, app.workspace_id()`, '42501'],
+  [
+    'its own context with another workspace in it',
+    (us, them) =>
+      `select set_config('app.context', replace(current_setting('app.context'), '${us.workspaceId}', '${them.workspaceId}'), true), app.workspace_id()`,
+    '42501',
+  ],
+  [
+    'the context function',
+    (_, them) => `select app.set_context('{"workspaceId":"${them.workspaceId}"}')`,
+    '42501',
+  ],
+  ['the old settings', (_, them) => `select set_config('app.workspace_id', '${them.workspaceId}', true)`, 1],
+  [
+    'a claim without the key',
+    (_, them) =>
+      `select app.enter('{"credential":{"type":"system"},"scope":"workspace","workspaceId":"${them.workspaceId}"}', repeat('0', 64))`,
+    'AG503',
+  ],
+  ['the key', () => 'select * from app.gate_key', '42501'],
+  ['the system role', () => 'set role app_system', '42501'],
+  ['the role of the gate', () => 'set role app_gate', '42501'],
+  ['the owner', () => 'set role postgres', '42501'],
+  ['password hashes', () => 'select password_hash from users', '42501'],
+  [
+    'a password hash of its own choice',
+    (_, them) => `update users set password_hash = 'x' where id = '${them.userId}'`,
+    0,
+  ],
+  ['refresh tokens', () => 'select refresh_hash from sessions', '42501'],
+  ['accounts', () => 'select * from accounts', '42501'],
+  ['all users', (us) => `select * from (select id from users) u where id <> '${us.userId}'`, 0],
+  ['all assets', (us) => `select id from assets where workspace_id <> '${us.workspaceId}'`, 0],
+  [
+    'assets of one workspace',
+    (_, them) => `select id from assets where workspace_id = '${them.workspaceId}'`,
+    0,
+  ],
+  ['deleting assets', (us) => `delete from assets where workspace_id <> '${us.workspaceId}'`, 0],
+  [
+    'a membership elsewhere',
+    (us, them) =>
+      `insert into memberships (workspace_id, user_id, role) values ('${them.workspaceId}', '${us.userId}', 'owner')`,
+    '42501',
+  ],
+  [
+    'a workspace without a limit',
+    () => `insert into workspaces (id, name, slug) values (gen_random_uuid(), 'x', 'x')`,
+    '42501',
+  ],
+  [
+    'moving a membership',
+    (_, them) => `update memberships set workspace_id = '${them.workspaceId}'`,
+    '42501',
+  ],
+  ['a better plan', () => `update workspaces set plan = 'enterprise'`, '42501'],
+  ['the plan function', (us) => `select app.set_plan('${us.workspaceId}', 'enterprise')`, '42501'],
+  [
+    'credits',
+    (us) =>
+      `insert into credit_entries (workspace_id, generation_id, kind, credits, period) values ('${us.workspaceId}', gen_random_uuid(), 'refund', 9, now())`,
+    '42501',
+  ],
+  ['rewriting the ledger', () => 'delete from credit_entries', '42501'],
+  [
+    'a forged audit row',
+    (us) => `insert into audit_logs (workspace_id, action) values ('${us.workspaceId}', 'workspace.delete')`,
+    '42501',
+  ],
+  [
+    'an audit row of another action',
+    () => `select app.record('workspace.delete', 'workspace', null, null, null)`,
+    '42501',
+  ],
+  ['an audit row of another actor', (_, them) => `select app.act_as('${them.userId}')`, '42501'],
+  ['the heads of the audit log', () => 'update audit_heads set sequence = 0', '42501'],
+  ['rewriting the audit log', () => 'delete from audit_logs', '42501'],
+  [
+    'linking an account',
+    (us) => `select app.resolve_account('{"provider":"x","providerAccountId":"y"}', '{}')`,
+    '42501',
+  ],
+  ['temporary tables in front of ours', () => 'create temporary table users (id uuid)', '42501'],
+  [
+    'functions in front of ours',
+    () => 'create function app.workspace_id(x int) returns int language sql as $$select 1$$',
+    '42501',
+  ],
+  [
+    'a function in public',
+    () => 'create function public.f() returns int language sql as $$select 1$$',
+    '42501',
+  ],
+  ['no row-level security', () => `set local row_security = off; select id from assets`, '42501'],
+  ['no triggers', () => 'set session_replication_role = replica', '42501'],
+  ['disabled triggers', () => 'alter table assets disable trigger all', '42501'],
+  ['files of the server', () => `select pg_read_file('/etc/passwd')`, '42501'],
+  ['programs of the server', () => `copy assets to program 'cat'`, '42501'],
+  ['a role of its own', () => 'create role intruder', '42501'],
+  ['more rights for its login', () => 'alter role current_user bypassrls', '42501'],
+  ['membership of the system role', () => 'grant app_system to current_user', '42501'],
+]
+
+test.each(attacks)('%s', async (_, statement, outcome) => {
+  const before = await everything()
+  await login.query('begin')
+  await enter(login, await claimOf(ours))
+  const got = await login.query(statement(ours, theirs)).then(
+    (result) => result.rowCount,
+    (error: { code: string }) => error.code,
+  )
+  await login.query('commit')
+  expect(got).toBe(outcome)
+  expect(await everything()).toEqual(before)
+})
+
+test('the settings of earlier times change nothing that is seen', async () => {
+  await login.query('begin')
+  await enter(login, await claimOf(ours))
+  await login.query(`select set_config('app.workspace_id', $1, true), set_config('app.user_id', $2, true)`, [
+    theirs.workspaceId,
+    theirs.userId,
+  ])
+  const { rows } = await login.query('select distinct workspace_id from assets')
+  await login.query('rollback')
+  expect(rows).toEqual([{ workspace_id: ours.workspaceId }])
+})
+
+test('a context that was good in one transaction is none in the next', async () => {
+  await login.query('begin')
+  await enter(login, await claimOf(theirs))
+  const { rows } = await login.query<{ context: string }>(`select current_setting('app.context') as context`)
+  await login.query('commit')
+  await login.query('begin')
+  await login.query(`select set_config('app.context', $1, true)`, [rows[0]?.context])
+  const refused = await login
+    .query('select count(*) from assets')
+    .catch((error: { code: string }) => error.code)
+  await login.query('rollback')
+  expect(refused).toBe('42501')
+})
