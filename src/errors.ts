@@ -88,6 +88,10 @@ const constraintCodes: Record<string, ErrorCode> = {
 export const toAppError = (thrown: unknown): AppError => {
   if (thrown instanceof AppError) return thrown
   const database = findDatabaseError(thrown)
+  // Neon's driver passes on what its `fetch` throws while the answer is read when it takes too long.
+  if (!database && isTimeout(thrown)) {
+    return new AppError('unavailable', { headers: { 'retry-after': '1' }, cause: thrown })
+  }
   if (!database) return new AppError('internal_error', { cause: thrown })
   const { code: sqlState, message, constraint } = database
   if (/^A[GP]/.test(sqlState ?? '') && isErrorCode(message)) return new AppError(message, { cause: thrown })
@@ -114,6 +118,8 @@ export const refusalOf = (thrown: unknown): { workspaceId: string; actor: string
   )
   return workspaceId && actor ? { workspaceId, actor } : undefined
 }
+
+const isTimeout = (thrown: unknown): boolean => thrown instanceof Error && thrown.name === 'TimeoutError'
 
 const findDatabaseError = (thrown: unknown): NeonDbError | undefined => {
   for (let error = thrown; error instanceof Error; error = error.cause) {

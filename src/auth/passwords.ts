@@ -22,8 +22,10 @@ const commonPasswords = new Set(
 
 export const isCommonPassword = (password: string) => commonPasswords.has(password.toLowerCase())
 
-/** Milliseconds of the isolate's only thread that one hash takes; others get a turn after each. */
+/** Milliseconds of the isolate's only thread that one hash takes. */
 const SLOT = 150
+/** Milliseconds after each hash that belong to other requests, however long it took. */
+const GAP = 50
 /** Milliseconds by which each in line gives way to the one before, who may be gone. */
 const STEP = 20
 /** Milliseconds after which each in line looks again at the latest, and three times which nobody is taken for present. */
@@ -33,7 +35,9 @@ const MAX_WAITING = 100
 /** Who waits for a hash, in order, with the time of the last look. Nobody awaits another request's promise: that would
  * never settle once its client has left. */
 const line = new Map<symbol, number>()
-let lastTurn = 0
+/** When the last hash began and ended. */
+let began = 0
+let ended = 0
 
 const forgetTheGone = () => {
   const now = Date.now()
@@ -50,33 +54,38 @@ const takeTurn = async (): Promise<void> => {
     line.set(me, now)
     forgetTheGone()
     const before = [...line.keys()].indexOf(me)
-    const due = lastTurn + SLOT + before * STEP
+    const due = Math.max(began + SLOT, ended + GAP) + before * STEP
     if (due <= now) {
       line.delete(me)
-      lastTurn = now
+      began = now
       return
     }
     await scheduler.wait(Math.min(due - now, LOOK))
   }
 }
 
-const derive = (password: string, salt: Buffer, parameters: { N: number; r: number; p: number }) =>
-  new Promise<Buffer>((resolve, reject) =>
+const derive = async (password: string, salt: Buffer, parameters: { N: number; r: number; p: number }) => {
+  await takeTurn()
+  return new Promise<Buffer>((resolve, reject) =>
     scrypt(
       password.normalize('NFKC'),
       salt,
       KEY_LENGTH,
       { ...parameters, maxmem: 256 * parameters.N * parameters.r },
-      (error, key) => (error ? reject(error) : resolve(key)),
+      (error, key) => {
+        ended = Date.now()
+        if (error) reject(error)
+        else resolve(key)
+      },
     ),
   )
+}
 
 const base64 = (bytes: Buffer) => bytes.toString('base64').replace(/=+$/, '')
 
 /** @throws {AppError} unavailable */
 export const hashPassword = async (password: string): Promise<string> => {
   const salt = randomBytes(SALT_LENGTH)
-  await takeTurn()
   const key = await derive(password, salt, PARAMETERS)
   const { N, r, p } = PARAMETERS
   return `$scrypt$ln=${Math.log2(N)},r=${r},p=${p}$${base64(salt)}$${base64(key)}`
@@ -93,7 +102,6 @@ export const verifyPassword = async (
   const [, , parameters = '', salt = '', key = ''] = (stored ?? NOBODY).split('$')
   const [ln = 14, r = 8, p = 5] = parameters.split(',').map((part) => Number(part.split('=')[1]))
   const expected = Buffer.from(key, 'base64')
-  await takeTurn()
   const actual = await derive(password, Buffer.from(salt, 'base64'), { N: 2 ** ln, r, p })
   return timingSafeEqual(actual, expected) && Boolean(stored)
 }
