@@ -9,7 +9,7 @@ import type { Env } from '../env.ts'
 import { AppError, toAppError } from '../errors.ts'
 import { takeToken } from '../limits/limits.ts'
 import { dispatch, owe, settle } from '../outbox/outbox.ts'
-import { storageQuota } from '../workspaces/quotas.ts'
+import { counted, storageQuota } from '../workspaces/quotas.ts'
 import { MULTIPART_OVERHEAD, openMultipart } from './multipart.ts'
 import { deleteObject, presignDownload, putObject, type StoredObject } from './storage.ts'
 
@@ -32,8 +32,7 @@ const cleanName = (filename: string): string => {
 }
 
 /** SQL: the workspace's files, and `more` bytes, fit its plan. */
-const fitsStorage = (more: number) =>
-  sql`(select coalesce(sum(size), 0) + ${more}::bigint from assets where ${inWorkspace(assets)}) <= ${storageQuota}`
+const fitsStorage = (more: number) => sql`${counted.storedBytes} + ${more}::bigint <= ${storageQuota}`
 
 /** The note in the outbox that an object is to be deleted. */
 const isErasureOf = (id: string) => and(eq(outbox.kind, 'object.delete'), eq(outbox.subjectId, id))

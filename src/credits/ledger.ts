@@ -1,20 +1,13 @@
-/** The credit ledger: reserved when a job is accepted, then charged or refunded; balances are sums over it. */
+/** The credit ledger: reserved when a job is accepted, then charged or refunded; balances are the workspace's counters. */
 import { and, desc, eq, lt, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
 import { type Database, ensure, transact } from '../db/client.ts'
 import { creditEntries, generations } from '../db/schema.ts'
 import { exists, first, inWorkspace } from '../db/sql.ts'
 import { allowances } from '../plans.ts'
-import { grantedCredits } from '../workspaces/quotas.ts'
+import { counted, currentPeriod, grantedCredits } from '../workspaces/quotas.ts'
 
 export type CreditEntry = typeof creditEntries.$inferSelect
-
-/** SQL: first day of the current month, UTC. */
-const currentPeriod = sql`date_trunc('month', now() at time zone 'utc')::date`
-
-/** SQL: credits of the current month that are charged or still reserved. */
-const usedCredits = sql`(select coalesce(sum(case kind when 'reserve' then credits when 'refund' then -credits else 0 end), 0)
-  from credit_entries where workspace_id = (select app.workspace_id()) and period = ${currentPeriod})`
 
 /**
  * Statements that reserve for a generation if this transaction has inserted it.
@@ -29,7 +22,7 @@ export const reserve = (db: Database, generationId: string) => {
        where workspace_id = (select app.workspace_id()) and id = ${generationId}`),
     affordable: ensure(
       db,
-      sql`not ${isNew} or ${grantedCredits} is null or ${usedCredits} <= ${grantedCredits}`,
+      sql`not ${isNew} or ${grantedCredits} is null or ${counted.reserved} + ${counted.charged} <= ${grantedCredits}`,
       'insufficient_credits',
     ),
   }
@@ -47,15 +40,12 @@ export const settleCredits = (db: Database, generationId: string, charged: numbe
 
 /** Plan, credits of this month and storage of the workspace. */
 export const getUsage = async (ctx: Ctx) => {
-  const { gate, sums } = await transact(ctx, (db) => ({
-    sums: db.execute<{ reserved: string; charged: string; renews_at: string; stored: string }>(sql`
-      select coalesce(sum(case kind when 'reserve' then credits else -credits end), 0) reserved,
-             coalesce(sum(credits) filter (where kind = 'charge'), 0) charged,
-             to_char(${currentPeriod} + interval '1 month', 'YYYY-MM-DD"T00:00:00.000Z"') renews_at,
-             (select coalesce(sum(size), 0) from assets where workspace_id = (select app.workspace_id())) stored
-        from credit_entries where workspace_id = (select app.workspace_id()) and period = ${currentPeriod}`),
+  const { gate, counts } = await transact(ctx, (db) => ({
+    counts: db.execute<{ reserved: string; charged: string; renews_at: string; stored: string }>(sql`
+      select ${counted.reserved} reserved, ${counted.charged} charged, ${counted.storedBytes} stored,
+             to_char(${currentPeriod} + interval '1 month', 'YYYY-MM-DD"T00:00:00.000Z"') renews_at`),
   }))
-  const row = first(sums.rows)
+  const row = first(counts.rows)
   const { credits: granted, storage } = allowances[gate.plan]
   const reserved = Number(row.reserved)
   const charged = Number(row.charged)

@@ -331,6 +331,9 @@ export const generations = pgTable(
     primaryKey({ columns: [table.workspaceId, table.id] }),
     unique('generations_idempotency_key').on(table.workspaceId, table.idempotencyKey),
     index('generations_status').on(table.workspaceId, table.status, table.id),
+    index('generations_woken')
+      .on(table.workspaceId, table.wokenAt)
+      .where(sql`status = 'queued' and woken_at is not null`),
     oneOf('generations', 'kind', generationKinds),
     oneOf('generations', 'status', generationStatuses),
     tenantOnly,
@@ -448,6 +451,26 @@ export const webhookDeliveries = pgTable(
     tenantOnly,
     systemToo,
   ],
+)
+
+/** What would otherwise be summed over a workspace's rows for a request; kept by triggers, so that it is exact. */
+export const workspaceCounters = pgTable(
+  'workspace_counters',
+  {
+    workspaceId: uuid('workspace_id')
+      .primaryKey()
+      .references(() => workspaces.id),
+    /** Bytes of all assets. */
+    storedBytes: bigint('stored_bytes', { mode: 'number' }).notNull().default(0),
+    queued: integer('queued').notNull().default(0),
+    running: integer('running').notNull().default(0),
+    /** First day of the month (UTC) that the credits are of; nothing is used yet of a later one. */
+    period: date('period', { mode: 'string' }).notNull().default(sql`'-infinity'`),
+    /** Credits that open jobs hold. */
+    reserved: bigint('reserved', { mode: 'number' }).notNull().default(0),
+    charged: bigint('charged', { mode: 'number' }).notNull().default(0),
+  },
+  () => [pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }), systemToo],
 )
 
 /** Append-only. A generation is reserved for, then charged and refunded, each at most once. */

@@ -6,16 +6,13 @@ import { sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
 import type { Database } from '../db/client.ts'
 import { dispatch } from '../outbox/outbox.ts'
-import { runningLimit } from '../workspaces/quotas.ts'
+import { counted, runningLimit } from '../workspaces/quotas.ts'
 
 /** A job that was sent so long ago and still stands in line is sent again when there is a place. */
 const WAKE_TIMEOUT = sql`interval '10 seconds'`
 
-/** SQL: jobs that hold a place. */
-const running = sql`(select count(*) from generations r where r.workspace_id = (select app.workspace_id()) and r.status = 'running')`
-
 /** SQL: the workspace runs fewer jobs than its plan allows. */
-export const hasPlace = sql`coalesce(${running} < ${runningLimit}, true)`
+export const hasPlace = sql`coalesce(${counted.running} < ${runningLimit}, true)`
 
 /**
  * The first in line who were not sent yet, as many as there are places for, marked as sent; the sweeper sends them
@@ -29,7 +26,7 @@ export const fillPlaces = (db: Database) =>
          where q.workspace_id = (select app.workspace_id()) and q.status = 'queued'
            and (q.woken_at is null or q.woken_at < now() - ${WAKE_TIMEOUT})
          order by q.id
-         limit greatest(0, ${runningLimit} - ${running} - (select count(*) from generations w
+         limit greatest(0, ${runningLimit} - ${counted.running} - (select count(*) from generations w
            where w.workspace_id = (select app.workspace_id()) and w.status = 'queued' and w.woken_at >= now() - ${WAKE_TIMEOUT})))
       returning id),
     noted as (

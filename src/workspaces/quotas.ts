@@ -1,7 +1,22 @@
-/** What the current workspace's plan allows, in SQL. Such limits hold under concurrency within `change`. */
-import { sql } from 'drizzle-orm'
+/** What the current workspace's plan allows and what it uses, in SQL. Such limits hold under concurrency within `change`. */
+import { type SQL, sql } from 'drizzle-orm'
 import { allowances } from '../plans.ts'
 import { plans } from '../words.ts'
+
+/** SQL: first day of the current month, UTC. */
+export const currentPeriod = sql`date_trunc('month', now() at time zone 'utc')::date`
+
+const counter = (value: SQL) =>
+  sql`coalesce((select ${value} from workspace_counters where workspace_id = (select app.workspace_id())), 0)`
+const ofThisMonth = (value: SQL) => counter(sql`case when period = ${currentPeriod} then ${value} end`)
+
+/** SQL: what the workspace uses of its plan, kept by triggers (`migrations/0005_counters.sql`). */
+export const counted = {
+  storedBytes: counter(sql`stored_bytes`),
+  running: counter(sql`running`),
+  reserved: ofThisMonth(sql`reserved`),
+  charged: ofThisMonth(sql`charged`),
+}
 
 const allowed = (what: keyof (typeof allowances)[(typeof plans)[number]]) =>
   sql`(select case plan ${sql.join(

@@ -63,7 +63,7 @@ test('twice is the same as once', async () => {
   expect(await migrate(database.adminUrl)).toBe(0)
   const files = (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql') && name !== GENERATED)
   for (const name of files.sort()) await query(await readFile(join(MIGRATIONS, name), 'utf8'))
-  expect(files).toHaveLength(5)
+  expect(files).toHaveLength(6)
   expect(once.length).toBeGreaterThan(100)
   expect(await definitions()).toEqual(once)
 })

@@ -252,6 +252,7 @@ export const startFaultStack = async () => {
     /** Once the time of every note has come: nothing owed, no orphan, no gap, and all ledgers add up. */
     async checkEverything() {
       expect(await query(`select id from generations where completed_at is null`)).toEqual([])
+      expect(await query('select * from app.wrong_counters()')).toEqual([])
       await query('update outbox set available_at = now(), sends = 0')
       await sweep()
       await waitFor('nothing is owed', async () => (await query('select from outbox')).length === 0)

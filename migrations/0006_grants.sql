@@ -45,7 +45,8 @@ grant select, insert, update (status, prompt, webhook_url, progress, error, atte
   credits_charged, started_at, completed_at) on generations to app_tenant;
 grant select, insert on generation_outputs to app_tenant;
 grant select, insert (generation_id, kind, credits, period) on credit_entries to app_tenant;
-grant select on generation_events to app_tenant;
+grant select on generation_events, workspace_counters to app_tenant;
+grant select, insert, update on workspace_counters to app_gate;
 grant insert (workspace_id, sequence, generation_id, type, status, progress) on generation_events to app_system;
 grant select, insert, update (sequence) on event_heads to app_system;
 grant select, insert, update (url, events, failing_since, disabled_at), delete on webhook_endpoints to app_tenant;

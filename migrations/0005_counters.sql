@@ -1,0 +1,65 @@
+-- Counters instead of sums: storage, open jobs and the month's credits of a workspace, kept by triggers in the
+-- transaction that changes what they count.
+create or replace function app.count_asset() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_bytes bigint := case when TG_OP <> 'DELETE' then new.size else 0 end - case when TG_OP <> 'INSERT' then old.size else 0 end;
+begin
+  insert into public.workspace_counters (workspace_id, stored_bytes)
+  values (case when TG_OP = 'DELETE' then old.workspace_id else new.workspace_id end, v_bytes)
+  on conflict (workspace_id) do update set stored_bytes = workspace_counters.stored_bytes + v_bytes;
+  return null;
+end $$;
+--> statement-breakpoint
+create or replace trigger counters after insert or delete or update of size on assets
+  for each row execute function app.count_asset();
+--> statement-breakpoint
+create or replace function app.count_generation() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_queued integer := (new.status = 'queued')::integer - coalesce((old.status = 'queued')::integer, 0);
+  v_running integer := (new.status = 'running')::integer - coalesce((old.status = 'running')::integer, 0);
+begin
+  insert into public.workspace_counters (workspace_id, queued, running) values (new.workspace_id, v_queued, v_running)
+  on conflict (workspace_id) do update set queued = workspace_counters.queued + v_queued,
+    running = workspace_counters.running + v_running;
+  return null;
+end $$;
+--> statement-breakpoint
+create or replace trigger counters_insert after insert on generations
+  for each row execute function app.count_generation();
+--> statement-breakpoint
+create or replace trigger counters_update after update of status on generations
+  for each row when (old.status is distinct from new.status) execute function app.count_generation();
+--> statement-breakpoint
+-- A reservation pays for charge and refund of its own month: what is settled of an earlier one changes nothing here.
+create or replace function app.count_credits() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_reserved integer := case new.kind when 'reserve' then new.credits else -new.credits end;
+  v_charged integer := case new.kind when 'charge' then new.credits else 0 end;
+begin
+  insert into public.workspace_counters as c (workspace_id, period, reserved, charged)
+  values (new.workspace_id, new.period, v_reserved, v_charged)
+  on conflict (workspace_id) do update set
+    period = greatest(c.period, new.period),
+    reserved = case when new.period > c.period then v_reserved when new.period = c.period then c.reserved + v_reserved else c.reserved end,
+    charged = case when new.period > c.period then v_charged when new.period = c.period then c.charged + v_charged else c.charged end;
+  return null;
+end $$;
+--> statement-breakpoint
+create or replace trigger counters after insert on credit_entries
+  for each row execute function app.count_credits();
+--> statement-breakpoint
+-- For operators and tests: the workspaces whose counters differ from the sums, which there must be none of.
+create or replace function app.wrong_counters() returns setof uuid
+  language sql stable set search_path = pg_catalog, pg_temp as $$
+  select w.id from public.workspaces w left join public.workspace_counters c on c.workspace_id = w.id
+   where coalesce(c.stored_bytes, 0) <> (select coalesce(sum(a.size), 0) from public.assets a where a.workspace_id = w.id)
+      or coalesce(c.queued, 0) <> (select count(*) from public.generations g where g.workspace_id = w.id and g.status = 'queued')
+      or coalesce(c.running, 0) <> (select count(*) from public.generations g where g.workspace_id = w.id and g.status = 'running')
+      or coalesce(c.charged, 0) <> (select coalesce(sum(e.credits), 0) from public.credit_entries e
+           where e.workspace_id = w.id and e.period = c.period and e.kind = 'charge')
+      or coalesce(c.reserved, 0) <> (select coalesce(sum(case e.kind when 'reserve' then e.credits else -e.credits end), 0)
+           from public.credit_entries e where e.workspace_id = w.id and e.period = c.period)
+$$;
