@@ -120,7 +120,7 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
   ['rewriting the audit log', () => 'delete from audit_logs', '42501'],
   [
     'linking an account',
-    (us) => `select app.resolve_account('{"provider":"x","providerAccountId":"y"}', '{}')`,
+    () => `select app.resolve_account('{"provider":"x","providerAccountId":"y"}', '{}')`,
     '42501',
   ],
   ['temporary tables in front of ours', () => 'create temporary table users (id uuid)', '42501'],
