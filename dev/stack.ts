@@ -26,6 +26,8 @@ const WEBHOOK_SECRET = `whsec_${Buffer.from('local-only-webhook-secret').toStrin
 export const startStack = async (options: {
   dataDir: string
   databaseUrl?: string | undefined
+  /** Start without what an earlier stack left in `dataDir`. */
+  reset?: boolean
   /** For tests: nothing is kept. */
   throwAway?: boolean
   publicUrl: string
@@ -40,6 +42,7 @@ export const startStack = async (options: {
   const database = await startDatabase({
     dataDir: options.dataDir,
     databaseUrl: options.databaseUrl,
+    reset: options.reset,
     ...(options.throwAway && { database: `test_${process.pid}`, dropOnStop: true, durable: false }),
     log: options.log,
   })
