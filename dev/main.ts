@@ -41,6 +41,11 @@ const createStops = () => {
 }
 
 const main = async (): Promise<void> => {
+  const reset = process.argv.includes('--reset')
+  const databaseUrl = process.env.DATABASE_URL
+  if (reset && databaseUrl) {
+    throw new Error('--reset starts the embedded database clean: drop the one in DATABASE_URL yourself')
+  }
   const port = await readPort('PORT', 8787)
   // Not the next one: that is where a second stack is often put.
   const storagePort = await readPort('STORAGE_PORT', port + 1000)
@@ -50,11 +55,11 @@ const main = async (): Promise<void> => {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => void stops.run().then(() => process.exit(0)))
   }
-  if (process.argv.includes('--reset')) rmSync(dataDir, { recursive: true, force: true })
   try {
     const stack = await startStack({
       dataDir,
-      databaseUrl: process.env.DATABASE_URL,
+      databaseUrl,
+      reset,
       publicUrl: url,
       s3Endpoint: bucketUrl(storagePort),
       log,

@@ -26,6 +26,8 @@ const WEBHOOK_SECRET = `whsec_${Buffer.from('local-only-webhook-secret').toStrin
 export const startStack = async (options: {
   dataDir: string
   databaseUrl?: string | undefined
+  /** Start without what an earlier stack left in `dataDir`. */
+  reset?: boolean
   /** For tests: nothing is kept. */
   throwAway?: boolean
   publicUrl: string
@@ -41,6 +43,7 @@ export const startStack = async (options: {
     dataDir: options.dataDir,
     databaseUrl: options.databaseUrl,
     gateKey: secrets.GATE_KEY ?? '',
+    reset: options.reset,
     ...(options.throwAway && { database: `test_${process.pid}`, dropOnStop: true, durable: false }),
     log: options.log,
   })

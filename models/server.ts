@@ -11,7 +11,15 @@ import { createCloudflare } from './protocols/cloudflare.ts'
 import type { ServerContext } from './protocols/context.ts'
 import { createFaults, type Provider } from './protocols/faults.ts'
 import { sendFile } from './protocols/files.ts'
-import { type Call, createRouter, type Protocol, Refusal, readJson, sendJson } from './protocols/http.ts'
+import {
+  type Call,
+  createRouter,
+  type Protocol,
+  Refusal,
+  readJson,
+  refuseAsProxy,
+  sendJson,
+} from './protocols/http.ts'
 import { createOpenai } from './protocols/openai.ts'
 import { createPredictions } from './protocols/predictions.ts'
 import { createReplicate, refuseAsReplicate } from './protocols/replicate.ts'
@@ -121,6 +129,7 @@ export async function startModels(options: {
       await found.handle({ request, response, params: found.params })
     } catch (error) {
       if (response.headersSent || response.destroyed) return
+      if (error instanceof Refusal && error.details.byProxy) return refuseAsProxy(response, error)
       if (error instanceof Refusal) return protocol.refuse(response, error)
       console.error(error)
       protocol.refuse(response, new Refusal(500, 'The model server failed.'))

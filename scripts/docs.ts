@@ -4,7 +4,8 @@
  */
 import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { keyScopes } from '../src/actions.ts'
+import { actions, keyScopes } from '../src/actions.ts'
+import { errorCodes, statusOf } from '../src/errors.ts'
 import { planFactors, policies } from '../src/limits/policies.ts'
 
 // By URL: the Worker's types and Node's do not mix in one program.
@@ -19,7 +20,6 @@ interface Operation {
   security: unknown[]
   'x-role'?: string
   'x-limits'?: string[]
-  responses: Record<string, { description: string; content?: Record<string, unknown> }>
 }
 
 const document: { paths: Record<string, Record<string, Operation>> } = openApiOf(
@@ -31,6 +31,7 @@ const cells = (values: readonly string[]) => `| ${values.join(' | ')} |`
 const table = (head: readonly string[], rows: readonly (readonly string[])[]) =>
   [cells(head), cells(head.map(() => '---')), ...rows.map(cells)].join('\n')
 
+const actionNames = new Set<string>(actions)
 const scopes = new Set<string>(keyScopes)
 
 const who = ({ security, operationId, 'x-role': role }: Operation) => {
@@ -51,7 +52,7 @@ const routeTables = [...byTag].map(
         operation.summary,
         who(operation),
         (operation['x-limits'] ?? []).join(', '),
-        `\`${operation.operationId}\``,
+        actionNames.has(operation.operationId) ? `\`${operation.operationId}\`` : '',
       ]),
     )}`,
 )
@@ -62,12 +63,15 @@ const subjects = {
   caller: 'user or key',
   workspace: 'workspace',
 }
+/** A period of so many seconds, in words. */
+const spell = (seconds: number) => ({ 60: 'minute', 3600: 'hour' })[seconds] ?? `${seconds} seconds`
+
 const limitTable = table(
   ['policy', 'requests', 'per', 'counted by', 'plans', 'without the limiter'],
   Object.entries(policies).map(([name, { limit, period, by, perPlan, unreachable }]) => [
     name,
     limit.toLocaleString('en'),
-    period === 3600 ? 'hour' : 'minute',
+    spell(period),
     subjects[by],
     perPlan
       ? Object.entries(planFactors)
@@ -78,23 +82,11 @@ const limitTable = table(
   ]),
 )
 
-const errorsOf = ({ responses }: Operation) =>
-  Object.entries(responses)
-    .filter(([, { content }]) => content?.['application/problem+json'])
-    .flatMap(([status, { description }]) => description.split(', ').map((code) => ({ status, code })))
 const errorTable = table(
   ['status', 'codes'],
-  [
-    ...Map.groupBy(
-      routes.flatMap(({ operation }) => errorsOf(operation)),
-      ({ status }) => status,
-    ),
-  ]
+  [...Map.groupBy(errorCodes, statusOf)]
     .sort()
-    .map(([status, errors]) => [
-      status,
-      [...new Set(errors.map(({ code }) => `\`${code}\``))].sort().join(', '),
-    ]),
+    .map(([status, codes]) => [String(status), codes.map((code) => `\`${code}\``).join(', ')]),
 )
 
 const files = {

@@ -33,10 +33,15 @@ const run = async (ctx: JobCtx, job: WorkspaceJob): Promise<number | undefined> 
   }
 }
 
-/** Out of retries nothing is lost: it stays owed, and the sweeper tries again. A job ends only if its time is over. */
-const handleDeadLetter = async (ctx: JobCtx, { kind, subjectId }: WorkspaceJob): Promise<undefined> => {
+/**
+ * What is out of retries stays owed, and the sweeper sends it again; a job ends only if its time is over. A refusal is
+ * owed nowhere: it is tried again here, and the log has all of it each time.
+ */
+const handleDeadLetter = async (ctx: JobCtx, job: WorkspaceJob): Promise<undefined> => {
+  const { kind, subjectId } = job
   ctx.log({ level: 'error', message: 'dead letter', kind, subjectId })
   if (kind === 'generation') await abandon(ctx, subjectId)
+  if (kind === 'refusal') await recordRefusal(ctx, job)
 }
 
 /** Handles every message by itself: one that fails is retried alone. */

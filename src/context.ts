@@ -5,8 +5,11 @@ import type { Taken } from './limits/limiter.ts'
 import type { PolicyName } from './limits/policies.ts'
 import type { Plan, Role } from './words.ts'
 
-/** What the gate answers; null where the scope does not include it, which a verb of that scope does not read. */
-export interface Gate {
+/**
+ * What the gate answers. A scope without workspace, or without user, gets null for what it lacks; the types leave that
+ * out, since no verb of that scope reads it. A type and no interface, so that it fits what a statement's rows may be.
+ */
+export type Gate = {
   userId: string
   workspaceId: string
   role: Role

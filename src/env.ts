@@ -61,7 +61,7 @@ const Settings = z
     WEBHOOK_SIGNING_KEY: z.string().min(32),
     REPLICATE_BASE_URL: url.default('https://api.replicate.com/v1'),
     REPLICATE_API_TOKEN: secret,
-    /** Signs Replicate's webhooks (Standard Webhooks); without it jobs are polled. */
+    /** Signs Replicate's webhooks (Standard Webhooks); without it none is accepted, and jobs are polled more often. */
     REPLICATE_WEBHOOK_SECRET: z.string().startsWith('whsec_').min(24).optional(),
     OPENAI_BASE_URL: url.default('https://api.openai.com/v1'),
     /** Without it OpenAI is no provider; likewise the two of Workers AI. */

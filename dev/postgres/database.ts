@@ -1,6 +1,14 @@
 /** Starts the local database: PostgreSQL, migrated, with the Worker's own logins, behind the gateway. */
 import { createHash, randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join, relative } from 'node:path'
 import type pg from 'pg'
 import { migrate, oneLine, withClient } from '../../scripts/migrate.ts'
@@ -20,6 +28,8 @@ export interface DatabaseOptions {
   dropOnStop?: boolean | undefined
   /** false for throw-away data in the embedded one: faster, but a crash may lose or break it. */
   durable?: boolean | undefined
+  /** Start without what an earlier stack left in `dataDir`. */
+  reset?: boolean | undefined
   /** The project's own when not given. */
   migrationsFolder?: string | undefined
   /** The Worker's GATE_KEY, which the project's own migrations need. */
@@ -79,6 +89,7 @@ export async function startDatabase(options: DatabaseOptions): Promise<LocalData
         (pid) => `another stack (process ${pid}) uses ${dataDir}: stop it, or give another DATA_DIR`,
       ),
     )
+    if (options.reset) removeData(dataDir)
     const server = options.databaseUrl
       ? { url: checkUrl(options.databaseUrl), place: 'DATABASE_URL', lost: new Promise<never>(() => {}) }
       : await startEmbedded(dataDir, options, undo)
@@ -100,6 +111,16 @@ export async function startDatabase(options: DatabaseOptions): Promise<LocalData
 function openDataDir(path: string): string {
   mkdirSync(path, { recursive: true })
   return realpathSync(path)
+}
+
+/** What a stack makes in its data folder, beside the lock. */
+const MADE =
+  /^(postgres(\.(log|new|password)|-admin\.password)?|app_\w+\.password|wrangler|storage\.log|worker\.(env|log))$/
+
+function removeData(dataDir: string): void {
+  for (const name of readdirSync(dataDir).filter((entry) => MADE.test(entry))) {
+    rmSync(join(dataDir, name), { recursive: true, force: true })
+  }
 }
 
 function checkUrl(databaseUrl: string): string {

@@ -46,7 +46,7 @@ type Copy = WireMessage & { record: Message; readyAt: number }
 
 const COUNTS = {
   enqueued: 0,
-  /** By a limit of the platform. */
+  /** By a limit of the platform, or on request. */
   refused: 0,
   delivered: 0,
   acked: 0,
@@ -75,8 +75,8 @@ class Refused extends Error {}
 
 /** `receiver` answers the next process that runs, if any does. */
 export const startBroker = async (consumers: Consumer[], receiver: () => Receiver | undefined) => {
-  /** Milliseconds that every message travels, and how often one is doubled or held back: 0..1. */
-  const weather = { latency: 0, duplicate: 0, reorder: 0 }
+  /** Milliseconds that every message travels, and how often one is doubled or held back, or a send refused: 0..1. */
+  const conditions = { latency: 0, duplicate: 0, reorder: 0, refuse: 0 }
   const messages: Message[] = []
   let paused = false
 
@@ -100,20 +100,20 @@ export const startBroker = async (consumers: Consumer[], receiver: () => Receive
     const record = { id, queue: queue.name, body, enqueued: Date.now(), deliveries: [], handedOn: false }
     messages.push(record)
     queue.counts.enqueued++
-    for (let copies = Math.random() < weather.duplicate ? 2 : 1; copies > 0; copies--) {
+    for (let copies = Math.random() < conditions.duplicate ? 2 : 1; copies > 0; copies--) {
       place(queue, { ...message, record, readyAt: 0 }, delaySeconds)
     }
   }
 
   const place = (queue: Queue, copy: Copy, delaySeconds: number) => {
-    const heldBack = Math.random() < weather.reorder ? Math.random() * HELD_BACK : 0
+    const heldBack = Math.random() < conditions.reorder ? Math.random() * HELD_BACK : 0
     queue.counts.delayed++
     const arrive = () => {
       queue.counts.delayed--
       queue.ready.push({ ...copy, readyAt: Date.now() })
       pump(queue)
     }
-    setTimeout(arrive, delaySeconds * 1000 + weather.latency + heldBack).unref()
+    setTimeout(arrive, delaySeconds * 1000 + conditions.latency + heldBack).unref()
   }
 
   const pump = (queue: Queue): void => {
@@ -182,6 +182,7 @@ export const startBroker = async (consumers: Consumer[], receiver: () => Receive
     const sizes = sent.map(({ body }) => Buffer.byteLength(body, 'base64'))
     const total = sizes.reduce((sum, size) => sum + size, 0)
     const refusal =
+      (Math.random() < conditions.refuse && 'unavailable, on request') ||
       (sent.length > LIMITS.batch && `more than ${LIMITS.batch} messages`) ||
       (Math.max(...sizes) > LIMITS.message && `a message of more than ${LIMITS.message} bytes`) ||
       (total > LIMITS.batchBytes && `more than ${LIMITS.batchBytes} bytes`) ||
@@ -223,7 +224,7 @@ export const startBroker = async (consumers: Consumer[], receiver: () => Receive
 
   return {
     port: (server.address() as AddressInfo).port,
-    weather,
+    conditions,
     messages,
     counts: () =>
       Object.fromEntries(

@@ -12,8 +12,10 @@ const fault = z.object({
     'server_error',
     'hang',
     'malformed_json',
+    'proxy_refusal',
     'failed_prediction',
     'slow',
+    'excess_progress',
     'broken_output',
     'missing_output',
     'partial_output',
@@ -78,7 +80,11 @@ export function strike(
   provider: Provider,
   prompt: string,
 ): 'hang' | 'malformed_json' | undefined {
-  const fault = faults.take(['rate_limit', 'server_error', 'hang', 'malformed_json'], provider, prompt)
+  const fault = faults.take(
+    ['rate_limit', 'server_error', 'hang', 'malformed_json', 'proxy_refusal'],
+    provider,
+    prompt,
+  )
   switch (fault?.kind) {
     case 'rate_limit': {
       const { retryAfter } = fault
@@ -88,6 +94,8 @@ export function strike(
     }
     case 'server_error':
       throw new Refusal(500, 'Something went wrong.')
+    case 'proxy_refusal':
+      throw new Refusal(403, 'A proxy in front does not let this pass.', { byProxy: true })
     case 'hang':
     case 'malformed_json':
       return fault.kind

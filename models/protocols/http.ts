@@ -25,6 +25,8 @@ interface Details {
   code?: string | number
   /** The parameter at fault. */
   param?: string
+  /** In HTML: it came from something in between, which knows no protocol. */
+  byProxy?: boolean
   /** Replicate's list of what is wrong in the input. */
   invalidFields?: object[]
 }
@@ -53,6 +55,11 @@ export function sendJson(
   response
     .writeHead(status, { 'content-type': 'application/json', 'content-length': text.byteLength, ...headers })
     .end(text)
+}
+
+/** As whatever stands in front of a provider answers. */
+export function refuseAsProxy(response: ServerResponse, { status, message }: Refusal): void {
+  response.writeHead(status, { 'content-type': 'text/html' }).end(`<html><body>${message}</body></html>`)
 }
 
 /** An answer that stops in the middle of its JSON. */

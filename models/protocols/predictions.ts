@@ -148,6 +148,10 @@ export function createPredictions(options: {
     const total = countSteps(order)
     let reached = 0
     log(job, `Using seed: ${order.seed}\n${progressLine(reached, total)}`)
+    if (faults.take(['excess_progress'], job.provider, order.prompt)) {
+      log(job, progressLine(3 * total, total))
+      reached = total
+    }
     if (job.error !== undefined) return []
     return carryOut(order, {
       studio,

@@ -75,7 +75,15 @@ export const uploadAsset = async (ctx: Ctx, upload: Upload): Promise<Asset> => {
     fits: ensure(db, fitsStorage(upload.contentLength), 'storage_quota_exceeded'),
     note: owe(db, 'object.delete', [id], sql`interval '1 hour'`),
   }))
-  await takeToken(ctx, 'upload', gate.workspaceId, gate.plan)
+  try {
+    await takeToken(ctx, 'upload', gate.workspaceId, gate.plan)
+  } catch (refusal) {
+    // Nothing will be stored.
+    await transact({ ...ctx, workspaceId: gate.workspaceId }, (db) => ({
+      settled: settle(db, 'object.delete', id),
+    }))
+    throw refusal
+  }
   const file = await storeFile(ctx.env, { workspaceId: gate.workspaceId, assetId: id }, upload)
   try {
     // Once the sweeper has sent the note, the object may be gone.

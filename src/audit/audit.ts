@@ -2,12 +2,12 @@
 import { and, desc, eq, gte, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Action } from '../actions.ts'
-import type { Ctx, JobCtx } from '../context.ts'
+import { type Ctx, type JobCtx, systemContext } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { auditLogs } from '../db/schema.ts'
 import { first, inWorkspace } from '../db/sql.ts'
+import { describeError } from '../errors.ts'
 import type { RefusalMessage } from '../outbox/messages.ts'
-import { dispatch } from '../outbox/outbox.ts'
 
 export type AuditLog = typeof auditLogs.$inferSelect
 
@@ -47,14 +47,29 @@ export const listAuditLogs = async (ctx: Ctx, filter: AuditFilter): Promise<Audi
 
 /**
  * Has a job record that a caller's right was missing: the refused transaction is rolled back, and the answer does not
- * wait for a second one.
+ * wait for a second one. Nothing in the outbox stands for it, so what the queue does not take is recorded at once.
  */
 export const reportRefusal = async (
   ctx: Ctx,
   refusal: { workspaceId: string; actor: string },
 ): Promise<void> => {
-  const { action, request } = ctx
-  if (action) await dispatch(ctx, [{ kind: 'refusal', subjectId: uuidv7(), action, request, ...refusal }])
+  const { action, env, request } = ctx
+  if (!action) return
+  const { workspaceId } = refusal
+  const message: RefusalMessage = { kind: 'refusal', subjectId: uuidv7(), action, request, ...refusal }
+  try {
+    await env.JOBS.send(message)
+  } catch (error) {
+    ctx.log({ level: 'warn', message: 'queue did not take the refusal', error: describeError(error) })
+    await recordRefusal(
+      { ...systemContext(env, { id: request.id, workspaceId }), workspaceId },
+      message,
+    ).catch(
+      // The caller's answer stays the same.
+      (cause: unknown) =>
+        ctx.log({ level: 'error', message: 'refusal lost', ...message, error: describeError(cause) }),
+    )
+  }
 }
 
 /** The job: one row, by whoever was refused. */

@@ -1,4 +1,4 @@
-/** Generations as callers see them: create, find, cancel. */
+/** Generations as callers see them: find, list, cancel. */
 import { and, desc, eq, getTableColumns, inArray, lt, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
 import { settleCredits } from '../credits/ledger.ts'

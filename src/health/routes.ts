@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { publicKeySet } from '../auth/tokens.ts'
 import { systemContext } from '../context.ts'
 import { json } from '../http/contract.ts'
+import { problemsOf } from '../http/problems.ts'
 import { createRouter } from '../http/router.ts'
 import { checkReadiness, states } from './health.ts'
 
@@ -26,6 +27,9 @@ const PublicKeySet = z.object({
 
 const common = { tags: ['Health'], security: [] }
 
+/** What any route answers while a setting is missing or wrong. */
+const faults = problemsOf(['internal_error', 'misconfigured'])
+
 export const routes = createRouter()
 
 routes.openapi(
@@ -35,7 +39,7 @@ routes.openapi(
     ...common,
     operationId: 'health.get',
     summary: 'Is the process up?',
-    responses: { 200: json(z.object({ status: z.literal('ok') }), 'Up') },
+    responses: { ...faults, 200: json(z.object({ status: z.literal('ok') }), 'Up') },
   }),
   (c) => c.json({ status: 'ok' as const }, 200),
 )
@@ -48,7 +52,14 @@ routes.openapi(
     operationId: 'health.ready',
     summary: 'Do the database and the storage answer?',
     description: '`degraded` means that the database login could bypass row-level security.',
-    responses: { 200: json(Readiness, 'Ready or degraded'), 503: json(Readiness, 'Not ready') },
+    responses: {
+      ...faults,
+      200: json(Readiness, 'Ready or degraded'),
+      503: {
+        description: 'Not ready, or misconfigured',
+        content: { ...json(Readiness, '').content, ...faults[503]?.content },
+      },
+    },
   }),
   async (c) => {
     const ctx = systemContext(c.var.env, { id: c.var.requestId })
@@ -65,7 +76,7 @@ routes.openapi(
     ...common,
     operationId: 'key.list',
     summary: 'Public keys of the access tokens (RFC 7517)',
-    responses: { 200: json(PublicKeySet, 'The key set') },
+    responses: { ...faults, 200: json(PublicKeySet, 'The key set') },
   }),
   (c) => {
     c.header('cache-control', 'public, max-age=300')

@@ -5,7 +5,7 @@ import { type Database, transact } from '../db/client.ts'
 import { outbox } from '../db/schema.ts'
 import type { Env } from '../env.ts'
 import { describeError } from '../errors.ts'
-import type { JobMessage, OwedMessage } from './messages.ts'
+import type { OwedMessage } from './messages.ts'
 
 /** Messages in one `sendBatch`: the platform's limit. */
 const BATCH = 100
@@ -26,7 +26,7 @@ export const settle = (db: Database, kind: OwedMessage['kind'], subjectId: strin
 /** Sends after the commit. A failure costs time only: the sweeper sends what stays owed. */
 export const dispatch = async (
   ctx: Ctx,
-  messages: readonly JobMessage[],
+  messages: readonly OwedMessage[],
   delaySeconds = 0,
 ): Promise<void> => {
   if (messages.length === 0) return

@@ -45,7 +45,7 @@ export const openai: Provider = {
     }
     const boundary = `form-${crypto.randomUUID()}`
     const edits = submission.images.length > 0
-    const { ok, body } = await askOnce(
+    const { ok, status, body } = await askOnce(
       'OpenAI',
       `${env.OPENAI_BASE_URL}/images/${edits ? 'edits' : 'generations'}`,
       {
@@ -73,6 +73,6 @@ export const openai: Provider = {
     if (refusal.success && refusal.data.error.code === 'moderation_blocked') {
       return { id, status: 'failed', message: `Rejected by the safety system: ${refusal.data.error.message}` }
     }
-    throw new ProviderError('OpenAI refused the request', { retryable: ok })
+    throw new ProviderError(`OpenAI answered ${status}, and no pictures`, { retryable: ok, status })
   },
 }

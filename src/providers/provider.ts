@@ -37,7 +37,7 @@ export interface Provider {
   /** @throws {ProviderError} */
   get?(env: Env, id: string): Promise<Job>
   /** @throws {ProviderError} */
-  cancel?(env: Env, id: string): Promise<Job>
+  cancel?(env: Env, id: string): Promise<void>
 }
 
 /** The provider did not take or answer the request. */
@@ -64,7 +64,7 @@ export class ProviderError extends Error {
 export const isPassing = (status: number) => status === 0 || status === 408 || status === 429 || status >= 500
 
 /**
- * One JSON request to a provider that answers with its result.
+ * One JSON request to a provider that answers with its result; a refusal's body is undefined unless it is JSON.
  * @throws {ProviderError}
  */
 export const askOnce = async (
@@ -80,7 +80,13 @@ export const askOnce = async (
     const response = await fetch(url, { ...init, signal: AbortSignal.timeout(timeout) })
     status = response.status
     retryAfter = Number(response.headers.get('retry-after')) || undefined
-    if (!isPassing(status)) return { ok: response.ok, status, body: await response.json() }
+    if (!isPassing(status)) {
+      // A refusal stays one, whoever words it: a proxy answers in HTML.
+      const body: unknown = await response.json().catch((error: unknown) => {
+        if (response.ok) throw error
+      })
+      return { ok: response.ok, status, body }
+    }
     await response.body?.cancel()
   } catch (error) {
     cause = error

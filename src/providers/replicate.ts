@@ -64,7 +64,8 @@ const toJob = (prediction: Prediction): Job => {
       return {
         id,
         status: 'running',
-        progress: Math.round((parseProgressFromLogs(prediction)?.percentage ?? 0) * 100),
+        // The model's own log may count beyond its end.
+        progress: Math.min(100, Math.round((parseProgressFromLogs(prediction)?.percentage ?? 0) * 100)),
       }
     case 'succeeded':
       return {
@@ -102,5 +103,7 @@ export const replicate: Provider = {
       }),
     ),
   get: (env, id) => ask(env, (client) => client.predictions.get(id)),
-  cancel: (env, id) => ask(env, (client) => client.predictions.cancel(id)),
+  cancel: async (env, id) => {
+    await ask(env, (client) => client.predictions.cancel(id))
+  },
 }

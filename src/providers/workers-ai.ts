@@ -14,7 +14,7 @@ export const workersAi: Provider = {
     const outputs: JobOutput[] = []
     for (let i = 0; i < submission.count; i++) {
       try {
-        const { ok, body } = await askOnce(
+        const { ok, status, body } = await askOnce(
           'Workers AI',
           `${env.CLOUDFLARE_AI_BASE_URL}/accounts/${env.CLOUDFLARE_ACCOUNT_ID}/ai/run/${submission.model}`,
           {
@@ -31,7 +31,9 @@ export const workersAi: Provider = {
           TIMEOUT,
         )
         const answer = Answer.safeParse(body)
-        if (!answer.success) throw new ProviderError('Workers AI refused the request', { retryable: ok })
+        if (!answer.success) {
+          throw new ProviderError(`Workers AI answered ${status}, and no picture`, { retryable: ok, status })
+        }
         outputs.push({ base64: answer.data.result.image })
       } catch (error) {
         // Some pictures are better than none, and are charged as such.

@@ -5,8 +5,9 @@ import { crc32 } from 'node:zlib'
 import sharp from 'sharp'
 import { expect, test } from 'vitest'
 import { download, expectNothing, owed } from '../support/assets.ts'
+import { tally, times } from '../support/at-once.ts'
 import type { AssetBody, Client } from '../support/client.ts'
-import { logOf } from '../support/control.ts'
+import { control, logOf } from '../support/control.ts'
 import { openSocket } from '../support/sockets.ts'
 import { addMember, newTenant } from '../support/tenants.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -227,6 +228,15 @@ test('answers 413 to 101 MB, and 403 to low roles, by the headers alone', async 
     upload.socket.destroy()
   }
   await expectNothing(client)
+})
+
+test('a refusal by the rate limit leaves no note behind', async () => {
+  const { client, workspaceId } = await newTenant()
+  await control('take', { name: `upload:${workspaceId}`, limit: 120, period: 60, cost: 120 })
+  const answers = await times(10, () => client.upload('a.txt', 'some text'))
+  // Two a second come back.
+  expect(tally(answers)[429]).toBeGreaterThan(0)
+  expect(await owed(workspaceId)).toEqual([])
 })
 
 test('answers 413 above 100 MB sent without a length', async () => {

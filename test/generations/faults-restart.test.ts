@@ -1,4 +1,4 @@
-/** The Worker is killed: right after it accepted a job, and while fifty run, at random moments and at the worst. */
+/** The Worker is killed: right after it accepted a job, and while fifty run. And its first provider is left alone. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type FaultStack, startFaultStack, steps } from '../support/faults.ts'
@@ -88,5 +88,19 @@ test(`${JOBS} jobs succeed, each once, while the Worker is killed at random and 
   expect(submissions).toBeGreaterThanOrEqual(JOBS)
   expect(submissions).toBeLessThanOrEqual(sum?.attempts as number)
 }, 150_000)
+
+test('a job that begins at the next provider, since the first one fails, has an event that says so', async () => {
+  const tenant = await stack.newTenant()
+  await stack.breakModels({ kind: 'server_error', times: 5, provider: 'replicate', match: tenant.id })
+  for (let i = 0; i < 5; i++) await tenant.finished((await tenant.generate()).id)
+  const { id } = await tenant.generate()
+  await tenant.finished(id)
+  expect(await stack.checkEnd(tenant, id)).toMatchObject({ status: 'succeeded', attempts: 1 })
+  const events = await stack.query<{ type: string }>(
+    'select type from generation_events where generation_id = $1 order by sequence',
+    [id],
+  )
+  expect(events.map(({ type }) => type)).toEqual(['queued', 'running', 'provider.switched', 'succeeded'])
+}, 60_000)
 
 test('in the end nothing is owed, orphaned or missing', () => stack.checkEverything(), 30_000)

@@ -15,6 +15,9 @@ import {
   submissionsOf,
 } from '../support/generations.ts'
 import { newTenant } from '../support/tenants.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const refused = { code: 'provider_refused', message: 'The model refused the request.', retryable: false }
 
 test.each<[string, Fault, Partial<GenerationBody>, number]>([
   ['a 429', { kind: 'rate_limit', times: 1 }, { status: 'succeeded', attempts: 2 }, 0],
@@ -36,6 +39,12 @@ test.each<[string, Fault, Partial<GenerationBody>, number]>([
     { kind: 'broken_output', times: 1 },
     { status: 'succeeded', attempts: 1 },
     1,
+  ],
+  [
+    'a 403 of a proxy, in HTML,',
+    { kind: 'proxy_refusal', times: 1 },
+    { status: 'failed', attempts: 1, error: refused },
+    0,
   ],
   ['a failed prediction', { kind: 'failed_prediction', times: 1 }, { status: 'failed', attempts: 1 }, 1],
 ])(
@@ -65,6 +74,34 @@ test('the next provider takes over from one that fails, with an event and one ch
     creditsCharged: 5,
   })
   expect(await eventsOf(job.id)).toEqual(['queued', 'running', 'provider.switched', 'succeeded'])
+})
+
+test.each(['openai', 'cloudflare'])('a refusal by a proxy in front of %s is final', async (provider) => {
+  const { client } = await newTenant()
+  const prompt = newPrompt()
+  const others = provider === 'openai' ? ['replicate'] : ['replicate', 'openai']
+  for (const other of others) await breakModels(prompt, { kind: 'server_error', provider: other })
+  await breakModels(prompt, { kind: 'proxy_refusal', provider })
+  const job = await generate(client, { prompt })
+  expect(await finished(client, job.id)).toMatchObject({
+    status: 'failed',
+    attempts: others.length + 1,
+    error: refused,
+  })
+})
+
+test('progress stays within 100, whatever the model says of it', async () => {
+  const { client } = await newTenant()
+  const prompt = newPrompt()
+  await breakModels(prompt, { kind: 'excess_progress' })
+  await breakModels(prompt, { kind: 'slow', delayMs: 6000 })
+  const job = await generate(client, { prompt })
+  const running = await waitFor('it has progress', async () => {
+    const { body } = await client.get<GenerationBody>(`/generations/${job.id}`)
+    return body.progress > 0 && body
+  })
+  expect(running).toMatchObject({ status: 'running', progress: 100 })
+  expect((await finished(client, job.id)).status).toBe('succeeded')
 })
 
 test('a job with a photo succeeds at the provider that takes over', async () => {

@@ -1,5 +1,5 @@
-/** The edge rig itself: what it promises to tests that are built on it. */
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+/** The edge rig itself: what it promises to tests that are built on it; and what only its queue can show. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
 import { createClient } from '../../scripts/client.ts'
 import { withClient } from '../../scripts/migrate.ts'
@@ -32,7 +32,7 @@ afterEach(async () => {
     await link.start()
   }
   for (const { name } of rig.api) await rig.start(name)
-  Object.assign(rig.broker.weather, { latency: 0, duplicate: 0, reorder: 0 })
+  Object.assign(rig.broker.conditions, { latency: 0, duplicate: 0, reorder: 0, refuse: 0 })
   rig.broker.resume()
 })
 
@@ -77,7 +77,7 @@ test('jobs run through both processes, batches beside each other', async () => {
 })
 
 test('a message comes twice', async () => {
-  rig.broker.weather.duplicate = 1
+  rig.broker.conditions.duplicate = 1
   const { id } = await generate()
   await succeeds(id)
   const deliveries = await waitFor('both copies', async () => {
@@ -88,7 +88,7 @@ test('a message comes twice', async () => {
 })
 
 test('messages overtake each other', async () => {
-  rig.broker.weather.reorder = 0.5
+  rig.broker.conditions.reorder = 0.5
   // The consumer acknowledges what it can't read.
   const numbers = Array.from({ length: 30 }, (_, number) => number)
   for (const number of numbers) rig.broker.send('jobs', { number })
@@ -123,6 +123,57 @@ test('a message that fails comes again after its delay, then goes to the dead-le
   expect(rig.broker.counts()).toMatchObject({
     jobs: { dead: 1, handedOn: 1 },
     'jobs-dead': { enqueued: 1, dead: 0 },
+  })
+})
+
+describe('a refused right is recorded', () => {
+  const setRole = (role: string) =>
+    withClient(rig.stack.database.adminUrl, (db) =>
+      db.query('update memberships set role = $2 where workspace_id = $1', [workspaceId, role]),
+    )
+  beforeAll(() => setRole('viewer'))
+  afterAll(() => setRole('owner'))
+
+  /** @returns the id of a request that was answered with 403 */
+  const beRefused = async () => {
+    const response = await fetch(`${rig.url}/api/v1/generations`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ kind: 'image', prompt: 'Rig' }),
+    })
+    expect(response.status, await response.text()).toBe(403)
+    return String(response.headers.get('x-request-id'))
+  }
+  const rowsOf = (requestId: string) =>
+    withClient(
+      rig.stack.database.adminUrl,
+      async (db) =>
+        (await db.query('select action, actor_type from audit_logs where request_id = $1', [requestId])).rows,
+    )
+  const row = { action: 'access.refuse', actor_type: 'user' }
+
+  test('when the queue takes no message', async () => {
+    rig.broker.conditions.refuse = 1
+    expect(await rowsOf(await beRefused())).toEqual([row])
+  })
+
+  test('when its message is a dead letter', async () => {
+    rig.broker.pause()
+    const requestId = await beRefused()
+    await rig.links.database.stop()
+    rig.broker.resume()
+    const ofRequest = (queue: string) =>
+      rig.broker.messages.find(
+        (message) =>
+          message.queue === queue && (message.body as { request?: { id: string } }).request?.id === requestId,
+      )
+    await waitFor('it is handed on', async () => ofRequest('jobs')?.handedOn)
+    await rig.links.database.start()
+    await waitFor(
+      'the dead letter is handled',
+      async () => ofRequest('jobs-dead')?.deliveries.at(-1)?.end === 'acked',
+    )
+    expect(await rowsOf(requestId)).toEqual([row])
   })
 })
 

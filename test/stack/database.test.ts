@@ -130,6 +130,18 @@ describe.runIf(!process.env.DATABASE_URL)('the embedded PostgreSQL', () => {
     )
   })
 
+  test('starts without what an earlier stack left, but not beside one that runs, and leaves files of others', async () => {
+    const first = await start()
+    await addNote(first.adminUrl, 'old')
+    expect(await refusal({ reset: true })).toContain('another stack')
+    expect(await readNotes(first.adminUrl)).toEqual(['old'])
+    await first.stop()
+    await writeFile(join(dataDir, 'a file of mine'), 'kept')
+    const second = await start({ reset: true })
+    expect(await readNotes(second.adminUrl)).toEqual([])
+    expect(await readFile(join(dataDir, 'a file of mine'), 'utf8')).toBe('kept')
+  })
+
   test('a lock whose owner is gone does not count', async () => {
     await mkdir(dataDir)
     // The number lives, but it is another process's by now.

@@ -1,5 +1,5 @@
 /** `npm run dev` stays up: what is killed comes back at its address, or everything ends with one line. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -78,6 +78,15 @@ test('what ends time after time is given up', async () => {
     'it ended: starting it again',
     'its port is taken: starting it again',
   ])
+})
+
+test('npm run dev -- --reset does not take a database by URL', () => {
+  const env = { ...process.env, DATABASE_URL: 'postgres://user:password@127.0.0.1:1/none' }
+  const { status, stderr } = spawnSync(process.execPath, [MAIN, '--reset'], { env, encoding: 'utf8' })
+  expect({ status, stderr }).toEqual({
+    status: 1,
+    stderr: '--reset starts the embedded database clean: drop the one in DATABASE_URL yourself\n',
+  })
 })
 
 // By /proc, and never on somebody's own database.

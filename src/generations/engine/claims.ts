@@ -115,11 +115,11 @@ export const claimGeneration = async (
   return held ? { heldFor: held.seconds } : {}
 }
 
-/** Stores what the provider calls the job; false if the job was canceled meanwhile. */
+/** Stores which offer has the job, and what its provider calls it; false if the job was canceled meanwhile. */
 export const keepProviderJob = async (
   ctx: JobCtx,
   claim: Claim,
-  job: { providerIndex: number; providerJobId: string },
+  job: { providerIndex: number; providerJobId?: string },
 ): Promise<boolean> => {
   const { kept } = await changeGeneration(ctx, claim.id, (db) => ({
     kept: db.update(generations).set(job).where(fenced(claim)).returning({ id: generations.id }),

@@ -87,6 +87,9 @@ export const submit = async (ctx: JobCtx, claim: Claim): Promise<{ job: Job; hel
   const chosen = await chooseOffer(ctx, claim, model.offers)
   if (!chosen) return { is: 'again', after: 10, changes: { attempts: claim.attempts - 1 } }
   const { index, offer } = chosen
+  const isOurs =
+    index === claim.providerIndex || (await keepProviderJob(ctx, claim, { providerIndex: index }))
+  if (!isOurs) return { is: 'lost' }
   const provider = providerOf(offer.provider)
   let job: Job
   try {
