@@ -18,6 +18,8 @@ export interface StackAddresses {
   adminDatabase: string
   /** The Worker's login. */
   appDatabase: string
+  /** Where the Worker's driver finds it. */
+  databaseGateway: string
   replicateToken: string
   /** The front end's secrets are in rotation: this one and the local stack's. */
   newAuthSecret: string
@@ -108,6 +110,7 @@ export default async (project: TestProject) => {
     models: stack.models.origin,
     adminDatabase: stack.database.adminUrl,
     appDatabase: stack.database.appUrl,
+    databaseGateway: stack.settings.DATABASE_HTTP_URL as string,
     replicateToken: stack.settings.REPLICATE_API_TOKEN as string,
     newAuthSecret,
     webhookSecret: stack.settings.REPLICATE_WEBHOOK_SECRET as string,
