@@ -181,6 +181,7 @@ CREATE TABLE "memberships" (
 	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
 	"user_id" uuid DEFAULT app.user_id() NOT NULL,
 	"role" text NOT NULL,
+	"entry_id" uuid DEFAULT app.uuid_v7() NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "memberships_workspace_id_user_id_pk" PRIMARY KEY("workspace_id","user_id"),
 	CONSTRAINT "memberships_role_known" CHECK (role in ('viewer', 'member', 'admin', 'owner'))

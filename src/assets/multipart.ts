@@ -24,10 +24,20 @@ const boundaryOf = (contentType: string): string => {
 }
 
 /** Browsers send names as UTF-8, with quotes as %22; curl with backslashes. */
-const parameter = (headers: string, name: 'name' | 'filename'): string | undefined => {
+const parameter = (headers: string, name: 'name' | 'filename' | 'filename\\*'): string | undefined => {
   const header = /^content-disposition:(.*)$/im.exec(headers)?.[1] ?? ''
   const value = new RegExp(`;\\s*${name}=(?:"((?:[^"\\\\]|\\\\.)*)"|([^;\\s]*))`, 'i').exec(header)
   return (value?.[1] ?? value?.[2])?.replace(/\\(["\\])/g, '$1').replaceAll('%22', '"')
+}
+
+/** The extended form (RFC 8187), which RFC 7578 forbids and some clients send all the same. */
+const extendedFilename = (headers: string): string | undefined => {
+  const encoded = /^utf-8'[^']*'(.+)$/i.exec(parameter(headers, 'filename\\*') ?? '')?.[1]
+  try {
+    return encoded && decodeURIComponent(encoded)
+  } catch {
+    return undefined
+  }
 }
 
 /** A window over the body that ends in problems: one that breaks off is malformed, one over `maxSize` bytes too large. */
@@ -133,7 +143,8 @@ export const openMultipart = (body: ReadableStream<Uint8Array>, contentType: str
       const headers = await readHeaders()
       const name = parameter(headers, 'name')
       if (name !== 'file') throw invalidField(`/${name ?? ''}`, 'is not a known field')
-      return { filename: parameter(headers, 'filename') ?? '', chunks: readFile() }
+      const filename = extendedFilename(headers) ?? parameter(headers, 'filename') ?? ''
+      return { filename, chunks: readFile() }
     },
     /** Reads the rest, within the size limit, since a client that is still sending sees no answer. */
     async discard(): Promise<void> {

@@ -6,9 +6,15 @@ import { createInspector, type FileDescription } from './inspect.ts'
 
 /** Bytes: S3's least size of a part, and what an upload's buffer grows to. */
 const PART_SIZE = 5 * 1024 * 1024
-/** Milliseconds for one storage request. */
-const TIMEOUT = 30_000
-const ATTEMPTS = 3
+/** What a storage request may take: attempts, and milliseconds for one and for all of them. */
+interface Patience {
+  attempts: number
+  each: number
+  all: number
+}
+const PATIENCE: Patience = { attempts: 3, each: 15_000, all: 30_000 }
+/** For whoever only wants to know whether storage is there. */
+const CHECK_PATIENCE: Patience = { attempts: 1, each: 3000, all: 3000 }
 /** Seconds that a presigned URL is valid. */
 const PRESIGNED_LIFETIME = 300
 
@@ -39,20 +45,22 @@ const request = async (
   env: Env,
   path: string,
   { method, headers, body }: { method: string; headers?: Record<string, string>; body?: Uint8Array | string },
+  { attempts, each, all }: Patience = PATIENCE,
 ): Promise<Response> => {
   const signed = await clientOf(env).sign(`${env.S3_ENDPOINT}${path}`, {
     method,
     ...(headers && { headers }),
   })
+  const end = AbortSignal.timeout(all)
   for (let attempt = 1; ; attempt++) {
-    let mayRetry = method !== 'POST' && attempt < ATTEMPTS
+    let mayRetry = method !== 'POST' && attempt < attempts
     let fault: unknown
     try {
       const response = await fetch(signed.url, {
         method,
         headers: signed.headers,
         ...(body !== undefined && { body }),
-        signal: AbortSignal.timeout(TIMEOUT),
+        signal: AbortSignal.any([end, AbortSignal.timeout(each)]),
       })
       if (response.ok) return response
       const answer = (await response.text()).slice(0, 300)
@@ -63,7 +71,8 @@ const request = async (
     } catch (error) {
       fault = error
     }
-    if (!mayRetry) throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause: fault })
+    if (!mayRetry || end.aborted)
+      throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause: fault })
     await scheduler.wait(50 * 2 ** attempt)
   }
 }
@@ -71,6 +80,10 @@ const request = async (
 /** Content-Disposition (RFC 6266) in ASCII, whatever the name. */
 const disposition = (type: 'inline' | 'attachment', name: string) =>
   `${type}; filename*=UTF-8''${encodeURIComponent(name).replace(/['()*]/g, (char) => `%${char.charCodeAt(0).toString(16)}`)}`
+
+/** Text is UTF-8, as has been checked; browsers would take it for Latin-1. */
+const contentTypeOf = (mimeType: string) =>
+  mimeType === 'text/plain' ? 'text/plain; charset=utf-8' : mimeType
 
 /** Collects chunks into parts of exactly PART_SIZE (but the last), in one buffer that grows as needed. */
 const partsOf = async function* (chunks: AsyncIterable<Uint8Array>) {
@@ -122,7 +135,7 @@ export const putObject = async (
       else description = await inspector.head(part)
       await hash.write(part)
       const headers = {
-        'content-type': description.mimeType,
+        'content-type': contentTypeOf(description.mimeType),
         'content-disposition': disposition('attachment', location.name),
       }
       if (part.length < PART_SIZE && !upload) {
@@ -192,11 +205,11 @@ export const presignDownload = async (
   const url = new URL(`${env.S3_ENDPOINT}/${keyOf(asset.workspaceId, asset.id)}`)
   url.searchParams.set('X-Amz-Expires', String(PRESIGNED_LIFETIME))
   url.searchParams.set('response-content-disposition', disposition(type, asset.name))
-  url.searchParams.set('response-content-type', asset.mimeType)
+  url.searchParams.set('response-content-type', contentTypeOf(asset.mimeType))
   return (await clientOf(env).sign(url, { aws: { signQuery: true } })).url
 }
 
 /** Lists one object of the bucket. @throws {AppError} unavailable */
 export const checkStorage = async (env: Env): Promise<void> => {
-  await request(env, '?list-type=2&max-keys=1', { method: 'GET' })
+  await request(env, '?list-type=2&max-keys=1', { method: 'GET' }, CHECK_PATIENCE)
 }

@@ -141,6 +141,7 @@ routes.openapi(
     path: '/auth/logout',
     tag,
     summary: 'Sign out; the session is revoked at once',
+    description: 'Answers 403 to the session cookie of a front end, which ends its own sessions.',
     scope: 'user',
     responses: { 204: { description: 'Signed out' } },
   }),

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto'
 import { and, desc, eq, gt, isNull, lt, ne, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
-import { type Database, ensure, transact } from '../db/client.ts'
+import { authorize, type Database, ensure, transact } from '../db/client.ts'
 import { currentUserId, memberships, sessions, users, workspaces } from '../db/schema.ts'
 import { exists, first } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
@@ -91,14 +91,21 @@ export const signIn = async (ctx: Ctx, input: { email: string; password: string 
   return session.tokens
 }
 
-/** Revokes the caller's session: its access token is refused from the next request on. A front end ends its own. */
+/**
+ * Revokes the caller's session: its access token is refused from the next request on.
+ * @throws {AppError} forbidden, to a front end's session, which only the front end can end
+ */
 export const signOut = async (ctx: Ctx) => {
   const id = ownSessionId(ctx)
+  if (!id) {
+    await authorize(ctx)
+    throw new AppError('forbidden', { detail: 'This session belongs to the front end: sign out there.' })
+  }
   const { listening } = await transact(ctx, (db) => ({
-    revoked: db.update(sessions).set({ revokedAt: sql`now()` }).where(sql`${sessions.id} = ${id}`),
+    revoked: db.update(sessions).set({ revokedAt: sql`now()` }).where(eq(sessions.id, id)),
     listening: ownWorkspaces(db),
   }))
-  if (id) await endStreams(ctx, listening, `session:${id}`)
+  await endStreams(ctx, listening, `session:${id}`)
 }
 
 /** Where the caller may have streams open. */

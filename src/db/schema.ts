@@ -182,6 +182,8 @@ export const memberships = pgTable(
       .default(currentUserId)
       .references(() => users.id, { onDelete: 'cascade' }),
     role: text('role', { enum: roles }).notNull(),
+    /** In the order of joining, for lists. */
+    entryId: uuid('entry_id').notNull().default(sql`app.uuid_v7()`),
     createdAt: createdAt(),
   },
   (table) => [

@@ -22,7 +22,18 @@ const checkDatabase = async (ctx: Ctx): Promise<State> => {
   return first(login.rows).bypasses ? 'degraded' : 'ok'
 }
 
+/** Milliseconds that an answer stands for: the route is open to everybody, and asks the database and the storage. */
+const FRESH = 3000
+
+/** This isolate's last answer. */
+let last: { at: number; readiness: Awaited<ReturnType<typeof checkNow>> } | undefined
+
 export const checkReadiness = async (ctx: Ctx) => {
+  if (!last || Date.now() - last.at > FRESH) last = { readiness: await checkNow(ctx), at: Date.now() }
+  return last.readiness
+}
+
+const checkNow = async (ctx: Ctx) => {
   const down =
     (check: string) =>
     (error: unknown): State => {

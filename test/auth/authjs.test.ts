@@ -285,6 +285,16 @@ describe('changes by session cookie', () => {
     expect(refused).toMatchObject({ status: 403, body: { code: 'forbidden' } })
   })
 
+  test("don't include signing out, which would end nothing: that is the front end's", async () => {
+    const cookie = `${NAME}=${await mint(newGoogleProfile())}`
+    const refused = await request(cookie, ['POST', '/auth/logout'], { origin: ORIGIN })
+    expect(refused).toMatchObject({
+      status: 403,
+      body: { code: 'forbidden', detail: expect.stringContaining('front end') },
+    })
+    expect((await request(cookie)).status).toBe(200)
+  })
+
   test('are made as the caller of the Authorization header where there is one', async () => {
     const account = await signUp()
     const cookie = `${NAME}=${await mint(newGoogleProfile())}`

@@ -1,9 +1,15 @@
 /** Health, readiness, and a Worker that is misconfigured or cut off from what it needs. */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { expect, test } from 'vitest'
 import { createTestHarness } from 'wrangler'
+import { times } from '../support/at-once.ts'
 import { createClient } from '../support/client.ts'
 import { stack } from '../support/control.ts'
+import { newTenant } from '../support/tenants.ts'
 import { secrets } from '../support/tokens.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const client = createClient()
 const configPath = new URL('../../wrangler.toml', import.meta.url)
@@ -17,6 +23,16 @@ test('answers 200 when the Worker is up, and when its database and storage are',
     status: 200,
     body: { status: 'ok', checks: { database: 'ok', storage: 'ok' } },
   })
+})
+
+test('asks the database and the storage at most once in some seconds', async () => {
+  const databaseRequests = async () => {
+    const { headers } = await client.request('GET', '/health/ready')
+    return /^db;desc="(\d+)"/.exec(headers.get('server-timing') ?? '')?.[1]
+  }
+  await waitFor('a fresh answer', async () => (await databaseRequests()) === '1')
+  expect(await times(20, databaseRequests)).toEqual(Array(20).fill('0'))
+  await waitFor('the next one', async () => (await databaseRequests()) === '1', 10_000)
 })
 
 const SECRET = 'long-enough-and-secret-for-every-setting'
@@ -84,3 +100,50 @@ test('reports the database and the storage as down when neither answers', async 
     await harness.close()
   }
 })
+
+test('is not held up by a storage that accepts connections and never answers', async () => {
+  const silent = createServer(() => undefined).listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  const { port } = silent.address() as AddressInfo
+  const { client: owner, workspaceId } = await newTenant()
+  const harness = createTestHarness({
+    workers: [
+      {
+        configPath,
+        secrets: {
+          ...secrets,
+          PUBLIC_URL: 'http://127.0.0.1',
+          DATABASE_URL: stack.tenantDatabase,
+          SYSTEM_DATABASE_URL: stack.systemDatabase,
+          GATE_KEY: stack.gateKey,
+          DATABASE_HTTP_URL: stack.databaseGateway,
+          S3_ENDPOINT: `http://127.0.0.1:${port}/bucket`,
+        } as Record<string, string>,
+      },
+    ],
+  })
+  try {
+    await harness.listen()
+    const started = Date.now()
+    const ready = await harness.fetch('/health/ready')
+    expect(await ready.json()).toEqual({ status: 'down', checks: { database: 'ok', storage: 'down' } })
+    expect(Date.now() - started).toBeLessThan(5000)
+    const upload = await harness.fetch('/api/v1/assets/upload', {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${owner.token}`,
+        'x-workspace-id': workspaceId,
+        'content-type': 'multipart/form-data; boundary=b',
+      },
+      body: '--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\na\r\n--b--\r\n',
+    })
+    expect(upload.status).toBe(503)
+    expect(upload.headers.get('retry-after')).toBe('1')
+    // All attempts together; a client's own patience is rarely longer.
+    expect(Date.now() - started).toBeLessThan(38_000)
+  } finally {
+    await harness.close()
+    silent.closeAllConnections()
+    silent.close()
+  }
+}, 120_000)

@@ -20,6 +20,8 @@ export interface StackAddresses {
   tenantDatabase: string
   systemDatabase: string
   gateKey: string
+  /** Where the Worker's driver finds it. */
+  databaseGateway: string
   replicateToken: string
   /** The front end's secrets are in rotation: this one and the local stack's. */
   newAuthSecret: string
@@ -112,6 +114,7 @@ export default async (project: TestProject) => {
     tenantDatabase: stack.database.tenantUrl,
     systemDatabase: stack.database.systemUrl,
     gateKey: stack.settings.GATE_KEY ?? '',
+    databaseGateway: stack.settings.DATABASE_HTTP_URL as string,
     replicateToken: stack.settings.REPLICATE_API_TOKEN as string,
     newAuthSecret,
     webhookSecret: stack.settings.REPLICATE_WEBHOOK_SECRET as string,

@@ -164,7 +164,7 @@ const fixedColumns = {
     users: ['id', 'email', 'email_verified_at', 'disabled_at'],
     sessions: ['user_id', 'expires_at', 'refresh_hash', 'ip'],
     workspaces: ['id', 'plan', 'created_at'],
-    memberships: ['workspace_id', 'user_id', 'created_at'],
+    memberships: ['workspace_id', 'user_id', 'entry_id', 'created_at'],
     api_keys: ['workspace_id', 'key_hash', 'scopes', 'expires_at', 'created_by'],
     assets: ['workspace_id', 'id', 'size', 'sha256', 'source', 'created_by'],
     generations: ['workspace_id', 'id', 'credits_reserved', 'idempotency_key', 'request_hash', 'created_by'],

@@ -1,5 +1,4 @@
 /** Copies a provider's outputs to storage, under the keys that the job has had from the start. */
-import { MAX_UPLOAD } from '../../assets/assets.ts'
 import { putObject, type StoredObject } from '../../assets/storage.ts'
 import type { JobCtx } from '../../context.ts'
 import { AppError, describeError } from '../../errors.ts'
@@ -8,6 +7,8 @@ import { readChunks } from '../../streams.ts'
 import type { Claim } from './claims.ts'
 import { failed, type Outcome } from './outcome.ts'
 
+/** Bytes of one output. */
+const MAX_OUTPUT = 100 * 1024 * 1024
 /** Times that a missing or broken output is fetched again before the job goes on without it. */
 const MAX_OUTPUT_ATTEMPTS = 3
 /** Milliseconds without a byte after which an output counts as broken. */
@@ -47,7 +48,7 @@ const copyOutput = (ctx: JobCtx, output: JobOutput, assetId: string, name: strin
     ctx.env,
     { workspaceId: ctx.workspaceId, assetId, name },
     'url' in output ? download(output.url) : decode(output.base64),
-    MAX_UPLOAD,
+    MAX_OUTPUT,
   )
 
 /** An output that was fetched in vain: gone or useless, so that fetching it again will not help for long. */

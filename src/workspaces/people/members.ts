@@ -1,9 +1,10 @@
 /** The members of a workspace: roles, leaving, removal, transfer. */
-import { and, eq, gt, lte, or, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, lt, lte, or, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../../context.ts'
 import { change, type Database, ensure, transact } from '../../db/client.ts'
 import { currentUserId, memberships, users } from '../../db/schema.ts'
 import { exists, first, inWorkspace } from '../../db/sql.ts'
+import { invalidField, toAppError } from '../../errors.ts'
 import { dismissListeners } from '../../events/events.ts'
 import type { Role } from '../../words.ts'
 
@@ -29,7 +30,8 @@ const withdrawInvites = (db: Database, userId: SQL) =>
 const selectMembers = (db: Database, where: SQL | undefined) =>
   db
     .select({
-      id: memberships.userId,
+      id: memberships.entryId,
+      userId: memberships.userId,
       email: users.email,
       name: users.name,
       role: memberships.role,
@@ -38,7 +40,7 @@ const selectMembers = (db: Database, where: SQL | undefined) =>
     .from(memberships)
     .innerJoin(users, eq(users.id, memberships.userId))
     .where(where)
-    .orderBy(memberships.userId)
+    .orderBy(desc(memberships.entryId))
 
 export type Member = Awaited<ReturnType<typeof selectMembers>>[number]
 
@@ -48,13 +50,13 @@ const ensureMember = (db: Database, userId: string) =>
 const ensureOwner = (db: Database) =>
   ensure(db, exists(memberships, and(here, eq(memberships.role, 'owner'))), 'last_owner')
 
-/** `limit + 1` members, by id. */
+/** `limit + 1` members, newest first. */
 export const listMembers = async (
   ctx: Ctx,
   page: { limit: number; cursor?: string | undefined },
 ): Promise<Member[]> => {
   const { rows } = await transact(ctx, (db) => ({
-    rows: selectMembers(db, and(here, page.cursor ? gt(memberships.userId, page.cursor) : undefined)).limit(
+    rows: selectMembers(db, and(here, page.cursor ? lt(memberships.entryId, page.cursor) : undefined)).limit(
       page.limit + 1,
     ),
   }))
@@ -95,7 +97,7 @@ export const removeMember = async (ctx: Ctx, userId: string): Promise<void> => {
 
 /** Makes another member an owner and the caller an admin. @throws {AppError} not_found, validation_failed (oneself) */
 export const transferWorkspace = async (ctx: Ctx, userId: string): Promise<void> => {
-  await change(ctx, (db) => ({
+  const transferred = change(ctx, (db) => ({
     another: ensure(db, sql`${userId}::uuid <> ${currentUserId}`, 'validation_failed'),
     found: ensureMember(db, userId),
     demoted: db.update(memberships).set({ role: 'admin' }).where(and(here, isCaller)),
@@ -105,4 +107,7 @@ export const transferWorkspace = async (ctx: Ctx, userId: string): Promise<void>
       select app.record('workspace.transfer', 'workspace', app.workspace_id(),
         jsonb_build_object('owner_id', ${currentUserId}), jsonb_build_object('owner_id', ${userId}::uuid))`),
   }))
+  await transferred.catch((thrown) => {
+    throw toAppError(thrown).code === 'validation_failed' ? invalidField('/userId', 'is your own') : thrown
+  })
 }

@@ -22,7 +22,7 @@ const MemberView = z
   .openapi('Member')
 
 const presentMember = (row: Member): z.output<typeof MemberView> => ({
-  userId: row.id,
+  userId: row.userId,
   email: row.email,
   name: row.name,
   role: row.role,
@@ -50,7 +50,7 @@ routes.openapi(
     method: 'get',
     path: '/workspaces/{id}/members',
     tag,
-    summary: 'The members of a workspace, by id',
+    summary: 'The members of a workspace, newest first',
     workspaceInPath: true,
     request: { params: IdPath, query: Paging },
     responses: { 200: json(listOf(MemberView), 'A page of members') },
