@@ -9,11 +9,11 @@ begin
   end loop;
 end $$;
 --> statement-breakpoint
-grant usage on schema public, app to app_tenant, app_system;
+grant usage on schema public, app to app_tenant, app_system, app_retention;
 --> statement-breakpoint
 -- app_tenant works for a caller; app_system signs users in, sweeps, and runs the gate and the triggers. Updates are
 -- granted for the columns that the code writes; inserts by Drizzle name every column. A row lock needs `update` on any one.
-revoke all on all tables in schema public from public, app_tenant, app_system;
+revoke all on all tables in schema public from public, app_tenant, app_system, app_retention;
 grant select (id, email, name, created_at, updated_at), update (name, password_hash, updated_at) on users to app_tenant;
 grant select, insert, update (email_verified_at) on users to app_system;
 grant select (id, user_id, expires_at, revoked_at, ip, user_agent, created_at),
@@ -41,16 +41,27 @@ grant insert (workspace_id, sequence, generation_id, type, status, progress) on 
 grant select, insert, update (sequence) on event_heads to app_system;
 grant select, insert, update (url, events, failing_since, disabled_at), delete on webhook_endpoints to app_tenant;
 grant select (workspace_id, id, url, events, disabled_at) on webhook_endpoints to app_system;
-grant select, update (status, attempts, response_status, error, delivered_at) on webhook_deliveries to app_tenant;
+grant select, update (status, attempts, response_status, error, delivered_at, ended_at) on webhook_deliveries to app_tenant;
 grant select (workspace_id, id),
   insert (workspace_id, endpoint_id, url, sequence, payload) on webhook_deliveries to app_system;
 grant select on audit_logs, audit_heads to app_tenant;
 grant insert (workspace_id, action, actor_type, actor_id, resource_type, resource_id, before, after, ip, user_agent,
   request_id) on audit_logs to app_system;
 grant select, insert, update (sequence, hash) on audit_heads to app_system;
+grant select on audit_checkpoints to app_tenant;
+grant select (workspace_id, sequence, created_at),
+  insert (workspace_id, sequence, hash, signature, kid, created_at) on audit_checkpoints to app_system;
 grant select, insert, update (available_at, sends), delete on outbox to app_tenant;
 grant select (workspace_id, kind, subject_id, available_at, sends), insert (workspace_id, kind, subject_id, available_at),
   update (available_at, sends) on outbox to app_system;
+--> statement-breakpoint
+-- app_retention works inside app.prune only.
+grant select, delete on sessions, invites, api_keys, generation_events, webhook_deliveries, audit_logs, audit_checkpoints
+  to app_retention;
+grant select, update (idempotency_key) on generations to app_retention;
+grant update (revoked_at) on sessions, api_keys to app_retention;
+grant update (accepted_at) on invites to app_retention;
+grant update (ended_at) on webhook_deliveries to app_retention;
 --> statement-breakpoint
 -- What is not named is called by triggers and definer functions only, or by the owner (app.set_plan).
 revoke execute on all functions in schema app from public;
@@ -59,6 +70,8 @@ grant execute on function app.workspace_id(), app.user_id(), app.uuid_v7(), app.
   app.audit_hash(text, audit_logs) to app_tenant, app_system;
 grant execute on function app.enter(jsonb, uuid, boolean, text, text, jsonb), app.enter_system(uuid, uuid, text, jsonb),
   app.resolve_account(jsonb, jsonb), app.set_context(uuid, uuid, text, text, uuid, text, jsonb) to app_system;
+grant execute on function app.uuid_at(timestamptz), app.audit_life() to app_tenant, app_system, app_retention;
+grant execute on function app.prune(text, integer) to app_system;
 --> statement-breakpoint
 -- Definer functions run as app_system, which sees just enough for them: no role bypasses row-level security.
 do $$
@@ -70,4 +83,12 @@ begin
     execute format('alter function %s owner to app_system', v_function);
   end loop;
   revoke create on schema app from app_system;
+end $$;
+--> statement-breakpoint
+-- But for the one that deletes what is old: the Worker's login may not, except through it.
+do $$
+begin
+  grant create on schema app to app_retention;
+  alter function app.prune(text, integer) owner to app_retention;
+  revoke create on schema app from app_retention;
 end $$;
