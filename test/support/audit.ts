@@ -61,7 +61,8 @@ export const recompute = (workspaceId: string) => `
       v_hash := app.audit_hash(v_hash, v_row);
       update audit_logs set hash = v_hash where id = v_row.id;
     end loop;
-    update audit_heads set hash = v_hash where workspace_id = '${workspaceId}';
+    update audit_heads set hash = v_hash, sequence = (select max(sequence) from audit_logs where workspace_id = '${workspaceId}')
+     where workspace_id = '${workspaceId}';
   end $$`
 
 /** Entries as the system writes them, through the chain's trigger. */
