@@ -179,7 +179,8 @@ begin
     when 'audit_outside' then
       delete from public.audit_logs where ctid = any(array(
         select a.ctid from public.audit_logs a
-         where a.workspace_id is null and a.id < app.uuid_at(now() - interval '90 days') order by a.id limit p_max));
+         where a.workspace_id is null and a.id < app.uuid_at(now() - interval '90 days')
+         order by a.workspace_id, a.id limit p_max));
     when 'audit_entries' then
       -- Up to a checkpoint that is as old, where verification then begins.
       delete from public.audit_logs where ctid = any(array(

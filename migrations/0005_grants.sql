@@ -71,7 +71,6 @@ grant execute on function app.workspace_id(), app.user_id(), app.uuid_v7(), app.
 grant execute on function app.enter(jsonb, uuid, boolean, text, text, jsonb), app.enter_system(uuid, uuid, text, jsonb),
   app.resolve_account(jsonb, jsonb), app.set_context(uuid, uuid, text, text, uuid, text, jsonb) to app_system;
 grant execute on function app.uuid_at(timestamptz), app.audit_life() to app_tenant, app_system, app_retention;
-grant execute on function app.prune(text, integer) to app_system;
 --> statement-breakpoint
 -- Definer functions run as app_system, which sees just enough for them: no role bypasses row-level security.
 do $$
@@ -91,4 +90,5 @@ begin
   grant create on schema app to app_retention;
   alter function app.prune(text, integer) owner to app_retention;
   revoke create on schema app from app_retention;
+  grant execute on function app.prune(text, integer) to app_system;
 end $$;
