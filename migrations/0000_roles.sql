@@ -24,9 +24,15 @@ do $$ begin
   end if;
 end $$;
 --> statement-breakpoint
--- An owner that isn't a superuser needs them to make app_gate the owner of functions.
+-- Owns what deletes old rows.
 do $$ begin
-  execute format('grant app_tenant, app_system, app_gate to %I', current_user);
+  create role app_retention nologin nobypassrls;
+exception when duplicate_object then null;
+end $$;
+--> statement-breakpoint
+-- An owner that isn't a superuser needs them to make app_gate and app_retention the owners of functions.
+do $$ begin
+  execute format('grant app_tenant, app_system, app_gate, app_retention to %I', current_user);
 end $$;
 --> statement-breakpoint
 -- What the Worker signs its claims with, and the gate its contexts. `npm run db:migrate` sets it.
@@ -67,3 +73,7 @@ create or replace function app.uuid_v7() returns uuid language sql volatile para
     set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
       placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
       from 1 for 6), 52, 1), 53, 1), 'hex')::uuid;
+--> statement-breakpoint
+-- The least version 7 id of a moment: what was made before it has a smaller one.
+create or replace function app.uuid_at(moment timestamptz) returns uuid language sql immutable parallel safe
+  return rpad(lpad(to_hex(greatest(0, floor(extract(epoch from moment) * 1000))::bigint), 12, '0'), 32, '0')::uuid;

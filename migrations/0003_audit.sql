@@ -126,8 +126,86 @@ begin
   raise exception '% is append-only', TG_TABLE_NAME using errcode = 'insufficient_privilege';
 end $$;
 --> statement-breakpoint
-create or replace trigger append_only before update or delete or truncate on audit_logs
+create or replace trigger append_only before update or truncate on audit_logs
   for each statement execute function app.refuse_change();
+--> statement-breakpoint
+create or replace trigger undeletable before delete on audit_logs
+  for each statement when (current_user <> 'app_retention') execute function app.refuse_change();
+--> statement-breakpoint
+create or replace trigger append_only before update or truncate on audit_checkpoints
+  for each statement execute function app.refuse_change();
+--> statement-breakpoint
+create or replace trigger undeletable before delete on audit_checkpoints
+  for each statement when (current_user <> 'app_retention') execute function app.refuse_change();
 --> statement-breakpoint
 create or replace trigger append_only before update or delete or truncate on credit_entries
   for each statement execute function app.refuse_change();
+--> statement-breakpoint
+-- How long entries of a workspace's audit log are kept.
+create or replace function app.audit_life() returns interval language sql immutable parallel safe
+  return interval '2 years';
+--> statement-breakpoint
+-- How long data is kept, and the only way to delete it for its age: up to p_max rows of a kind, the oldest first. What
+-- somebody holds is left for the next time; a second run at once finds nothing to do.
+create or replace function app.prune(p_kind text, p_max integer) returns integer
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_count integer;
+begin
+  if not pg_try_advisory_xact_lock(hashtextextended('prune ' || p_kind, 0)) then
+    return 0;
+  end if;
+  case p_kind
+    when 'sessions' then
+      delete from public.sessions where ctid = any(array(
+        select s.ctid from public.sessions s where least(s.revoked_at, s.expires_at) < now() - interval '30 days'
+         order by least(s.revoked_at, s.expires_at) limit p_max for update skip locked));
+    when 'invites' then
+      delete from public.invites where ctid = any(array(
+        select i.ctid from public.invites i where least(i.accepted_at, i.expires_at) < now() - interval '30 days'
+         order by least(i.accepted_at, i.expires_at) limit p_max for update skip locked));
+    when 'api_keys' then
+      delete from public.api_keys where ctid = any(array(
+        select k.ctid from public.api_keys k where least(k.revoked_at, k.expires_at) < now() - interval '1 year'
+         order by least(k.revoked_at, k.expires_at) limit p_max for update skip locked));
+    when 'idempotency_keys' then
+      update public.generations set idempotency_key = null where ctid = any(array(
+        select g.ctid from public.generations g
+         where g.idempotency_key is not null and g.created_at < now() - interval '24 hours'
+         order by g.created_at limit p_max for update skip locked));
+    when 'events' then
+      delete from public.generation_events where ctid = any(array(
+        select e.ctid from public.generation_events e
+         where e.created_at < now() - interval '30 days' and not exists (select from public.generations g
+           where g.workspace_id = e.workspace_id and g.id = e.generation_id and g.status in ('queued', 'running'))
+         order by e.created_at limit p_max));
+    when 'deliveries' then
+      delete from public.webhook_deliveries where ctid = any(array(
+        select d.ctid from public.webhook_deliveries d
+         where d.ended_at < now() - interval '30 days' and d.status <> 'pending'
+         order by d.ended_at limit p_max for update skip locked));
+    when 'audit_outside' then
+      delete from public.audit_logs where ctid = any(array(
+        select a.ctid from public.audit_logs a
+         where a.workspace_id is null and a.id < app.uuid_at(now() - interval '90 days')
+         order by a.workspace_id, a.id limit p_max));
+    when 'audit_entries' then
+      -- Up to a checkpoint that is as old, where verification then begins.
+      delete from public.audit_logs where ctid = any(array(
+        select a.ctid from public.audit_logs a
+         where a.workspace_id is not null and a.id < app.uuid_at(now() - app.audit_life())
+           and exists (select from public.audit_checkpoints c where c.workspace_id = a.workspace_id
+             and c.sequence >= a.sequence and c.created_at < now() - app.audit_life())
+         order by a.id limit p_max));
+    when 'audit_checkpoints' then
+      -- Each workspace keeps the newest of the old ones.
+      delete from public.audit_checkpoints where ctid = any(array(
+        select c.ctid from public.audit_checkpoints c
+         where c.created_at < now() - app.audit_life() and exists (select from public.audit_checkpoints newer
+           where newer.workspace_id = c.workspace_id and newer.sequence > c.sequence
+             and newer.created_at < now() - app.audit_life())
+         order by c.created_at limit p_max));
+  end case;
+  get diagnostics v_count = row_count;
+  return v_count;
+end $$;

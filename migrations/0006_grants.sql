@@ -9,36 +9,37 @@ begin
   end loop;
 end $$;
 --> statement-breakpoint
-grant usage on schema public, app to app_tenant, app_system, app_gate;
+grant usage on schema public, app to app_tenant, app_system, app_gate, app_retention;
 --> statement-breakpoint
 -- Nobody needs tables of their own.
 do $$ begin
   execute format('revoke temporary on database %I from public', current_database());
 end $$;
 --> statement-breakpoint
--- app_tenant works for a caller; app_system signs users in and sweeps; app_gate is app_system with the gate's key. Updates
--- are granted for the columns that the code writes; inserts by Drizzle name every column. A row lock needs `update` on any
--- one.
-revoke all on all tables in schema public, app from public, app_tenant, app_system, app_gate;
+-- app_tenant works for a caller; app_system signs users in, sweeps and prunes; app_gate, which inherits from it, is what
+-- the gate and the triggers run as. Updates are granted for the columns that the code writes; inserts by Drizzle name every
+-- column. A row lock needs `update` on any one.
+revoke all on all tables in schema public, app from public, app_tenant, app_system, app_gate, app_retention;
 grant select on app.gate_key to app_gate;
 grant select (id, email, name, created_at, updated_at), update (name, password_hash, updated_at) on users to app_tenant;
-grant select, insert, update (email_verified_at) on users to app_system;
+grant select, insert, update (updated_at) on users to app_system;
+grant update (email_verified_at) on users to app_gate;
 grant select (id, user_id, expires_at, revoked_at, ip, user_agent, created_at),
   update (revoked_at) on sessions to app_tenant;
 grant select (id, user_id, refresh_hash, refresh_generation, refreshed_at, expires_at, revoked_at), insert,
   update (refresh_hash, refresh_generation, refreshed_at, revoked_at) on sessions to app_system;
 grant select (provider, provider_account_id, user_id),
-  insert (provider, provider_account_id, user_id) on accounts to app_system;
+  insert (provider, provider_account_id, user_id) on accounts to app_gate;
 grant select, update (name, slug, deleted_at, updated_at) on workspaces to app_tenant;
-grant select (id, plan, deleted_at), update (updated_at) on workspaces to app_system;
+grant select (id, plan, deleted_at), update (updated_at) on workspaces to app_gate;
 grant insert (id, name, slug) on workspaces to app_gate;
 grant select, update (role), delete on memberships to app_tenant;
-grant select (workspace_id, user_id, role) on memberships to app_system;
+grant select (workspace_id, user_id, role) on memberships to app_gate;
 grant insert (workspace_id, user_id, role) on memberships to app_gate;
 grant select, insert, delete on invites to app_tenant;
-grant select, update (accepted_at) on invites to app_system;
+grant select, update (accepted_at) on invites to app_gate;
 grant select, insert, update (revoked_at) on api_keys to app_tenant;
-grant select, update (last_used_at) on api_keys to app_system;
+grant select, update (last_used_at) on api_keys to app_gate;
 grant select, insert, update (name), delete on assets to app_tenant;
 grant select, insert, update (status, prompt, webhook_url, progress, error, attempts, output_attempts, fence,
   lease_expires_at, next_step_at, woken_at, results_at, stored_outputs, deadline_at, provider_index, provider_job_id,
@@ -47,23 +48,35 @@ grant select, insert on generation_outputs to app_tenant;
 grant select, insert (generation_id, kind, credits, period) on credit_entries to app_tenant;
 grant select on generation_events, workspace_counters to app_tenant;
 grant select, insert, update on workspace_counters to app_gate;
-grant insert (workspace_id, sequence, generation_id, type, status, progress) on generation_events to app_system;
-grant select, insert, update (sequence) on event_heads to app_system;
+grant insert (workspace_id, sequence, generation_id, type, status, progress) on generation_events to app_gate;
+grant select, insert, update (sequence) on event_heads to app_gate;
 grant select, insert, update (url, events, failing_since, disabled_at), delete on webhook_endpoints to app_tenant;
-grant select (workspace_id, id, url, events, disabled_at) on webhook_endpoints to app_system;
-grant select, update (status, attempts, response_status, error, delivered_at) on webhook_deliveries to app_tenant;
+grant select (workspace_id, id, url, events, disabled_at) on webhook_endpoints to app_gate;
+grant select, update (status, attempts, response_status, error, delivered_at, ended_at) on webhook_deliveries to app_tenant;
 grant select (workspace_id, id),
-  insert (workspace_id, endpoint_id, url, sequence, payload) on webhook_deliveries to app_system;
+  insert (workspace_id, endpoint_id, url, sequence, payload) on webhook_deliveries to app_gate;
 grant select on audit_logs, audit_heads to app_tenant;
 grant insert (workspace_id, action, actor_type, actor_id, resource_type, resource_id, before, after, ip, user_agent,
-  request_id) on audit_logs to app_system;
-grant select, insert, update (sequence, hash) on audit_heads to app_system;
+  request_id) on audit_logs to app_gate;
+grant select on audit_heads to app_system;
+grant insert, update (sequence, hash) on audit_heads to app_gate;
+grant select on audit_checkpoints to app_tenant;
+grant select (workspace_id, sequence, created_at),
+  insert (workspace_id, sequence, hash, signature, kid, created_at) on audit_checkpoints to app_system;
 grant select, insert, update (available_at, sends), delete on outbox to app_tenant;
-grant select (workspace_id, kind, subject_id, available_at, sends), insert (workspace_id, kind, subject_id, available_at),
-  update (available_at, sends) on outbox to app_system;
+grant select (workspace_id, kind, subject_id, available_at, sends), update (available_at, sends) on outbox to app_system;
+grant insert (workspace_id, kind, subject_id, available_at) on outbox to app_gate;
+--> statement-breakpoint
+-- app_retention works inside app.prune only.
+grant select, delete on sessions, invites, api_keys, generation_events, webhook_deliveries, audit_logs, audit_checkpoints
+  to app_retention;
+grant select, update (idempotency_key) on generations to app_retention;
+grant update (revoked_at) on sessions, api_keys to app_retention;
+grant update (accepted_at) on invites to app_retention;
+grant update (ended_at) on webhook_deliveries to app_retention;
 --> statement-breakpoint
 -- What is not named is called by triggers and other functions only, or by the owner (app.set_plan).
-revoke execute on all functions in schema app from public, app_tenant, app_system, app_gate;
+revoke execute on all functions in schema app from public, app_tenant, app_system, app_gate, app_retention;
 grant execute on function app.context(), app.workspace_id(), app.user_id(), app.uuid_v7(), app.enter(text, text),
   app.require(boolean, integer, text, text), app.role_rank(text), app.record(text, text, uuid, jsonb, jsonb),
   app.audit_hash(text, audit_logs) to app_tenant, app_system;
@@ -71,6 +84,7 @@ grant execute on function app.accept_invite(text, jsonb), app.create_workspace(u
   app.own_password_hash() to app_tenant;
 grant execute on function app.act_as(uuid) to app_system;
 grant execute on all functions in schema app to app_gate;
+grant execute on function app.uuid_at(timestamptz), app.audit_life() to app_tenant, app_system, app_retention;
 --> statement-breakpoint
 -- Definer functions run as app_gate, which sees just enough for them: no role bypasses row-level security.
 do $$
@@ -82,4 +96,13 @@ begin
     execute format('alter function %s owner to app_gate', v_function);
   end loop;
   revoke create on schema app from app_gate;
+end $$;
+--> statement-breakpoint
+-- But for the one that deletes what is old: the Worker's login may not, except through it.
+do $$
+begin
+  grant create on schema app to app_retention;
+  alter function app.prune(text, integer) owner to app_retention;
+  revoke create on schema app from app_retention;
+  grant execute on function app.prune(text, integer) to app_system;
 end $$;

@@ -1,16 +1,27 @@
 /**
- * `npm run secrets`: new values for ACCESS_TOKEN_KEYS, GATE_KEY, WEBHOOK_SIGNING_KEY and AUTH_SECRET, for .dev.vars or `wrangler secret put`.
- * With ACCESS_TOKEN_KEYS in the environment the new key goes in front of those, which is how keys are rotated; the other
+ * `npm run secrets`: new values for ACCESS_TOKEN_KEYS, AUDIT_SIGNING_KEY, GATE_KEY, WEBHOOK_SIGNING_KEY and AUTH_SECRET, for
+ * .dev.vars or `wrangler secret put`. With ACCESS_TOKEN_KEYS in the environment the new key goes in front of those, and with
+ * AUDIT_SIGNING_KEY the public part of that one goes in front of AUDIT_RETIRED_KEYS, which is how keys are rotated; other
  * secrets, which hold on as they are, are left out then.
  */
 import { randomBytes } from 'node:crypto'
 import { exportJWK, generateKeyPair } from 'jose'
 
-const { privateKey } = await generateKeyPair('EdDSA', { extractable: true })
-const { kty, crv, d, x } = await exportJWK(privateKey)
-const kid = `${new Date().toISOString().slice(0, 10)}-${randomBytes(3).toString('hex')}`
-const before: object[] = JSON.parse(process.env.ACCESS_TOKEN_KEYS ?? '[]')
-console.log(`ACCESS_TOKEN_KEYS='${JSON.stringify([{ kty, crv, kid, d, x }, ...before])}'`)
-for (const name of before.length > 0 ? [] : ['GATE_KEY', 'WEBHOOK_SIGNING_KEY', 'AUTH_SECRET']) {
+const newKey = async () => {
+  const { privateKey } = await generateKeyPair('EdDSA', { extractable: true })
+  const kid = `${new Date().toISOString().slice(0, 10)}-${randomBytes(3).toString('hex')}`
+  return { kid, ...(await exportJWK(privateKey)) }
+}
+
+const { ACCESS_TOKEN_KEYS = '[]', AUDIT_SIGNING_KEY, AUDIT_RETIRED_KEYS = '[]' } = process.env
+const rotates = ACCESS_TOKEN_KEYS !== '[]' || AUDIT_SIGNING_KEY !== undefined
+if (ACCESS_TOKEN_KEYS !== '[]' || !rotates)
+  console.log(`ACCESS_TOKEN_KEYS='${JSON.stringify([await newKey(), ...JSON.parse(ACCESS_TOKEN_KEYS)])}'`)
+if (AUDIT_SIGNING_KEY || !rotates) console.log(`AUDIT_SIGNING_KEY='${JSON.stringify(await newKey())}'`)
+if (AUDIT_SIGNING_KEY) {
+  const { d: _, ...retired } = JSON.parse(AUDIT_SIGNING_KEY)
+  console.log(`AUDIT_RETIRED_KEYS='${JSON.stringify([retired, ...JSON.parse(AUDIT_RETIRED_KEYS)])}'`)
+}
+for (const name of rotates ? [] : ['GATE_KEY', 'WEBHOOK_SIGNING_KEY', 'AUTH_SECRET']) {
   console.log(`${name}=${randomBytes(32).toString('base64url')}`)
 }

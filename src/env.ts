@@ -12,26 +12,23 @@ const databaseUrl = z
   .regex(/^postgres(ql)?:\/\/[^:]+:[^@]+@/, 'must be a postgres:// URL with user and password')
 const authSecret = z.string().min(32).optional()
 
-/** RFC 7517, private, Ed25519. */
-const JsonWebKey = z.looseObject({
+/** RFC 7517, Ed25519. */
+const PublicKey = z.looseObject({
   kty: z.literal('OKP'),
   crv: z.literal('Ed25519'),
   kid: z.string(),
-  d: z.string(),
   x: z.string(),
 })
+const PrivateKey = PublicKey.extend({ d: z.string() })
 
-const jsonWebKeys = z
-  .string()
-  .transform((text, context): unknown => {
-    try {
-      return JSON.parse(text)
-    } catch {
-      context.addIssue('must be JSON')
-      return z.NEVER
-    }
-  })
-  .pipe(z.tuple([JsonWebKey], JsonWebKey))
+const parsedJson = z.string().transform((text, context): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    context.addIssue('must be JSON')
+    return z.NEVER
+  }
+})
 
 const Settings = z
   .object({
@@ -70,7 +67,11 @@ const Settings = z
     CLOUDFLARE_ACCOUNT_ID: z.string().min(1).optional(),
     CLOUDFLARE_AI_TOKEN: secret.optional(),
     /** JSON array of private Ed25519 JWKs: the first signs, all verify. */
-    ACCESS_TOKEN_KEYS: jsonWebKeys,
+    ACCESS_TOKEN_KEYS: parsedJson.pipe(z.tuple([PrivateKey], PrivateKey)),
+    /** Private Ed25519 JWK: signs the checkpoints of audit logs. */
+    AUDIT_SIGNING_KEY: parsedJson.pipe(PrivateKey),
+    /** JSON array of public JWKs: earlier ones, whose checkpoints are still to be believed. */
+    AUDIT_RETIRED_KEYS: parsedJson.pipe(z.array(PublicKey)).default([]),
     /** The front end's, as Auth.js names them, the highest number newest. Without any, no cookie is accepted. */
     AUTH_SECRET: authSecret,
     AUTH_SECRET_1: authSecret,
@@ -78,6 +79,10 @@ const Settings = z
     AUTH_SECRET_3: authSecret,
   })
   .superRefine((settings, context) => {
+    // The public keys of both are published as one set.
+    if (settings.ACCESS_TOKEN_KEYS.some(({ kid }) => kid === settings.AUDIT_SIGNING_KEY.kid)) {
+      context.addIssue({ code: 'custom', path: ['AUDIT_SIGNING_KEY'], message: 'must have a kid of its own' })
+    }
     if (isLoopback(settings.PUBLIC_URL)) return
     for (const [name, value] of Object.entries(settings)) {
       if (JSON.stringify(value ?? '').includes('local-only')) {

@@ -1,9 +1,11 @@
 /** The Worker's entry points. */
 import { app } from './app.ts'
+import { writeCheckpoints } from './audit/checkpoints.ts'
 import { consume } from './consumer.ts'
 import { log } from './context.ts'
 import { MisconfiguredError, parseEnv, type RawEnv } from './env.ts'
 import { sweepOutbox } from './outbox/outbox.ts'
+import { prune } from './retention.ts'
 
 export { Feed } from './events/feed.ts'
 export { RateLimiter } from './limits/limiter.ts'
@@ -24,10 +26,13 @@ export default {
 
   async scheduled(controller, raw) {
     const env = parseEnv(raw)
+    const id = `cron-${controller.scheduledTime}`
     const body = { kind: 'sweep' as const }
     await Promise.all([
-      sweepOutbox(env, `cron-${controller.scheduledTime}`),
+      sweepOutbox(env, id),
       env.JOBS.sendBatch([15, 30, 45].map((delaySeconds) => ({ body, delaySeconds }))),
+      writeCheckpoints(env, id),
+      prune(env, id),
     ])
   },
 } satisfies ExportedHandler<RawEnv>

@@ -1,11 +1,11 @@
-/** The audit log: listed and verified here; changes are recorded by a trigger (see migrations), refusals by a job. */
+/** The audit log: listed here; changes are recorded by a trigger (see migrations), refusals by a job. */
 import { and, desc, eq, gte, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Action } from '../actions.ts'
 import { type Ctx, type JobCtx, systemContext } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { auditLogs } from '../db/schema.ts'
-import { first, inWorkspace } from '../db/sql.ts'
+import { inWorkspace } from '../db/sql.ts'
 import { describeError } from '../errors.ts'
 import type { RefusalMessage } from '../outbox/messages.ts'
 
@@ -22,6 +22,9 @@ export interface AuditFilter {
   until?: string | undefined
 }
 
+/** SQL: what was written before this time has a smaller id. */
+const firstIdOf = (time: string) => sql`app.uuid_at(${time}::timestamptz)`
+
 /** `limit + 1` rows, newest first. */
 export const listAuditLogs = async (ctx: Ctx, filter: AuditFilter): Promise<AuditLog[]> => {
   const fits = and(
@@ -31,8 +34,8 @@ export const listAuditLogs = async (ctx: Ctx, filter: AuditFilter): Promise<Audi
     filter.actorId ? eq(auditLogs.actorId, filter.actorId) : undefined,
     filter.resourceType ? eq(auditLogs.resourceType, filter.resourceType) : undefined,
     filter.resourceId ? eq(auditLogs.resourceId, filter.resourceId) : undefined,
-    filter.since ? gte(auditLogs.createdAt, new Date(filter.since)) : undefined,
-    filter.until ? lt(auditLogs.createdAt, new Date(filter.until)) : undefined,
+    filter.since ? gte(auditLogs.id, firstIdOf(filter.since)) : undefined,
+    filter.until ? lt(auditLogs.id, firstIdOf(filter.until)) : undefined,
   )
   const { rows } = await transact(ctx, (db) => ({
     rows: db
@@ -90,29 +93,4 @@ export const recordRefusal = async (ctx: JobCtx, refusal: RefusalMessage): Promi
        where not exists (select from audit_logs where workspace_id = (select app.workspace_id()) and action = 'access.refuse'
                           and resource_id = ${subjectId}::uuid)`),
   }))
-}
-
-/** Whether every row still follows from the one before it, up to the last that was written. */
-export const verifyAuditLogs = async (ctx: Ctx) => {
-  const { checked } = await transact(ctx, (db) => ({
-    checked: db.execute<{ entries: string; broken_at: string | null; head_matches: boolean }>(sql`
-      with chain as (
-        select id, sequence, hash,
-               sequence is not distinct from row_number() over (order by sequence, id)
-               and sequence <= coalesce((select sequence from audit_heads where workspace_id = (select app.workspace_id())), 0)
-               and hash is not distinct from app.audit_hash(coalesce(lag(hash) over (order by sequence, id), ''), audit_logs) as holds
-          from audit_logs where workspace_id = (select app.workspace_id()))
-      select (select count(*) from chain) as entries,
-             (select id from chain where not holds order by sequence, id limit 1) as broken_at,
-             (select (sequence, hash) from audit_heads where workspace_id = (select app.workspace_id()))
-               is not distinct from (select (sequence, hash) from chain order by sequence desc nulls last limit 1) as head_matches`),
-  }))
-  const { entries, broken_at: brokenAt, head_matches: headMatches } = first(checked.rows)
-  return {
-    valid: brokenAt === null && headMatches,
-    entries: Number(entries),
-    brokenAt,
-    /** Rows are missing from the end. */
-    truncated: brokenAt === null && !headMatches,
-  }
 }

@@ -7,7 +7,9 @@ import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
 import { actorTypes } from '../words.ts'
-import { type AuditLog, listAuditLogs, verifyAuditLogs } from './audit.ts'
+import { type AuditLog, listAuditLogs } from './audit.ts'
+import { type Checkpoint, listCheckpoints } from './checkpoints.ts'
+import { verifyAuditLogs } from './verify.ts'
 
 const tag = 'Audit'
 
@@ -53,10 +55,51 @@ const present = (row: AuditLog): z.output<typeof EntryView> => ({
 })
 
 const Verdict = z.object({
-  valid: z.boolean(),
-  entries: z.int(),
-  brokenAt: z.uuid().nullable().describe('The first entry that was changed, or that follows a missing one'),
+  valid: z.boolean().describe('Of what was looked at: the whole log, once `next` is null'),
+  entries: z.int().describe('Looked at'),
+  brokenAt: z
+    .uuid()
+    .nullable()
+    .describe(
+      'The first entry that was changed, that follows a missing one, or that is not what its checkpoint says: then the change lies before it',
+    ),
   truncated: z.boolean().describe('Entries are missing from the end'),
+  verifiedTo: z.int().describe('Sequence of the last entry that holds'),
+  next: z.int().nullable().describe('`since` of the request that goes on; null at the end'),
+  forgedCheckpoint: z
+    .int()
+    .nullable()
+    .describe('Sequence of the first checkpoint whose signature does not fit'),
+  checkpointMatches: z
+    .boolean()
+    .nullable()
+    .describe(
+      'Whether the log has the entry that the checkpoint in the query signs; null if that may be pruned',
+    ),
+})
+
+const CheckpointView = z
+  .object({
+    id: z.uuid(),
+    sequence: z.int().describe('Entries that it covers'),
+    hash: z.string().describe('Of the last one, which follows from all before it'),
+    signature: z
+      .string()
+      .describe(
+        'Compact JWS (EdDSA) over `{workspaceId, sequence, hash, at}`, by the key `kid` of /.well-known/jwks.json',
+      ),
+    kid: z.string(),
+    createdAt: Timestamp,
+  })
+  .openapi('AuditCheckpoint')
+
+const presentCheckpoint = (row: Checkpoint): z.output<typeof CheckpointView> => ({
+  id: row.id,
+  sequence: row.sequence,
+  hash: row.hash,
+  signature: row.signature,
+  kid: row.kid,
+  createdAt: row.createdAt.toISOString(),
 })
 
 const Filter = z.object({
@@ -128,13 +171,48 @@ routes.openapi(
 )
 
 routes.openapi(
+  operation('checkpoint.list', {
+    method: 'get',
+    path: '/audit-logs/checkpoints',
+    tag,
+    summary: 'Signed checkpoints of the log, newest first',
+    description:
+      'Kept elsewhere, one of them proves to /audit-logs/verify, or by its signature, what the log once was.',
+    role: 'admin',
+    request: { query: Paging },
+    responses: { 200: json(listOf(CheckpointView), 'A page of checkpoints') },
+  }),
+  async (c) => {
+    const query = c.req.valid('query')
+    return c.json(toPage(await listCheckpoints(c.var.ctx, query), query.limit, presentCheckpoint), 200)
+  },
+)
+
+routes.openapi(
   operation('audit.verify', {
     method: 'get',
     path: '/audit-logs/verify',
     tag,
-    summary: 'Does every entry still follow from the one before it?',
+    summary: 'Does every entry still follow from the one before it, and agree with the checkpoints?',
+    description:
+      'Looks at up to 20,000 entries. A longer log takes further requests, each from the `next` of the one before it.',
     role: 'admin',
+    limits: ['audit-verify'],
+    request: {
+      query: z.object({
+        since: z
+          .string()
+          .regex(/^\d{1,15}$/, 'must be a sequence')
+          .transform(Number)
+          .openapi({ type: 'integer', minimum: 0 })
+          .optional()
+          .describe('Only entries after this sequence'),
+        checkpoint: text({ max: 1000 })
+          .optional()
+          .describe('The `signature` of a checkpoint, to hold the log against'),
+      }),
+    },
     responses: { 200: json(Verdict, 'The verdict') },
   }),
-  async (c) => c.json(await verifyAuditLogs(c.var.ctx), 200),
+  async (c) => c.json(await verifyAuditLogs(c.var.ctx, c.req.valid('query')), 200),
 )

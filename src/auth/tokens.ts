@@ -1,4 +1,4 @@
-/** Access tokens: short-lived JWTs (RFC 9068, EdDSA), and the public keys that verify them. */
+/** Access tokens: short-lived JWTs (RFC 9068, EdDSA), and the public keys that verify them, and nothing else. */
 import { createLocalJWKSet, importJWK, jwtVerify, SignJWT } from 'jose'
 import { z } from 'zod'
 import type { Principal } from '../context.ts'
@@ -9,7 +9,7 @@ const ACCESS_TOKEN_LIFETIME = 15 * 60
 
 const Claims = z.object({ sub: z.uuid(), sid: z.uuid() })
 
-const publicKey = ({ kty, crv, kid, x }: Env['ACCESS_TOKEN_KEYS'][number]) => ({
+export const publicKey = ({ kty, crv, kid, x }: Env['AUDIT_RETIRED_KEYS'][number]) => ({
   kty,
   crv,
   kid,

@@ -41,6 +41,8 @@ import {
 const tenant = pgRole('app_tenant').existing()
 /** Runs sign-in, the sweeper and the gate; holds only the grants it needs. */
 const system = pgRole('app_system').existing()
+/** Owns `app.prune`, and is reached through it only. */
+const retention = pgRole('app_retention').existing()
 
 /** The workspace and user of the current transaction, set by the gate; null outside it. */
 export const currentWorkspaceId = sql`app.workspace_id()`
@@ -50,6 +52,7 @@ const inWorkspace = sql`workspace_id = (select app.workspace_id())`
 /** Evaluated once per statement, and false for every row when the gate was not passed. */
 const tenantOnly = pgPolicy('tenant', { for: 'all', to: tenant, using: inWorkspace, withCheck: inWorkspace })
 const systemToo = pgPolicy('system', { for: 'all', to: system, using: sql`true`, withCheck: sql`true` })
+const pruned = pgPolicy('retention', { for: 'all', to: retention, using: sql`true`, withCheck: sql`true` })
 
 const time = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' })
 const createdAt = () => time('created_at').notNull().defaultNow()
@@ -116,6 +119,7 @@ export const sessions = pgTable(
   },
   (table) => [
     index('sessions_user').on(table.userId, table.id),
+    index('sessions_end').on(sql`least(revoked_at, expires_at)`),
     pgPolicy('tenant', {
       for: 'all',
       to: tenant,
@@ -123,6 +127,7 @@ export const sessions = pgTable(
       withCheck: sql`user_id = (select app.user_id())`,
     }),
     systemToo,
+    pruned,
   ],
 )
 
@@ -213,9 +218,11 @@ export const invites = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.id] }),
+    index('invites_end').on(sql`least(accepted_at, expires_at)`),
     oneOf('invites', 'role', roles),
     tenantOnly,
     systemToo,
+    pruned,
   ],
 )
 
@@ -238,7 +245,13 @@ export const apiKeys = pgTable(
     createdBy: uuid('created_by').default(currentUserId),
     createdAt: createdAt(),
   },
-  (table) => [primaryKey({ columns: [table.workspaceId, table.id] }), tenantOnly, systemToo],
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.id] }),
+    index('api_keys_end').on(sql`least(revoked_at, expires_at)`),
+    tenantOnly,
+    systemToo,
+    pruned,
+  ],
 )
 
 export const assets = pgTable(
@@ -321,6 +334,7 @@ export const generations = pgTable(
     providerJobId: text('provider_job_id'),
     creditsReserved: integer('credits_reserved').notNull(),
     creditsCharged: integer('credits_charged').notNull().default(0),
+    /** Null again after a day, when the key is free. */
     idempotencyKey: text('idempotency_key'),
     /** SHA-256 of the request that the idempotency key came with, hex. */
     requestHash: text('request_hash').notNull(),
@@ -336,9 +350,11 @@ export const generations = pgTable(
     index('generations_woken')
       .on(table.workspaceId, table.wokenAt)
       .where(sql`status = 'queued' and woken_at is not null`),
+    index('generations_keys').on(table.createdAt).where(sql`idempotency_key is not null`),
     oneOf('generations', 'kind', generationKinds),
     oneOf('generations', 'status', generationStatuses),
     tenantOnly,
+    pruned,
   ],
 )
 
@@ -363,9 +379,11 @@ export const generationEvents = pgTable(
       columns: [table.workspaceId, table.generationId],
       foreignColumns: [generations.workspaceId, generations.id],
     }),
+    index('generation_events_time').on(table.createdAt),
     oneOf('generation_events', 'type', eventTypes),
     pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }),
     systemToo,
+    pruned,
   ],
 )
 
@@ -441,6 +459,8 @@ export const webhookDeliveries = pgTable(
     error: text('error'),
     createdAt: createdAt(),
     deliveredAt: time('delivered_at'),
+    /** When it was delivered or given up; null while it is pending. */
+    endedAt: time('ended_at'),
   },
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.id] }),
@@ -449,9 +469,11 @@ export const webhookDeliveries = pgTable(
       columns: [table.workspaceId, table.endpointId],
       foreignColumns: [webhookEndpoints.workspaceId, webhookEndpoints.id],
     }).onDelete('cascade'),
+    index('webhook_deliveries_end').on(table.endedAt),
     oneOf('webhook_deliveries', 'status', deliveryStatuses),
     tenantOnly,
     systemToo,
+    pruned,
   ],
 )
 
@@ -527,9 +549,14 @@ export const auditLogs = pgTable(
   },
   (table) => [
     index('audit_logs_workspace').on(table.workspaceId, table.id),
+    index('audit_logs_action').on(table.workspaceId, table.action, table.id),
+    index('audit_logs_actor').on(table.workspaceId, table.actorId, table.id),
+    index('audit_logs_resource_type').on(table.workspaceId, table.resourceType, table.id),
+    index('audit_logs_resource').on(table.workspaceId, table.resourceId, table.id),
     unique('audit_logs_chain').on(table.workspaceId, table.sequence),
     pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }),
     pgPolicy('system', { for: 'insert', to: system, withCheck: sql`true` }),
+    pruned,
   ],
 )
 
@@ -542,6 +569,32 @@ export const auditHeads = pgTable(
     hash: text('hash').notNull(),
   },
   () => [pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }), systemToo],
+)
+
+/** Signed heads of the chains, so that a chain which was recomputed or cut short differs from what it once was. */
+export const auditCheckpoints = pgTable(
+  'audit_checkpoints',
+  {
+    workspaceId: uuid('workspace_id').notNull(),
+    id: uuid('id').notNull().default(sql`app.uuid_v7()`),
+    /** Of the chain's last entry; also how many it had. */
+    sequence: bigint('sequence', { mode: 'number' }).notNull(),
+    /** Of that entry. */
+    hash: text('hash').notNull(),
+    /** Compact JWS over workspace, sequence, hash and time. */
+    signature: text('signature').notNull(),
+    /** Of the key that signed. */
+    kid: text('kid').notNull(),
+    createdAt: time('created_at').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.id] }),
+    unique('audit_checkpoints_sequence').on(table.workspaceId, table.sequence),
+    index('audit_checkpoints_time').on(table.createdAt),
+    pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }),
+    systemToo,
+    pruned,
+  ],
 )
 
 /** What is owed after a commit: a row stays until its work is done, and the sweeper re-sends what is due. */

@@ -1,6 +1,7 @@
-/** The routes of health, and of the public keys that verify access tokens. */
+/** The routes of health, and of the public keys that verify what is signed here. */
 import { createRoute } from '@hono/zod-openapi'
 import { z } from 'zod'
+import { checkpointKeySet } from '../audit/checkpoints.ts'
 import { publicKeySet } from '../auth/tokens.ts'
 import { systemContext } from '../context.ts'
 import { json } from '../http/contract.ts'
@@ -75,11 +76,12 @@ routes.openapi(
     path: '/.well-known/jwks.json',
     ...common,
     operationId: 'key.list',
-    summary: 'Public keys of the access tokens (RFC 7517)',
+    summary: 'Public keys of the access tokens and of the audit checkpoints (RFC 7517)',
     responses: { ...faults, 200: json(PublicKeySet, 'The key set') },
   }),
   (c) => {
     c.header('cache-control', 'public, max-age=300')
-    return c.json(publicKeySet(c.var.env), 200)
+    const { env } = c.var
+    return c.json({ keys: [...publicKeySet(env).keys, ...checkpointKeySet(env).keys] }, 200)
   },
 )

@@ -21,6 +21,7 @@ export const policies = {
   password: { limit: 10, period: 60, by: 'caller', perPlan: false, unreachable: 'refuse' },
   api: { limit: 1200, period: 60, by: 'caller', perPlan: false, unreachable: 'pass' },
   invite: { limit: 20, period: 3600, by: 'workspace', perPlan: false, unreachable: 'refuse' },
+  'audit-verify': { limit: 10, period: 60, by: 'workspace', perPlan: false, unreachable: 'pass' },
   upload: { limit: 120, period: 60, by: 'workspace', perPlan: true, unreachable: 'pass' },
   generation: { limit: 60, period: 60, by: 'workspace', perPlan: true, unreachable: 'refuse' },
 } as const satisfies Record<string, Policy>

@@ -110,6 +110,7 @@ const record = async (ctx: JobCtx, delivery: Delivery, { status, error }: Outcom
         responseStatus: status,
         error,
         status: error === null ? 'delivered' : delay ? 'pending' : 'failed',
+        ...(!delay && { endedAt: sql`now()` }),
         ...(error === null && { deliveredAt: sql`now()` }),
       })
       .where(
@@ -141,7 +142,7 @@ export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
       // What is pending for a disabled endpoint is over; it can be sent again on demand.
       abandoned: db
         .update(webhookDeliveries)
-        .set({ status: 'failed', error: 'the endpoint is disabled' })
+        .set({ status: 'failed', error: 'the endpoint is disabled', endedAt: sql`now()` })
         .where(
           and(
             inWorkspace(webhookDeliveries),

@@ -113,7 +113,11 @@ export const resendDelivery = async (ctx: Ctx, id: string): Promise<Delivery> =>
   const isThis = and(inWorkspace(webhookDeliveries), eq(webhookDeliveries.id, id))
   const { gate, updated } = await change(ctx, (db) => ({
     found: ensure(db, exists(webhookDeliveries, isThis), 'not_found'),
-    updated: db.update(webhookDeliveries).set({ status: 'pending', attempts: 0 }).where(isThis).returning(),
+    updated: db
+      .update(webhookDeliveries)
+      .set({ status: 'pending', attempts: 0, endedAt: null })
+      .where(isThis)
+      .returning(),
     note: owe(db, 'webhook.deliver', [id], sql`interval '30 seconds'`),
     recorded: db.execute(sql`select app.record('delivery.resend', 'delivery', ${id}::uuid, null, null)`),
   }))

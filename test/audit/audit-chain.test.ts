@@ -1,25 +1,10 @@
 /** The audit log as evidence: chained, so that every change behind its triggers shows, and exported whole. */
 import { describe, expect, test } from 'vitest'
 import { times } from '../support/at-once.ts'
-import { rowsOf, verify } from '../support/audit.ts'
+import { newChain, rowsOf, tamper, unbroken, verify } from '../support/audit.ts'
 import { type Client, listAll } from '../support/client.ts'
 import { asOwner } from '../support/database.ts'
 import { addMember, invite, newKey, newTenant } from '../support/tenants.ts'
-
-/** A workspace with a chain of six. */
-const newChain = async () => {
-  const tenant = await newTenant()
-  for (const name of ['b', 'c', 'd', 'e', 'f'])
-    await tenant.client.patch(`/workspaces/${tenant.workspaceId}`, { name })
-  const rows = await rowsOf(tenant.workspaceId)
-  expect(await verify(tenant.client)).toEqual({ valid: true, entries: 6, brokenAt: null, truncated: false })
-  return { ...tenant, rows, idAt: (position: number) => rows[position - 1]?.id as string }
-}
-
-/** What only a superuser can do: changes the log behind its triggers. */
-const tamper = (statements: string) =>
-  asOwner(`begin; alter table audit_logs disable trigger user; ${statements};
-    alter table audit_logs enable trigger user; commit`)
 
 describe('the chain', () => {
   test('has no gaps after many changes at once', async () => {
@@ -36,7 +21,7 @@ describe('the chain', () => {
     const rows = await rowsOf(workspaceId)
     expect(rows.map(({ sequence }) => Number(sequence))).toEqual(Array.from({ length: 31 }, (_, i) => i + 1))
     expect(new Set(rows.map(({ request_id }) => request_id)).size).toBe(31)
-    expect(await verify(client)).toEqual({ valid: true, entries: 31, brokenAt: null, truncated: false })
+    expect(await verify(client)).toEqual(unbroken(31))
   })
 
   test.each([
@@ -69,9 +54,13 @@ describe('the chain', () => {
     expect(await verify(first.client)).toMatchObject({ valid: false, brokenAt: first.idAt(2) })
     const last = await newChain()
     await tamper(`delete from audit_logs where id = '${last.idAt(6)}'`)
-    expect(await verify(last.client)).toEqual({ valid: false, entries: 5, brokenAt: null, truncated: true })
+    expect(await verify(last.client)).toEqual({
+      ...unbroken(5),
+      valid: false,
+      truncated: true,
+    })
     await tamper(`delete from audit_logs where workspace_id = '${last.workspaceId}'`)
-    expect(await verify(last.client)).toEqual({ valid: false, entries: 0, brokenAt: null, truncated: true })
+    expect(await verify(last.client)).toEqual({ ...unbroken(0), valid: false, truncated: true })
   })
 
   test('is broken where rows changed places', async () => {

@@ -24,7 +24,7 @@ beforeAll(async () => {
   await chmod(dataDir, 0o755)
   await asOwner(`create role ${OPERATOR} login createrole createdb password 'local-only'`)
   // Roles belong to the server, and these were made for the stack's own database.
-  await asOwner(`grant app_tenant, app_system, app_gate to ${OPERATOR} with admin option`)
+  await asOwner(`grant app_tenant, app_system, app_gate, app_retention to ${OPERATOR} with admin option`)
   database = await startDatabase({
     dataDir,
     databaseUrl: Object.assign(new URL(stack.adminDatabase), { username: OPERATOR, password: 'local-only' })
@@ -76,11 +76,13 @@ test('functions are for nobody by default; what runs as another role pins its se
     select proname as name, prosecdef as definer, proowner::regrole::text as owner, proconfig[1] as path
       from pg_proc where pronamespace = 'app'::regnamespace`)
   const definers = functions.filter(({ definer }) => definer)
-  expect(definers.map(({ name }) => name)).toEqual(expect.arrayContaining(['enter', 'audit', 'emit_event']))
+  expect(definers.map(({ name }) => name)).toEqual(
+    expect.arrayContaining(['enter', 'audit', 'emit_event', 'prune']),
+  )
   for (const { name, owner, path } of definers) {
     expect({ name, owner, path }).toEqual({
       name,
-      owner: 'app_gate',
+      owner: name === 'prune' ? 'app_retention' : 'app_gate',
       path: 'search_path=pg_catalog, pg_temp',
     })
   }

@@ -30,12 +30,14 @@ test('asks the database and the storage at most once in some seconds', async () 
     const { headers } = await client.request('GET', '/health/ready')
     return /^db;desc="(\d+)"/.exec(headers.get('server-timing') ?? '')?.[1]
   }
-  await waitFor('a fresh answer', async () => (await databaseRequests()) === '1')
+  await waitFor('a fresh answer', async () => (await databaseRequests()) === '2')
   expect(await times(20, databaseRequests)).toEqual(Array(20).fill('0'))
-  await waitFor('the next one', async () => (await databaseRequests()) === '1', 10_000)
+  await waitFor('the next one', async () => (await databaseRequests()) === '2', 10_000)
 })
 
 const SECRET = 'long-enough-and-secret-for-every-setting'
+const key = (kid: string) => ({ kty: 'OKP', crv: 'Ed25519', kid, d: 'x', x: 'x' })
+const keys = (kid: string) => JSON.stringify([key(kid)])
 /** What a deployment needs, but for the keys of its access tokens. */
 const production = {
   PUBLIC_URL: 'https://api.example.com',
@@ -47,13 +49,28 @@ const production = {
   S3_SECRET_ACCESS_KEY: SECRET,
   REPLICATE_API_TOKEN: SECRET,
   WEBHOOK_SIGNING_KEY: SECRET,
+  AUDIT_SIGNING_KEY: JSON.stringify(key('audit')),
 }
-const keys = (kid: string) => JSON.stringify([{ kty: 'OKP', crv: 'Ed25519', kid, d: 'x', x: 'x' }])
 
 test.each([
   ['a short secret', { ACCESS_TOKEN_KEYS: keys('a'), S3_ACCESS_KEY_ID: 'short' }, /S3_ACCESS_KEY_ID/],
   ['a missing secret', {}, /ACCESS_TOKEN_KEYS/],
   ['a sample secret', { ACCESS_TOKEN_KEYS: keys('local-only') }, /ACCESS_TOKEN_KEYS: [^;]*sample value/],
+  [
+    'a sample key for checkpoints',
+    { ACCESS_TOKEN_KEYS: keys('a'), AUDIT_SIGNING_KEY: JSON.stringify(key('local-only')) },
+    /AUDIT_SIGNING_KEY: [^;]*sample value/,
+  ],
+  [
+    'no key for checkpoints',
+    { ACCESS_TOKEN_KEYS: keys('a'), AUDIT_SIGNING_KEY: '' },
+    /AUDIT_SIGNING_KEY: must be JSON/,
+  ],
+  [
+    'one key id for access tokens and checkpoints',
+    { ACCESS_TOKEN_KEYS: keys('audit') },
+    /AUDIT_SIGNING_KEY: must have a kid of its own/,
+  ],
 ])('answers 503 with %s, and logs which, without values', async (_, changes, named) => {
   const harness = createTestHarness({
     workers: [{ configPath, secrets: { ...production, ...changes } }],

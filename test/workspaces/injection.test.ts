@@ -72,6 +72,7 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
   ],
   ['refresh tokens', () => 'select refresh_hash from sessions', '42501'],
   ['accounts', () => 'select * from accounts', '42501'],
+  ['pruning', () => `select app.prune('sessions', 1)`, '42501'],
   ['all users', (us) => `select * from (select id from users) u where id <> '${us.userId}'`, 0],
   ['all assets', (us) => `select id from assets where workspace_id <> '${us.workspaceId}'`, 0],
   [

@@ -1,0 +1,117 @@
+/** Checkpoints of audit logs: the head of a chain, signed, so that nobody can write another past without it showing. */
+import { and, desc, lt, sql } from 'drizzle-orm'
+import { CompactSign, compactVerify, createLocalJWKSet, importJWK } from 'jose'
+import { z } from 'zod'
+import { publicKey } from '../auth/tokens.ts'
+import { type Ctx, systemContext } from '../context.ts'
+import { transact } from '../db/client.ts'
+import { auditCheckpoints } from '../db/schema.ts'
+import { inWorkspace } from '../db/sql.ts'
+import type { Env } from '../env.ts'
+import { describeError } from '../errors.ts'
+
+export type Checkpoint = typeof auditCheckpoints.$inferSelect
+
+/** What is signed: that the workspace's chain had so many entries, the last with this hash. */
+const Claim = z.object({
+  workspaceId: z.uuid(),
+  sequence: z.int(),
+  hash: z.string(),
+  /** ISO 8601, milliseconds. */
+  at: z.string(),
+})
+type Claim = z.output<typeof Claim>
+
+/** Keeps other tokens from passing for checkpoints, and checkpoints for access tokens, whatever signed them. */
+const TYPE = 'audit-checkpoint'
+
+/** RFC 7517. */
+export const checkpointKeySet = (env: Env) => ({
+  keys: [env.AUDIT_SIGNING_KEY, ...env.AUDIT_RETIRED_KEYS].map(publicKey),
+})
+
+const sign = async (env: Env, claim: Claim): Promise<string> => {
+  const { kid } = env.AUDIT_SIGNING_KEY
+  return new CompactSign(new TextEncoder().encode(JSON.stringify(claim)))
+    .setProtectedHeader({ alg: 'EdDSA', typ: TYPE, kid })
+    .sign(await importJWK(env.AUDIT_SIGNING_KEY, 'EdDSA'))
+}
+
+/** Verifies signatures with keys that are imported once. What was not signed here is answered with undefined. */
+export const createVerifier = (env: Env) => {
+  const keySet = createLocalJWKSet(checkpointKeySet(env))
+  return async (signature: string): Promise<Claim | undefined> => {
+    try {
+      const { payload, protectedHeader } = await compactVerify(signature, keySet, { algorithms: ['EdDSA'] })
+      if (protectedHeader.typ !== TYPE) return undefined
+      return Claim.parse(JSON.parse(new TextDecoder().decode(payload)))
+    } catch {
+      return undefined
+    }
+  }
+}
+
+/** `limit + 1` checkpoints, newest first. */
+export const listCheckpoints = async (
+  ctx: Ctx,
+  page: { limit: number; cursor?: string | undefined },
+): Promise<Checkpoint[]> => {
+  const { rows } = await transact(ctx, (db) => ({
+    rows: db
+      .select()
+      .from(auditCheckpoints)
+      .where(
+        and(inWorkspace(auditCheckpoints), page.cursor ? lt(auditCheckpoints.id, page.cursor) : undefined),
+      )
+      .orderBy(desc(auditCheckpoints.id))
+      .limit(page.limit + 1),
+  }))
+  return rows
+}
+
+/** Workspaces of one transaction. */
+const SLICE = 200
+/** Of one run; the rest waits for the next. */
+const MAX_SLICES = 5
+
+/** SQL: heads without a checkpoint, 100 entries beyond their last one, or beyond one that is a day old. */
+const dueHeads = sql`
+  select h.workspace_id, h.sequence, h.hash
+    from audit_heads h left join lateral (
+      select c.sequence, c.created_at from audit_checkpoints c where c.workspace_id = h.workspace_id
+       order by c.sequence desc limit 1) last on true
+   where last.sequence is null or h.sequence >= last.sequence + 100
+      or h.sequence > last.sequence and last.created_at < now() - interval '1 day'
+   limit ${SLICE}`
+
+/** Signs the heads that have moved far enough. Two runs at once sign the same head once. */
+export const writeCheckpoints = async (env: Env, id: string): Promise<void> => {
+  const ctx = systemContext(env, { id })
+  try {
+    for (let slices = 0, count = SLICE; slices < MAX_SLICES && count === SLICE; slices++) {
+      const { due } = await transact(ctx, (db) => ({
+        due: db.execute<{ workspace_id: string; sequence: string; hash: string }>(dueHeads),
+      }))
+      count = due.rows.length
+      if (count === 0) return
+      const at = new Date().toISOString()
+      const signed = await Promise.all(
+        due.rows.map(async ({ workspace_id: workspaceId, sequence, hash }) => {
+          const claim = { workspaceId, sequence: Number(sequence), hash, at }
+          return { ...claim, signature: await sign(env, claim) }
+        }),
+      )
+      await transact(ctx, (db) => ({
+        written: db.execute(sql`
+          insert into audit_checkpoints (workspace_id, sequence, hash, created_at, signature, kid)
+          select "workspaceId", sequence, hash, at, signature, ${env.AUDIT_SIGNING_KEY.kid}
+            from jsonb_to_recordset(${JSON.stringify(signed)}::jsonb)
+              as head ("workspaceId" uuid, sequence bigint, hash text, at timestamptz, signature text)
+          on conflict do nothing`),
+      }))
+      ctx.log({ level: 'info', message: 'checkpoints written', count })
+    }
+  } catch (error) {
+    ctx.log({ level: 'error', message: 'checkpoints not written', error: describeError(error) })
+  }
+}

@@ -1,0 +1,44 @@
+/** Deletes what is older than it is kept: how long that is, `app.prune` says and enforces (migrations/0003_audit.sql). */
+import { sql } from 'drizzle-orm'
+import { systemContext } from './context.ts'
+import { transact } from './db/client.ts'
+import { first } from './db/sql.ts'
+import type { Env } from './env.ts'
+import { describeError } from './errors.ts'
+
+const kinds = [
+  'sessions',
+  'invites',
+  'api_keys',
+  'idempotency_keys',
+  'events',
+  'deliveries',
+  'audit_outside',
+  'audit_entries',
+  'audit_checkpoints',
+]
+
+/** Rows of one transaction. */
+const SLICE = 1000
+/** Of one kind and run; the rest waits for the next. */
+const MAX_SLICES = 5
+
+/** What fails is tried again by the next run, and keeps nothing else from being pruned. */
+export const prune = async (env: Env, id: string): Promise<void> => {
+  const ctx = systemContext(env, { id })
+  for (const kind of kinds) {
+    let total = 0
+    try {
+      for (let slices = 0, count = SLICE; slices < MAX_SLICES && count === SLICE; slices++) {
+        const { pruned } = await transact(ctx, (db) => ({
+          pruned: db.execute<{ count: number }>(sql`select app.prune(${kind}, ${SLICE}) as count`),
+        }))
+        count = first(pruned.rows).count
+        total += count
+      }
+    } catch (error) {
+      ctx.log({ level: 'error', message: 'not pruned', kind, error: describeError(error) })
+    }
+    if (total > 0) ctx.log({ level: 'info', message: 'pruned', kind, count: total })
+  }
+}
