@@ -51,6 +51,7 @@ grant select, insert, update (sequence, hash) on audit_heads to app_system;
 grant select, insert, update (available_at, sends), delete on outbox to app_tenant;
 grant select (workspace_id, kind, subject_id, available_at, sends), insert (workspace_id, kind, subject_id, available_at),
   update (available_at, sends) on outbox to app_system;
+grant delete on webhook_deliveries, api_keys to app_tenant;
 --> statement-breakpoint
 -- What is not named is called by triggers and definer functions only, or by the owner (app.set_plan).
 revoke execute on all functions in schema app from public;

@@ -3,7 +3,7 @@ import { app } from './app.ts'
 import { consume } from './consumer.ts'
 import { log } from './context.ts'
 import { MisconfiguredError, parseEnv, type RawEnv } from './env.ts'
-import { sweepOutbox } from './outbox/outbox.ts'
+import { send, sweepOutbox } from './outbox/outbox.ts'
 
 export { Feed } from './events/feed.ts'
 export { RateLimiter } from './limits/limiter.ts'
@@ -24,10 +24,9 @@ export default {
 
   async scheduled(controller, raw) {
     const env = parseEnv(raw)
-    const body = { kind: 'sweep' as const }
     await Promise.all([
       sweepOutbox(env, `cron-${controller.scheduledTime}`),
-      env.JOBS.sendBatch([15, 30, 45].map((delaySeconds) => ({ body, delaySeconds }))),
+      ...[15, 30, 45].map((delaySeconds) => send(env, [{ kind: 'sweep' }], delaySeconds)),
     ])
   },
 } satisfies ExportedHandler<RawEnv>
