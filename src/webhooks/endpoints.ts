@@ -7,6 +7,7 @@ import { ensure, transact } from '../db/client.ts'
 import { webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
 import { exists, first, inWorkspace } from '../db/sql.ts'
 import { dispatch, owe } from '../outbox/outbox.ts'
+import { endpointLimit, lockWorkspace } from '../workspaces/quotas.ts'
 import { checkTarget } from './targets.ts'
 
 export type Endpoint = typeof webhookEndpoints.$inferSelect
@@ -15,13 +16,19 @@ export type Delivery = typeof webhookDeliveries.$inferSelect
 const here = inWorkspace(webhookEndpoints)
 const oneEndpoint = (id: string) => and(here, eq(webhookEndpoints.id, id))
 
-/** The secret is shown for this answer only. @throws {AppError} validation_failed, for a URL that is not allowed */
+/**
+ * The secret is shown for this answer only.
+ * @throws {AppError} validation_failed, for a URL that is not allowed; plan_limit_reached
+ */
 export const createEndpoint = async (
   ctx: Ctx,
   input: { url: string; events: string[] },
 ): Promise<Endpoint> => {
   checkTarget(ctx.env, input.url, '/url')
+  const hasRoom = sql`(select count(*) from webhook_endpoints where ${here}) < ${endpointLimit}`
   const { created } = await transact(ctx, (db) => ({
+    lock: lockWorkspace(db),
+    room: ensure(db, hasRoom, 'plan_limit_reached'),
     created: db
       .insert(webhookEndpoints)
       .values({
@@ -56,6 +63,7 @@ export const updateEndpoint = async (
 ): Promise<Endpoint> => {
   if (changes.url) checkTarget(ctx.env, changes.url, '/url')
   const { updated } = await transact(ctx, (db) => ({
+    lock: lockWorkspace(db),
     updated: db
       .update(webhookEndpoints)
       .set({
@@ -73,6 +81,7 @@ export const updateEndpoint = async (
 /** @throws {AppError} not_found */
 export const deleteEndpoint = async (ctx: Ctx, id: string): Promise<void> => {
   await transact(ctx, (db) => ({
+    lock: lockWorkspace(db),
     found: ensure(db, exists(webhookEndpoints, oneEndpoint(id)), 'not_found'),
     settled: db.execute(sql`
       delete from outbox where workspace_id = app.workspace_id() and kind = 'webhook.deliver' and subject_id in
