@@ -1,5 +1,6 @@
 -- One event for each change of a generation's status, progress or provider, and its webhook deliveries in the same
--- transaction: to the endpoints that subscribe to its type, and, at the end, to the URL that the generation came with.
+-- transaction: to the endpoints that subscribe to its type (to `progress` by name only), and, at the end, to the URL that
+-- the generation came with.
 create or replace function app.emit_event() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -20,7 +21,8 @@ begin
   values (new.workspace_id, v_sequence, new.id, v_type, new.status, new.progress);
   with target as (
     select e.id, e.url from public.webhook_endpoints e
-     where e.workspace_id = new.workspace_id and e.disabled_at is null and (e.events = '{}' or v_type = any(e.events))
+     where e.workspace_id = new.workspace_id and e.disabled_at is null
+       and (v_type = any(e.events) or e.events = '{}' and v_type <> 'progress')
     union all
     select null, new.webhook_url where new.webhook_url is not null and v_type in ('succeeded', 'failed', 'canceled')
   ), delivery as (

@@ -64,6 +64,7 @@ grant select on audit_checkpoints to app_tenant;
 grant select (workspace_id, sequence, created_at),
   insert (workspace_id, sequence, hash, signature, kid, created_at) on audit_checkpoints to app_system;
 grant select, insert, update (available_at, sends), delete on outbox to app_tenant;
+grant delete on webhook_deliveries, api_keys to app_tenant;
 grant select (workspace_id, kind, subject_id, available_at, sends), update (available_at, sends) on outbox to app_system;
 grant insert (workspace_id, kind, subject_id, available_at) on outbox to app_gate;
 --> statement-breakpoint

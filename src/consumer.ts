@@ -1,4 +1,4 @@
-/** The queue's consumer: runs each message's job, acknowledges it, or gives it back with patience. */
+/** The queues' consumer: runs each message's job, acknowledges it, or gives it back with patience. */
 import { eraseObject } from './assets/assets.ts'
 import { recordRefusal } from './audit/audit.ts'
 import { type JobCtx, log, systemContext } from './context.ts'
@@ -9,6 +9,7 @@ import { abandon, advance, cancelPrediction } from './generations/engine/advance
 import { JobMessage } from './outbox/messages.ts'
 import { settle, sweepOutbox } from './outbox/outbox.ts'
 import { deliver } from './webhooks/deliveries.ts'
+import { removeContents } from './workspaces/removal.ts'
 
 type WorkspaceJob = Exclude<JobMessage, { kind: 'sweep' }>
 
@@ -29,6 +30,9 @@ const run = async (ctx: JobCtx, job: WorkspaceJob): Promise<number | undefined> 
       return undefined
     case 'object.delete':
       await eraseObject(ctx, subjectId)
+      return undefined
+    case 'workspace.delete':
+      await removeContents(ctx)
       return undefined
   }
 }

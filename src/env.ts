@@ -101,6 +101,7 @@ const Settings = z
 
 interface Bindings {
   JOBS: Queue<JobMessage>
+  DELIVERIES: Queue<JobMessage>
   RATE_LIMITER: DurableObjectNamespace<RateLimiter>
   FEED: DurableObjectNamespace<Feed>
   BREAKER: DurableObjectNamespace<Breaker>
@@ -129,6 +130,7 @@ export const parseEnv = (raw: RawEnv): Env => {
   const env = {
     ...result.data,
     JOBS: raw.JOBS,
+    DELIVERIES: raw.DELIVERIES,
     RATE_LIMITER: raw.RATE_LIMITER,
     FEED: raw.FEED,
     BREAKER: raw.BREAKER,

@@ -9,6 +9,7 @@ interface Allowance {
   members: number | null
   /** Generations that may run at the same time. */
   running: number
+  webhookEndpoints: number
 }
 
 /** Workspaces on the free plan that one person may own. */
@@ -17,7 +18,7 @@ export const MAX_FREE_WORKSPACES = 10
 const GIB = 1024 ** 3
 
 export const allowances: Record<Plan, Allowance> = {
-  free: { credits: 50, storage: GIB, members: 5, running: 2 },
-  pro: { credits: 1000, storage: 100 * GIB, members: 25, running: 8 },
-  enterprise: { credits: null, storage: 5000 * GIB, members: null, running: 32 },
+  free: { credits: 50, storage: GIB, members: 5, running: 2, webhookEndpoints: 10 },
+  pro: { credits: 1000, storage: 100 * GIB, members: 25, running: 8, webhookEndpoints: 10 },
+  enterprise: { credits: null, storage: 5000 * GIB, members: null, running: 32, webhookEndpoints: 10 },
 }

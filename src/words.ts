@@ -33,7 +33,13 @@ export const eventTypes = [
 ] as const
 
 export const creditKinds = ['reserve', 'charge', 'refund'] as const
-export const jobKinds = ['generation', 'prediction.cancel', 'object.delete', 'webhook.deliver'] as const
+export const jobKinds = [
+  'generation',
+  'prediction.cancel',
+  'object.delete',
+  'webhook.deliver',
+  'workspace.delete',
+] as const
 export const deliveryStatuses = ['pending', 'delivered', 'failed'] as const
 export const actorTypes = ['user', 'api_key', 'system'] as const
 

@@ -4,7 +4,7 @@ import { writeCheckpoints } from './audit/checkpoints.ts'
 import { consume } from './consumer.ts'
 import { log } from './context.ts'
 import { MisconfiguredError, parseEnv, type RawEnv } from './env.ts'
-import { sweepOutbox } from './outbox/outbox.ts'
+import { send, sweepOutbox } from './outbox/outbox.ts'
 import { prune } from './retention.ts'
 
 export { Feed } from './events/feed.ts'
@@ -27,10 +27,9 @@ export default {
   async scheduled(controller, raw) {
     const env = parseEnv(raw)
     const id = `cron-${controller.scheduledTime}`
-    const body = { kind: 'sweep' as const }
     await Promise.all([
       sweepOutbox(env, id),
-      env.JOBS.sendBatch([15, 30, 45].map((delaySeconds) => ({ body, delaySeconds }))),
+      ...[15, 30, 45].map((delaySeconds) => send(env, [{ kind: 'sweep' }], delaySeconds)),
       writeCheckpoints(env, id),
       prune(env, id),
     ])

@@ -426,13 +426,13 @@ export const webhookEndpoints = pgTable(
     workspaceId: workspaceId().references(() => workspaces.id, { onDelete: 'cascade' }),
     id: uuid('id').notNull(),
     url: text('url').notNull(),
-    /** Event types; empty means all. */
+    /** Event types; empty means all but `progress`. */
     events: text('events').array().notNull(),
     /** Standard Webhooks form; needed in clear to sign with. */
     secret: text('secret').notNull(),
     /** When an unbroken row of failures began. */
     failingSince: time('failing_since'),
-    /** After days of failure. */
+    /** By an admin, by its own answer 410, or after days of failure. */
     disabledAt: time('disabled_at'),
     createdBy: uuid('created_by').default(currentUserId),
     createdAt: createdAt(),
@@ -465,6 +465,7 @@ export const webhookDeliveries = pgTable(
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.id] }),
     index('webhook_deliveries_event').on(table.workspaceId, table.sequence),
+    index('webhook_deliveries_endpoint').on(table.workspaceId, table.endpointId, table.id),
     foreignKey({
       columns: [table.workspaceId, table.endpointId],
       foreignColumns: [webhookEndpoints.workspaceId, webhookEndpoints.id],
@@ -603,7 +604,7 @@ export const outbox = pgTable(
   {
     workspaceId: workspaceId(),
     kind: text('kind', { enum: jobKinds }).notNull(),
-    /** A generation, or the asset whose object is to be deleted. */
+    /** A generation, a delivery, the asset whose object is to be deleted, or the workspace itself. */
     subjectId: uuid('subject_id').notNull(),
     /** When the sweeper should (re-)send the message. */
     availableAt: time('available_at').notNull(),

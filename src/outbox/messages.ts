@@ -1,4 +1,4 @@
-/** What travels on the queue. */
+/** What travels on the queues, and on which. */
 import { z } from 'zod'
 import { actions } from '../actions.ts'
 import { jobKinds } from '../words.ts'
@@ -28,3 +28,14 @@ const SweepMessage = z.object({ kind: z.literal('sweep') })
 
 export const JobMessage = z.discriminatedUnion('kind', [OwedMessage, RefusalMessage, SweepMessage])
 export type JobMessage = z.output<typeof JobMessage>
+
+/** A webhook's target may be slow, so deliveries wait for each other only. */
+export const queueOf = {
+  generation: 'JOBS',
+  'prediction.cancel': 'JOBS',
+  'object.delete': 'JOBS',
+  'webhook.deliver': 'DELIVERIES',
+  'workspace.delete': 'JOBS',
+  refusal: 'JOBS',
+  sweep: 'JOBS',
+} as const satisfies Record<JobMessage['kind'], string>

@@ -5,11 +5,11 @@ import { type Database, transact } from '../db/client.ts'
 import { outbox } from '../db/schema.ts'
 import type { Env } from '../env.ts'
 import { describeError } from '../errors.ts'
-import type { OwedMessage } from './messages.ts'
+import { type JobMessage, type OwedMessage, queueOf } from './messages.ts'
 
-/** Messages in one `sendBatch`: the platform's limit. */
+/** Messages in one `sendBatch`: the platform's limit. Its other one, 256 KB, is far: the largest has 1 KB. */
 const BATCH = 100
-/** Seconds, the platform's limit; what is due later comes early, is refused, and is sent again by the sweeper. */
+/** Seconds that a queue holds a message back at most; what is due later the sweeper sends when its time has come. */
 const MAX_DELAY = 12 * 3600
 
 /** Notes that jobs are owed and should be (re-)sent after `delay` (a Postgres interval). */
@@ -23,21 +23,28 @@ export const owe = (db: Database, kind: OwedMessage['kind'], subjectIds: readonl
 export const settle = (db: Database, kind: OwedMessage['kind'], subjectId: string) =>
   db.delete(outbox).where(and(eq(outbox.kind, kind), eq(outbox.subjectId, subjectId)))
 
+/** Puts messages on the queues of their kinds. */
+export const send = async (env: Env, messages: readonly JobMessage[], delaySeconds = 0): Promise<void> => {
+  for (const [queue, group] of Map.groupBy(messages, ({ kind }) => queueOf[kind])) {
+    for (let start = 0; start < group.length; start += BATCH) {
+      const batch = group.slice(start, start + BATCH)
+      await env[queue].sendBatch(
+        batch.map((body) => ({ body })),
+        { delaySeconds },
+      )
+    }
+  }
+}
+
 /** Sends after the commit. A failure costs time only: the sweeper sends what stays owed. */
 export const dispatch = async (
   ctx: Ctx,
   messages: readonly OwedMessage[],
   delaySeconds = 0,
 ): Promise<void> => {
-  if (messages.length === 0) return
+  if (delaySeconds > MAX_DELAY) return
   try {
-    for (let start = 0; start < messages.length; start += BATCH) {
-      const batch = messages.slice(start, start + BATCH)
-      await ctx.env.JOBS.sendBatch(
-        batch.map((body) => ({ body })),
-        { delaySeconds: Math.min(delaySeconds, MAX_DELAY) },
-      )
-    }
+    await send(ctx.env, messages, delaySeconds)
   } catch (error) {
     ctx.log({
       level: 'warn',
@@ -61,13 +68,10 @@ export const sweepOutbox = async (env: Env, id: string): Promise<void> => {
           order by available_at limit ${BATCH} for update skip locked)
         returning workspace_id, kind, subject_id`),
     }))
-    if (rows.length > 0) {
-      await env.JOBS.sendBatch(
-        rows.map((row) => ({
-          body: { kind: row.kind, workspaceId: row.workspace_id, subjectId: row.subject_id },
-        })),
-      )
-    }
+    await send(
+      env,
+      rows.map((row) => ({ kind: row.kind, workspaceId: row.workspace_id, subjectId: row.subject_id })),
+    )
     sent += rows.length
     if (rows.length < BATCH) {
       if (sent > 0) ctx.log({ level: 'info', message: 'swept', sent })

@@ -3,9 +3,9 @@ import { createHmac, hkdfSync } from 'node:crypto'
 import { and, eq, sql } from 'drizzle-orm'
 import { Webhook } from 'standardwebhooks'
 import type { Ctx, JobCtx } from '../context.ts'
-import { authorize, change, transact } from '../db/client.ts'
+import { authorize, change, ensure, transact } from '../db/client.ts'
 import { webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
-import { inWorkspace } from '../db/sql.ts'
+import { exists, inWorkspace } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { dispatch, owe, settle } from '../outbox/outbox.ts'
 import type { Delivery } from './endpoints.ts'
@@ -17,6 +17,8 @@ const TIMEOUT = 10_000
 const BACKOFF = [5, 30, 120, 600, 3600, 21_600, 64_800]
 /** An endpoint that has failed for this long is disabled. */
 const MAX_FAILING = sql`interval '3 days'`
+/** The status by which a receiver says that it wants no more (Standard Webhooks). */
+const GONE = 410
 
 /** What came of one attempt. */
 interface Outcome {
@@ -70,13 +72,11 @@ const attempt = async (
   }
 }
 
+const onePending = (id: string) =>
+  and(inWorkspace(webhookDeliveries), eq(webhookDeliveries.id, id), eq(webhookDeliveries.status, 'pending'))
+
 /** A delivery still to be made, and its endpoint unless it goes to a generation's own URL. */
 const findPending = async (ctx: JobCtx, id: string) => {
-  const isPending = and(
-    inWorkspace(webhookDeliveries),
-    eq(webhookDeliveries.id, id),
-    eq(webhookDeliveries.status, 'pending'),
-  )
   const isItsEndpoint = and(
     eq(webhookEndpoints.workspaceId, webhookDeliveries.workspaceId),
     eq(webhookEndpoints.id, webhookDeliveries.endpointId),
@@ -86,23 +86,35 @@ const findPending = async (ctx: JobCtx, id: string) => {
       .select({ delivery: webhookDeliveries, endpoint: webhookEndpoints })
       .from(webhookDeliveries)
       .leftJoin(webhookEndpoints, isItsEndpoint)
-      .where(isPending),
+      .where(onePending(id)),
   }))
   return rows[0]
 }
 
-/** Stores the outcome for the delivery and its endpoint, and has the message sent again if it was not taken. */
+/**
+ * Stores the outcome for the delivery and its endpoint, and has the message sent again if it was not taken.
+ * @throws {AppError} already_finished, if another attempt has decided meanwhile; not_found, if the workspace is deleted
+ */
 const record = async (ctx: JobCtx, delivery: Delivery, { status, error }: Outcome): Promise<void> => {
   const { id, endpointId } = delivery
   const attempts = delivery.attempts + 1
-  const wait = error === null ? undefined : BACKOFF[attempts - 1]
+  const isGone = status === GONE
+  const wait = error === null || isGone ? undefined : BACKOFF[attempts - 1]
   const delay = wait && Math.ceil(wait * (0.9 + Math.random() / 5))
+  const isUndecided = and(
+    onePending(id),
+    // Of two failures at once the first counts; a success always does.
+    error === null ? undefined : eq(webhookDeliveries.attempts, delivery.attempts),
+  )
+  // An admin may have disabled it during the attempt, and then it stays so.
+  const isHopeless = sql`(${isGone} or ${webhookEndpoints.failingSince} < now() - ${MAX_FAILING})`
   const failure = {
     failingSince: sql`coalesce(${webhookEndpoints.failingSince}, now())`,
-    disabledAt: sql`case when ${webhookEndpoints.failingSince} < now() - ${MAX_FAILING}
-      then coalesce(${webhookEndpoints.disabledAt}, now()) else ${webhookEndpoints.disabledAt} end`,
+    disabledAt: sql`coalesce(${webhookEndpoints.disabledAt}, case when ${isHopeless} then now() end)`,
   }
-  await change(ctx, (db) => ({
+  // An endpoint that is disabled here is audited.
+  await change({ ...ctx, action: 'webhook.update' }, (db) => ({
+    undecided: ensure(db, exists(webhookDeliveries, isUndecided), 'already_finished'),
     logged: db
       .update(webhookDeliveries)
       .set({
@@ -113,15 +125,7 @@ const record = async (ctx: JobCtx, delivery: Delivery, { status, error }: Outcom
         ...(!delay && { endedAt: sql`now()` }),
         ...(error === null && { deliveredAt: sql`now()` }),
       })
-      .where(
-        and(
-          inWorkspace(webhookDeliveries),
-          eq(webhookDeliveries.id, id),
-          // Of two attempts at once the first decides.
-          eq(webhookDeliveries.status, 'pending'),
-          eq(webhookDeliveries.attempts, delivery.attempts),
-        ),
-      ),
+      .where(onePending(id)),
     endpoint: db
       .update(webhookEndpoints)
       .set(error === null ? { failingSince: null } : failure)
@@ -143,13 +147,7 @@ export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
       abandoned: db
         .update(webhookDeliveries)
         .set({ status: 'failed', error: 'the endpoint is disabled', endedAt: sql`now()` })
-        .where(
-          and(
-            inWorkspace(webhookDeliveries),
-            eq(webhookDeliveries.id, id),
-            eq(webhookDeliveries.status, 'pending'),
-          ),
-        ),
+        .where(onePending(id)),
       settled: settle(db, 'webhook.deliver', id),
     }))
     return

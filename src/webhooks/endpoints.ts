@@ -7,6 +7,7 @@ import { change, ensure, transact } from '../db/client.ts'
 import { webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
 import { exists, first, inWorkspace } from '../db/sql.ts'
 import { dispatch, owe } from '../outbox/outbox.ts'
+import { endpointLimit } from '../workspaces/quotas.ts'
 import { checkTarget } from './targets.ts'
 
 export type Endpoint = typeof webhookEndpoints.$inferSelect
@@ -15,13 +16,18 @@ export type Delivery = typeof webhookDeliveries.$inferSelect
 const here = inWorkspace(webhookEndpoints)
 const oneEndpoint = (id: string) => and(here, eq(webhookEndpoints.id, id))
 
-/** The secret is shown for this answer only. @throws {AppError} validation_failed, for a URL that is not allowed */
+/**
+ * The secret is shown for this answer only.
+ * @throws {AppError} validation_failed, for a URL that is not allowed; plan_limit_reached
+ */
 export const createEndpoint = async (
   ctx: Ctx,
   input: { url: string; events: string[] },
 ): Promise<Endpoint> => {
   checkTarget(ctx.env, input.url, '/url')
+  const hasRoom = sql`(select count(*) from webhook_endpoints where ${here}) < ${endpointLimit}`
   const { created } = await change(ctx, (db) => ({
+    room: ensure(db, hasRoom, 'plan_limit_reached'),
     created: db
       .insert(webhookEndpoints)
       .values({

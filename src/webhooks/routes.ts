@@ -21,7 +21,7 @@ const tag = 'Webhooks'
 const role = 'admin'
 
 const url = text({ max: 2000 })
-const events = z.array(z.enum(eventTypes)).max(eventTypes.length).describe('Empty means all')
+const events = z.array(z.enum(eventTypes)).max(eventTypes.length).describe('Empty means all but `progress`')
 
 const EndpointView = z
   .object({
@@ -90,6 +90,7 @@ routes.openapi(
     role,
     request: jsonBody(z.strictObject({ url, events: events.default([]) })),
     responses: { 201: json(EndpointView.extend({ secret: z.string() }), 'The endpoint') },
+    refuses: ['plan_limit_reached'],
   }),
   async (c) => {
     const row = await createEndpoint(c.var.ctx, c.req.valid('json'))

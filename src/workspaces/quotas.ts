@@ -32,3 +32,5 @@ export const storageQuota = allowed('storage')
 export const memberLimit = allowed('members')
 /** SQL: how many generations may run at the same time. */
 export const runningLimit = allowed('running')
+/** SQL: how many webhook endpoints there may be. */
+export const endpointLimit = allowed('webhookEndpoints')

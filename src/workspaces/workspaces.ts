@@ -3,18 +3,10 @@ import { and, desc, eq, isNull, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
 import { change, transact } from '../db/client.ts'
-import {
-  apiKeys,
-  assets,
-  currentUserId,
-  currentWorkspaceId,
-  invites,
-  memberships,
-  webhookEndpoints,
-  workspaces,
-} from '../db/schema.ts'
+import { currentUserId, currentWorkspaceId, memberships, webhookEndpoints, workspaces } from '../db/schema.ts'
 import { first, inWorkspace } from '../db/sql.ts'
 import { dismissListeners } from '../events/events.ts'
+import { dispatch } from '../outbox/outbox.ts'
 import { MAX_FREE_WORKSPACES } from '../plans.ts'
 import type { Role } from '../words.ts'
 
@@ -94,45 +86,26 @@ export const updateWorkspace = async (
 }
 
 /**
- * Deletes a workspace: nobody is let in any more, unfinished generations are canceled and refunded, and the queue
- * deletes the files soon after. Its row stays, without its name, since the ledger and the audit log refer to it.
+ * Deletes a workspace: from now on nobody is let in, no job goes on and no webhook is sent; a job removes the contents
+ * soon after, however much there is (removal.ts). The row stays, without its name, since ledger and audit log refer to it.
  * @throws {AppError} not_found, forbidden
  */
 export const deleteWorkspace = async (ctx: Ctx): Promise<void> => {
-  const here = sql`workspace_id = (select app.workspace_id())`
-  const isUnfinished = sql`${here} and status in ('queued', 'running')`
   const { gate } = await change(ctx, (db) => ({
-    refunded: db.execute(sql`
-      insert into credit_entries (generation_id, kind, credits, period)
-      select generation_id, 'refund', credits, period from credit_entries
-       where ${here} and kind = 'reserve' and generation_id in (select id from generations where ${isUnfinished})`),
-    settled: db.execute(sql`delete from outbox where ${here} and kind = 'generation'`),
-    cancellations: db.execute(sql`
-      insert into outbox (kind, subject_id, available_at)
-      select 'prediction.cancel', id, now() from generations where ${isUnfinished} and started_at is not null
-      on conflict do nothing`),
-    erasures: db.execute(sql`
-      insert into outbox (kind, subject_id, available_at)
-      select 'object.delete', id, now() from assets where ${here}
-      union select 'object.delete', unnest(output_asset_ids), now() + interval '2 minutes' from generations where ${isUnfinished}
-      on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at`),
-    canceled: db.execute(sql`
-      update generations set status = 'canceled', completed_at = now(), lease_expires_at = null where ${isUnfinished}`),
-    redacted: db.execute(
-      sql`update generations set prompt = null, webhook_url = null where ${here} and num_nonnulls(prompt, webhook_url) > 0`,
-    ),
-    webhooks: db.delete(webhookEndpoints).where(inWorkspace(webhookEndpoints)),
-    assets: db.delete(assets).where(inWorkspace(assets)),
-    invites: db.delete(invites).where(inWorkspace(invites)),
-    keys: db
-      .update(apiKeys)
-      .set({ revokedAt: sql`now()` })
-      .where(and(inWorkspace(apiKeys), isNull(apiKeys.revokedAt))),
     members: db.delete(memberships).where(inWorkspace(memberships)),
+    silenced: db
+      .update(webhookEndpoints)
+      .set({ disabledAt: sql`now()` })
+      .where(and(inWorkspace(webhookEndpoints), isNull(webhookEndpoints.disabledAt))),
     deleted: db
       .update(workspaces)
       .set({ deletedAt: sql`now()`, name: 'deleted', slug: sql`'deleted-' || id` })
       .where(thisWorkspace),
+    note: db.execute(sql`
+      insert into outbox (kind, subject_id, available_at)
+      values ('workspace.delete', app.workspace_id(), now() + interval '30 seconds')`),
   }))
-  await dismissListeners(ctx, [gate.workspaceId])
+  const { workspaceId } = gate
+  await dispatch(ctx, [{ kind: 'workspace.delete', workspaceId, subjectId: workspaceId }])
+  await dismissListeners(ctx, [workspaceId])
 }

@@ -1,8 +1,9 @@
-/** Outgoing webhooks: signed, retried, resent on demand, disabled after days of failure, and gone with their endpoint. */
+/** Outgoing webhooks: signed, retried, resent on demand, disabled when they fail for days, and gone with their endpoint. */
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Webhook } from 'standardwebhooks'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { tally, times } from '../support/at-once.ts'
 import type { Page } from '../support/client.ts'
 import { control } from '../support/control.ts'
 import { asOwner } from '../support/database.ts'
@@ -12,6 +13,8 @@ import { waitFor } from '../support/wait-for.ts'
 
 interface Received {
   path: string
+  /** The answer is out, or nobody waits for it any more. */
+  isOver: boolean
   headers: IncomingHttpHeaders
   body: string
 }
@@ -19,11 +22,20 @@ interface Received {
 const received: Received[] = []
 /** What the receiver answers, by path; 204 unless told otherwise. */
 const answers = new Map<string, number>()
+/** What the receiver waits for before it answers the next message, by path, and what it answers then. */
+const holds = new Map<string, { until: Promise<void>; status: number }>()
 const server = createServer(async (request, response) => {
   const body = Buffer.concat(await Array.fromAsync(request)).toString()
   const path = String(request.url)
-  received.push({ path, headers: request.headers, body })
-  const status = answers.get(path) ?? 204
+  const message = { path, isOver: false, headers: request.headers, body }
+  response.on('close', () => {
+    message.isOver = true
+  })
+  const hold = holds.get(path)
+  holds.delete(path)
+  received.push(message)
+  await hold?.until
+  const status = hold?.status ?? answers.get(path) ?? 204
   response.writeHead(status, status === 302 ? { location: '/elsewhere' } : {}).end()
 })
 let base: string
@@ -36,6 +48,12 @@ afterAll(() => server.close())
 
 const at = (path: string) => received.filter((message) => message.path === path)
 const newPath = () => `/${crypto.randomUUID()}`
+/** Has the next message wait for its answer until the returned function is called. */
+const holdAnswer = (path: string, status = 204) => {
+  const { promise: until, resolve: answer } = Promise.withResolvers<void>()
+  holds.set(path, { until, status })
+  return answer
+}
 type Endpoint = { id: string; secret: string; enabled: boolean; failingSince: string | null }
 type Deliveries = Page<{
   id: string
@@ -44,6 +62,17 @@ type Deliveries = Page<{
   responseStatus: number | null
   error: string | null
 }>
+
+const newEndpoint = async ({ client }: Tenant, path: string, events = ['succeeded']) => {
+  const { status, body } = await client.post<Endpoint>('/webhooks', { url: base + path, events })
+  expect(status).toBe(201)
+  return body
+}
+/** The newest. */
+const findEndpoint = async ({ client }: Tenant) => {
+  const { body } = await client.get<Page<Endpoint>>('/webhooks')
+  return body.data[0] as Endpoint
+}
 
 /** A job from its start to its end. */
 const runJob = async ({ client }: Tenant, input: object = {}) =>
@@ -117,7 +146,7 @@ test('a delivery that fails stays pending, redirects are not followed, and it is
 test('an endpoint is disabled after days of failure, and receives again once it is enabled', async () => {
   const tenant = await newTenant()
   const path = newPath()
-  answers.set(path, 410)
+  answers.set(path, 500)
   const { body: endpoint } = await tenant.client.post<Endpoint>('/webhooks', {
     url: base + path,
     events: ['succeeded'],
@@ -126,8 +155,7 @@ test('an endpoint is disabled after days of failure, and receives again once it 
     endpoint.id,
   ])
   await runJob(tenant)
-  const find = async () => (await tenant.client.get<{ data: Endpoint[] }>('/webhooks')).body.data[0]
-  await waitFor('it is disabled', async () => (await find())?.enabled === false)
+  await waitFor('it is disabled', async () => !(await findEndpoint(tenant)).enabled)
   await runJob(tenant)
   expect((await tenant.client.get<Deliveries>('/webhooks/deliveries')).body.data).toHaveLength(1)
   expect(at(path)).toHaveLength(1)
@@ -136,6 +164,111 @@ test('an endpoint is disabled after days of failure, and receives again once it 
   expect(enabled.body).toMatchObject({ enabled: true, failingSince: null })
   await runJob(tenant)
   await waitFor('it hears again', async () => at(path).length === 2)
+})
+
+test('an endpoint that answers 410 is disabled at once, which the audit log shows', async () => {
+  const tenant = await newTenant()
+  const path = newPath()
+  answers.set(path, 410)
+  const endpoint = await newEndpoint(tenant, path)
+  await runJob(tenant)
+  await waitFor('it is disabled', async () => !(await findEndpoint(tenant)).enabled)
+  const { body: log } = await tenant.client.get<Deliveries>('/webhooks/deliveries')
+  expect(log.data).toMatchObject([{ status: 'failed', attempts: 1, responseStatus: 410 }])
+  const { body: audit } = await tenant.client.get<Page<object>>('/audit-logs?action=webhook.update')
+  expect(audit.data).toMatchObject([
+    { actor: { type: 'system', id: null }, resourceId: endpoint.id, before: { disabledAt: null } },
+  ])
+})
+
+test('an endpoint that is disabled during a failing attempt stays so, and what it was owed has failed', async () => {
+  const tenant = await newTenant()
+  const path = newPath()
+  answers.set(path, 500)
+  const answer = holdAnswer(path, 500)
+  const endpoint = await newEndpoint(tenant, path)
+  await runJob(tenant)
+  await waitFor('the attempt', async () => at(path).length === 1)
+  expect((await tenant.client.patch(`/webhooks/${endpoint.id}`, { enabled: false })).status).toBe(200)
+  answer()
+  const failed = await waitFor('the delivery has failed', async () => {
+    const { body } = await tenant.client.get<Deliveries>('/webhooks/deliveries?status=failed')
+    return body.data[0]
+  })
+  expect(failed).toMatchObject({ attempts: 1, error: 'the endpoint is disabled' })
+  expect(await findEndpoint(tenant)).toMatchObject({ enabled: false })
+  expect(at(path)).toHaveLength(1)
+})
+
+test('of two attempts at once a late failure does not undo a success, nor is the message sent again', async () => {
+  const tenant = await newTenant()
+  const path = newPath()
+  await newEndpoint(tenant, path, ['failed'])
+  const [delivery] = await asOwner<{ id: string }>(
+    `insert into webhook_deliveries (workspace_id, endpoint_id, url, sequence, payload)
+     select workspace_id, id, url, 1, '{"type":"generation.failed"}' from webhook_endpoints where workspace_id = $1
+     returning id`,
+    [tenant.workspaceId],
+  )
+  const answer = holdAnswer(path, 500)
+  const message = { kind: 'webhook.deliver', workspaceId: tenant.workspaceId, subjectId: delivery?.id }
+  await control('enqueue', [message, message])
+  await waitFor('both attempts', async () => at(path).length === 2)
+  const stored = async () => {
+    const rows = await asOwner(
+      'select status, attempts, response_status, error from webhook_deliveries where id = $1',
+      [delivery?.id],
+    )
+    return rows[0]
+  }
+  await waitFor('one succeeds', async () => (await stored())?.status === 'delivered')
+  answer()
+  // The queue brings the next job when it is done with both.
+  await runJob(tenant)
+  expect(await stored()).toEqual({ status: 'delivered', attempts: 1, response_status: 204, error: null })
+  expect(await asOwner('select from outbox where subject_id = $1', [delivery?.id])).toEqual([])
+  expect(await findEndpoint(tenant)).toMatchObject({ failingSince: null })
+})
+
+test('a target that never answers does not hold up jobs', async () => {
+  const tenant = await newTenant()
+  const path = newPath()
+  const answer = holdAnswer(path)
+  await newEndpoint(tenant, path, [])
+  await runJob(tenant)
+  await waitFor('an attempt', async () => at(path).length === 1)
+  await runJob(tenant)
+  // Nor does the local queue, which has one batch at a time, bring any delivery meanwhile.
+  expect(at(path)).toMatchObject([{ isOver: false }])
+  answer()
+  await waitFor('all are delivered', async () => at(path).length === 6)
+})
+
+test('progress is told to those who ask for it by name', async () => {
+  const tenant = await newTenant()
+  const [all, named] = [newPath(), newPath()]
+  await newEndpoint(tenant, all, [])
+  await newEndpoint(tenant, named, ['progress'])
+  const job = await runJob(tenant)
+  await asOwner('update generations set progress = 50 where id = $1', [job.id])
+  const deliveries = await asOwner(
+    `select url, payload ->> 'type' as type from webhook_deliveries where workspace_id = $1 order by id`,
+    [tenant.workspaceId],
+  )
+  const typesOf = (path: string) =>
+    deliveries.filter(({ url }) => url === base + path).map(({ type }) => type)
+  expect(typesOf(all)).toEqual(['generation.queued', 'generation.running', 'generation.succeeded'])
+  expect(typesOf(named)).toEqual(['generation.progress'])
+})
+
+test('a workspace has ten endpoints at most, also when more are made at once', async () => {
+  const tenant = await newTenant()
+  const create = () => tenant.client.post<Endpoint>('/webhooks', { url: base + newPath() })
+  expect(tally(await times(14, create))).toEqual({ 201: 10, 402: 4 })
+  expect(await create()).toMatchObject({ status: 402, body: { code: 'plan_limit_reached' } })
+  const { id } = await findEndpoint(tenant)
+  expect((await tenant.client.delete(`/webhooks/${id}`)).status).toBe(204)
+  expect((await create()).status).toBe(201)
 })
 
 test('the sweeper resends a delivery that is due', async () => {

@@ -11,6 +11,16 @@ import { waitFor } from '../support/wait-for.ts'
 const rowsOf = async (table: string, workspaceId: string, where = 'true') =>
   asOwner(`select * from ${table} where workspace_id = $1 and ${where}`, [workspaceId])
 
+/** What a deleted workspace's job removes altogether. */
+const contents = ['assets', 'invites', 'api_keys', 'webhook_endpoints', 'webhook_deliveries']
+
+/** The job of a deletion has come to its end. */
+const removed = (workspaceId: string) =>
+  waitFor('the contents are removed', async () => {
+    const owed = await rowsOf('outbox', workspaceId, `kind = 'workspace.delete'`)
+    return owed.length === 0
+  })
+
 /** Lets all of these pass the gate, and then take their turns in the workspace in this order. */
 const inTurn = async <T>(workspaceId: string, requests: (() => Promise<T>)[]): Promise<T[]> => {
   const row = await holdRow('workspaces', workspaceId)
@@ -175,6 +185,7 @@ describe('the deletion of a workspace', () => {
     expect((await client.get<{ workspaces: unknown[] }>('/auth/me')).body.workspaces).toEqual([])
     expect((await client.post('/workspaces', { name: 'Next', slug })).status).toBe(201)
 
+    await removed(workspaceId)
     const [generation] = await rowsOf('generations', workspaceId)
     expect(generation).toMatchObject({ id: job.id, status: 'canceled', prompt: null })
     const ledger = await asOwner(
@@ -199,7 +210,7 @@ describe('the deletion of a workspace', () => {
     await control('cron')
     await waitFor('nothing is owed', async () => (await rowsOf('outbox', workspaceId)).length === 0)
     expect((await fetch(download)).status).toBe(404)
-    for (const table of ['assets', 'memberships', 'invites', 'generation_outputs', 'webhook_endpoints']) {
+    for (const table of [...contents, 'memberships', 'generation_outputs']) {
       expect(await rowsOf(table, workspaceId), table).toEqual([])
     }
   })
@@ -221,10 +232,81 @@ describe('the deletion of a workspace', () => {
     for (const { status } of answers) expect([200, 204, 404, 409]).toContain(status)
     expect(tally(answers.slice(0, 2))).toEqual({ 204: 1, 404: 1 })
     expect(await rowsOf('audit_logs', workspaceId, `action = 'workspace.delete'`)).toHaveLength(1)
+    await removed(workspaceId)
     const ledger = await rowsOf('credit_entries', workspaceId, `kind <> 'reserve'`)
     expect(ledger.reduce((sum, { credits }) => sum + Number(credits), 0)).toBe(5)
     expect(await rowsOf('assets', workspaceId)).toEqual([])
     expect(await rowsOf('generations', workspaceId, `status in ('queued', 'running')`)).toEqual([])
+  })
+
+  test('answers at once and removes everything in the end, however much there is and whatever comes twice', async () => {
+    const { client, workspaceId } = await newTenant()
+    const { workspaceId: neighbour, client: neighbours } = await newTenant()
+    await neighbours.upload('a.txt', 'some text')
+    await asOwner(
+      `with endpoint as (
+         insert into webhook_endpoints (workspace_id, id, url, events, secret)
+         values ($1, app.uuid_v7(), 'http://127.0.0.1:9/', '{failed}', 'whsec_') returning id),
+       asset as (
+         insert into assets (workspace_id, id, name, kind, mime_type, size, sha256, source, status)
+         select $1, app.uuid_v7(), 'x', 'image', 'image/png', 1, '', 'generation', 'ready' from generate_series(1, 3000)),
+       delivery as (
+         insert into webhook_deliveries (workspace_id, id, endpoint_id, url, sequence, payload)
+         select $1, app.uuid_v7(), endpoint.id, 'http://127.0.0.1:9/', 1, '{}' from endpoint, generate_series(1, 2000)),
+       job as (
+         insert into generations (workspace_id, id, kind, status, model, prompt, aspect_ratio, count, webhook_url,
+           input_asset_ids, output_asset_ids, deadline_at, credits_reserved, request_hash, started_at)
+         select $1, app.uuid_v7(), 'image', case when n % 2 = 0 then 'queued' else 'failed' end, 'product-studio', 'x', '1:1',
+           1, 'http://127.0.0.1:9/', '{}', array[app.uuid_v7()], now() + interval '1 day', 5, '',
+           case when n % 4 = 0 then now() end
+           from generate_series(1, 3000) n returning id, status)
+       insert into credit_entries (workspace_id, generation_id, kind, credits, period)
+       select $1, id, 'reserve', 5, current_date from job where status = 'queued'`,
+      [workspaceId],
+    )
+    const started = performance.now()
+    expect((await client.delete(`/workspaces/${workspaceId}`)).status).toBe(204)
+    expect(performance.now() - started).toBeLessThan(2000)
+    const message = { kind: 'workspace.delete', workspaceId, subjectId: workspaceId }
+    await control('enqueue', [message, message, { ...message, workspaceId: neighbour }])
+    await removed(workspaceId)
+    for (const table of contents) expect(await rowsOf(table, workspaceId), table).toEqual([])
+    const jobs = await asOwner(
+      `select status, count(*)::int from generations where workspace_id = $1 and prompt is null and webhook_url is null
+        group by status order by status`,
+      [workspaceId],
+    )
+    expect(jobs).toEqual([
+      { status: 'canceled', count: 1500 },
+      { status: 'failed', count: 1500 },
+    ])
+    const [refunds] = await asOwner(
+      `select count(*)::int, sum(credits)::int from credit_entries where workspace_id = $1 and kind = 'refund'`,
+      [workspaceId],
+    )
+    expect(refunds).toEqual({ count: 1500, sum: 7500 })
+
+    const owed = await asOwner(
+      'select kind, count(*)::int from outbox where workspace_id = $1 group by kind order by kind',
+      [workspaceId],
+    )
+    expect(owed).toEqual([
+      { kind: 'object.delete', count: 3000 + 750 },
+      { kind: 'prediction.cancel', count: 750 },
+    ])
+    // Some of each stand for all: the local queue has one batch at a time.
+    await asOwner(
+      `delete from outbox where workspace_id = $1 and subject_id not in (
+         select subject_id from (select *, row_number() over (partition by kind) as n from outbox where workspace_id = $1) o
+          where n <= 10)`,
+      [workspaceId],
+    )
+    await asOwner('update outbox set available_at = now() where workspace_id = $1', [workspaceId])
+    await control('cron')
+    await waitFor('nothing is owed', async () => (await rowsOf('outbox', workspaceId)).length === 0)
+    // It was not asked to go.
+    expect(await rowsOf('assets', neighbour)).toHaveLength(1)
+    expect((await neighbours.get('/usage')).status).toBe(200)
   })
 })
 

@@ -1,6 +1,7 @@
 /** Hands a job to a provider: the model's first that is set up, fits, and is not failing. */
 import { presignDownload } from '../../assets/storage.ts'
 import type { JobCtx } from '../../context.ts'
+import { toAppError } from '../../errors.ts'
 import { type Job, ProviderError, type Submission } from '../../providers/provider.ts'
 import { type ProviderName, providerOf } from '../../providers/registry.ts'
 import { findModel, type Offer } from '../models.ts'
@@ -116,6 +117,8 @@ const keepPaidJob: typeof keepProviderJob = async (ctx, claim, job) => {
     try {
       return await keepProviderJob(ctx, claim, job)
     } catch (error) {
+      // The workspace is deleted: nobody waits for the job any more.
+      if (toAppError(error).code === 'not_found') return false
       if (attempt === KEEP_ATTEMPTS) throw error
       await scheduler.wait(100 * 2 ** attempt)
     }

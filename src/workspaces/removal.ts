@@ -1,0 +1,100 @@
+/** Removes what was in a deleted workspace, slice by slice, however much it is. */
+import { and, eq, isNotNull, type SQL, sql } from 'drizzle-orm'
+import type { JobCtx } from '../context.ts'
+import { change, type Database, ensure } from '../db/client.ts'
+import { currentWorkspaceId, workspaces } from '../db/schema.ts'
+import { exists, first } from '../db/sql.ts'
+import { dispatch, owe } from '../outbox/outbox.ts'
+
+/** Rows of each table in one transaction: some tenths of a second, far from what a statement may take. */
+const SLICE = 500
+
+const thisWorkspace = eq(workspaces.id, sql`(select ${currentWorkspaceId})`)
+const here = sql`workspace_id = (select app.workspace_id())`
+const isOpen = sql`status in ('queued', 'running')`
+
+/** Rows whose only trace is the audit log; `deliveries` go before the endpoints that would take them all along. */
+const contents = {
+  webhook_deliveries: here,
+  webhook_endpoints: sql`${here} and not exists (select from webhook_deliveries where ${here})`,
+  assets: here,
+  invites: here,
+  api_keys: here,
+}
+/** Ledger and events refer to generations: these stay, ended and without what people wrote. */
+const isTelling = sql`${here} and (${isOpen} or num_nonnulls(prompt, webhook_url) > 0)`
+
+const sliceOf = (table: string, where: SQL) =>
+  sql`select id from ${sql.identifier(table)} where ${where} order by id limit ${SLICE}`
+
+/** Deletes a slice, and does with the ids in `gone` what is to be done with them. */
+const deleteSlice = (db: Database, table: keyof typeof contents, and = sql`select count(*) from gone`) =>
+  db.execute(sql`
+    with gone as (
+      delete from ${sql.identifier(table)} where ${here} and id in (${sliceOf(table, contents[table])}) returning id)
+    ${and}`)
+
+/** Cancels and refunds what is open, tells providers, and forgets prompts and URLs. */
+const endSlice = (db: Database) =>
+  db.execute(sql`
+    with slice as materialized (
+      select id, ${isOpen} as is_open, started_at is not null as has_started from generations
+       where ${here} and id in (${sliceOf('generations', isTelling)}) for update),
+    ended as (
+      update generations g set prompt = null, webhook_url = null, lease_expires_at = null, next_step_at = null,
+             status = case when s.is_open then 'canceled' else g.status end,
+             completed_at = case when s.is_open then now() else g.completed_at end
+        from slice s where g.workspace_id = (select app.workspace_id()) and g.id = s.id
+      returning g.id, g.output_asset_ids, s.is_open, s.is_open and s.has_started as may_be_at_work),
+    refunded as (
+      insert into credit_entries (generation_id, kind, credits, period)
+      select generation_id, 'refund', credits, period from credit_entries
+       where ${here} and kind = 'reserve' and generation_id in (select id from ended where is_open)),
+    settled as (
+      delete from outbox where ${here} and kind = 'generation' and subject_id in (select id from ended))
+    insert into outbox (kind, subject_id, available_at)
+    select 'prediction.cancel', id, now() from ended where may_be_at_work
+    union all
+    -- A step under way may still store outputs.
+    select 'object.delete', unnest(output_asset_ids), now() + interval '2 minutes' from ended where may_be_at_work
+    on conflict (workspace_id, kind, subject_id) do nothing`)
+
+/**
+ * The job of a deletion: removes one slice, and comes again until nothing is left. Its transactions take turns, so that
+ * a message that comes twice does no harm.
+ * @throws {AppError} not_found, if the workspace is not deleted
+ */
+export const removeContents = async (ctx: JobCtx): Promise<void> => {
+  const { workspaceId } = ctx
+  const isDone = sql.join(
+    Object.entries({ ...contents, generations: isTelling }).map(
+      ([table, where]) => sql`not exists (select from ${sql.identifier(table)} where ${where})`,
+    ),
+    sql` and `,
+  )
+  const { done } = await change({ ...ctx, action: 'workspace.delete' }, (db) => ({
+    deleted: ensure(db, exists(workspaces, and(thisWorkspace, isNotNull(workspaces.deletedAt))), 'not_found'),
+    deliveries: deleteSlice(
+      db,
+      'webhook_deliveries',
+      sql`delete from outbox where ${here} and kind = 'webhook.deliver' and subject_id in (select id from gone)`,
+    ),
+    endpoints: deleteSlice(db, 'webhook_endpoints'),
+    generations: endSlice(db),
+    assets: deleteSlice(
+      db,
+      'assets',
+      sql`insert into outbox (kind, subject_id, available_at) select 'object.delete', id, now() from gone
+          on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at`,
+    ),
+    invites: deleteSlice(db, 'invites'),
+    keys: deleteSlice(db, 'api_keys'),
+    note: owe(db, 'workspace.delete', [workspaceId], sql`interval '30 seconds'`),
+    done: db.execute<{ done: boolean }>(sql`
+      with over as (select ${isDone} as done),
+      settled as (delete from outbox where ${here} and kind = 'workspace.delete' and (select done from over))
+      select done from over`),
+  }))
+  if (!first(done.rows).done)
+    await dispatch(ctx, [{ kind: 'workspace.delete', workspaceId, subjectId: workspaceId }])
+}
