@@ -87,7 +87,7 @@ test('npm run dev -- --reset does not take a database by URL', () => {
     status: 1,
     stderr: '--reset starts the embedded database clean: drop the one in DATABASE_URL yourself\n',
   })
-})
+}, PATIENCE_MS)
 
 // By /proc, and never on somebody's own database.
 describe.runIf(process.platform === 'linux' && !process.env.DATABASE_URL)('npm run dev', () => {
