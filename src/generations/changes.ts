@@ -7,7 +7,7 @@ import type { Ctx } from '../context.ts'
 import { type Database, transact } from '../db/client.ts'
 import { announce, newEvents } from '../events/events.ts'
 import { lockWorkspace } from '../workspaces/quotas.ts'
-import { fillPlaces, wake } from './places.ts'
+import { dispatchWoken, fillPlaces } from './places.ts'
 
 export const changeGeneration = async <T extends Record<string, BatchItem<'pg'>>>(
   ctx: Ctx,
@@ -22,6 +22,6 @@ export const changeGeneration = async <T extends Record<string, BatchItem<'pg'>>
   }))
   const { workspaceId } = changed.gate
   await announce(ctx, workspaceId, changed.events)
-  await wake(ctx, workspaceId, changed.woken)
+  await dispatchWoken(ctx, workspaceId, changed.woken)
   return changed
 }

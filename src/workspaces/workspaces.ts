@@ -13,7 +13,7 @@ import {
   webhookEndpoints,
   workspaces,
 } from '../db/schema.ts'
-import { first, inWorkspace } from '../db/sql.ts'
+import { first, inWorkspace, type Page } from '../db/sql.ts'
 import { dismissListeners } from '../events/events.ts'
 import { MAX_FREE_WORKSPACES } from '../plans.ts'
 import type { Role } from '../words.ts'
@@ -62,10 +62,7 @@ export const createWorkspace = async (
 }
 
 /** `limit + 1` of the caller's workspaces, newest first. */
-export const listWorkspaces = async (
-  ctx: Ctx,
-  page: { limit: number; cursor?: string | undefined },
-): Promise<WorkspaceWithRole[]> => {
+export const listWorkspaces = async (ctx: Ctx, page: Page): Promise<WorkspaceWithRole[]> => {
   const { rows } = await transact(ctx, (db) => ({
     rows: db
       .select({ workspace: workspaces, role: memberships.role })

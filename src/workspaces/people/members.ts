@@ -3,7 +3,7 @@ import { and, eq, gt, lte, or, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../../context.ts'
 import { type Database, ensure, transact } from '../../db/client.ts'
 import { currentUserId, memberships, users } from '../../db/schema.ts'
-import { exists, first, inWorkspace } from '../../db/sql.ts'
+import { exists, first, inWorkspace, type Page } from '../../db/sql.ts'
 import { dismissListeners } from '../../events/events.ts'
 import type { Role } from '../../words.ts'
 import { lockWorkspace } from '../quotas.ts'
@@ -59,10 +59,7 @@ const ensureOwner = (db: Database) =>
   ensure(db, exists(memberships, and(here, eq(memberships.role, 'owner'))), 'last_owner')
 
 /** `limit + 1` members, by id. */
-export const listMembers = async (
-  ctx: Ctx,
-  page: { limit: number; cursor?: string | undefined },
-): Promise<Member[]> => {
+export const listMembers = async (ctx: Ctx, page: Page): Promise<Member[]> => {
   const { rows } = await transact(ctx, (db) => ({
     rows: selectMembers(db, and(here, page.cursor ? gt(memberships.userId, page.cursor) : undefined)).limit(
       page.limit + 1,
