@@ -155,7 +155,7 @@ CREATE TABLE "generations" (
 	"woken_at" timestamp with time zone,
 	"results_at" timestamp with time zone,
 	"stored_outputs" jsonb DEFAULT '[]'::jsonb NOT NULL,
-	"deadline" integer DEFAULT 600 NOT NULL,
+	"deadline" integer NOT NULL,
 	"deadline_at" timestamp with time zone NOT NULL,
 	"provider_index" integer DEFAULT 0 NOT NULL,
 	"provider_job_id" text,

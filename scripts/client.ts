@@ -1,5 +1,6 @@
 /** A small client of the API at any address: for the seed, the demo and the benchmarks, and below the tests' own. */
 import type { ErrorCode } from '../src/errors.ts'
+import type { GenerationError, GenerationStatus } from '../src/words.ts'
 
 export interface Asset {
   id: string
@@ -11,11 +12,11 @@ export interface Asset {
 
 export interface Generation {
   id: string
-  status: 'queued' | 'running' | 'succeeded' | 'failed' | 'canceled'
+  status: GenerationStatus
   progress: number
   style: string | null
   outputs: (Asset & { url: string })[]
-  error?: { code: string; message: string; retryable: boolean }
+  error?: GenerationError
   attempts: number
   creditsReserved: number
   creditsCharged: number

@@ -5,10 +5,10 @@ import { basename, join, relative, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { PROJECT } from '../dev/stack.ts'
 import { makeSamplePhoto } from '../models/photo.ts'
+import { hasEnded, styles } from '../src/words.ts'
 import { createClient, type Generation } from './client.ts'
 import { oneLine } from './migrate.ts'
 
-const STYLES = ['modern', 'luxury', 'fresh', 'tech', 'warm', 'business']
 const DEADLINE_MS = 120_000
 const api = process.env.API_URL ?? `http://127.0.0.1:${process.env.PORT ?? 8787}`
 const out = join(PROJECT, 'out')
@@ -22,7 +22,7 @@ const bar = ({ status, progress }: Generation) =>
       ? `${'#'.repeat(Math.ceil(progress / 20))}${progress}%`
       : status
 
-const isOver = ({ status }: Generation) => status !== 'queued' && status !== 'running'
+const isOver = ({ status }: Generation) => hasEnded(status)
 
 const main = async (): Promise<void> => {
   const started = Date.now()
@@ -50,7 +50,7 @@ const main = async (): Promise<void> => {
 
   since = Date.now()
   let jobs = await Promise.all(
-    STYLES.map((style, i) =>
+    styles.map((style, i) =>
       client.generate({
         kind: 'image',
         style,

@@ -1,4 +1,4 @@
-/** The queues' consumer: runs each message's job, acknowledges it, or gives it back with patience. */
+/** The queues' consumer: runs each message's job, acknowledges it, or has it retried with backoff. */
 import { eraseObject } from './assets/assets.ts'
 import { recordRefusal } from './audit/audit.ts'
 import { type JobCtx, log, systemContext } from './context.ts'

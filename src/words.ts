@@ -14,7 +14,11 @@ export const assetStatuses = ['pending', 'ready', 'failed'] as const
 
 export const generationKinds = ['image', 'video'] as const
 export type GenerationKind = (typeof generationKinds)[number]
-export const generationStatuses = ['queued', 'running', 'succeeded', 'failed', 'canceled'] as const
+export const unfinishedStatuses = ['queued', 'running'] as const
+export const endedStatuses = ['succeeded', 'failed', 'canceled'] as const
+export const generationStatuses = [...unfinishedStatuses, ...endedStatuses] as const
+export type GenerationStatus = (typeof generationStatuses)[number]
+export const hasEnded = (status: GenerationStatus) => endedStatuses.some((ended) => ended === status)
 /** Where an open job is: in its workspace's line, at a provider, or with results on their way to storage. */
 export const generationPhases = ['plan_line', 'running', 'storing'] as const
 export const aspectRatios = ['1:1', '4:3', '3:4', '16:9', '9:16'] as const
@@ -22,15 +26,7 @@ export type AspectRatio = (typeof aspectRatios)[number]
 export const styles = ['modern', 'luxury', 'fresh', 'tech', 'warm', 'business'] as const
 export type Style = (typeof styles)[number]
 
-export const eventTypes = [
-  'queued',
-  'running',
-  'progress',
-  'provider.switched',
-  'succeeded',
-  'failed',
-  'canceled',
-] as const
+export const eventTypes = ['queued', 'running', 'progress', 'provider.switched', ...endedStatuses] as const
 
 export const creditKinds = ['reserve', 'charge', 'refund'] as const
 export const jobKinds = [
@@ -43,9 +39,20 @@ export const jobKinds = [
 export const deliveryStatuses = ['pending', 'delivered', 'failed'] as const
 export const actorTypes = ['user', 'api_key', 'system'] as const
 
+export type FailureCode =
+  | 'deadline_exceeded'
+  | 'provider_refused'
+  | 'content_rejected'
+  | 'provider_failed'
+  | 'provider_lost'
+  | 'model_unavailable'
+  | 'input_deleted'
+  | 'no_output'
+  | 'internal_error'
+
 /** Why a generation failed, as callers read it. */
 export interface GenerationError {
-  code: string
+  code: FailureCode
   message: string
   retryable: boolean
 }

@@ -1,10 +1,10 @@
-/** A border crossed by raw TCP: half-closes, resets and hang-ups pass as they are; distance and faults on request. */
+/** A raw TCP proxy: half-closes, resets and hang-ups pass as they are; distance and faults on request. */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 interface Fault {
   kind: 'reset' | 'hang' | 'slow'
-  /** What it strikes. When the answer is struck, the work was done. */
+  /** What it affects. When that is the answer, the work was done. */
   of: 'request' | 'answer'
   /** Bytes that pass before the reset or the silence; 0 when not given. */
   after?: number
@@ -12,7 +12,7 @@ interface Fault {
   bytesPerSecond?: number
   /** Only requests that contain this text; a fault of the request itself knows only the first packet. */
   match?: string
-  /** How many exchanges it strikes; all when not given. */
+  /** How many exchanges it affects; all when not given. */
   times?: number
 }
 
@@ -21,21 +21,21 @@ export interface Link {
   origin: string
   /** Milliseconds that the distance adds to a round trip. */
   delay(ms: number): void
-  /** Adds a fault; the answer counts the exchanges that it struck. */
+  /** Adds a fault; the answer counts the exchanges that it affected. */
   fault(fault: Fault): { hits: number }
-  /** Takes all faults back. */
-  heal(): void
+  /** Removes all faults. */
+  clearFaults(): void
   /** Refuses connections and resets those that are open. Safe to call twice, like `start`. */
   stop(): Promise<void>
   start(): Promise<void>
 }
 
 type Direction = Fault['of']
-type Strike = Fault & { hits: number }
+type ActiveFault = Fault & { hits: number }
 
-interface Border {
+interface Conditions {
   delay: number
-  strike(of: Direction, request: string): Strike | undefined
+  takeFault(of: Direction, request: string): ActiveFault | undefined
   rename?: { from: Buffer; to: Buffer } | undefined
 }
 
@@ -51,10 +51,10 @@ export const startLink = async (
   rename?: (own: string) => { from: string; to: string },
 ): Promise<Link> => {
   const sockets = new Set<Socket>()
-  let faults: Strike[] = []
-  const border: Border = {
+  let faults: ActiveFault[] = []
+  const conditions: Conditions = {
     delay: 0,
-    strike(of, request) {
+    takeFault(of, request) {
       const found = faults.find(
         (fault) =>
           fault.of === of &&
@@ -80,7 +80,7 @@ export const startLink = async (
         return
       }
       keep(upstream)
-      relay(client, upstream, border)
+      relay(client, upstream, conditions)
     })
   })
   const listen = (port: number) =>
@@ -95,20 +95,20 @@ export const startLink = async (
   if (names) {
     if (names.from.length !== names.to.length)
       throw new Error(`${names.from} and ${names.to} differ in length`)
-    border.rename = { from: Buffer.from(names.from), to: Buffer.from(names.to) }
+    conditions.rename = { from: Buffer.from(names.from), to: Buffer.from(names.to) }
   }
   return {
     port,
     origin,
     delay(ms) {
-      border.delay = ms
+      conditions.delay = ms
     },
-    fault(fault) {
-      const strike = { ...fault, hits: 0 }
-      faults.push(strike)
-      return strike
+    fault(wanted) {
+      const fault = { ...wanted, hits: 0 }
+      faults.push(fault)
+      return fault
     },
-    heal() {
+    clearFaults() {
       faults = []
     },
     async stop() {
@@ -135,7 +135,7 @@ const dial = async (ports: number[]): Promise<Socket | undefined> => {
 }
 
 /** HTTP/1.1 without pipelining: what the client says after an answer is the next request. */
-const relay = (client: Socket, upstream: Socket, border: Border): void => {
+const relay = (client: Socket, upstream: Socket, conditions: Conditions): void => {
   let request = ''
   let phase: Direction = 'answer'
   const reset = () => {
@@ -144,8 +144,8 @@ const relay = (client: Socket, upstream: Socket, border: Border): void => {
   }
 
   const pass = (from: Socket, to: Socket, of: Direction) => {
-    const travel = createRoad()
-    let strike: Strike | undefined
+    const delayed = createDelayLine()
+    let fault: ActiveFault | undefined
     let passed = 0
     let holds = 0
     const hold = () => {
@@ -164,19 +164,19 @@ const relay = (client: Socket, upstream: Socket, border: Border): void => {
       if (phase !== of) {
         phase = of
         passed = 0
-        strike = border.strike(of, request)
+        fault = conditions.takeFault(of, request)
       }
-      const left = strike && strike.kind !== 'slow' ? (strike.after ?? 0) - passed : chunk.length
+      const left = fault && fault.kind !== 'slow' ? (fault.after ?? 0) - passed : chunk.length
       passed += chunk.length
-      if (border.rename && of === 'answer') replace(chunk, border.rename)
+      if (conditions.rename && of === 'answer') replace(chunk, conditions.rename)
       const part = chunk.subarray(0, Math.max(0, left))
-      if (part.length > 0) travel(border.delay / 2, () => send(part))
-      if (strike?.kind === 'slow') setTimeout(hold(), (chunk.length / (strike.bytesPerSecond ?? 1)) * 1000)
-      if (strike?.kind === 'reset' && part.length < chunk.length)
-        travel(border.delay / 2, () => to.write('', reset))
+      if (part.length > 0) delayed(conditions.delay / 2, () => send(part))
+      if (fault?.kind === 'slow') setTimeout(hold(), (chunk.length / (fault.bytesPerSecond ?? 1)) * 1000)
+      if (fault?.kind === 'reset' && part.length < chunk.length)
+        delayed(conditions.delay / 2, () => to.write('', reset))
     })
     from.on('end', () => {
-      if (strike?.kind !== 'hang') travel(border.delay / 2, () => to.end())
+      if (fault?.kind !== 'hang') delayed(conditions.delay / 2, () => to.end())
       // Who waited in vain has given up.
       else if (of === 'request' || to.readableEnded) reset()
     })
@@ -187,7 +187,7 @@ const relay = (client: Socket, upstream: Socket, border: Border): void => {
 }
 
 /** Lets what enters leave in the same order, each after its time; without any at once. */
-const createRoad = () => {
+const createDelayLine = () => {
   let last = Promise.resolve()
   let under = 0
   return (ms: number, arrive: () => void): void => {

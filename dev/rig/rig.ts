@@ -1,6 +1,6 @@
 /**
  * The edge rig: the bundle that would be deployed, on bare `workerd`, in several processes behind one address that
- * share database, storage, model server, queues and Durable Objects, with distance and faults at every border.
+ * share database, storage, model server, queues and Durable Objects, with distance and faults on every link.
  */
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -174,7 +174,7 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
     /** The API's processes; the Durable Objects live in one of their own, `objects`. */
     api: workers,
     broker,
-    /** The borders: between clients and API, and between the API and what it uses. */
+    /** Between clients and API, and between the API and what it uses. */
     links: { clients, database, storage, models, objects },
     scheduled,
     kill: (name: string) => processOf(name).kill(),

@@ -6,7 +6,7 @@ import type { Action } from '../actions.ts'
 import type { Ctx, Principal } from '../context.ts'
 import { change, ensure, transact } from '../db/client.ts'
 import { apiKeys } from '../db/schema.ts'
-import { exists, first, inWorkspace } from '../db/sql.ts'
+import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
 import { dismissListeners } from '../events/events.ts'
 
 export type ApiKey = typeof apiKeys.$inferSelect
@@ -53,10 +53,7 @@ export const createApiKey = async (
 const isInForce = and(inWorkspace(apiKeys), isNull(apiKeys.revokedAt))
 
 /** `limit + 1` of the keys that are not revoked, newest first. */
-export const listApiKeys = async (
-  ctx: Ctx,
-  page: { limit: number; cursor?: string | undefined },
-): Promise<ApiKey[]> => {
+export const listApiKeys = async (ctx: Ctx, page: Page): Promise<ApiKey[]> => {
   const { rows } = await transact(ctx, (db) => ({
     rows: db
       .select()

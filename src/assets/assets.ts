@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Ctx, JobCtx } from '../context.ts'
 import { change, ensure, transact } from '../db/client.ts'
 import { assets, outbox } from '../db/schema.ts'
-import { exists, first, inWorkspace } from '../db/sql.ts'
+import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { AppError, toAppError } from '../errors.ts'
 import { takeToken } from '../limits/limits.ts'
@@ -108,9 +108,7 @@ export const uploadAsset = async (ctx: Ctx, upload: Upload): Promise<Asset> => {
   }
 }
 
-export interface AssetFilter {
-  limit: number
-  cursor?: string | undefined
+export interface AssetFilter extends Page {
   kind?: Asset['kind'] | undefined
   source?: Asset['source'] | undefined
   status?: Asset['status'] | undefined

@@ -5,15 +5,13 @@ import type { Action } from '../actions.ts'
 import { type Ctx, type JobCtx, systemContext } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { auditLogs } from '../db/schema.ts'
-import { inWorkspace } from '../db/sql.ts'
+import { inWorkspace, type Page } from '../db/sql.ts'
 import { describeError } from '../errors.ts'
 import type { RefusalMessage } from '../outbox/messages.ts'
 
 export type AuditLog = typeof auditLogs.$inferSelect
 
-export interface AuditFilter {
-  limit: number
-  cursor?: string | undefined
+export interface AuditFilter extends Page {
   action?: Action | undefined
   actorId?: string | undefined
   resourceType?: string | undefined

@@ -92,14 +92,14 @@ export const hashPassword = async (password: string): Promise<string> => {
 }
 
 /** What the password is compared with where there is none, so that both cases take the same time. */
-const NOBODY = `$scrypt$ln=14,r=8,p=5$${base64(Buffer.alloc(SALT_LENGTH))}$${base64(Buffer.alloc(KEY_LENGTH))}`
+const DUMMY_HASH = `$scrypt$ln=14,r=8,p=5$${base64(Buffer.alloc(SALT_LENGTH))}$${base64(Buffer.alloc(KEY_LENGTH))}`
 
 /** False for a wrong password and, after the same work, for no account or one without a password. */
 export const verifyPassword = async (
   password: string,
   stored: string | null | undefined,
 ): Promise<boolean> => {
-  const [, , parameters = '', salt = '', key = ''] = (stored ?? NOBODY).split('$')
+  const [, , parameters = '', salt = '', key = ''] = (stored ?? DUMMY_HASH).split('$')
   const [ln = 14, r = 8, p = 5] = parameters.split(',').map((part) => Number(part.split('=')[1]))
   const expected = Buffer.from(key, 'base64')
   const actual = await derive(password, Buffer.from(salt, 'base64'), { N: 2 ** ln, r, p })

@@ -5,7 +5,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
 import { authorize, type Database, ensure, transact } from '../db/client.ts'
 import { currentUserId, memberships, sessions, users, workspaces } from '../db/schema.ts'
-import { exists, first } from '../db/sql.ts'
+import { exists, first, type Page } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
 import { dismissListeners } from '../events/events.ts'
 import { hashPassword, verifyPassword } from './passwords.ts'
@@ -189,7 +189,7 @@ const isMine = and(
 export type Session = Awaited<ReturnType<typeof listSessions>>[number]
 
 /** `limit + 1` of the caller's sessions in force, newest first. */
-export const listSessions = async (ctx: Ctx, page: { limit: number; cursor?: string | undefined }) => {
+export const listSessions = async (ctx: Ctx, page: Page) => {
   const { rows } = await transact(ctx, (db) => ({
     rows: db
       .select({

@@ -3,7 +3,7 @@ import { and, desc, eq, lt, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
 import { type Database, ensure, transact } from '../db/client.ts'
 import { creditEntries, generations } from '../db/schema.ts'
-import { exists, first, inWorkspace } from '../db/sql.ts'
+import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
 import { allowances } from '../plans.ts'
 import { counted, currentPeriod, grantedCredits } from '../workspaces/quotas.ts'
 
@@ -64,10 +64,7 @@ export const getUsage = async (ctx: Ctx) => {
 }
 
 /** `limit + 1` entries, newest first. */
-export const listEntries = async (
-  ctx: Ctx,
-  page: { limit: number; cursor?: string | undefined },
-): Promise<CreditEntry[]> => {
+export const listEntries = async (ctx: Ctx, page: Page): Promise<CreditEntry[]> => {
   const { rows } = await transact(ctx, (db) => ({
     rows: db
       .select()

@@ -327,7 +327,7 @@ export const generations = pgTable(
     /** Outputs that are in storage already, while others are not. */
     storedOutputs: jsonb('stored_outputs').$type<StoredOutput[]>().notNull().default([]),
     /** Seconds from the first step; before that `deadlineAt` bounds the time in line. */
-    deadline: integer('deadline').notNull().default(600),
+    deadline: integer('deadline').notNull(),
     deadlineAt: time('deadline_at').notNull(),
     /** Which entry of the model's list of providers it is with. */
     providerIndex: integer('provider_index').notNull().default(0),

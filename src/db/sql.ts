@@ -18,3 +18,9 @@ export const first = <Row>(rows: readonly Row[]): Row => {
   if (row === undefined) throw new AppError('not_found')
   return row
 }
+
+/** Part of a list: at most so many rows, after the one with this id. */
+export interface Page {
+  limit: number
+  cursor?: string | undefined
+}

@@ -1,11 +1,12 @@
 /** Events of generations: written by a trigger, read from their table, and told to the feed after the commit. */
-import { and, asc, eq, getTableColumns, gt, sql } from 'drizzle-orm'
+import { and, asc, eq, getTableColumns, gt, inArray, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
 import { type Database, ensure, transact } from '../db/client.ts'
 import { generationEvents, generations } from '../db/schema.ts'
 import { exists, inWorkspace } from '../db/sql.ts'
 import { describeError } from '../errors.ts'
 import { dispatch } from '../outbox/outbox.ts'
+import { endedStatuses } from '../words.ts'
 import type { FeedEvent } from './feed.ts'
 
 type EventRow = typeof generationEvents.$inferSelect
@@ -112,7 +113,7 @@ export const readEvents = async (ctx: Ctx, after: number | 'now', generationId: 
       .select({
         sequence: sql<string>`coalesce(max(${generationEvents.sequence}), 0)`,
         hasEnded: generationId
-          ? sql<boolean>`(select status in ('succeeded', 'failed', 'canceled') from generations where ${isGeneration})`
+          ? sql<boolean>`(select ${inArray(generations.status, endedStatuses)} from generations where ${isGeneration})`
           : sql<boolean>`false`,
       })
       .from(generationEvents)

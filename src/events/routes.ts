@@ -31,7 +31,7 @@ routes.openapi(
     tag,
     summary: 'Progress of one generation, live, until its last event',
     request: { params: IdPath, headers: lastEventId },
-    responses: { ...eventStream },
+    responses: eventStream,
   }),
   async (c) =>
     eventResponse(
@@ -49,7 +49,7 @@ routes.openapi(
     tag,
     summary: 'Progress of all generations of the workspace, live',
     request: { headers: lastEventId },
-    responses: { ...eventStream },
+    responses: eventStream,
   }),
   async (c) =>
     eventResponse(

@@ -1,5 +1,6 @@
 /** Live progress as server-sent events (WHATWG): replayed from the table, then passed on from the feed. */
 import type { Ctx } from '../context.ts'
+import { hasEnded } from '../words.ts'
 import { feedOf, PAGE, readEvents } from './events.ts'
 import type { FeedEvent, FeedMessage } from './feed.ts'
 
@@ -11,8 +12,6 @@ const RETRY = 2000
 const LIFETIME = 600_000
 /** Milliseconds that an event may arrive after its successor before the table is asked for it. */
 const REORDERING = 500
-
-const isLast = (event: FeedEvent) => ['succeeded', 'failed', 'canceled'].includes(event.status)
 
 const encode = (event: FeedEvent) => {
   const { generationId, status, progress, at } = event
@@ -29,7 +28,7 @@ const tagsOf = ({ principal }: Ctx, userId: string | null): string[] => {
  * Puts a workspace's events in order, whatever order they come in, and passes each on once. `missing` is called when
  * one has not come for a while.
  */
-const createSequencer = (start: number, pass: (event: FeedEvent) => void, missing: () => void) => {
+const createSequencer = (start: number, emit: (event: FeedEvent) => void, missing: () => void) => {
   let last = start
   let timer: ReturnType<typeof setTimeout> | undefined
   const early = new Map<number, FeedEvent>()
@@ -37,7 +36,7 @@ const createSequencer = (start: number, pass: (event: FeedEvent) => void, missin
     for (let next = early.get(last + 1); next; next = early.get(last + 1)) {
       early.delete(next.sequence)
       last = next.sequence
-      pass(next)
+      emit(next)
     }
     clearTimeout(timer)
     if (early.size > 0) timer = setTimeout(missing, REORDERING)
@@ -53,7 +52,7 @@ const createSequencer = (start: number, pass: (event: FeedEvent) => void, missin
       for (const event of events) {
         if (event.sequence > last) {
           last = event.sequence
-          pass(event)
+          emit(event)
         }
       }
       last = Math.max(last, head)
@@ -105,7 +104,7 @@ export const streamEvents = async (
     (event) => {
       if (isOver || (generationId && event.generationId !== generationId)) return
       send(encode(event))
-      if (generationId && isLast(event)) stop()
+      if (generationId && hasEnded(event.status)) stop()
     },
     () => void catchUp(),
   )

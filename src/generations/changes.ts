@@ -6,7 +6,7 @@ import type { BatchItem } from 'drizzle-orm/batch'
 import type { Ctx } from '../context.ts'
 import { change, type Database } from '../db/client.ts'
 import { announce, newEvents } from '../events/events.ts'
-import { fillPlaces, wake } from './places.ts'
+import { dispatchWoken, fillPlaces } from './places.ts'
 
 export const changeGeneration = async <T extends Record<string, BatchItem<'pg'>>>(
   ctx: Ctx,
@@ -20,6 +20,6 @@ export const changeGeneration = async <T extends Record<string, BatchItem<'pg'>>
   }))
   const { workspaceId } = changed.gate
   await announce(ctx, workspaceId, changed.events)
-  await wake(ctx, workspaceId, changed.woken)
+  await dispatchWoken(ctx, workspaceId, changed.woken)
   return changed
 }

@@ -4,8 +4,9 @@ import type { Ctx } from '../context.ts'
 import { settleCredits } from '../credits/ledger.ts'
 import { type Database, ensure, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations } from '../db/schema.ts'
-import { exists, first, inWorkspace } from '../db/sql.ts'
-import { dispatch, settle } from '../outbox/outbox.ts'
+import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
+import { dispatch, RESEND_DELAY, settle } from '../outbox/outbox.ts'
+import { unfinishedStatuses } from '../words.ts'
 import { changeGeneration } from './changes.ts'
 
 export type Generation = typeof generations.$inferSelect
@@ -23,6 +24,9 @@ export const withPosition = {
     'position',
   ),
 }
+
+/** A step that is under way when its job ends may store outputs for so long. */
+export const LONGEST_STEP = sql`interval '2 minutes'`
 
 export const oneGeneration = (id: string) => and(inWorkspace(generations), eq(generations.id, id))
 
@@ -54,9 +58,7 @@ export const getGeneration = async (ctx: Ctx, id: string): Promise<GenerationWit
   return { ...first(rows), outputs }
 }
 
-export interface GenerationFilter {
-  limit: number
-  cursor?: string | undefined
+export interface GenerationFilter extends Page {
   status?: Generation['status'] | undefined
   kind?: Generation['kind'] | undefined
 }
@@ -100,7 +102,7 @@ export const cancelGeneration = async (ctx: Ctx, id: string): Promise<Generation
     canceled: db
       .update(generations)
       .set({ status: 'canceled', completedAt: sql`now()`, leaseExpiresAt: null, nextStepAt: null })
-      .where(and(oneGeneration(id), inArray(generations.status, ['queued', 'running']))),
+      .where(and(oneGeneration(id), inArray(generations.status, unfinishedStatuses))),
     unfinished: ensure(
       db,
       sql`exists (select from generations where ${oneGeneration(id)} and status = 'canceled')`,
@@ -110,12 +112,11 @@ export const cancelGeneration = async (ctx: Ctx, id: string): Promise<Generation
     settled: settle(db, 'generation', id),
     note: db.execute(sql`
       insert into outbox (kind, subject_id, available_at)
-      select 'prediction.cancel', id, now() + interval '30 seconds' from generations
+      select 'prediction.cancel', id, now() + ${RESEND_DELAY} from generations
        where ${oneGeneration(id)} and ${canceledNow} and started_at is not null`),
-    // A step under way may still store outputs.
     erasures: db.execute(sql`
       insert into outbox (kind, subject_id, available_at)
-      select 'object.delete', unnest(output_asset_ids), now() + interval '2 minutes' from generations
+      select 'object.delete', unnest(output_asset_ids), now() + ${LONGEST_STEP} from generations
        where ${oneGeneration(id)} and ${canceledNow} and started_at is not null`),
     rows: db.select(withPosition).from(generations).where(oneGeneration(id)),
   }))

@@ -5,7 +5,7 @@ import { AssetView, presentAsset } from '../assets/routes.ts'
 import { presignDownload } from '../assets/storage.ts'
 import { authorize } from '../db/client.ts'
 import type { Env } from '../env.ts'
-import { IdempotencyKey, IdPath, json, jsonBody, Timestamp, text } from '../http/contract.ts'
+import { IdempotencyKey, IdPath, json, jsonBody, located, Timestamp, text } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { type AppEnv, createRouter } from '../http/router.ts'
@@ -125,7 +125,7 @@ const present = async (env: Env, row: GenerationWithOutputs): Promise<z.output<t
 })
 
 const acceptedHeaders = {
-  Location: { schema: { type: 'string' as const } },
+  ...located,
   'Idempotent-Replayed': { schema: { type: 'string' as const }, required: false },
 }
 

@@ -59,7 +59,7 @@ export const configure = createMiddleware<AppEnv>(async (c, next) => {
 })
 
 export const allowOrigins = cors({
-  origin: (origin, c) => (c.var.env?.ALLOWED_ORIGINS.includes(origin) ? origin : null),
+  origin: (origin, c) => (c.var.env.ALLOWED_ORIGINS.includes(origin) ? origin : null),
   credentials: true,
   allowMethods: METHODS,
   allowHeaders: [

@@ -12,6 +12,9 @@ const BATCH = 100
 /** Seconds that a queue holds a message back at most; what is due later the sweeper sends when its time has come. */
 const MAX_DELAY = 12 * 3600
 
+/** When a job that was sent at its commit is sent again, if it is still owed. */
+export const RESEND_DELAY = sql`interval '30 seconds'`
+
 /** Notes that jobs are owed and should be (re-)sent after `delay` (a Postgres interval). */
 export const owe = (db: Database, kind: OwedMessage['kind'], subjectIds: readonly string[], delay: SQL) =>
   db.execute(sql`
@@ -54,7 +57,7 @@ export const dispatch = async (
   }
 }
 
-/** Re-sends what is due, each time with twice the patience. */
+/** Sends again what is due, with exponential backoff. */
 export const sweepOutbox = async (env: Env, id: string): Promise<void> => {
   const ctx = systemContext(env, { id })
   for (let sent = 0; ; ) {
@@ -62,7 +65,7 @@ export const sweepOutbox = async (env: Env, id: string): Promise<void> => {
       due: { rows },
     } = await transact(ctx, (db) => ({
       due: db.execute<{ workspace_id: string; kind: OwedMessage['kind']; subject_id: string }>(sql`
-        update outbox set sends = sends + 1, available_at = now() + interval '30 seconds' * power(2, least(sends, 6))
+        update outbox set sends = sends + 1, available_at = now() + ${RESEND_DELAY} * power(2, least(sends, 6))
         where (workspace_id, kind, subject_id) in (
           select workspace_id, kind, subject_id from outbox where available_at <= now()
           order by available_at limit ${BATCH} for update skip locked)

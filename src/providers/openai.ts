@@ -2,12 +2,19 @@
 import { z } from 'zod'
 import { composePrompt } from '../generations/styles.ts'
 import { readChunks, toStream } from '../streams.ts'
+import type { AspectRatio } from '../words.ts'
 import { askOnce, type Provider, ProviderError, type Submission } from './provider.ts'
 
 /** Milliseconds: it answers when the pictures are done. */
 const TIMEOUT = 120_000
 
-const sizes: Record<string, string> = { '1:1': '1024x1024', '4:3': '1536x1024', '16:9': '1536x1024' }
+const sizes: Record<AspectRatio, string> = {
+  '1:1': '1024x1024',
+  '4:3': '1536x1024',
+  '16:9': '1536x1024',
+  '3:4': '1024x1536',
+  '9:16': '1024x1536',
+}
 
 const Answer = z.object({ data: z.array(z.object({ b64_json: z.string() })) })
 const Refusal = z.object({ error: z.object({ message: z.string(), code: z.string().nullish() }) })
@@ -41,7 +48,7 @@ export const openai: Provider = {
       model: submission.model,
       prompt: composePrompt(submission),
       n: String(submission.count),
-      size: sizes[submission.aspectRatio] ?? '1024x1536',
+      size: sizes[submission.aspectRatio],
     }
     const boundary = `form-${crypto.randomUUID()}`
     const edits = submission.images.length > 0

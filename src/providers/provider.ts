@@ -1,16 +1,16 @@
 /** The one shape that providers share. */
 import type { Env } from '../env.ts'
-import type { Style } from '../words.ts'
+import type { AspectRatio, GenerationKind, Style } from '../words.ts'
 
 export interface Submission {
-  kind: 'image' | 'video'
+  kind: GenerationKind
   /** What the provider calls the model. */
   model: string
   prompt: string | null
   style: Style | null
   /** Presigned. */
   images: { url: string; mimeType: string }[]
-  aspectRatio: string
+  aspectRatio: AspectRatio
   count: number
   /** Seconds; videos only. */
   duration: number | null

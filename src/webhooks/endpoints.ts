@@ -5,7 +5,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
 import { change, ensure, transact } from '../db/client.ts'
 import { webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
-import { exists, first, inWorkspace } from '../db/sql.ts'
+import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
 import { dispatch, owe } from '../outbox/outbox.ts'
 import { endpointLimit } from '../workspaces/quotas.ts'
 import { checkTarget } from './targets.ts'
@@ -42,7 +42,7 @@ export const createEndpoint = async (
 }
 
 /** `limit + 1` endpoints, newest first. */
-export const listEndpoints = async (ctx: Ctx, page: { limit: number; cursor?: string | undefined }) => {
+export const listEndpoints = async (ctx: Ctx, page: Page) => {
   const { rows } = await transact(ctx, (db) => ({
     rows: db
       .select()
@@ -90,9 +90,7 @@ export const deleteEndpoint = async (ctx: Ctx, id: string): Promise<void> => {
 /** `limit + 1` deliveries, newest first, of one endpoint or of all. */
 export const listDeliveries = async (
   ctx: Ctx,
-  filter: {
-    limit: number
-    cursor?: string | undefined
+  filter: Page & {
     endpointId?: string | undefined
     status?: Delivery['status'] | undefined
   },

@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
 import { change, transact } from '../db/client.ts'
 import { currentUserId, currentWorkspaceId, memberships, webhookEndpoints, workspaces } from '../db/schema.ts'
-import { first, inWorkspace } from '../db/sql.ts'
+import { first, inWorkspace, type Page } from '../db/sql.ts'
 import { dismissListeners } from '../events/events.ts'
 import { dispatch } from '../outbox/outbox.ts'
 import { MAX_FREE_WORKSPACES } from '../plans.ts'
@@ -45,10 +45,7 @@ export const createWorkspace = async (
 }
 
 /** `limit + 1` of the caller's workspaces, newest first. */
-export const listWorkspaces = async (
-  ctx: Ctx,
-  page: { limit: number; cursor?: string | undefined },
-): Promise<WorkspaceWithRole[]> => {
+export const listWorkspaces = async (ctx: Ctx, page: Page): Promise<WorkspaceWithRole[]> => {
   const { rows } = await transact(ctx, (db) => ({
     rows: db
       .select({ workspace: workspaces, role: memberships.role })

@@ -17,7 +17,11 @@ import {
 import { newTenant } from '../support/tenants.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-const refused = { code: 'provider_refused', message: 'The model refused the request.', retryable: false }
+const refused: GenerationBody['error'] = {
+  code: 'provider_refused',
+  message: 'The model refused the request.',
+  retryable: false,
+}
 
 test.each<[string, Fault, Partial<GenerationBody>, number]>([
   ['a 429', { kind: 'rate_limit', times: 1 }, { status: 'succeeded', attempts: 2 }, 0],

@@ -1,4 +1,4 @@
-/** The rig's borders with a Worker that does nothing but show what reaches it: links, queue limits, exceptions. */
+/** The rig's links and queue with a Worker that does nothing but show what reaches it: links, queue limits, exceptions. */
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -83,7 +83,7 @@ beforeAll(async () => {
 }, 60_000)
 
 afterEach(() => {
-  server.heal()
+  server.clearFaults()
   server.delay(0)
   received.length = 0
 })

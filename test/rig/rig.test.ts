@@ -27,7 +27,7 @@ beforeAll(async () => {
 
 afterEach(async () => {
   for (const link of Object.values(rig.links)) {
-    link.heal()
+    link.clearFaults()
     link.delay(0)
     await link.start()
   }
@@ -184,7 +184,7 @@ test('a job outlives the process that works on it', async () => {
   rig.broker.resume()
   const first = await waitFor('a process has it', async () => messageOf(id)?.deliveries[0])
   await rig.kill(first.process)
-  rig.links.database.heal()
+  rig.links.database.clearFaults()
   await succeeds(id)
   const [, second] = messageOf(id)?.deliveries ?? []
   expect(second).toMatchObject({ attempt: 2, process: first.process === 'api-1' ? 'api-2' : 'api-1' })

@@ -80,14 +80,18 @@ test('what ends time after time is given up', async () => {
   ])
 })
 
-test('npm run dev -- --reset does not take a database by URL', () => {
-  const env = { ...process.env, DATABASE_URL: 'postgres://user:password@127.0.0.1:1/none' }
-  const { status, stderr } = spawnSync(process.execPath, [MAIN, '--reset'], { env, encoding: 'utf8' })
-  expect({ status, stderr }).toEqual({
-    status: 1,
-    stderr: '--reset starts the embedded database clean: drop the one in DATABASE_URL yourself\n',
-  })
-})
+test(
+  'npm run dev -- --reset does not take a database by URL',
+  () => {
+    const env = { ...process.env, DATABASE_URL: 'postgres://user:password@127.0.0.1:1/none' }
+    const { status, stderr } = spawnSync(process.execPath, [MAIN, '--reset'], { env, encoding: 'utf8' })
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr: '--reset starts the embedded database clean: drop the one in DATABASE_URL yourself\n',
+    })
+  },
+  PATIENCE_MS,
+)
 
 // By /proc, and never on somebody's own database.
 describe.runIf(process.platform === 'linux' && !process.env.DATABASE_URL)('npm run dev', () => {

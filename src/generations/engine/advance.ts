@@ -13,7 +13,7 @@ import { storeOutputs } from './outputs.ts'
 import { currentProvider, submit } from './submit.ts'
 
 /** Milliseconds that a step waits for a picture before it hands over to a delayed message. */
-const PATIENCE = 2500
+const MAX_WAIT = 2500
 /** Seconds until a job at the provider is polled again, at first. */
 const POLL_DELAY = { image: 2, video: 5 }
 /** The most seconds between two polls; webhooks make them a safety net. */
@@ -34,7 +34,7 @@ export const advance = async (
   } catch (thrown) {
     if (toAppError(thrown).code === 'already_finished') return undefined
     ctx.log({ level: 'warn', message: 'step failed', generationId: claim.id, error: describeError(thrown) })
-    await conclude(ctx, claim, outcomeOf(claim, thrown))
+    await conclude(ctx, claim, outcomeOfFault(claim, thrown))
   }
   return undefined
 }
@@ -79,21 +79,21 @@ const step = async (ctx: JobCtx, claim: Claim): Promise<Outcome> => {
     return failed('internal_error')
   }
   const isLate = claim.resultsAt === null && claim.deadlineAt.getTime() < Date.now()
-  if (claim.providerJobId) return judge(ctx, claim, await pollOnce(ctx, claim), isLate)
+  if (claim.providerJobId) return outcomeOfJob(ctx, claim, await pollOnce(ctx, claim), isLate)
   if (isLate) return failed('deadline_exceeded')
   const submitted = await submit(ctx, claim)
   if ('is' in submitted) return submitted
   const held = { ...claim, ...submitted.held }
-  return judge(ctx, held, await awaitPicture(ctx, held, submitted.job), false)
+  return outcomeOfJob(ctx, held, await awaitPicture(ctx, held, submitted.job), false)
 }
 
 /** What a job at the provider comes to: results that are there are taken even past the deadline. */
-const judge = async (ctx: JobCtx, claim: Claim, job: Job, isLate: boolean): Promise<Outcome> => {
+const outcomeOfJob = async (ctx: JobCtx, claim: Claim, job: Job, isLate: boolean): Promise<Outcome> => {
   switch (job.status) {
     case 'running':
       return isLate ? failed('deadline_exceeded') : { is: 'running', progress: job.progress }
     case 'failed':
-      return refusalOf(job.message)
+      return failureOf(job.message)
     case 'succeeded':
       return storeOutputs(ctx, claim, job.outputs)
   }
@@ -104,7 +104,7 @@ const awaitPicture = async (ctx: JobCtx, claim: Claim, submitted: Job): Promise<
   let job = submitted
   const started = Date.now()
   for (let pause = 100; job.status === 'running' && claim.kind === 'image'; ) {
-    if (Date.now() - started > PATIENCE) break
+    if (Date.now() - started > MAX_WAIT) break
     await scheduler.wait(pause)
     job = await pollOnce(ctx, claim)
     pause = Math.min(pause * 1.5, 1000)
@@ -121,7 +121,7 @@ const pollOnce = async (ctx: JobCtx, claim: Claim): Promise<Job> => {
 }
 
 /** What a fault in a step comes to: time, as long as there is some, unless a provider has refused for good. */
-const outcomeOf = (claim: Claim, thrown: unknown): Outcome => {
+const outcomeOfFault = (claim: Claim, thrown: unknown): Outcome => {
   if (thrown instanceof ProviderError && !thrown.retryable) {
     return failed(claim.providerJobId ? 'provider_lost' : 'provider_refused')
   }
@@ -131,7 +131,7 @@ const outcomeOf = (claim: Claim, thrown: unknown): Outcome => {
   return { is: 'again', after: asked ?? 2 + Math.ceil(Math.random() * 4) }
 }
 
-const refusalOf = (message: string): Outcome =>
+const failureOf = (message: string): Outcome =>
   /nsfw|safety|sensitive|flagged/i.test(message)
     ? failed('content_rejected')
     : failed(

@@ -5,11 +5,11 @@ import { settleCredits } from '../../credits/ledger.ts'
 import { type Database, ensure } from '../../db/client.ts'
 import { assets, generationOutputs, generations, outbox } from '../../db/schema.ts'
 import { exists, inWorkspace } from '../../db/sql.ts'
-import { dispatch, owe, settle } from '../../outbox/outbox.ts'
-import type { GenerationError, StoredOutput } from '../../words.ts'
+import { dispatch, owe, RESEND_DELAY, settle } from '../../outbox/outbox.ts'
+import { type GenerationError, type StoredOutput, unfinishedStatuses } from '../../words.ts'
 import { changeGeneration } from '../changes.ts'
-import { type Generation, oneGeneration } from '../generations.ts'
-import { hasPlace } from '../places.ts'
+import { type Generation, LONGEST_STEP, oneGeneration } from '../generations.ts'
+import { hasPlace, STEP_RESEND_DELAY } from '../places.ts'
 
 /** Longer than a step at a provider that keeps jobs takes; after it another consumer may claim the job. */
 const LEASE = sql`interval '60 seconds'`
@@ -20,7 +20,7 @@ type Asset = typeof assets.$inferSelect
 export type Claim = Generation & { inputs: Asset[] }
 
 /** When the sweeper should look after the job, if nothing else does. */
-const wakeAfter = (db: Database, claimed: SQL | undefined, delay: SQL) =>
+const resendAfter = (db: Database, claimed: SQL | undefined, delay: SQL) =>
   db
     .update(outbox)
     .set({ availableAt: sql`now() + ${delay}`, sends: 0 })
@@ -36,7 +36,7 @@ const fenced = (claim: Claim) =>
   and(
     oneGeneration(claim.id),
     eq(generations.fence, claim.fence),
-    inArray(generations.status, ['queued', 'running']),
+    inArray(generations.status, unfinishedStatuses),
   )
 
 /** Refuses the transaction if another claim, or a cancellation, came in between. */
@@ -86,7 +86,7 @@ export const claimGeneration = async (
       .where(
         and(
           oneGeneration(id),
-          inArray(generations.status, ['queued', 'running']),
+          inArray(generations.status, unfinishedStatuses),
           or(isNull(generations.leaseExpiresAt), lte(generations.leaseExpiresAt, sql`now()`)),
           early
             ? undefined
@@ -100,7 +100,7 @@ export const claimGeneration = async (
       .update(generations)
       .set({ wokenAt: null })
       .where(and(oneGeneration(id), eq(generations.status, 'queued'), isNotNull(generations.wokenAt))),
-    patience: wakeAfter(db, isClaimed, sql`${LEASE} + interval '1 second'`),
+    resend: resendAfter(db, isClaimed, sql`${LEASE} + interval '1 second'`),
     inputs: db
       .select()
       .from(assets)
@@ -151,7 +151,11 @@ export const release = async (
       })
       .where(fenced(claim))
       .returning({ id: generations.id }),
-    patience: wakeAfter(db, fenced(claim), sql`make_interval(secs => ${delaySeconds + 15})`),
+    resend: resendAfter(
+      db,
+      fenced(claim),
+      sql`make_interval(secs => ${delaySeconds}) + ${STEP_RESEND_DELAY}`,
+    ),
   }))
   if (released.length === 0) return
   const message = { kind: 'generation' as const, workspaceId: ctx.workspaceId, subjectId: claim.id }
@@ -164,7 +168,7 @@ const eraseUnused = (db: Database, claim: Claim, used: readonly string[]) =>
     db,
     'object.delete',
     claim.outputAssetIds.filter((id) => !used.includes(id)),
-    sql`interval '2 minutes'`,
+    LONGEST_STEP,
   )
 
 const ended = { completedAt: sql`now()`, leaseExpiresAt: null, nextStepAt: null }
@@ -215,7 +219,7 @@ export const fail = async (ctx: JobCtx, claim: Claim, error: GenerationError): P
       .where(fenced(claim)),
     refunded: settleCredits(db, claim.id, 0),
     settled: settle(db, 'generation', claim.id),
-    stop: owe(db, 'prediction.cancel', stops ? [claim.id] : [], sql`interval '30 seconds'`),
+    stop: owe(db, 'prediction.cancel', stops ? [claim.id] : [], RESEND_DELAY),
     erasures: eraseUnused(db, claim, []),
   }))
   const stop = { kind: 'prediction.cancel' as const, workspaceId: ctx.workspaceId, subjectId: claim.id }

@@ -1,5 +1,5 @@
 /** What a step of a job comes to; `advance` alone writes it down. */
-import type { GenerationError, StoredOutput } from '../../words.ts'
+import type { FailureCode, GenerationError, StoredOutput } from '../../words.ts'
 import type { Changes } from './claims.ts'
 
 export type Outcome =
@@ -24,9 +24,9 @@ const failures = {
   input_deleted: { message: 'An input was deleted before the job started.', retryable: false },
   no_output: { message: 'The model returned no usable output.', retryable: true },
   internal_error: { message: 'The job could not be processed.', retryable: true },
-} as const satisfies Record<string, Omit<GenerationError, 'code'>>
+} as const satisfies Record<FailureCode, Omit<GenerationError, 'code'>>
 
-export const failed = (code: keyof typeof failures, message?: string): Outcome & { is: 'failed' } => ({
+export const failed = (code: FailureCode, message?: string): Outcome & { is: 'failed' } => ({
   is: 'failed',
   error: { code, ...failures[code], ...(message && { message }) },
 })

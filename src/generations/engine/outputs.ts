@@ -54,7 +54,7 @@ const copyOutput = (ctx: JobCtx, output: JobOutput, assetId: string, name: strin
 /** An output that was fetched in vain: gone or useless, so that fetching it again will not help for long. */
 class BrokenOutput extends Error {}
 
-/** Results that wait for storage, or for a source that does not answer, are tried again ever more patiently. */
+/** Results that wait for storage, or for a source that does not answer, are tried again at growing intervals. */
 const storingDelay = ({ resultsAt }: Claim): number => {
   const seconds = resultsAt ? (Date.now() - resultsAt.getTime()) / 1000 : 0
   return Math.ceil(Math.min(300, Math.max(5, seconds / 10)))

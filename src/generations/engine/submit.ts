@@ -99,7 +99,7 @@ export const submit = async (ctx: JobCtx, claim: Claim): Promise<{ job: Job; hel
     if (!(error instanceof ProviderError) || !error.retryable) throw error
     // Too many requests slow us down; they say nothing of the provider's health.
     if (error.status !== 429) await report(ctx, offer.provider, false)
-    return passOver(ctx, claim, model.offers, index, error)
+    return fallBack(ctx, claim, model.offers, index, error)
   }
   const held = { providerIndex: index, providerJobId: job.id }
   const kept = job.status !== 'running' || (await keepPaidJob(ctx, claim, held))
@@ -125,15 +125,15 @@ const keepPaidJob: typeof keepProviderJob = async (ctx, claim, job) => {
   }
 }
 
-/** On to the next provider at once; after the last one, from the first again, with patience. */
-const passOver = (
+/** On to the next provider at once; after the last one, to the first again, with backoff. */
+const fallBack = (
   ctx: JobCtx,
   claim: Claim,
   offers: readonly Offer[],
   failedIndex: number,
   error: ProviderError,
 ): Outcome => {
-  ctx.log({ level: 'warn', message: 'provider passed over', generationId: claim.id, error: error.message })
+  ctx.log({ level: 'warn', message: 'provider failed', generationId: claim.id, error: error.message })
   const next = offers.findIndex((offer, i) => i > failedIndex && isUsable(ctx, claim, offer))
   if (next > 0) return { is: 'again', after: 0, changes: { providerIndex: next } }
   const backoff = Math.min(2 ** claim.attempts, 60) * (0.75 + Math.random() / 2)

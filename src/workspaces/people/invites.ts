@@ -5,7 +5,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../../context.ts'
 import { change, ensure, transact } from '../../db/client.ts'
 import { currentUserId, invites, memberships, workspaces } from '../../db/schema.ts'
-import { exists, first, inWorkspace } from '../../db/sql.ts'
+import { exists, first, inWorkspace, type Page } from '../../db/sql.ts'
 import { allowances } from '../../plans.ts'
 import { plans, type Role } from '../../words.ts'
 import { memberLimit } from '../quotas.ts'
@@ -50,10 +50,7 @@ export const createInvite = async (
 }
 
 /** `limit + 1` open invites, newest first. */
-export const listInvites = async (
-  ctx: Ctx,
-  page: { limit: number; cursor?: string | undefined },
-): Promise<Invite[]> => {
+export const listInvites = async (ctx: Ctx, page: Page): Promise<Invite[]> => {
   const { rows } = await transact(ctx, (db) => ({
     rows: db
       .select()

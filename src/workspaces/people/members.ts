@@ -3,7 +3,7 @@ import { and, desc, eq, lt, lte, or, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../../context.ts'
 import { change, type Database, ensure, transact } from '../../db/client.ts'
 import { currentUserId, memberships, users } from '../../db/schema.ts'
-import { exists, first, inWorkspace } from '../../db/sql.ts'
+import { exists, first, inWorkspace, type Page } from '../../db/sql.ts'
 import { invalidField, toAppError } from '../../errors.ts'
 import { dismissListeners } from '../../events/events.ts'
 import type { Role } from '../../words.ts'
@@ -51,10 +51,7 @@ const ensureOwner = (db: Database) =>
   ensure(db, exists(memberships, and(here, eq(memberships.role, 'owner'))), 'last_owner')
 
 /** `limit + 1` members, newest first. */
-export const listMembers = async (
-  ctx: Ctx,
-  page: { limit: number; cursor?: string | undefined },
-): Promise<Member[]> => {
+export const listMembers = async (ctx: Ctx, page: Page): Promise<Member[]> => {
   const { rows } = await transact(ctx, (db) => ({
     rows: selectMembers(db, and(here, page.cursor ? lt(memberships.entryId, page.cursor) : undefined)).limit(
       page.limit + 1,
