@@ -1,7 +1,6 @@
 /** The database keeps tenants apart: the Worker's own login tries to cross over in SQL. */
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { checkpointAt, rowsOf } from '../support/audit.ts'
 import { stack } from '../support/control.ts'
 import { asOwner, claimOf, enter } from '../support/database.ts'
 import { finished, generate } from '../support/generations.ts'
@@ -57,7 +56,11 @@ const newWork = async () => {
     `insert into outbox (workspace_id, kind, subject_id, available_at) values ($1, 'object.delete', gen_random_uuid(), now() + interval '1 day')`,
     [tenant.workspaceId],
   )
-  await checkpointAt(tenant.client, (await rowsOf(tenant.workspaceId)).length)
+  await asOwner(
+    `insert into audit_checkpoints (workspace_id, sequence, hash, signature, kid, created_at) values ($1, 1, '', '', '', now())
+     on conflict do nothing`,
+    [tenant.workspaceId],
+  )
   return tenant
 }
 
