@@ -9,7 +9,7 @@ import type { Env } from '../env.ts'
 import { AppError, toAppError } from '../errors.ts'
 import { takeToken } from '../limits/limits.ts'
 import { dispatch, owe, settle } from '../outbox/outbox.ts'
-import { lockWorkspace, storageQuota } from '../workspaces/quotas.ts'
+import { fitsStorage, lockWorkspace } from '../workspaces/quotas.ts'
 import { MULTIPART_OVERHEAD, openMultipart } from './multipart.ts'
 import { deleteObject, presignDownload, putObject, type StoredObject } from './storage.ts'
 
@@ -30,10 +30,6 @@ const cleanName = (filename: string): string => {
     .slice(0, 255)
     .join('')
 }
-
-/** SQL: the workspace's files, and `more` bytes, fit its plan. */
-const fitsStorage = (more: number) =>
-  sql`(select coalesce(sum(size), 0) + ${more}::bigint from assets where ${inWorkspace(assets)}) <= ${storageQuota}`
 
 /** The note in the outbox that an object is to be deleted. */
 const isErasureOf = (id: string) => and(eq(outbox.kind, 'object.delete'), eq(outbox.subjectId, id))

@@ -71,7 +71,8 @@ const request = async (
     } catch (error) {
       fault = error
     }
-    if (!mayRetry || end.aborted) throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause: fault })
+    if (!mayRetry || end.aborted)
+      throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause: fault })
     await scheduler.wait(50 * 2 ** attempt)
   }
 }

@@ -21,7 +21,10 @@ const allowed = (what: keyof (typeof allowances)[(typeof plans)[number]]) =>
 /** SQL: credits a month, null when unlimited. */
 export const grantedCredits = allowed('credits')
 /** SQL: bytes of storage. */
-export const storageQuota = allowed('storage')
+const storageQuota = allowed('storage')
+/** SQL: the workspace's files, and `more` bytes, fit its plan. */
+export const fitsStorage = (more: number) =>
+  sql`(select coalesce(sum(size), 0) + ${more}::bigint from assets where workspace_id = app.workspace_id()) <= ${storageQuota}`
 /** SQL: how many may be members, null when unlimited. */
 export const memberLimit = allowed('members')
 /** SQL: how many generations may run at the same time. */

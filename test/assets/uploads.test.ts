@@ -222,16 +222,19 @@ test.each([
   expect(answer).toMatchObject({ status: 201, body: { name } })
 })
 
-test.each([undefined, MB])('a client that stops midway of %s bytes is answered 400, no fault of ours', async (length) => {
-  const { client, workspaceId } = await newTenant()
-  const upload = openUpload(client, length ? { length } : {})
-  const start = `--b\r\n${disposition}\r\n\r\n${'a'.repeat(1000)}`
-  upload.socket.write(length ? start : `${start.length.toString(16)}\r\n${start}\r\n`)
-  await leaveGiven(workspaceId)
-  upload.socket.end()
-  expect(await upload.decided()).toMatchObject({ status: 400, level: 'info' })
-  await expectNothing(client)
-})
+test.each([undefined, MB])(
+  'a client that stops midway of %s bytes is answered 400, no fault of ours',
+  async (length) => {
+    const { client, workspaceId } = await newTenant()
+    const upload = openUpload(client, length ? { length } : {})
+    const start = `--b\r\n${disposition}\r\n\r\n${'a'.repeat(1000)}`
+    upload.socket.write(length ? start : `${start.length.toString(16)}\r\n${start}\r\n`)
+    await leaveGiven(workspaceId)
+    upload.socket.end()
+    expect(await upload.decided()).toMatchObject({ status: 400, level: 'info' })
+    await expectNothing(client)
+  },
+)
 
 test('a body that is cut off leaves nothing but the note to delete its object', async () => {
   const { client, workspaceId } = await newTenant()
