@@ -35,6 +35,7 @@ routes.openapi(
     ...common,
     operationId: 'health.get',
     summary: 'Is the process up?',
+    description: 'Touches nothing else.',
     responses: { 200: json(z.object({ status: z.literal('ok') }), 'Up') },
   }),
   (c) => c.json({ status: 'ok' as const }, 200),
@@ -47,7 +48,8 @@ routes.openapi(
     ...common,
     operationId: 'health.ready',
     summary: 'Do the database and the storage answer?',
-    description: '`degraded` means that the database login could bypass row-level security.',
+    description:
+      'The answer is a few seconds old at most. `degraded`: the database login could bypass row-level security.',
     responses: { 200: json(Readiness, 'Ready or degraded'), 503: json(Readiness, 'Not ready') },
   }),
   async (c) => {
@@ -65,6 +67,7 @@ routes.openapi(
     ...common,
     operationId: 'key.list',
     summary: 'Public keys of the access tokens (RFC 7517)',
+    description: 'For whoever wants to verify access tokens.',
     responses: { 200: json(PublicKeySet, 'The key set') },
   }),
   (c) => {
