@@ -30,7 +30,10 @@ const problems = {
   already_member: [409, 'This person is already a member of the workspace.'],
   invite_used: [409, 'This invite has already been accepted.'],
   invite_expired: [409, 'This invite has expired: ask for a new one.'],
-  not_retryable: [409, 'Only a generation that failed or was canceled can be retried.'],
+  not_retryable: [
+    409,
+    'Only a generation that failed or was canceled can be retried, and only while its model is offered.',
+  ],
   upload_expired: [409, 'The upload took too long: send the file again.'],
   payload_too_large: [413, 'The request body is too large.'],
   unsupported_media_type: [415, 'This content type is not supported here.'],

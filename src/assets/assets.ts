@@ -9,7 +9,7 @@ import type { Env } from '../env.ts'
 import { AppError, toAppError } from '../errors.ts'
 import { takeToken } from '../limits/limits.ts'
 import { dispatch, owe, settle } from '../outbox/outbox.ts'
-import { counted, storageQuota } from '../workspaces/quotas.ts'
+import { fitsStorage } from '../workspaces/quotas.ts'
 import { MULTIPART_OVERHEAD, openMultipart } from './multipart.ts'
 import { deleteObject, presignDownload, putObject, type StoredObject } from './storage.ts'
 
@@ -30,9 +30,6 @@ const cleanName = (filename: string): string => {
     .slice(0, 255)
     .join('')
 }
-
-/** SQL: the workspace's files, and `more` bytes, fit its plan. */
-const fitsStorage = (more: number) => sql`${counted.storedBytes} + ${more}::bigint <= ${storageQuota}`
 
 /** The note in the outbox that an object is to be deleted. */
 const isErasureOf = (id: string) => and(eq(outbox.kind, 'object.delete'), eq(outbox.subjectId, id))

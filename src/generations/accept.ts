@@ -6,13 +6,14 @@ import type { Ctx } from '../context.ts'
 import { reserve } from '../credits/ledger.ts'
 import { type Database, ensure } from '../db/client.ts'
 import { generations } from '../db/schema.ts'
-import { first, inWorkspace } from '../db/sql.ts'
+import { exists, first, inWorkspace } from '../db/sql.ts'
 import { AppError, invalidField } from '../errors.ts'
 import { checkTarget } from '../webhooks/targets.ts'
 import type { Style } from '../words.ts'
+import { fitsStorage } from '../workspaces/quotas.ts'
 import { changeGeneration } from './changes.ts'
 import { type GenerationWithOutputs, oneGeneration, selectOutputs, withPosition } from './generations.ts'
-import { findModel, type Model } from './models.ts'
+import { findModel, type Model, models } from './models.ts'
 
 export interface GenerationRequest {
   kind: Model['kind']
@@ -55,6 +56,12 @@ const DEFAULT_DURATION = 5
 /** What every new job takes after its row: credits, a note of the end of its time in line, and what came of it. */
 const accept = (db: Database, id: string, isThis: SQL | undefined) => ({
   ...reserve(db, id),
+  // How large the outputs will be, nobody knows yet: there must be room for something.
+  room: ensure(
+    db,
+    sql`not ${exists(generations, oneGeneration(id))} or ${fitsStorage(1)}`,
+    'storage_quota_exceeded',
+  ),
   note: db.execute(sql`
     insert into outbox (kind, subject_id, available_at)
     select 'generation', id, deadline_at from generations where ${oneGeneration(id)}`),
@@ -77,7 +84,7 @@ const byKey = (id: string, idempotencyKey: string | undefined) =>
 
 /**
  * Accepts a job: reserves its credits, queues it, or finds the job that the same idempotency key made before.
- * @throws {AppError} insufficient_credits, not_found (an input), idempotency_key_reused, validation_failed
+ * @throws {AppError} insufficient_credits, storage_quota_exceeded, not_found (an input), idempotency_key_reused, validation_failed
  */
 export const createGeneration = async (
   ctx: Ctx,
@@ -121,9 +128,15 @@ export const createGeneration = async (
   return answer(id, requestHash, accepted)
 }
 
+/** SQL: the catalogue, as rows of `today`. */
+const catalogue = sql`(values ${sql.join(
+  models.map(({ id, kind, credits, deadline }) => sql`(${id}, ${kind}, ${credits}::int, ${deadline}::int)`),
+  sql`, `,
+)}) today (model, kind, credits, deadline)`
+
 /**
- * The same again as a new job, linked to the old one.
- * @throws {AppError} not_found, not_retryable, insufficient_credits, idempotency_key_reused
+ * The same again as a new job, linked to the old one, at today's price.
+ * @throws {AppError} not_found, not_retryable, insufficient_credits, storage_quota_exceeded, idempotency_key_reused
  */
 export const retryGeneration = async (
   ctx: Ctx,
@@ -133,16 +146,18 @@ export const retryGeneration = async (
   const id = uuidv7()
   const requestHash = hash('sha256', `retry ${originalId}`)
   const original = sql`select from generations where ${oneGeneration(originalId)}`
+  const isOver = sql`status in ('failed', 'canceled')`
+  const isOffered = sql`(model, kind) in (select model, kind from ${catalogue})`
   const accepted = await changeGeneration(ctx, id, (db) => ({
     found: ensure(db, sql`exists (${original})`, 'not_found'),
-    over: ensure(db, sql`exists (${original} and status in ('failed', 'canceled'))`, 'not_retryable'),
+    retryable: ensure(db, sql`exists (${original} and ${isOver} and ${isOffered})`, 'not_retryable'),
     inserted: db.execute(sql`
       insert into generations (id, kind, model, prompt, style, aspect_ratio, count, seed, duration, webhook_url, retry_of,
         input_asset_ids, output_asset_ids, deadline, deadline_at, credits_reserved, idempotency_key, request_hash)
       select ${id}, kind, model, prompt, style, aspect_ratio, count, seed, duration, webhook_url, id,
-        input_asset_ids, array(select app.uuid_v7() from generate_series(1, count)), deadline, now() + ${TIME_IN_LINE},
-        credits_reserved, ${idempotencyKey ?? null}, ${requestHash}
-        from generations where ${oneGeneration(originalId)}
+        input_asset_ids, array(select app.uuid_v7() from generate_series(1, count)), today.deadline, now() + ${TIME_IN_LINE},
+        today.credits, ${idempotencyKey ?? null}, ${requestHash}
+        from generations join ${catalogue} using (model, kind) where ${oneGeneration(originalId)}
       on conflict (workspace_id, idempotency_key) do nothing`),
     ...accept(db, id, byKey(id, idempotencyKey)),
   }))

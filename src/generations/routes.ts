@@ -150,7 +150,7 @@ routes.openapi(
         headers: acceptedHeaders,
       },
     },
-    refuses: ['insufficient_credits', 'idempotency_key_reused'],
+    refuses: ['insufficient_credits', 'storage_quota_exceeded', 'idempotency_key_reused'],
   }),
   async (c) => {
     const key = c.req.valid('header')['idempotency-key']
@@ -216,7 +216,7 @@ routes.openapi(
     limits: ['generation'],
     request: { params: IdPath, headers: IdempotencyKey },
     responses: { 202: { ...json(GenerationView, 'The new job'), headers: acceptedHeaders } },
-    refuses: ['insufficient_credits', 'not_retryable', 'idempotency_key_reused'],
+    refuses: ['insufficient_credits', 'storage_quota_exceeded', 'not_retryable', 'idempotency_key_reused'],
   }),
   async (c) => {
     const key = c.req.valid('header')['idempotency-key']

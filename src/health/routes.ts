@@ -40,6 +40,7 @@ routes.openapi(
     ...common,
     operationId: 'health.get',
     summary: 'Is the process up?',
+    description: 'Touches nothing else.',
     responses: { ...faults, 200: json(z.object({ status: z.literal('ok') }), 'Up') },
   }),
   (c) => c.json({ status: 'ok' as const }, 200),
@@ -52,7 +53,8 @@ routes.openapi(
     ...common,
     operationId: 'health.ready',
     summary: 'Do the database and the storage answer?',
-    description: '`degraded` means that the database login could bypass row-level security.',
+    description:
+      'The answer is a few seconds old at most. `degraded`: a database login could bypass row-level security.',
     responses: {
       ...faults,
       200: json(Readiness, 'Ready or degraded'),
@@ -77,6 +79,7 @@ routes.openapi(
     ...common,
     operationId: 'key.list',
     summary: 'Public keys of the access tokens and of the audit checkpoints (RFC 7517)',
+    description: 'For whoever wants to verify access tokens, or checkpoints of audit logs.',
     responses: { ...faults, 200: json(PublicKeySet, 'The key set') },
   }),
   (c) => {

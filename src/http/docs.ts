@@ -1,8 +1,11 @@
 /** The OpenAPI document, generated from the contracts, and the page that shows it. */
+import { hash } from 'node:crypto'
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { AppEnv } from './router.ts'
 
 const ASSETS = ['swagger-ui.css', 'swagger-ui-bundle.js']
+
+const script = `SwaggerUIBundle({ url: '/api/v1/openapi.json', dom_id: '#docs', deepLinking: true, persistAuthorization: true, validatorUrl: null })`
 
 const page = `<!doctype html>
 <html lang="en">
@@ -12,11 +15,35 @@ const page = `<!doctype html>
 <link rel="stylesheet" href="/docs/${ASSETS[0]}">
 <div id="docs"></div>
 <script src="/docs/${ASSETS[1]}"></script>
-<script>SwaggerUIBundle({ url: '/api/v1/openapi.json', dom_id: '#docs', deepLinking: true, persistAuthorization: true, validatorUrl: null })</script>
+<script>${script}</script>
 `
+
+/** Nothing but the page's own; Swagger UI writes styles and pictures into the page itself. */
+const contentSecurityPolicy = [
+  "default-src 'none'",
+  `script-src 'self' 'sha256-${hash('sha256', script, 'base64')}'`,
+  "style-src 'self' 'unsafe-inline'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
 
 const description = `Sign in, send \`Authorization: Bearer <access token>\`, and name the workspace in \`X-Workspace-Id\`
 (it may be left out by those who belong to exactly one). Errors are problem details (RFC 9457) with a stable \`code\`.`
+
+const tags = {
+  Health: 'Whether the service works, and the public keys of its access tokens.',
+  Auth: 'Signing up, in and out; the profile, password and sessions of the caller.',
+  Workspaces: 'The tenants, their members and their invites.',
+  Assets: 'The files of a workspace.',
+  Generations: 'Images and videos made by models, as jobs with live progress.',
+  Credits: 'What was used, and every reservation, charge and refund.',
+  Audit: 'Who did what in a workspace, append-only and chained by hashes.',
+  'API keys': 'Keys by which servers act in one workspace.',
+  Webhooks: 'Endpoints that are told what happens to generations, and what was sent to them.',
+}
 
 /** OpenAPI 3.1; scripts/docs.ts writes it to client/openapi.json. @public */
 export const openApiOf = (app: OpenAPIHono<AppEnv>, url: string) =>
@@ -26,9 +53,10 @@ export const openApiOf = (app: OpenAPIHono<AppEnv>, url: string) =>
       title: 'Merchant content API',
       version: '1',
       description,
-      license: { name: 'MIT' },
+      license: { name: 'MIT', url: 'https://opensource.org/license/mit' },
     },
     servers: [{ url }],
+    tags: Object.entries(tags).map(([name, description]) => ({ name, description })),
   })
 
 export const mountDocs = (app: OpenAPIHono<AppEnv>) => {
@@ -48,7 +76,7 @@ export const mountDocs = (app: OpenAPIHono<AppEnv>) => {
     name: '__Secure-authjs.session-token',
   })
   app.get('/api/v1/openapi.json', (c) => c.json(openApiOf(app, c.var.env.PUBLIC_URL)))
-  app.get('/docs', (c) => c.html(page))
+  app.get('/docs', (c) => c.html(page, 200, { 'content-security-policy': contentSecurityPolicy }))
   for (const file of ASSETS) {
     app.get(`/docs/${file}`, (c) => c.env.ASSETS.fetch(new URL(`/${file}`, c.req.url)))
   }

@@ -5,7 +5,7 @@ import type { Context } from 'hono'
 import { getCookie } from 'hono/cookie'
 import { createMiddleware } from 'hono/factory'
 import { z } from 'zod'
-import type { Action } from '../actions.ts'
+import { type Action, keyScopes } from '../actions.ts'
 import { isApiKey, readApiKey } from '../api-keys/api-keys.ts'
 import { reportRefusal } from '../audit/audit.ts'
 import { verifySessionCookie } from '../auth/authjs.ts'
@@ -78,6 +78,15 @@ const derivedRefusals = ({
   return rules.flatMap(([applies, codes]) => (applies ? codes : []))
 }
 
+/** Who may, in the words of the reference. */
+const describeAccess = (action: Action, { scope = 'workspace', role = 'viewer' }: Access): string => {
+  if (scope === 'public') return 'Needs no credentials.'
+  const people =
+    scope === 'user' ? 'For whoever is signed in.' : `Needs the role \`${role}\` or a higher one.`
+  const hasScope = new Set<Action>(keyScopes).has(action)
+  return hasScope ? `${people} An API key needs the scope \`${action}\`.` : `${people} Not for API keys.`
+}
+
 /** The contract of `action` as a route: identity, rights, limits and their refusals are declared and enforced from here. */
 export const operation = <
   Path extends string,
@@ -97,7 +106,7 @@ export const operation = <
     operationId: action,
     tags: [tag],
     summary,
-    ...(description && { description }),
+    description: [description, describeAccess(action, contract)].filter(Boolean).join('\n\n'),
     security: scope === 'public' ? [] : [{ accessToken: [] }, { apiKey: [] }, { authjs: [] }],
     ...(scope === 'workspace' && {
       'x-role': role,

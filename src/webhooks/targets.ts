@@ -9,8 +9,6 @@ const PRIVATE_NAME =
   /(^|\.)(localhost|local|internal|intranet|lan|home|corp|test|invalid|example|onion|arpa|svc|cluster)$/
 /** RFC 1123; the URL parser has turned other alphabets into this one. */
 const HOST_NAME = /^([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)+[a-z0-9][a-z0-9-]*$/
-/** What the web uses; '' is the default of the scheme. */
-const PORTS = ['', '443', '8443']
 
 /** What is wrong with a URL, or undefined. The URL parser makes one form of the many that an IP address can have. */
 export const problemOfTarget = (env: Env, target: string): string | undefined => {
@@ -19,7 +17,8 @@ export const problemOfTarget = (env: Env, target: string): string | undefined =>
   if (username || password) return 'must not contain credentials'
   if (env.WEBHOOK_TARGETS === 'any' && /^https?:$/.test(protocol)) return undefined
   if (protocol !== 'https:') return 'must use https'
-  if (!PORTS.includes(port)) return 'must use port 443 or 8443'
+  // The parser leaves out the scheme's own port.
+  if (port !== '') return 'must use port 443'
   const host = hostname.replace(/\.$/, '').toLowerCase()
   const ownHosts = [env.PUBLIC_URL, env.S3_ENDPOINT].map((own) => new URL(own).hostname)
   const isPrivate = !HOST_NAME.test(host) || PRIVATE_IPV4.test(`${host}.`) || PRIVATE_NAME.test(host)

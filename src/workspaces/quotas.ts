@@ -27,7 +27,9 @@ const allowed = (what: keyof (typeof allowances)[(typeof plans)[number]]) =>
 /** SQL: credits a month, null when unlimited. */
 export const grantedCredits = allowed('credits')
 /** SQL: bytes of storage. */
-export const storageQuota = allowed('storage')
+const storageQuota = allowed('storage')
+/** SQL: the workspace's files, and `more` bytes, fit its plan. */
+export const fitsStorage = (more: number) => sql`${counted.storedBytes} + ${more}::bigint <= ${storageQuota}`
 /** SQL: how many may be members, null when unlimited. */
 export const memberLimit = allowed('members')
 /** SQL: how many generations may run at the same time. */

@@ -137,6 +137,19 @@ describe('a request', () => {
     expect((await client.get<{ data: unknown[] }>('/generations')).body.data).toEqual([])
   })
 
+  test('answers 402 in a workspace whose storage is full, and reserves no credits', async () => {
+    const { client, workspaceId } = await newTenant()
+    const { body: file } = await client.upload('mug.jpg', photo)
+    const fill = (bytes: number) =>
+      asOwner('update assets set size = $2 where workspace_id = $1', [workspaceId, bytes])
+    await fill(1024 ** 3)
+    const refused = () => client.post('/generations', { kind: 'image', inputAssetIds: [file.id] })
+    expect(await refused()).toMatchObject({ status: 402, body: { code: 'storage_quota_exceeded' } })
+    expect(await creditsOf(client)).toMatchObject({ reserved: 0, remaining: 50 })
+    await fill(1024 ** 3 - 1)
+    expect((await refused()).status).toBe(202)
+  })
+
   test('twenty requests at once with one idempotency key make one job and one reservation', async () => {
     const { client } = await newTenant()
     const prompt = newPrompt()
@@ -230,6 +243,20 @@ describe('an end', () => {
       const kinds = (await ledgerOf(job.id)).map(({ kind }) => kind)
       expect(kinds).toEqual([status === 'succeeded' ? 'charge' : 'refund', 'reserve'])
     }
+  })
+
+  test('a retry costs what the model costs today, and is refused once the model is gone', async () => {
+    const { client } = await newTenant()
+    const { id } = await generate(client)
+    await client.post(`/generations/${id}/cancel`)
+    await asOwner('update generations set credits_reserved = 1, deadline = 1 where id = $1', [id])
+    const again = () => client.post<GenerationBody>(`/generations/${id}/retry`)
+    const retried = await again()
+    expect(retried).toMatchObject({ status: 202, body: { creditsReserved: 5, retryOf: id } })
+    const [row] = await asOwner('select deadline from generations where id = $1', [retried.body.id])
+    expect(row).toEqual({ deadline: 600 })
+    await asOwner(`update generations set model = 'retired' where id = $1`, [id])
+    expect(await again()).toMatchObject({ status: 409, body: { code: 'not_retryable' } })
   })
 
   test('a failed job is retried once for each idempotency key; answers 409 for one that succeeded', async () => {

@@ -1,8 +1,10 @@
 /** The reference of the API as a page, and the files that it loads. */
+import { hash } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { createClient } from '../support/client.ts'
 import { openApi } from '../support/contract.ts'
 import { stack } from '../support/control.ts'
+import { routes } from '../support/routes.ts'
 
 test('serves the reference with all its sources from its own origin', async () => {
   const page = await createClient().request<string>('GET', '/docs')
@@ -15,6 +17,41 @@ test('serves the reference with all its sources from its own origin', async () =
   }
   expect(openApi).toMatchObject({ openapi: '3.1.0' })
   expect((await fetch(`${stack.api}/index.html`)).status).toBe(404)
+})
+
+test('the page may load and run nothing but its own', async () => {
+  const page = await createClient().request<string>('GET', '/docs')
+  const policy = page.headers.get('content-security-policy') ?? ''
+  expect(policy).toMatch(/default-src 'none'/)
+  const scripts = /script-src ([^;]+)/.exec(policy)?.[1]
+  const [, inline = ''] = /<script>(.*)<\/script>/s.exec(page.body) ?? []
+  expect(scripts).toBe(`'self' 'sha256-${hash('sha256', inline, 'base64')}'`)
+})
+
+test('the document describes every operation and tag, its licence, and the form of an upload', () => {
+  const { info, tags, paths } = openApi as typeof openApi & {
+    info: object
+    tags: { name: string; description: string }[]
+  }
+  expect(info).toMatchObject({ license: { name: 'MIT', url: expect.any(String) } })
+  const operations = Object.values(paths).flatMap((methods) => Object.values(methods))
+  for (const operation of operations) {
+    expect(operation, operation.operationId).toMatchObject({ description: expect.stringMatching(/[\w`]\.$/) })
+  }
+  const used = new Set(operations.flatMap((operation) => (operation as unknown as { tags: string[] }).tags))
+  expect(tags.map(({ name }) => name).toSorted()).toEqual([...used].toSorted())
+  for (const tag of tags) expect(tag.description).toMatch(/\w\.$/)
+  const upload = paths['/api/v1/assets/upload']?.post?.requestBody?.content['multipart/form-data']
+  expect(upload?.schema).toMatchObject({ properties: { file: { type: 'string' } }, required: ['file'] })
+})
+
+test('preflight allows exactly the methods that some route has', async () => {
+  const headers = { origin: 'http://localhost:3000', 'access-control-request-method': 'PATCH' }
+  const answer = await fetch(`${stack.api}/api/v1/usage`, { method: 'OPTIONS', headers })
+  const declared = new Set(routes.map(({ method }) => method))
+  expect(answer.headers.get('access-control-allow-methods')?.split(',').toSorted()).toEqual(
+    [...declared, 'HEAD'].toSorted(),
+  )
 })
 
 test('answers 404 to a file name that only resembles one of its own', async () => {

@@ -42,6 +42,30 @@ describe('paths and methods', () => {
     expect(wrong.headers.get('allow')).toBe('GET, HEAD')
   })
 
+  test('answers 405 to every method that a path does not have, whatever the body, and lists those it has', async () => {
+    const paths = Map.groupBy(routes, ({ path }) => path)
+    for (const [path, [route, ...others]] of paths) {
+      if (!route) continue
+      const declared = [route, ...others].map(({ method }) => method)
+      for (const method of ['GET', 'POST', 'PATCH', 'DELETE', 'PUT']) {
+        if (declared.includes(method)) continue
+        const type = { 'content-type': 'application/x-www-form-urlencoded' }
+        const answer = await shared.request(
+          method,
+          nobodysPathOf(route),
+          method === 'GET' ? undefined : 'a=b',
+          type,
+        )
+        const where = `${method} ${path}`
+        expect(answer, where).toMatchObject({ status: 405, body: { code: 'method_not_allowed' } })
+        const allow = answer.headers.get('allow')?.split(', ')
+        expect(allow?.toSorted(), where).toEqual(
+          [...declared, ...(declared.includes('GET') ? ['HEAD'] : [])].toSorted(),
+        )
+      }
+    }
+  })
+
   test.each(['/workspaces/', '/assets/', '/generations/'])(
     '%s{id} answers 422 to what is not an id, and 404 to an unknown id',
     async (path) => {

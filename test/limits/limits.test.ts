@@ -26,6 +26,22 @@ test('sign-in is limited per address before the password is looked at', async ()
   expect(refused.headers.get('server-timing')).toContain('desc="0"')
 })
 
+test.each([
+  ['2001:db8::1', '2001:db8:0:0:1::1'],
+  ['2001:db8:0:0:a:b:c:d', '2001:0db8::'],
+  ['2001:DB8:0:f::1', '2001:db8::f:1:2:3:4'],
+])('%s and %s are one network', async (one, other) => {
+  const remaining = async (ip: string) => {
+    const { headers } = await createClient({ ip }).post('/auth/refresh', { refresh_token: 'x' })
+    return Number(/"refresh-ip";r=(\d+)/.exec(headers.get('ratelimit') ?? '')?.[1])
+  }
+  const before = await remaining(one)
+  await times(20, () => remaining(other))
+  expect(await remaining(one)).toBeLessThan(before - 10)
+  // The network beside it is another.
+  expect(await remaining(other.replace(/db8/i, 'db9'))).toBe(119)
+})
+
 test('registration is limited per network, which is a /64 for IPv6', async () => {
   const prefix = `2001:db8:${Math.floor(Math.random() * 65536).toString(16)}:1`
   const answers = await times(25, (i) =>

@@ -10,6 +10,7 @@ const env = {
 
 test.each([
   'https://hooks.merchant.shop/path?query=1',
+  'https://hooks.merchant.shop:443/',
   'https://8.8.8.8/',
   'https://172.32.0.1/',
   'https://100.128.0.1/',
@@ -50,6 +51,18 @@ test.each([
   'https://[::1]/',
   'https://[::ffff:127.0.0.1]/',
   'https://[fd00::1]/',
+  'https://hooks.merchant.shop:22/',
+  'https://hooks.merchant.shop:6379/',
+  'https://hooks.merchant.shop:8443/',
+  'https://hooks.merchant.shop:80/',
+  'https://hooks.merchant.shop:0/',
+  'https://kubernetes.default.svc/',
+  'https://kubernetes.default.svc.cluster.local/',
+  'https://192.88.99.1/',
+  'https://192.0.2.1/',
+  'https://..',
+  'https://../',
+  'https://hooks..shop/',
 ])('refuses %s', (url) => {
   expect(problemOfTarget(env, url)).toBeTypeOf('string')
 })

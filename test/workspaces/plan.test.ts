@@ -1,6 +1,7 @@
 /** Plans are changed by the operator, in SQL; the workspace's audit log shows it. */
 import { expect, test } from 'vitest'
 import { asOwner } from '../support/database.ts'
+import { creditsOf, generate } from '../support/generations.ts'
 import { newTenant } from '../support/tenants.ts'
 
 const setPlan = (workspaceId: string, plan: string) =>
@@ -27,6 +28,16 @@ test('a change takes effect at once and leaves one audit row by the system', asy
     }),
   ])
   expect((await client.get('/audit-logs/verify')).body).toMatchObject({ valid: true, entries: 2 })
+})
+
+test('a plan that shrinks below what was used leaves no credits, and not less', async () => {
+  const { client, workspaceId } = await newTenant()
+  await setPlan(workspaceId, 'pro')
+  for (let i = 0; i < 11; i++) await generate(client)
+  await setPlan(workspaceId, 'free')
+  expect(await creditsOf(client)).toMatchObject({ granted: 50, remaining: 0 })
+  const refused = await client.post('/generations', { kind: 'image', prompt: 'x' })
+  expect(refused).toMatchObject({ status: 402, body: { code: 'insufficient_credits' } })
 })
 
 test('is refused for an unknown plan, and for a workspace that is unknown or deleted', async () => {
