@@ -35,12 +35,12 @@ export function killGroup(child: ChildProcess): void {
   }
 }
 
-/** Interrupts, waits, and after `patience` milliseconds sends `force`. */
-export async function endChild(child: ChildProcess, patience: number, force: NodeJS.Signals): Promise<void> {
+/** Interrupts, waits, and after `timeout` milliseconds sends `force`. */
+export async function endChild(child: ChildProcess, timeout: number, force: NodeJS.Signals): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exited = new Promise((resolve) => child.once('exit', resolve))
   child.kill('SIGINT')
-  const timer = setTimeout(() => child.kill(force), patience)
+  const timer = setTimeout(() => child.kill(force), timeout)
   await exited
   clearTimeout(timer)
 }

@@ -13,10 +13,10 @@ export interface LocalServer extends Service {
 }
 
 const START_WAIT_MS = 60_000
-const START_PATIENCE_MS = 5_000
+const START_PROBE_TIMEOUT_MS = 5_000
 const STOP_WAIT_MS = 10_000
 // Long, for a Worker at work may be silent for half a minute: hundreds of passwords at once, on a busy machine.
-const PROBE_PATIENCE_MS = 60_000
+const PROBE_TIMEOUT_MS = 60_000
 
 /** Serves when it resolves. What an earlier run wrote into the log stays there. */
 export async function startServer(
@@ -57,9 +57,9 @@ export async function startServer(
     child.once('exit', (code, killer) => resolve(`${name} ended (${killer ?? code}), see ${logPath}`))
   })
   /** The status of the answer, or 0 for none. */
-  const ask = async (path: string, patience: number) => {
+  const ask = async (path: string, timeout: number) => {
     try {
-      const response = await fetch(url + path, { signal: AbortSignal.timeout(patience) })
+      const response = await fetch(url + path, { signal: AbortSignal.timeout(timeout) })
       await response.body?.cancel()
       return response.status
     } catch {
@@ -72,13 +72,13 @@ export async function startServer(
     await ended
   }
 
-  while ((await ask(options.health, START_PATIENCE_MS)) !== 200) {
+  while ((await ask(options.health, START_PROBE_TIMEOUT_MS)) !== 200) {
     if (child.exitCode !== null || child.signalCode !== null || signal?.aborted || Date.now() > deadline) {
       await stop()
       throw new Error(`${name} doesn't start, see ${logPath}`)
     }
     await delay(100)
   }
-  const answers = async () => (await ask(options.probe, PROBE_PATIENCE_MS)) > 0
+  const answers = async () => (await ask(options.probe, PROBE_TIMEOUT_MS)) > 0
   return { url, logPath, group: child.pid ?? 0, ended, answers, stop, kill }
 }

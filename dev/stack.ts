@@ -17,6 +17,7 @@ export interface Stack {
 
 const readSettings = (file: string) => {
   const path = resolve(PROJECT, file)
+  // Node's type is that of process.env, which may lack names.
   return existsSync(path) ? (parseEnv(readFileSync(path, 'utf8')) as Record<string, string>) : {}
 }
 

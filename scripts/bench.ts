@@ -19,6 +19,7 @@ const UPLOAD_MB = 95
 const CROWD = Number(process.env.CROWD ?? 1000)
 const MB = 1024 * 1024
 
+// `as`: the index is within an array that has at least one value.
 const percentile = (values: number[], share: number) =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] as number
 
@@ -38,6 +39,15 @@ const residentBytes = (worker: LocalServer): number =>
     })
     .reduce((sum, bytes) => sum + bytes, 0)
 
+/** What the model server counts. */
+const readStats = async (models: string) => {
+  const stats: {
+    submissions: number
+    predictions: { createdAt: string; completedAt: string; predictTime: number | null }[]
+  } = JSON.parse(await (await fetch(`${models}/stats`)).text())
+  return stats
+}
+
 const measureJobs = async (url: string, token: string, models: string) => {
   const client = createClient(url, token)
   const asset = await client.upload('sample.jpg', await makeSamplePhoto())
@@ -55,9 +65,7 @@ const measureJobs = async (url: string, token: string, models: string) => {
     while ((await client.getGeneration(id)).status !== 'succeeded') await delay(10)
     times.push(performance.now() - started)
   }
-  const { predictions } = (await (await fetch(`${models}/stats`)).json()) as {
-    predictions: { createdAt: string; completedAt: string }[]
-  }
+  const { predictions } = await readStats(models)
   const inModel = predictions.map(
     ({ createdAt, completedAt }) => Date.parse(completedAt) - Date.parse(createdAt),
   )
@@ -147,10 +155,7 @@ const measureCrowd = async (url: string, admin: string, models: string) => {
       from generations where workspace_id = $1`,
     crowd.id,
   )
-  const stats = (await (await fetch(`${models}/stats`)).json()) as {
-    submissions: number
-    predictions: { predictTime: number | null }[]
-  }
+  const stats = await readStats(models)
   const inModel = stats.predictions.map(({ predictTime }) => predictTime ?? 0)
   console.log(`\n${CROWD} jobs at once, of one workspace (${waiting} waiting when all were in)`)
   console.log(
@@ -162,6 +167,7 @@ const measureCrowd = async (url: string, admin: string, models: string) => {
   console.log(`  another tenant's single job: ${among.toFixed(0)} ms, alone ${alone.toFixed(0)} ms`)
 }
 
+/** One row at least: the statements here count. */
 const select = <T extends object>(url: string, sql: string, parameter: string): Promise<[T, ...T[]]> =>
   withClient(url, async (db) => (await db.query(sql, [parameter])).rows as [T, ...T[]])
 

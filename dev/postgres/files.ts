@@ -95,12 +95,12 @@ function findPrograms(): Programs {
   const root = dirname(dirname(entry))
   const links = join(root, 'native', 'pg-symlinks.json')
   if (existsSync(links)) {
-    const targets = JSON.parse(readFileSync(links, 'utf8')) as { target: string }[]
+    const targets: { target: string }[] = JSON.parse(readFileSync(links, 'utf8'))
     if (!targets.every(({ target }) => existsSync(join(root, target)))) {
       throw new Error(`${name} is incomplete, its install script didn't run: run npm rebuild ${name}`)
     }
   }
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
+  const { version }: { version: string } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   const programs = { folder: join(root, 'native'), version }
   if (!runs(programs, undefined)) {
     throw new Error(`${name} doesn't run on this machine: give your own PostgreSQL as DATABASE_URL`)

@@ -69,7 +69,7 @@ const MOST_CONCURRENT = 250
 /** Milliseconds that a reordered message is held back at most. */
 const HELD_BACK = 500
 /** Milliseconds between looks for a process that runs. */
-const PATIENCE = 100
+const POLL_INTERVAL = 100
 
 class Refused extends Error {}
 
@@ -130,7 +130,7 @@ export const startBroker = async (consumers: Consumer[], receiver: () => Receive
           queue.awake = false
           pump(queue)
         }
-        setTimeout(look, due ? PATIENCE : wait).unref()
+        setTimeout(look, due ? POLL_INTERVAL : wait).unref()
         return
       }
       void deliver(queue, settings, process, ready.splice(0, settings.max_batch_size))

@@ -4,7 +4,7 @@ import { randomInt } from 'node:crypto'
 import { z } from 'zod'
 import { answerAtOnce, toDataUrl } from './at-once.ts'
 import type { ServerContext } from './context.ts'
-import { strike } from './faults.ts'
+import { applyFault } from './faults.ts'
 import {
   type Call,
   isRecord,
@@ -53,8 +53,8 @@ export function createCloudflare(context: ServerContext): Protocol {
     const body = await readJson(call.request)
     context.count('cloudflare')
     const asked = isRecord(body) && typeof body.prompt === 'string' ? body.prompt : ''
-    const stricken = strike(context.faults, 'cloudflare', asked)
-    if (stricken === 'hang') return
+    const fault = applyFault(context.faults, 'cloudflare', asked)
+    if (fault === 'hang') return
     const parsed = input.safeParse(body)
     if (!parsed.success) {
       const reasons = parsed.error.issues.map(({ path, message }) => `'/${path.join('/')}': ${message}`)
@@ -74,7 +74,7 @@ export function createCloudflare(context: ServerContext): Protocol {
         count: 1,
         format: 'jpg',
       },
-      isGarbled: stricken === 'malformed_json',
+      isGarbled: fault === 'malformed_json',
       explain,
       present: ([file]) => ({
         result: file ? { image: Buffer.from(file).toString('base64') } : {},

@@ -75,7 +75,7 @@ export function createFaults(): Faults {
  * What goes wrong before a prediction is made. Throws the refusal that the caller shall get; returns what the
  * caller shall get instead of a proper answer.
  */
-export function strike(
+export function applyFault(
   faults: Faults,
   provider: Provider,
   prompt: string,

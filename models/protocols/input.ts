@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto'
 import { z } from 'zod'
 import { type Order, styleNames } from './order.ts'
 
-/** The model that films; all other names take pictures. */
+/** The model that makes videos; all other names make pictures. */
 const videoModel = 'merchant-content/product-motion'
 
 const eventNames = ['start', 'output', 'logs', 'completed'] as const

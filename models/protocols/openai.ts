@@ -4,7 +4,7 @@ import { randomInt } from 'node:crypto'
 import { z } from 'zod'
 import { answerAtOnce, toDataUrl } from './at-once.ts'
 import type { ServerContext } from './context.ts'
-import { strike } from './faults.ts'
+import { applyFault } from './faults.ts'
 import {
   type Call,
   isRecord,
@@ -115,12 +115,12 @@ async function toImages(photos: File[]): Promise<string[]> {
 export function createOpenai(context: ServerContext): Protocol {
   const make = async (call: Call, fields: unknown, photos: File[] | undefined): Promise<void> => {
     context.count('openai')
-    const stricken = strike(
+    const fault = applyFault(
       context.faults,
       'openai',
       isRecord(fields) && typeof fields.prompt === 'string' ? fields.prompt : '',
     )
-    if (stricken === 'hang') return
+    if (fault === 'hang') return
     const parsed = (photos ? edit : generation).safeParse(fields)
     if (!parsed.success) throw refuse(parsed.error)
     const { model, prompt, n, size, quality, output_format } = parsed.data
@@ -139,7 +139,7 @@ export function createOpenai(context: ServerContext): Protocol {
         count: n,
         format: formats[output_format],
       },
-      isGarbled: stricken === 'malformed_json',
+      isGarbled: fault === 'malformed_json',
       explain,
       present(files) {
         const input = {

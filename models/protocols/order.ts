@@ -2,10 +2,10 @@
 
 import { planMove } from '../studio/camera.ts'
 import type { Cutout } from '../studio/cutout.ts'
-import { film } from '../studio/film.ts'
 import { getTake } from '../studio/layout.ts'
 import type { Studio } from '../studio/studio.ts'
 import { type StyleName, styles } from '../studio/styles.ts'
+import { encodeVideo } from '../studio/video.ts'
 import { download } from './download.ts'
 
 interface Subject {
@@ -66,7 +66,7 @@ async function cutOut(url: string, { studio, signal }: Course): Promise<Cutout> 
   })
 }
 
-async function shoot(order: PictureOrder, course: Course): Promise<Uint8Array[]> {
+async function makePictures(order: PictureOrder, course: Course): Promise<Uint8Array[]> {
   const { images, count, prompt, style, width, height, seed, format } = order
   const { studio, signal, onProgress } = course
   let step = 0
@@ -103,7 +103,7 @@ async function makeVideo(order: VideoOrder, course: Course): Promise<Uint8Array[
   onProgress(percentOfStill)
   const still = { data, ...larger }
   const move = planMove(width, height, getTake(width, height, index), seed)
-  const video = await film({ still, width, height, seconds, move }, signal, (share) =>
+  const video = await encodeVideo({ still, width, height, seconds, move }, signal, (share) =>
     onProgress(Math.floor(percentOfStill + (99 - percentOfStill) * share)),
   )
   onProgress(100)
@@ -111,5 +111,5 @@ async function makeVideo(order: VideoOrder, course: Course): Promise<Uint8Array[
 }
 
 /** Rejects when a photo can't be had or read, or when the signal says so. */
-export const carryOut = (order: Order, course: Course): Promise<Uint8Array[]> =>
-  order.format === 'mp4' ? makeVideo(order, course) : shoot(order, course)
+export const renderOrder = (order: Order, course: Course): Promise<Uint8Array[]> =>
+  order.format === 'mp4' ? makeVideo(order, course) : makePictures(order, course)

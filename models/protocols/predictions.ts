@@ -5,11 +5,11 @@ import { createLimiter } from '../limiter.ts'
 import { createStudio } from '../studio/studio.ts'
 import type { Fault, Faults, Provider } from './faults.ts'
 import type { EventName } from './input.ts'
-import { carryOut, countSteps, type Order } from './order.ts'
+import { countSteps, type Order, renderOrder } from './order.ts'
 import { createOutputs } from './outputs.ts'
 
-const maxProcessing = 8
-const maxFilming = 1
+const maxPictures = 8
+const maxVideos = 1
 const maxRemembered = 5_000
 const maxListed = 2_000
 const throttleMs = 500
@@ -102,8 +102,8 @@ export function createPredictions(options: {
   const { origin, faults, notify } = options
   const jobs = new Map<string, Job>()
   const outputs = createOutputs()
-  const processing = createLimiter(maxProcessing)
-  const filming = createLimiter(maxFilming)
+  const pictures = createLimiter(maxPictures)
+  const videos = createLimiter(maxVideos)
   const studio = createStudio()
   const active = new Set<Promise<void>>()
   let recent: { provider: Provider; prediction: Prediction }[] = []
@@ -153,7 +153,7 @@ export function createPredictions(options: {
       reached = total
     }
     if (job.error !== undefined) return []
-    return carryOut(order, {
+    return renderOrder(order, {
       studio,
       signal,
       onProgress(steps) {
@@ -166,7 +166,7 @@ export function createPredictions(options: {
 
   const run = async (job: Job): Promise<void> => {
     const { prediction, order, aborter } = job
-    const takeTurn = order.format === 'mp4' ? filming : processing
+    const takeTurn = order.format === 'mp4' ? videos : pictures
     try {
       const files = await takeTurn(() => produce(job))
       await sleep(job.delayMs, undefined, { signal: aborter.signal, ref: false })

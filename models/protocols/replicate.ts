@@ -2,7 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ServerContext } from './context.ts'
-import { strike } from './faults.ts'
+import { applyFault } from './faults.ts'
 import {
   type Call,
   isRecord,
@@ -64,8 +64,8 @@ export function createReplicate(context: ServerContext, webhookSecret: string): 
     context.count('replicate')
     const input = isRecord(body) && isRecord(body.input) ? body.input : {}
     const prompt = typeof input.prompt === 'string' ? input.prompt : ''
-    const stricken = strike(faults, 'replicate', prompt)
-    if (stricken === 'hang') return
+    const fault = applyFault(faults, 'replicate', prompt)
+    if (fault === 'hang') return
 
     const named = params.owner && params.name ? `${params.owner}/${params.name}` : undefined
     const { creation, invalid } = parseCreation(body, named)
@@ -84,7 +84,7 @@ export function createReplicate(context: ServerContext, webhookSecret: string): 
     })
     // Replicate shows a prediction that outlasts the wait as starting, which is how its client knows to poll.
     const started: Prediction = { ...prediction, status: 'starting' }
-    if (stricken) return sendGarbled(response, 201, prediction)
+    if (fault) return sendGarbled(response, 201, prediction)
     if (faults.take(['webhook_early'], 'replicate', prompt)) {
       await predictions.waitUntilTold(prediction.id)
     } else if (wait > 0) {

@@ -1,8 +1,8 @@
 /** Renders one marketing picture: stage, product, shadow, mirror image, caption, light and grading. */
 import sharp from 'sharp'
 import { drawCaption, shortenPrompt } from './caption.ts'
+import { compositeLayers, overlay, type Raster } from './composite.ts'
 import type { Cutout } from './cutout.ts'
-import { develop, overlay, type Raster } from './develop.ts'
 import { layOut } from './layout.ts'
 import { drawPackage } from './package.ts'
 import { ellipse, radial, type Scene, type Style, tilt } from './scenery.ts'
@@ -165,5 +165,5 @@ export async function render(options: RenderOptions): Promise<Buffer> {
     scene.base - 2,
   )
   overlay(crisp, lit, scene.left, scene.base - lit.height)
-  return encode(develop(backdrop, crisp, front, scene, style), scene, format)
+  return encode(compositeLayers(backdrop, crisp, front, scene, style), scene, format)
 }

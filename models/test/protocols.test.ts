@@ -193,7 +193,7 @@ describe.each([
     return { response, code: error ? error.code : errors[0].code }
   }
 
-  test('strike only the named protocol', async () => {
+  test('affect only the named protocol', async () => {
     await fault({ kind: 'server_error' })
     const others = { openai: runFlux, cloudflare: imagine }
     expect((await others[provider]({ prompt })).status).toBe(200)

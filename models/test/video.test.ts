@@ -44,7 +44,7 @@ const countFilms = async () => {
   const { stdout } = await run('ps', ['-A', '-o', 'ppid=,command='])
   return stdout
     .split('\n')
-    .filter((line) => Number.parseInt(line, 10) === process.pid && line.includes('film.mp4')).length
+    .filter((line) => Number.parseInt(line, 10) === process.pid && line.includes('video.mp4')).length
 }
 
 describe('videos', () => {

@@ -59,7 +59,13 @@ function createEnlarger(small: Raster, width: number, height: number): (y: numbe
  * hides the banding of slow gradients. `backdrop` and `front` are small RGB pictures, `crisp` is RGBA at full size.
  * Returns RGB.
  */
-export function develop(backdrop: Raster, crisp: Raster, front: Raster, scene: Scene, style: Style): Buffer {
+export function compositeLayers(
+  backdrop: Raster,
+  crisp: Raster,
+  front: Raster,
+  scene: Scene,
+  style: Style,
+): Buffer {
   const { width, height } = scene
   const { contrast, saturation, vignette } = style.grade
   const readBackdrop = createEnlarger(backdrop, width, height)

@@ -1,4 +1,4 @@
-/** Films a still picture with ffmpeg: a slow camera move, faded in and out, as an MP4 that plays everywhere. */
+/** Makes a video of a still picture with ffmpeg: a slow camera move, faded in and out, as an MP4 that plays everywhere. */
 import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -9,8 +9,8 @@ import { type Move, toFilter } from './camera.ts'
 
 const framesPerSecond = 24
 
-export interface FilmOptions {
-  /** Three bytes a pixel, somewhat larger than the film, so that it stays sharp when the camera is near. */
+export interface VideoOptions {
+  /** Three bytes a pixel, somewhat larger than the video, so that it stays sharp when the camera is near. */
   still: { data: Uint8Array; width: number; height: number }
   width: number
   height: number
@@ -18,7 +18,7 @@ export interface FilmOptions {
   move: Move
 }
 
-function buildArguments({ still, width, height, seconds, move }: FilmOptions, file: string): string[] {
+function buildArguments({ still, width, height, seconds, move }: VideoOptions, file: string): string[] {
   const frames = Math.round(seconds * framesPerSecond)
   const fade = Math.min(0.5, seconds / 6)
   const filters = [
@@ -36,7 +36,7 @@ function buildArguments({ still, width, height, seconds, move }: FilmOptions, fi
     ...`-f rawvideo -pixel_format rgb24 -video_size ${still.width}x${still.height}`.split(' '),
     ...`-framerate ${framesPerSecond} -i pipe:0 -vf`.split(' '),
     filters.join(','),
-    // One thread: the server has other work, and the same film comes out everywhere.
+    // One thread: the server has other work, and the same video comes out everywhere.
     ...`-frames:v ${frames} -an -c:v libx264 -profile:v main -preset veryfast -crf 18 -threads 1`.split(' '),
     ...'-color_range tv -colorspace bt709 -color_primaries bt709 -color_trc bt709'.split(' '),
     ...'-movflags +faststart -fflags +bitexact'.split(' '),
@@ -44,9 +44,9 @@ function buildArguments({ still, width, height, seconds, move }: FilmOptions, fi
   ]
 }
 
-/** `onProgress` gets the share of the film that is done. An abort kills ffmpeg and rejects once it is gone. */
-export async function film(
-  options: FilmOptions,
+/** `onProgress` gets the share of the video that is done. An abort kills ffmpeg and rejects once it is gone. */
+export async function encodeVideo(
+  options: VideoOptions,
   signal: AbortSignal,
   onProgress: (share: number) => void,
 ): Promise<Uint8Array> {
@@ -54,7 +54,7 @@ export async function film(
   // A file, because the index goes to the front only when everything else is written.
   const folder = await mkdtemp(join(tmpdir(), 'product-motion-'))
   try {
-    const file = join(folder, 'film.mp4')
+    const file = join(folder, 'video.mp4')
     const child = spawn(ffmpeg.path, buildArguments(options, file), { signal, killSignal: 'SIGKILL' })
     let failure: Error | undefined
     let complaint = ''
