@@ -144,6 +144,7 @@ export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
   const pending = await findPending(ctx, id)
   if (!pending || pending.endpoint?.disabledAt) {
     await transact(ctx, (db) => ({
+      lock: lockWorkspace(db),
       // What is pending for a disabled endpoint is over; it can be sent again on demand.
       abandoned: db
         .update(webhookDeliveries)

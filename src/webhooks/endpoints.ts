@@ -121,6 +121,7 @@ export const listDeliveries = async (
 export const resendDelivery = async (ctx: Ctx, id: string): Promise<Delivery> => {
   const isThis = and(inWorkspace(webhookDeliveries), eq(webhookDeliveries.id, id))
   const { gate, updated } = await transact(ctx, (db) => ({
+    lock: lockWorkspace(db),
     found: ensure(db, exists(webhookDeliveries, isThis), 'not_found'),
     updated: db.update(webhookDeliveries).set({ status: 'pending', attempts: 0 }).where(isThis).returning(),
     note: owe(db, 'webhook.deliver', [id], sql`interval '30 seconds'`),
