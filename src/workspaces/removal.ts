@@ -8,6 +8,8 @@ import { dispatch, owe } from '../outbox/outbox.ts'
 
 /** Rows of each table in one transaction: some tenths of a second, far from what a statement may take. */
 const SLICE = 500
+/** Objects are deleted some time within this one, so that the queue has room for others' jobs. */
+const SPREAD = sql`random() * interval '10 minutes'`
 
 const thisWorkspace = eq(workspaces.id, sql`(select ${currentWorkspaceId})`)
 const here = sql`workspace_id = (select app.workspace_id())`
@@ -84,7 +86,7 @@ export const removeContents = async (ctx: JobCtx): Promise<void> => {
     assets: deleteSlice(
       db,
       'assets',
-      sql`insert into outbox (kind, subject_id, available_at) select 'object.delete', id, now() from gone
+      sql`insert into outbox (kind, subject_id, available_at) select 'object.delete', id, now() + ${SPREAD} from gone
           on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at`,
     ),
     invites: deleteSlice(db, 'invites'),

@@ -83,8 +83,9 @@ export const updateWorkspace = async (
 }
 
 /**
- * Deletes a workspace: from now on nobody is let in, no job goes on and no webhook is sent; a job removes the contents
- * soon after, however much there is (removal.ts). The row stays, without its name, since ledger and audit log refer to it.
+ * Deletes a workspace: from now on nobody is let in, no job goes on and no endpoint is told anything. However much
+ * there is, a job removes it soon after, and files within minutes (removal.ts). The row stays, without its name, since
+ * ledger and audit log refer to it.
  * @throws {AppError} not_found, forbidden
  */
 export const deleteWorkspace = async (ctx: Ctx): Promise<void> => {

@@ -1,4 +1,6 @@
 /** The edge rig itself: what it promises to tests that are built on it; and what only its queue can show. */
+import { createServer, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
 import { createClient } from '../../scripts/client.ts'
@@ -191,6 +193,50 @@ test('a job outlives the process that works on it', async () => {
   await rig.start(first.process)
   const revived = rig.api.find(({ name }) => name === first.process)
   expect((await fetch(`${revived?.url()}/health`)).status).toBe(200)
+})
+
+test('a webhook that hangs holds up deliveries only, and what a queue may not hold back waits in the database', async () => {
+  const held = new Set<ServerResponse>()
+  const target = createServer((_, response) => void held.add(response))
+  await new Promise<void>((resolve) => target.listen(0, '127.0.0.1', resolve))
+  try {
+    const url = `http://127.0.0.1:${(target.address() as AddressInfo).port}/`
+    const endpoints = `${rig.url}/api/v1/webhooks`
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
+    const made = await fetch(endpoints, { method: 'POST', headers, body: JSON.stringify({ url }) })
+    expect(made.status).toBe(201)
+    const endpoint = (await made.json()) as { id: string }
+    const { id } = await generate()
+    await succeeds(id)
+    expect(held.size).toBeGreaterThan(0)
+    expect(rig.broker.counts().deliveries?.inFlight).toBeGreaterThan(0)
+    const kindsOn = (queue: string) => {
+      const sent = rig.broker.messages.filter((message) => message.queue === queue)
+      return new Set(sent.map(({ body }) => (body as { kind?: string }).kind))
+    }
+    expect([...kindsOn('deliveries')]).toEqual(['webhook.deliver'])
+    expect([...kindsOn('jobs')]).not.toContain('webhook.deliver')
+
+    const query = <T extends object>(sql: string) =>
+      withClient(rig.stack.database.adminUrl, async (db) => (await db.query<T>(sql)).rows)
+    // The attempt under way is the seventh: the next one is due in 18 hours.
+    const changed = await query<{ id: string }>('update webhook_deliveries set attempts = 6 returning id')
+    for (const { id: subjectId } of changed)
+      rig.broker.send('deliveries', { kind: 'webhook.deliver', workspaceId, subjectId })
+    await waitFor('second attempts', async () => held.size >= 2 * changed.length)
+    for (const response of held) response.writeHead(500).end()
+    await waitFor('all have failed', async () => {
+      const rows = await query(
+        `select from outbox where kind = 'webhook.deliver' and available_at > now() + interval '16 hours'`,
+      )
+      return rows.length === changed.length
+    })
+    expect(rig.broker.counts().deliveries).toMatchObject({ delayed: 0, refused: 0 })
+    expect((await fetch(`${endpoints}/${endpoint.id}`, { method: 'DELETE', headers })).status).toBe(204)
+  } finally {
+    target.close()
+    target.closeAllConnections()
+  }
 })
 
 test('both processes count in one limiter: exactly 20 of 30 invites an hour', async () => {
