@@ -35,9 +35,9 @@ const MAX_WAITING = 100
 /** Who waits for a hash, in order, with the time of the last look. Nobody awaits another request's promise: that would
  * never settle once its client has left. */
 const line = new Map<symbol, number>()
-/** When the last hash began and ended. */
+/** When the last hash began and ended. The clock stands still while it runs: whoever looks next sees its end. */
 let began = 0
-let ended = 0
+let ended: number | undefined = 0
 
 const forgetTheGone = () => {
   const now = Date.now()
@@ -54,10 +54,12 @@ const takeTurn = async (): Promise<void> => {
     line.set(me, now)
     forgetTheGone()
     const before = [...line.keys()].indexOf(me)
+    ended ??= Math.min(now, began + LOOK)
     const due = Math.max(began + SLOT, ended + GAP) + before * STEP
     if (due <= now) {
       line.delete(me)
       began = now
+      ended = undefined
       return
     }
     await scheduler.wait(Math.min(due - now, LOOK))
@@ -72,11 +74,7 @@ const derive = async (password: string, salt: Buffer, parameters: { N: number; r
       salt,
       KEY_LENGTH,
       { ...parameters, maxmem: 256 * parameters.N * parameters.r },
-      (error, key) => {
-        ended = Date.now()
-        if (error) reject(error)
-        else resolve(key)
-      },
+      (error, key) => (error ? reject(error) : resolve(key)),
     ),
   )
 }
