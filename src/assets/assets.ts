@@ -7,7 +7,7 @@ import { assets, outbox } from '../db/schema.ts'
 import { exists, first, inWorkspace } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { AppError, toAppError } from '../errors.ts'
-import { takeToken } from '../limits/limits.ts'
+import { takeTokens } from '../limits/limits.ts'
 import { dispatch, owe, settle } from '../outbox/outbox.ts'
 import { fitsStorage, lockWorkspace } from '../workspaces/quotas.ts'
 import { MULTIPART_OVERHEAD, openMultipart } from './multipart.ts'
@@ -72,7 +72,7 @@ export const uploadAsset = async (ctx: Ctx, upload: Upload): Promise<Asset> => {
     fits: ensure(db, fitsStorage(upload.contentLength), 'storage_quota_exceeded'),
     note: owe(db, 'object.delete', [id], sql`interval '1 hour'`),
   }))
-  await takeToken(ctx, 'upload', gate.workspaceId, gate.plan)
+  await takeTokens(ctx, [{ policy: 'upload', subject: gate.workspaceId, plan: gate.plan }])
   const file = await storeFile(ctx.env, { workspaceId: gate.workspaceId, assetId: id }, upload)
   try {
     // Once the sweeper has sent the note, the object may be gone.
