@@ -34,6 +34,7 @@ grant select, insert, update (name), delete on assets to app_tenant;
 grant select, insert, update (status, prompt, webhook_url, progress, error, attempts, output_attempts, fence,
   lease_expires_at, next_step_at, woken_at, results_at, stored_outputs, deadline_at, provider_index, provider_job_id,
   credits_charged, started_at, completed_at) on generations to app_tenant;
+grant select, insert (key, request_hash, generation_id, body) on idempotency_keys to app_tenant;
 grant select, insert on generation_outputs to app_tenant;
 grant select, insert (generation_id, kind, credits, period) on credit_entries to app_tenant;
 grant select on generation_events to app_tenant;

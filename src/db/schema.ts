@@ -45,6 +45,8 @@ const system = pgRole('app_system').existing()
 /** The workspace and user of the current transaction, set by the gate; null outside it. */
 export const currentWorkspaceId = sql`app.workspace_id()`
 export const currentUserId = sql`app.user_id()`
+/** Who acts, as type and id, such as `user:…` or `api_key:…`. */
+export const currentActor = sql`current_setting('app.actor', true)`
 
 const inWorkspace = sql`workspace_id = (select app.workspace_id())`
 /** Evaluated once per statement, and false for every row when the gate was not passed. */
@@ -321,9 +323,6 @@ export const generations = pgTable(
     providerJobId: text('provider_job_id'),
     creditsReserved: integer('credits_reserved').notNull(),
     creditsCharged: integer('credits_charged').notNull().default(0),
-    idempotencyKey: text('idempotency_key'),
-    /** SHA-256 of the request that the idempotency key came with, hex. */
-    requestHash: text('request_hash').notNull(),
     createdBy: uuid('created_by').default(currentUserId),
     createdAt: createdAt(),
     startedAt: time('started_at'),
@@ -331,10 +330,33 @@ export const generations = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.id] }),
-    unique('generations_idempotency_key').on(table.workspaceId, table.idempotencyKey),
     index('generations_status').on(table.workspaceId, table.status, table.id),
     oneOf('generations', 'kind', generationKinds),
     oneOf('generations', 'status', generationStatuses),
+    tenantOnly,
+  ],
+)
+
+/** What a caller's idempotency key made, and how it was first answered. */
+export const idempotencyKeys = pgTable(
+  'idempotency_keys',
+  {
+    workspaceId: workspaceId(),
+    caller: text('caller').notNull().default(currentActor),
+    key: text('key').notNull(),
+    /** SHA-256 of the request that the key came with, hex. */
+    requestHash: text('request_hash').notNull(),
+    generationId: uuid('generation_id').notNull(),
+    /** The generation's row at that time, and its position in line. */
+    body: jsonb('body').$type<Record<string, unknown>>().notNull(),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.caller, table.key] }),
+    foreignKey({
+      columns: [table.workspaceId, table.generationId],
+      foreignColumns: [generations.workspaceId, generations.id],
+    }),
     tenantOnly,
   ],
 )

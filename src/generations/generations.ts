@@ -14,15 +14,12 @@ type Output = { generationId: string; index: number; asset: typeof assets.$infer
 type GenerationRow = Generation & { position: number | null }
 export type GenerationWithOutputs = GenerationRow & { outputs: Output[] }
 
-export const withPosition = {
-  ...getTableColumns(generations),
-  position: sql<
-    number | null
-  >`case when generations.status = 'queued' then (select count(*)::int from generations ahead
-    where ahead.workspace_id = generations.workspace_id and ahead.status = 'queued' and ahead.id < generations.id) end`.as(
-    'position',
-  ),
-}
+/** SQL: how many stand before it in line. */
+export const positionInLine = sql<number | null>`case when generations.status = 'queued' then (
+  select count(*)::int from generations ahead
+   where ahead.workspace_id = generations.workspace_id and ahead.status = 'queued' and ahead.id < generations.id) end`
+
+export const withPosition = { ...getTableColumns(generations), position: positionInLine.as('position') }
 
 export const oneGeneration = (id: string) => and(inWorkspace(generations), eq(generations.id, id))
 
