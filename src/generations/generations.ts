@@ -24,7 +24,7 @@ export const withPosition = { ...getTableColumns(generations), position: positio
 export const oneGeneration = (id: string) => and(inWorkspace(generations), eq(generations.id, id))
 
 /** The outputs of the generations that `where` selects, in order. */
-export const selectOutputs = (db: Database, where: SQL | undefined) =>
+const selectOutputs = (db: Database, where: SQL | undefined) =>
   db
     .select({ generationId: generationOutputs.generationId, index: generationOutputs.index, asset: assets })
     .from(generationOutputs)
