@@ -161,19 +161,28 @@ CREATE TABLE "generations" (
 	"provider_job_id" text,
 	"credits_reserved" integer NOT NULL,
 	"credits_charged" integer DEFAULT 0 NOT NULL,
-	"idempotency_key" text,
-	"request_hash" text NOT NULL,
 	"created_by" uuid DEFAULT app.user_id(),
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"started_at" timestamp with time zone,
 	"completed_at" timestamp with time zone,
 	CONSTRAINT "generations_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
-	CONSTRAINT "generations_idempotency_key" UNIQUE("workspace_id","idempotency_key"),
 	CONSTRAINT "generations_kind_known" CHECK (kind in ('image', 'video')),
 	CONSTRAINT "generations_status_known" CHECK (status in ('queued', 'running', 'succeeded', 'failed', 'canceled'))
 );
 --> statement-breakpoint
 ALTER TABLE "generations" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
+CREATE TABLE "idempotency_keys" (
+	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
+	"caller" text DEFAULT (app.context() ->> 'actor') NOT NULL,
+	"key" text NOT NULL,
+	"request_hash" text NOT NULL,
+	"generation_id" uuid NOT NULL,
+	"body" jsonb NOT NULL,
+	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
+	CONSTRAINT "idempotency_keys_workspace_id_caller_key_pk" PRIMARY KEY("workspace_id","caller","key")
+);
+--> statement-breakpoint
+ALTER TABLE "idempotency_keys" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "invites" (
 	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
 	"id" uuid NOT NULL,
@@ -306,6 +315,7 @@ ALTER TABLE "generation_events" ADD CONSTRAINT "generation_events_workspace_id_g
 ALTER TABLE "generation_outputs" ADD CONSTRAINT "generation_outputs_workspace_id_generation_id_generations_workspace_id_id_fk" FOREIGN KEY ("workspace_id","generation_id") REFERENCES "public"."generations"("workspace_id","id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "generation_outputs" ADD CONSTRAINT "generation_outputs_workspace_id_asset_id_assets_workspace_id_id_fk" FOREIGN KEY ("workspace_id","asset_id") REFERENCES "public"."assets"("workspace_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "generations" ADD CONSTRAINT "generations_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "idempotency_keys" ADD CONSTRAINT "idempotency_keys_workspace_id_generation_id_generations_workspace_id_id_fk" FOREIGN KEY ("workspace_id","generation_id") REFERENCES "public"."generations"("workspace_id","id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "invites" ADD CONSTRAINT "invites_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "memberships" ADD CONSTRAINT "memberships_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "memberships" ADD CONSTRAINT "memberships_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
@@ -327,7 +337,7 @@ CREATE INDEX "generation_events_generation" ON "generation_events" USING btree (
 CREATE INDEX "generation_events_time" ON "generation_events" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "generations_status" ON "generations" USING btree ("workspace_id","status","id");--> statement-breakpoint
 CREATE INDEX "generations_woken" ON "generations" USING btree ("workspace_id","woken_at") WHERE status = 'queued' and woken_at is not null;--> statement-breakpoint
-CREATE INDEX "generations_keys" ON "generations" USING btree ("created_at") WHERE idempotency_key is not null;--> statement-breakpoint
+CREATE INDEX "idempotency_keys_time" ON "idempotency_keys" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "invites_end" ON "invites" USING btree (least(accepted_at, expires_at));--> statement-breakpoint
 CREATE INDEX "memberships_user" ON "memberships" USING btree ("user_id","workspace_id");--> statement-breakpoint
 CREATE INDEX "outbox_due" ON "outbox" USING btree ("available_at");--> statement-breakpoint
@@ -357,6 +367,8 @@ CREATE POLICY "retention" ON "generation_events" AS PERMISSIVE FOR ALL TO "app_r
 CREATE POLICY "tenant" ON "generation_outputs" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "tenant" ON "generations" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "retention" ON "generations" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "tenant" ON "idempotency_keys" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "retention" ON "idempotency_keys" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "invites" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "invites" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "invites" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint

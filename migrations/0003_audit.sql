@@ -169,10 +169,9 @@ begin
         select k.ctid from public.api_keys k where least(k.revoked_at, k.expires_at) < now() - interval '1 year'
          order by least(k.revoked_at, k.expires_at) limit p_max for update skip locked));
     when 'idempotency_keys' then
-      update public.generations set idempotency_key = null where ctid = any(array(
-        select g.ctid from public.generations g
-         where g.idempotency_key is not null and g.created_at < now() - interval '24 hours'
-         order by g.created_at limit p_max for update skip locked));
+      delete from public.idempotency_keys where ctid = any(array(
+        select i.ctid from public.idempotency_keys i where i.created_at < now() - interval '24 hours'
+         order by i.created_at limit p_max));
     when 'events' then
       delete from public.generation_events where ctid = any(array(
         select e.ctid from public.generation_events e

@@ -44,6 +44,7 @@ grant select, insert, update (name), delete on assets to app_tenant;
 grant select, insert, update (status, prompt, webhook_url, progress, error, attempts, output_attempts, fence,
   lease_expires_at, next_step_at, woken_at, results_at, stored_outputs, deadline_at, provider_index, provider_job_id,
   credits_charged, started_at, completed_at) on generations to app_tenant;
+grant select, insert (key, request_hash, generation_id, body), delete on idempotency_keys to app_tenant;
 grant select, insert on generation_outputs to app_tenant;
 grant select, insert (generation_id, kind, credits, period) on credit_entries to app_tenant;
 grant select on generation_events, workspace_counters to app_tenant;
@@ -69,9 +70,9 @@ grant select (workspace_id, kind, subject_id, available_at, sends), update (avai
 grant insert (workspace_id, kind, subject_id, available_at) on outbox to app_gate;
 --> statement-breakpoint
 -- app_retention works inside app.prune only.
-grant select, delete on sessions, invites, api_keys, generation_events, webhook_deliveries, audit_logs, audit_checkpoints
-  to app_retention;
-grant select, update (idempotency_key) on generations to app_retention;
+grant select, delete on sessions, invites, api_keys, idempotency_keys, generation_events, webhook_deliveries, audit_logs,
+  audit_checkpoints to app_retention;
+grant select on generations to app_retention;
 grant update (revoked_at) on sessions, api_keys to app_retention;
 grant update (accepted_at) on invites to app_retention;
 grant update (ended_at) on webhook_deliveries to app_retention;

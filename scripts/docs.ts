@@ -99,8 +99,8 @@ Generated from the code by \`npm run docs\`. The reference with all schemas is \
 ## Routes
 
 Below \`/api/v1\`, but for health and keys. \`who\` is the least role in the workspace; \`or key\`: an API key may, if the
-action is one of its scopes. Every route for a signed-in caller also counts for the limit \`api\`, and an upload for the
-limit \`upload\` as soon as the workspace's plan is known. Not in the document: \`POST /providers/replicate/webhook\`, which
+action is one of its scopes. Every route for a signed-in caller also counts for the limit \`api\` (a key that was not seen in force
+lately: for \`key-ip\`, until it is), and an upload for the limit \`upload\` as soon as the workspace's plan is known. Not in the document: \`POST /providers/replicate/webhook\`, which
 Replicate calls.
 
 ${routeTables.join('\n\n')}

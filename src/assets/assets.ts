@@ -7,7 +7,7 @@ import { assets, outbox } from '../db/schema.ts'
 import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { AppError, toAppError } from '../errors.ts'
-import { takeToken } from '../limits/limits.ts'
+import { takeTokens } from '../limits/limits.ts'
 import { dispatch, owe, settle } from '../outbox/outbox.ts'
 import { fitsStorage } from '../workspaces/quotas.ts'
 import { MULTIPART_OVERHEAD, openMultipart } from './multipart.ts'
@@ -73,7 +73,7 @@ export const uploadAsset = async (ctx: Ctx, upload: Upload): Promise<Asset> => {
     note: owe(db, 'object.delete', [id], sql`interval '1 hour'`),
   }))
   try {
-    await takeToken(ctx, 'upload', gate.workspaceId, gate.plan)
+    await takeTokens(ctx, [{ policy: 'upload', subject: gate.workspaceId, plan: gate.plan }])
   } catch (refusal) {
     // Nothing will be stored.
     await transact({ ...ctx, workspaceId: gate.workspaceId }, (db) => ({

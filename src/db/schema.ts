@@ -47,6 +47,8 @@ const retention = pgRole('app_retention').existing()
 /** The workspace and user of the current transaction, set by the gate; null outside it. */
 export const currentWorkspaceId = sql`app.workspace_id()`
 export const currentUserId = sql`app.user_id()`
+/** Who acts, as type and id, such as `user:…` or `api_key:…`. */
+export const currentActor = sql`(app.context() ->> 'actor')`
 
 const inWorkspace = sql`workspace_id = (select app.workspace_id())`
 /** Evaluated once per statement, and false for every row when the gate was not passed. */
@@ -334,10 +336,6 @@ export const generations = pgTable(
     providerJobId: text('provider_job_id'),
     creditsReserved: integer('credits_reserved').notNull(),
     creditsCharged: integer('credits_charged').notNull().default(0),
-    /** Null again after a day, when the key is free. */
-    idempotencyKey: text('idempotency_key'),
-    /** SHA-256 of the request that the idempotency key came with, hex. */
-    requestHash: text('request_hash').notNull(),
     createdBy: uuid('created_by').default(currentUserId),
     createdAt: createdAt(),
     startedAt: time('started_at'),
@@ -345,14 +343,38 @@ export const generations = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.id] }),
-    unique('generations_idempotency_key').on(table.workspaceId, table.idempotencyKey),
     index('generations_status').on(table.workspaceId, table.status, table.id),
     index('generations_woken')
       .on(table.workspaceId, table.wokenAt)
       .where(sql`status = 'queued' and woken_at is not null`),
-    index('generations_keys').on(table.createdAt).where(sql`idempotency_key is not null`),
     oneOf('generations', 'kind', generationKinds),
     oneOf('generations', 'status', generationStatuses),
+    tenantOnly,
+    pruned,
+  ],
+)
+
+/** What a caller's idempotency key made, and how it was first answered. */
+export const idempotencyKeys = pgTable(
+  'idempotency_keys',
+  {
+    workspaceId: workspaceId(),
+    caller: text('caller').notNull().default(currentActor),
+    key: text('key').notNull(),
+    /** SHA-256 of the request that the key came with, hex. */
+    requestHash: text('request_hash').notNull(),
+    generationId: uuid('generation_id').notNull(),
+    /** The generation's row at that time, and its position in line. */
+    body: jsonb('body').$type<Record<string, unknown>>().notNull(),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.caller, table.key] }),
+    foreignKey({
+      columns: [table.workspaceId, table.generationId],
+      foreignColumns: [generations.workspaceId, generations.id],
+    }),
+    index('idempotency_keys_time').on(table.createdAt),
     tenantOnly,
     pruned,
   ],

@@ -1,18 +1,18 @@
 /** Accepting jobs: from a request, or again from one that failed or was canceled. */
-import { hash } from 'node:crypto'
-import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
 import { reserve } from '../credits/ledger.ts'
 import { type Database, ensure } from '../db/client.ts'
 import { generations } from '../db/schema.ts'
-import { exists, first, inWorkspace } from '../db/sql.ts'
-import { AppError, invalidField } from '../errors.ts'
+import { exists, first } from '../db/sql.ts'
+import { invalidField } from '../errors.ts'
 import { checkTarget } from '../webhooks/targets.ts'
 import type { Style } from '../words.ts'
 import { fitsStorage } from '../workspaces/quotas.ts'
 import { changeGeneration } from './changes.ts'
-import { type GenerationWithOutputs, oneGeneration, selectOutputs, withPosition } from './generations.ts'
+import { type GenerationWithOutputs, oneGeneration, withPosition } from './generations.ts'
+import { type Idempotency, idFor, isRepeated, keepAnswer, replayOf } from './idempotency.ts'
 import { findModel, type Model, models } from './models.ts'
 
 export interface GenerationRequest {
@@ -53,8 +53,8 @@ const TIME_IN_LINE = sql`interval '1 day'`
 /** Seconds of a video that says nothing else. */
 const DEFAULT_DURATION = 5
 
-/** What every new job takes after its row: credits, a note of the end of its time in line, and what came of it. */
-const accept = (db: Database, id: string, isThis: SQL | undefined) => ({
+/** What every new job takes after its row: credits, room, a note of the end of its time in line, and what came of it. */
+const accept = (db: Database, id: string, idempotency: Idempotency | undefined) => ({
   ...reserve(db, id),
   // How large the outputs will be, nobody knows yet: there must be room for something.
   room: ensure(
@@ -65,22 +65,24 @@ const accept = (db: Database, id: string, isThis: SQL | undefined) => ({
   note: db.execute(sql`
     insert into outbox (kind, subject_id, available_at)
     select 'generation', id, deadline_at from generations where ${oneGeneration(id)}`),
-  rows: db.select(withPosition).from(generations).where(isThis),
-  outputs: selectOutputs(db, isThis),
+  ...keepAnswer(db, id, idempotency),
+  rows: db.select(withPosition).from(generations).where(oneGeneration(id)),
 })
 
-type Accepted = Awaited<ReturnType<typeof changeGeneration<ReturnType<typeof accept>>>>
-
-const answer = (id: string, requestHash: string, { rows, outputs }: Accepted) => {
-  const generation = first(rows)
-  if (generation.requestHash !== requestHash) throw new AppError('idempotency_key_reused')
-  return { generation: { ...generation, outputs }, replayed: generation.id !== id }
+interface Accepted {
+  generation: GenerationWithOutputs
+  /** An earlier request with the same idempotency key made it. */
+  replayed: boolean
 }
 
-const byKey = (id: string, idempotencyKey: string | undefined) =>
-  idempotencyKey === undefined
-    ? oneGeneration(id)
-    : and(inWorkspace(generations), eq(generations.idempotencyKey, idempotencyKey))
+const answer = (
+  id: string,
+  idempotency: Idempotency | undefined,
+  { earlier, rows }: Awaited<ReturnType<typeof changeGeneration<ReturnType<typeof accept>>>>,
+): Accepted => {
+  const replay = replayOf(id, idempotency, earlier)
+  return { generation: replay ?? { ...first(rows), outputs: [] }, replayed: replay !== undefined }
+}
 
 /**
  * Accepts a job: reserves its credits, queues it, or finds the job that the same idempotency key made before.
@@ -89,17 +91,16 @@ const byKey = (id: string, idempotencyKey: string | undefined) =>
 export const createGeneration = async (
   ctx: Ctx,
   request: GenerationRequest,
-  idempotencyKey?: string,
-): Promise<{ generation: GenerationWithOutputs; replayed: boolean }> => {
+  idempotency?: Idempotency,
+): Promise<Accepted> => {
   const model = chooseModel(request)
   if (request.webhookUrl !== undefined) checkTarget(ctx.env, request.webhookUrl, '/webhookUrl')
   const id = uuidv7()
-  const requestHash = hash('sha256', JSON.stringify(request))
   const accepted = await changeGeneration(ctx, id, (db) => ({
     inserted: db
       .insert(generations)
       .values({
-        id,
+        id: idFor(id, idempotency),
         kind: request.kind,
         model: model.id,
         prompt: request.prompt ?? null,
@@ -114,18 +115,16 @@ export const createGeneration = async (
         deadline: model.deadline,
         deadlineAt: sql`now() + ${TIME_IN_LINE}`,
         creditsReserved: model.credits,
-        idempotencyKey: idempotencyKey ?? null,
-        requestHash,
       })
-      .onConflictDoNothing({ target: [generations.workspaceId, generations.idempotencyKey] }),
+      .onConflictDoNothing(),
     inputs: ensure(
       db,
       sql`not exists (select from generations where ${oneGeneration(id)}) or ${inputsAreReady(request.inputAssetIds)}`,
       'not_found',
     ),
-    ...accept(db, id, byKey(id, idempotencyKey)),
+    ...accept(db, id, idempotency),
   }))
-  return answer(id, requestHash, accepted)
+  return answer(id, idempotency, accepted)
 }
 
 /** SQL: the catalogue, as rows of `today`. */
@@ -141,27 +140,30 @@ const catalogue = sql`(values ${sql.join(
 export const retryGeneration = async (
   ctx: Ctx,
   originalId: string,
-  idempotencyKey?: string,
-): Promise<{ generation: GenerationWithOutputs; replayed: boolean }> => {
+  idempotency?: Idempotency,
+): Promise<Accepted> => {
   const id = uuidv7()
-  const requestHash = hash('sha256', `retry ${originalId}`)
   const original = sql`select from generations where ${oneGeneration(originalId)}`
   const isOver = sql`status in ('failed', 'canceled')`
   const isOffered = sql`(model, kind) in (select model, kind from ${catalogue})`
   const accepted = await changeGeneration(ctx, id, (db) => ({
     found: ensure(db, sql`exists (${original})`, 'not_found'),
-    retryable: ensure(db, sql`exists (${original} and ${isOver} and ${isOffered})`, 'not_retryable'),
+    retryable: ensure(
+      db,
+      sql`${isRepeated(idempotency)} or exists (${original} and ${isOver} and ${isOffered})`,
+      'not_retryable',
+    ),
     inserted: db.execute(sql`
       insert into generations (id, kind, model, prompt, style, aspect_ratio, count, seed, duration, webhook_url, retry_of,
-        input_asset_ids, output_asset_ids, deadline, deadline_at, credits_reserved, idempotency_key, request_hash)
-      select ${id}, kind, model, prompt, style, aspect_ratio, count, seed, duration, webhook_url, id,
+        input_asset_ids, output_asset_ids, deadline, deadline_at, credits_reserved)
+      select ${idFor(id, idempotency)}, kind, model, prompt, style, aspect_ratio, count, seed, duration, webhook_url, id,
         input_asset_ids, array(select app.uuid_v7() from generate_series(1, count)), today.deadline, now() + ${TIME_IN_LINE},
-        today.credits, ${idempotencyKey ?? null}, ${requestHash}
+        today.credits
         from generations join ${catalogue} using (model, kind) where ${oneGeneration(originalId)}
-      on conflict (workspace_id, idempotency_key) do nothing`),
-    ...accept(db, id, byKey(id, idempotencyKey)),
+      on conflict do nothing`),
+    ...accept(db, id, idempotency),
   }))
-  return answer(id, requestHash, accepted)
+  return answer(id, idempotency, accepted)
 }
 
 /** SQL condition: all of these are images of the workspace, complete. */

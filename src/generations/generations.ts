@@ -15,15 +15,12 @@ type Output = { generationId: string; index: number; asset: typeof assets.$infer
 type GenerationRow = Generation & { position: number | null }
 export type GenerationWithOutputs = GenerationRow & { outputs: Output[] }
 
-export const withPosition = {
-  ...getTableColumns(generations),
-  position: sql<
-    number | null
-  >`case when generations.status = 'queued' then (select count(*)::int from generations ahead
-    where ahead.workspace_id = generations.workspace_id and ahead.status = 'queued' and ahead.id < generations.id) end`.as(
-    'position',
-  ),
-}
+/** SQL: how many stand before it in line. */
+export const positionInLine = sql<number | null>`case when generations.status = 'queued' then (
+  select count(*)::int from generations ahead
+   where ahead.workspace_id = generations.workspace_id and ahead.status = 'queued' and ahead.id < generations.id) end`
+
+export const withPosition = { ...getTableColumns(generations), position: positionInLine.as('position') }
 
 /** A step that is under way when its job ends may store outputs for so long. */
 export const LONGEST_STEP = sql`interval '2 minutes'`
@@ -31,7 +28,7 @@ export const LONGEST_STEP = sql`interval '2 minutes'`
 export const oneGeneration = (id: string) => and(inWorkspace(generations), eq(generations.id, id))
 
 /** The outputs of the generations that `where` selects, in order. */
-export const selectOutputs = (db: Database, where: SQL | undefined) =>
+const selectOutputs = (db: Database, where: SQL | undefined) =>
   db
     .select({ generationId: generationOutputs.generationId, index: generationOutputs.index, asset: assets })
     .from(generationOutputs)

@@ -17,6 +17,7 @@ import {
   getGeneration,
   listGenerations,
 } from './generations.ts'
+import { hashRequest } from './idempotency.ts'
 import { models } from './models.ts'
 
 const tag = 'Generations'
@@ -137,7 +138,8 @@ routes.openapi(
     path: '/generations',
     tag,
     summary: 'Have images or a video generated',
-    description: 'Accepted as a job. With an `Idempotency-Key` the same request twice is one job.',
+    description:
+      'Accepted as a job. With an `Idempotency-Key` the same request of the same caller twice is one job, answered as at first.',
     role: 'member',
     limits: ['generation'],
     request: {
@@ -154,7 +156,8 @@ routes.openapi(
   }),
   async (c) => {
     const key = c.req.valid('header')['idempotency-key']
-    return accepted(c, await createGeneration(c.var.ctx, c.req.valid('json'), key))
+    const idempotency = key ? { key, requestHash: hashRequest('create', await c.req.json()) } : undefined
+    return accepted(c, await createGeneration(c.var.ctx, c.req.valid('json'), idempotency))
   },
 )
 
@@ -220,7 +223,9 @@ routes.openapi(
   }),
   async (c) => {
     const key = c.req.valid('header')['idempotency-key']
-    return accepted(c, await retryGeneration(c.var.ctx, c.req.valid('param').id, key))
+    const { id } = c.req.valid('param')
+    const idempotency = key ? { key, requestHash: hashRequest('retry', id) } : undefined
+    return accepted(c, await retryGeneration(c.var.ctx, id, idempotency))
   },
 )
 

@@ -1,5 +1,4 @@
 /** An operation of the API: its contract, who may do it and how often, with the middleware that enforces both. */
-import { hash } from 'node:crypto'
 import { createRoute, type RouteConfig } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { getCookie } from 'hono/cookie'
@@ -13,9 +12,10 @@ import { verifyAccessToken } from '../auth/tokens.ts'
 import { type Ctx, log, type Principal } from '../context.ts'
 import type { Env } from '../env.ts'
 import { AppError, type ErrorCode, invalidField, refusalOf } from '../errors.ts'
-import { settleTokens, takeToken, workspaceSubject } from '../limits/limits.ts'
-import { type PolicyName, policies } from '../limits/policies.ts'
+import { settleTokens } from '../limits/limits.ts'
+import type { PolicyName } from '../limits/policies.ts'
 import type { Role } from '../words.ts'
+import { callerOf, limited } from './limited.ts'
 import { problemsOf } from './problems.ts'
 import type { AppEnv } from './router.ts'
 
@@ -113,7 +113,7 @@ export const operation = <
       ...(!contract.workspaceInPath && { parameters: [workspaceHeader] }),
     }),
     ...(limits.length > 0 && { 'x-limits': limits }),
-    middleware: establish(action, contract),
+    middleware: [establish(action, contract), limited(limits)],
   }
   // Typed by the contract's own responses, since refusals are thrown and answered in one place. `as`: a contract
   // without `request` has the type of one that asks for nothing.
@@ -123,10 +123,10 @@ export const operation = <
   >(shape as typeof shape & { request: Request })
 }
 
-/** Makes the verbs' context of a request, takes its tokens from the limiter, and afterwards reports and settles. */
+/** Makes the verbs' context of a request, and afterwards reports a refused right and settles with the limiter. */
 const establish = (
   action: Action,
-  { scope = 'workspace', role = 'viewer', workspaceInPath = false, limits = [] }: Access,
+  { scope = 'workspace', role = 'viewer', workspaceInPath = false }: Access,
 ) =>
   createMiddleware<AppEnv>(async (c, next) => {
     const { env, requestId } = c.var
@@ -148,11 +148,6 @@ const establish = (
       log: (fields) => log({ requestId, action, ...fields }),
     }
     c.set('ctx', ctx)
-    const applied: readonly PolicyName[] = scope === 'public' ? limits : ['api', ...limits]
-    for (const policy of applied) {
-      const subject = await limitSubject(c, policy)
-      if (subject !== undefined) await takeToken(ctx, policy, subject)
-    }
     await next()
     const refusal = c.error && refusalOf(c.error)
     if (refusal) await reportRefusal(ctx, refusal)
@@ -186,49 +181,4 @@ const authenticate = async (c: Context<AppEnv>): Promise<Principal> => {
 const verifyBearer = async (env: Env, header: string): Promise<Principal | undefined> => {
   const token = /^Bearer +([\w.~+/=-]+)$/i.exec(header)?.[1] ?? ''
   return isApiKey(token) ? readApiKey(token) : verifyAccessToken(env, token)
-}
-
-/** Whose requests are counted together. */
-const callerOf = (principal: Principal): string => {
-  switch (principal.type) {
-    case 'session':
-      return `user:${principal.userId}`
-    case 'api_key':
-      return `key:${principal.hash}`
-    case 'authjs':
-      return `authjs:${principal.provider}:${principal.providerAccountId}`
-    case 'system':
-      return 'system'
-  }
-}
-
-/** Whose bucket the policy takes from; undefined when the body names no e-mail, which validation will refuse. */
-const limitSubject = async (c: Context<AppEnv>, policy: PolicyName): Promise<string | undefined> => {
-  const { ctx } = c.var
-  switch (policies[policy].by) {
-    case 'ip':
-      return networkOf(ctx.request.ip)
-    case 'email': {
-      const body: unknown = await c.req.json().catch(() => undefined)
-      const { data } = z.object({ email: z.string() }).safeParse(body)
-      return data && hash('sha256', data.email.trim().toLowerCase())
-    }
-    case 'workspace':
-      return workspaceSubject(callerOf(ctx.principal), ctx.workspaceId)
-    case 'caller':
-      return callerOf(ctx.principal)
-  }
-}
-
-/** An IPv6 subscriber has a whole /64, so all of it is one subject. */
-const networkOf = (ip = 'unknown'): string => {
-  if (!ip.includes(':')) return ip
-  const [head = '', tail = ''] = ip.toLowerCase().split('::')
-  const groups = (text: string) => (text === '' ? [] : text.split(':'))
-  const zeros = ip.includes('::') ? 8 - groups(head).length - groups(tail).length : 0
-  const all = [...groups(head), ...Array<string>(Math.max(0, zeros)).fill('0'), ...groups(tail)]
-  return all
-    .slice(0, 4)
-    .map((group) => group.replace(/^0+(?=.)/, ''))
-    .join(':')
 }

@@ -6,9 +6,9 @@ export interface Take {
   limit: number
   /** Seconds. */
   period: number
-  /** The plan's multiple of the limit; undefined means the last one given, or 1. */
+  /** The plan's multiple of the limit; default 1. */
   factor?: number
-  /** Tokens to take; a negative number gives back, 0 only sets the factor. */
+  /** Tokens to take; a negative number gives back. */
   cost: number
 }
 
@@ -16,7 +16,6 @@ export interface Taken {
   allowed: boolean
   /** Requests per period, with the factor. */
   limit: number
-  factor: number
   remaining: number
   /** Seconds until all tokens are back. */
   resetAfter: number
@@ -29,7 +28,6 @@ interface Bucket {
   spent: number
   /** Milliseconds. */
   at: number
-  factor: number
   /** Milliseconds, so that the alarm knows when the bucket is full again. */
   period: number
 }
@@ -45,10 +43,9 @@ export class RateLimiter extends DurableObject {
     this.bucket = this.saved && { ...this.saved }
   }
 
-  take({ limit, period, factor, cost }: Take): Taken {
+  take({ limit, period, factor = 1, cost }: Take): Taken {
     const now = Date.now()
-    const effectiveFactor = factor ?? this.bucket?.factor ?? 1
-    const capacity = limit * effectiveFactor
+    const capacity = limit * factor
     const perMillisecond = capacity / (period * 1000)
     const spentNow = (bucket: Bucket | undefined) =>
       bucket ? Math.max(0, bucket.spent - Math.max(0, now - bucket.at) * perMillisecond) : 0
@@ -56,15 +53,14 @@ export class RateLimiter extends DurableObject {
     const before = spentNow(this.bucket)
     const allowed = cost <= 0 || before + cost <= capacity
     const spent = allowed ? Math.max(0, before + cost) : before
-    this.bucket = { spent, at: now, factor: effectiveFactor, period: period * 1000 }
-    if (spent > spentNow(this.saved) || this.saved?.factor !== effectiveFactor) {
+    this.bucket = { spent, at: now, period: period * 1000 }
+    if (spent > spentNow(this.saved)) {
       // A tenth of the capacity ahead, so that most requests write nothing and an eviction forgets none.
       this.save({ ...this.bucket, spent: Math.min(capacity, spent + capacity / 10) })
     }
     return {
       allowed,
       limit: capacity,
-      factor: effectiveFactor,
       remaining: Math.floor(capacity - spent),
       resetAfter: Math.ceil(spent / perMillisecond / 1000),
       retryAfter: allowed ? 0 : Math.max(1, Math.ceil((spent + cost - capacity) / perMillisecond / 1000)),

@@ -1,4 +1,4 @@
-/** Takes a request's tokens from the limiter, and reports its answer in the RateLimit headers. */
+/** Takes a request's tokens from the limiter, and reports its answers in the RateLimit headers. */
 import type { Ctx, LimitState } from '../context.ts'
 import { AppError, describeError } from '../errors.ts'
 import type { Plan } from '../words.ts'
@@ -15,96 +15,107 @@ const remember = <Value>(memory: Map<string, Value>, key: string, value: Value) 
   if (memory.size > MAX_REMEMBERED && oldest !== undefined) memory.delete(oldest)
 }
 
+interface Bucket {
+  policy: PolicyName
+  subject: string
+  /** Of the workspace that is counted. */
+  plan?: Plan
+}
+
+const nameOf = ({ policy, subject }: Bucket) => `${policy}:${subject}`
+
 /** Who is denied until when, in milliseconds: until then this isolate denies them without asking. */
 const denied = new Map<string, { until: number; taken: Taken }>()
 
-const rememberDenial = (key: string, taken: Taken) =>
-  remember(denied, key, { until: Date.now() + taken.retryAfter * 1000, taken })
-
 /** A denial that still holds. */
-const recallDenial = (key: string): Taken | undefined => {
-  const known = denied.get(key)
+const recallDenial = (bucket: Bucket): LimitState | undefined => {
+  const known = denied.get(nameOf(bucket))
   const seconds = known ? Math.ceil((known.until - Date.now()) / 1000) : 0
-  if (known && seconds > 0) return { ...known.taken, retryAfter: seconds }
-  denied.delete(key)
+  if (known && seconds > 0) return { ...bucket, ...known.taken, retryAfter: seconds }
+  denied.delete(nameOf(bucket))
   return undefined
 }
 
-const ask = async (
-  ctx: Ctx,
-  policy: PolicyName,
-  subject: string,
-  cost: number,
-  factor?: number,
-): Promise<Taken> => {
-  const { limit, period } = policies[policy]
-  const id = ctx.env.RATE_LIMITER.idFromName(`${policy}:${subject}`)
-  return ctx.env.RATE_LIMITER.get(id).take({ limit, period, cost, ...(factor && { factor }) })
+const ask = async (ctx: Ctx, bucket: Bucket, cost: number): Promise<Taken> => {
+  const { limit, period, perPlan } = policies[bucket.policy]
+  const factor = perPlan && bucket.plan ? planFactors[bucket.plan] : 1
+  const id = ctx.env.RATE_LIMITER.idFromName(nameOf(bucket))
+  return ctx.env.RATE_LIMITER.get(id).take({ limit, period, factor, cost })
+}
+
+/** @throws {AppError} unavailable, where the policy does not pass without its limiter */
+const takeToken = async (ctx: Ctx, bucket: Bucket): Promise<LimitState | undefined> => {
+  const { policy } = bucket
+  try {
+    return { ...bucket, ...(await ask(ctx, bucket, 1)) }
+  } catch (cause) {
+    ctx.log({ level: 'error', message: 'rate limiter unreachable', policy, error: describeError(cause) })
+    if (policies[policy].unreachable === 'pass') return undefined
+    throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause })
+  }
 }
 
 /**
- * Takes one token of the subject's bucket.
- * @throws {AppError} rate_limited; unavailable where the policy does not pass without its limiter
+ * Takes one token of each bucket, of all at the same time.
+ * @throws {AppError} rate_limited; unavailable where a policy does not pass without its limiter
  */
-export const takeToken = async (
-  ctx: Ctx,
-  policy: PolicyName,
-  subject: string,
-  plan?: Plan,
-): Promise<void> => {
-  const key = `${policy}:${subject}`
-  const { by, perPlan, unreachable } = policies[policy]
-  // A workspace's tokens may be given back at any time, and its plan may change.
-  const lasts = by !== 'workspace'
-  let taken = lasts ? recallDenial(key) : undefined
+export const takeTokens = async (ctx: Ctx, buckets: readonly Bucket[]): Promise<void> => {
+  const denials = buckets.flatMap((bucket) => recallDenial(bucket) ?? [])
   const started = Date.now()
-  try {
-    taken ??= await ask(ctx, policy, subject, 1, perPlan && plan ? planFactors[plan] : undefined)
-  } catch (cause) {
-    ctx.log({ level: 'error', message: 'rate limiter unreachable', policy, error: describeError(cause) })
-    if (unreachable === 'pass') return
-    throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause })
-  } finally {
-    ctx.limiterMilliseconds += Date.now() - started
+  const answers = denials.length > 0 ? denials : await Promise.all(buckets.map((one) => takeToken(ctx, one)))
+  ctx.limiterMilliseconds += Date.now() - started
+  const states = answers.filter((state) => state !== undefined)
+  ctx.limits.push(...states)
+  const refused = states.filter(({ allowed }) => !allowed)
+  if (refused.length === 0) return
+  for (const state of refused) {
+    // A workspace's tokens may be given back at any time, and its plan may change.
+    if (policies[state.policy].by === 'workspace') continue
+    remember(denied, nameOf(state), { until: Date.now() + state.retryAfter * 1000, taken: state })
   }
-  ctx.limits.push({ ...taken, policy, subject })
-  if (!taken.allowed) {
-    if (lasts) rememberDenial(key, taken)
-    throw new AppError('rate_limited', { headers: { 'retry-after': String(taken.retryAfter) } })
-  }
+  await giveBack(ctx, 'workspace')
+  const retryAfter = Math.max(...refused.map((state) => state.retryAfter))
+  throw new AppError('rate_limited', { headers: { 'retry-after': String(retryAfter) } })
 }
 
-/** Which workspace a caller's requests count for, as the gate has answered before; by caller and named workspace. */
-const admitted = new Map<string, string>()
+/** What this request took of such buckets. */
+const giveBack = async (ctx: Ctx, by: 'workspace' | 'ip'): Promise<void> => {
+  const taken = ctx.limits.filter(({ policy, allowed }) => allowed && policies[policy].by === by)
+  await Promise.all(taken.map((state) => ask(ctx, state, -1)))
+}
+
+/** Where the gate has let a caller in: the workspace whose buckets count, and its plan. */
+interface Admission {
+  workspaceId: string
+  plan: Plan
+}
+
+/** Milliseconds that an admission is remembered: so long a removed member or a former plan may count on. */
+const ADMISSION_LIFETIME = 60_000
+
+const admissions = new Map<string, Admission & { at: number }>()
 
 const claimOf = (caller: string, named: string | undefined) => `${caller}|${named ?? ''}`
 
-/**
- * Whose bucket a request takes from before the gate is asked: the workspace's if the gate has let this caller in
- * before, else one of the caller's own, so that strangers can't empty a workspace's.
- */
-export const workspaceSubject = (caller: string, named: string | undefined): string => {
-  const claim = claimOf(caller, named)
-  return admitted.get(claim) ?? claim
+/** Where the gate has let this caller in lately, who named the workspace so. */
+export const recallAdmission = (caller: string, named: string | undefined): Admission | undefined => {
+  const known = admissions.get(claimOf(caller, named))
+  return known && Date.now() - known.at < ADMISSION_LIFETIME ? known : undefined
 }
 
-/** After the gate's answer: takes the workspace's token, sets its bucket's factor, or gives back what was taken. */
+/** After the gate's answer: remembers whom it let in, or gives back what somebody else's bucket lost. */
 export const settleTokens = async (ctx: Ctx, caller: string): Promise<void> => {
-  const { gate } = ctx
-  if (!gate) return
-  const claim = claimOf(caller, ctx.workspaceId)
-  for (const { policy, subject, allowed, factor } of ctx.limits) {
-    const { by, perPlan } = policies[policy]
-    if (by !== 'workspace' || !allowed) continue
-    if (gate === 'refused') {
-      admitted.delete(claim)
-      if (subject !== claim) await ask(ctx, policy, subject, -1)
-      continue
-    }
-    remember(admitted, claim, gate.workspaceId)
-    const known = perPlan ? planFactors[gate.plan] : undefined
-    if (subject === claim) await ask(ctx, policy, gate.workspaceId, 1, known)
-    else if (known !== undefined && known !== factor) await ask(ctx, policy, subject, 0, known)
+  const { gate, scope, workspaceId } = ctx
+  if (!gate || scope !== 'workspace') return
+  const claim = claimOf(caller, workspaceId)
+  if (gate === 'refused') {
+    admissions.delete(claim)
+    return giveBack(ctx, 'workspace')
+  }
+  remember(admissions, claim, { workspaceId: gate.workspaceId, plan: gate.plan, at: Date.now() })
+  if (ctx.limits.some(({ policy }) => policy === 'key-ip')) {
+    // The key exists, so the request is its own and not its network's.
+    await Promise.all([giveBack(ctx, 'ip'), ask(ctx, { policy: 'api', subject: caller }, 1)])
   }
 }
 

@@ -18,6 +18,8 @@ export const policies = {
   'login-ip': { limit: 30, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   'login-email': { limit: 10, period: 60, by: 'email', perPlan: false, unreachable: 'refuse' },
   'refresh-ip': { limit: 120, period: 60, by: 'ip', perPlan: false, unreachable: 'pass' },
+  // Keys that this isolate has not seen in force lately.
+  'key-ip': { limit: 120, period: 60, by: 'ip', perPlan: false, unreachable: 'pass' },
   password: { limit: 10, period: 60, by: 'caller', perPlan: false, unreachable: 'refuse' },
   api: { limit: 1200, period: 60, by: 'caller', perPlan: false, unreachable: 'pass' },
   invite: { limit: 20, period: 3600, by: 'workspace', perPlan: false, unreachable: 'refuse' },

@@ -69,7 +69,7 @@ const endSlice = (db: Database) =>
 export const removeContents = async (ctx: JobCtx): Promise<void> => {
   const { workspaceId } = ctx
   const isDone = sql.join(
-    Object.entries({ ...contents, generations: isTelling }).map(
+    Object.entries({ ...contents, idempotency_keys: here, generations: isTelling }).map(
       ([table, where]) => sql`not exists (select from ${sql.identifier(table)} where ${where})`,
     ),
     sql` and `,
@@ -91,6 +91,10 @@ export const removeContents = async (ctx: JobCtx): Promise<void> => {
     ),
     invites: deleteSlice(db, 'invites'),
     keys: deleteSlice(db, 'api_keys'),
+    // What jobs were first answered with holds their prompts.
+    answers: db.execute(sql`
+      delete from idempotency_keys where ${here} and generation_id in
+        (select generation_id from idempotency_keys where ${here} limit ${SLICE})`),
     note: owe(db, 'workspace.delete', [workspaceId], sql`interval '30 seconds'`),
     done: db.execute<{ done: boolean }>(sql`
       with over as (select ${isDone} as done),

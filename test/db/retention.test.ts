@@ -45,9 +45,9 @@ beforeAll(async () => {
   open = crypto.randomUUID()
   await asOwner(
     `insert into generations (workspace_id, id, kind, status, model, aspect_ratio, count, input_asset_ids, output_asset_ids,
-       deadline_at, credits_reserved, request_hash, next_step_at)
+       deadline_at, credits_reserved, next_step_at)
      select workspace_id, $2, kind, 'running', model, aspect_ratio, count, input_asset_ids, output_asset_ids,
-       now() + interval '1 day', credits_reserved, request_hash, now() + interval '1 day' from generations where id = $1`,
+       now() + interval '1 day', credits_reserved, now() + interval '1 day' from generations where id = $1`,
     [ended, open],
   )
 })
@@ -166,11 +166,10 @@ test('an idempotency key is free again after a day, and the job stays', async ()
   const [old, young] = [crypto.randomUUID(), crypto.randomUUID()]
   const [first, second] = [await ask(old), await ask(young)]
   expect((await ask(old)).body.id).toBe(first.body.id)
-  const age = `update generations set created_at = now() - $2::interval where id = $1`
+  const age = `update idempotency_keys set created_at = now() - $2::interval where generation_id = $1`
   await asOwner(age, [first.body.id, '24 hours 1 minute'])
   await asOwner(age, [second.body.id, '23 hours'])
-  const holds = async () =>
-    (await asOwner('select from generations where idempotency_key = $1', [old])).length === 1
+  const holds = async () => (await asOwner('select from idempotency_keys where key = $1', [old])).length === 1
   await gone('the key', holds)
   const again = await ask(old)
   expect(again.status).toBe(202)
@@ -238,7 +237,7 @@ describe('pruning', () => {
     ['sessions', 'sessions_end'],
     ['invites', 'invites_end'],
     ['api_keys', 'api_keys_end'],
-    ['idempotency_keys', 'generations_keys'],
+    ['idempotency_keys', 'idempotency_keys_time'],
     ['events', 'generation_events_time'],
     ['deliveries', 'webhook_deliveries_end'],
     ['audit_outside', 'audit_logs_workspace'],

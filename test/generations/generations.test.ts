@@ -3,7 +3,13 @@ import sharp from 'sharp'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { makeSamplePhoto } from '../../models/photo.ts'
 import { tally, times } from '../support/at-once.ts'
-import type { AssetBody, GenerationBody, Page } from '../support/client.ts'
+import {
+  type AssetBody,
+  type Client,
+  createClient,
+  type GenerationBody,
+  type Page,
+} from '../support/client.ts'
 import { stack } from '../support/control.ts'
 import { asOwner } from '../support/database.ts'
 import {
@@ -16,7 +22,7 @@ import {
   newPrompt,
   submissionsOf,
 } from '../support/generations.ts'
-import { addMember, NOBODY, newTenant } from '../support/tenants.ts'
+import { addMember, NOBODY, newKey, newTenant } from '../support/tenants.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 let photo: Buffer
@@ -163,9 +169,39 @@ describe('a request', () => {
     expect(await submissionsOf(prompt)).toHaveLength(1)
     expect(await creditsOf(client)).toMatchObject({ charged: 5, reserved: 0, remaining: 45 })
 
-    const late = await send({ kind: 'image', prompt })
-    expect(late.body).toMatchObject({ status: 'succeeded', outputs: [{ mimeType: 'image/png' }] })
+    // The first answer again, and not what has become of the job; the order of the fields means nothing.
+    const late = await send({ prompt, kind: 'image' })
+    expect(late.headers.get('idempotent-replayed')).toBe('true')
+    expect(late.headers.get('location')).toBe(`/api/v1/generations/${answers[0]?.body.id}`)
+    const first = answers.find(({ headers }) => headers.get('idempotent-replayed') === null)
+    expect(first?.body).toMatchObject({ status: 'queued', outputs: [] })
+    for (const { status, body } of [...answers, late])
+      expect({ status, body }).toEqual({ status: 202, body: first?.body })
     expect(await send({ kind: 'image', prompt: 'another' })).toMatchObject({
+      status: 422,
+      body: { code: 'idempotency_key_reused' },
+    })
+  })
+
+  test("an idempotency key is its caller's own: colleagues and keys may use the same", async () => {
+    const { client, workspaceId } = await newTenant()
+    const colleague = await addMember(workspaceId, 'member')
+    const { key } = await newKey(client, ['generation.create'])
+    const callers = [client, colleague.client, createClient({ token: key })]
+    const send = (by: Client) =>
+      by.post<GenerationBody>('/generations', { kind: 'image', prompt: 'x' }, { 'idempotency-key': 'same' })
+    const first = await Promise.all(callers.map(send))
+    expect(first.map(({ status }) => status)).toEqual([202, 202, 202])
+    expect(new Set(first.map(({ body }) => body.id)).size).toBe(3)
+    const second = await Promise.all(callers.map(send))
+    expect(second.map(({ body }) => body)).toEqual(first.map(({ body }) => body))
+  })
+
+  test('what is sent counts and not what it defaults to, so that a new default changes no replay', async () => {
+    const { client } = await newTenant()
+    const send = (body: object) => client.post('/generations', body, { 'idempotency-key': 'a' })
+    expect((await send({ kind: 'image', prompt: 'x' })).status).toBe(202)
+    expect(await send({ kind: 'image', prompt: 'x', count: 1 })).toMatchObject({
       status: 422,
       body: { code: 'idempotency_key_reused' },
     })
@@ -269,8 +305,9 @@ describe('an end', () => {
       client.post<GenerationBody>(`/generations/${job.id}/retry`, undefined, { 'idempotency-key': 'r1' })
     const [first, second] = await Promise.all([again(), again()])
     expect(first).toMatchObject({ status: 202, body: { retryOf: job.id, prompt, style: 'tech', seed: 4 } })
-    expect(second.body.id).toBe(first.body.id)
+    expect(second.body).toEqual(first.body)
     expect(await finished(client, first.body.id)).toMatchObject({ status: 'succeeded' })
+    expect((await again()).body).toEqual(first.body)
     const refused = await client.post(`/generations/${first.body.id}/retry`)
     expect(refused).toMatchObject({ status: 409, body: { code: 'not_retryable' } })
     expect(await creditsOf(client)).toMatchObject({ charged: 5, reserved: 0 })

@@ -108,7 +108,8 @@ describe.each(byHeader)('$method $path', (route) => {
 
 describe.each(withJson)('$method $path', (route) => {
   test('answers 422 to a workspaceId in the body', async () => {
-    // The caller's own path, so that nothing but the body is strange.
+    // The caller's own path, so that nothing but the body is strange; and the limiter knows them.
+    await stranger.get('/usage')
     const body = { ...(bodyOf(route, theirs) as object), workspaceId: things.workspaces }
     const answer = await stranger.request(route.method, pathOf(route, theirs), body)
     expectRefusal('workspaceId in body', answer, 'validation_failed', 0)
@@ -121,6 +122,7 @@ test("answers 404 for another tenant's ids in a body", async () => {
     [`/workspaces/${theirs.workspaces}/transfer`, { userId: things.userId }],
     ['/workspaces/invites/accept', { token: things.inviteToken }],
   ]
+  await stranger.get('/usage')
   for (const [path, body] of bodies) {
     expectRefusal("another's id in body", await stranger.post(path, body), 'not_found', 1)
   }
@@ -153,6 +155,7 @@ describe.each(secured)('$method $path by API key', (route) => {
       expectRefusal("another workspace's key", await send(key, route, things), code, 1)
     }
     if (open.includes(route) && route.path.includes('{')) {
+      await api(keys.other).get('/usage')
       expectRefusal("another's id by key", await send(api(keys.other), route, things), 'not_found', 1)
     }
   })

@@ -133,6 +133,19 @@ test('a rejection for safety fails with content_rejected, which is not retryable
   expect((await finished(client, job.id)).error).toMatchObject({ code: 'content_rejected', retryable: false })
 })
 
+test('an error that names an internal address is told without it', async () => {
+  const { client } = await newTenant()
+  const prompt = newPrompt()
+  const error =
+    'Failed to fetch image http://127.0.0.1:8897/merchant-assets/workspaces/a?X-Amz-Signature=b: 404'
+  await breakModels(prompt, { kind: 'failed_prediction', times: 1, error })
+  const job = await generate(client, { prompt })
+  expect((await finished(client, job.id)).error).toMatchObject({
+    code: 'provider_failed',
+    message: 'The model failed: Failed to fetch image (URL) 404',
+  })
+})
+
 test('the circuit breaker of a provider opens after five failures, and a success closes it', async () => {
   const name = crypto.randomUUID()
   const admits = (reports: boolean[]) => control<boolean>('breaker', { name, reports })

@@ -255,9 +255,9 @@ describe('the deletion of a workspace', () => {
          select $1, app.uuid_v7(), endpoint.id, 'http://127.0.0.1:9/', 1, '{}' from endpoint, generate_series(1, 1200)),
        job as (
          insert into generations (workspace_id, id, kind, status, model, prompt, aspect_ratio, count, webhook_url,
-           input_asset_ids, output_asset_ids, deadline_at, credits_reserved, request_hash, started_at)
+           input_asset_ids, output_asset_ids, deadline_at, credits_reserved, started_at)
          select $1, app.uuid_v7(), 'image', case when n % 2 = 0 then 'queued' else 'failed' end, 'product-studio', 'x', '1:1',
-           1, 'http://127.0.0.1:9/', '{}', array[app.uuid_v7()], now() + interval '1 day', 5, '',
+           1, 'http://127.0.0.1:9/', '{}', array[app.uuid_v7()], now() + interval '1 day', 5,
            case when n % 100 = 0 then now() end
            from generate_series(1, 2000) n returning id, status)
        insert into credit_entries (workspace_id, generation_id, kind, credits, period)
