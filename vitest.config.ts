@@ -1,9 +1,10 @@
 import { defineConfig } from 'vitest/config'
+import { long } from './test/long.config.ts'
 
 export default defineConfig({
   test: {
     include: ['{test,models}/**/*.test.ts'],
-    exclude: ['**/node_modules/**', 'test/rig/**'],
+    exclude: ['**/node_modules/**', ...long],
     globalSetup: ['test/support/stack.ts'],
     // One stack serves all files; two files at a time is what two cores can do.
     maxWorkers: 2,

@@ -1,0 +1,20 @@
+/** `npm run test:long`: tests that start several stacks and end their processes, and those of the edge rig. */
+import { defineConfig } from 'vitest/config'
+
+/** Left out by `npm test`. */
+export const long = [
+  'test/rig/*.test.ts',
+  'test/generations/faults-restart.test.ts',
+  'test/stack/keep-up.test.ts',
+  'test/stack/restart.test.ts',
+]
+
+export default defineConfig({
+  test: {
+    include: long,
+    globalSetup: ['test/support/stack.ts'],
+    maxWorkers: 1,
+    testTimeout: 60_000,
+    hookTimeout: 90_000,
+  },
+})
