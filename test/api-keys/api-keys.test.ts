@@ -110,7 +110,11 @@ describe('a key is used', () => {
       const allowed = await use(alone, route, tenant)
       expect(allowed.status, JSON.stringify(allowed.body)).toBeLessThan(400)
       // The first request of a key asks which workspace's limit counts; an upload asks for leave before the bytes.
-      const requests = ['asset.create', 'generation.create', 'generation.retry'].includes(scope) ? 2 : 1
+      const requests = ['asset.create', 'audit.verify', 'generation.create', 'generation.retry'].includes(
+        scope,
+      )
+        ? 2
+        : 1
       expect(allowed.headers.get('server-timing')).toContain(`db;desc="${requests}";`)
     }
   })

@@ -45,9 +45,9 @@ beforeAll(async () => {
   open = crypto.randomUUID()
   await asOwner(
     `insert into generations (workspace_id, id, kind, status, model, aspect_ratio, count, input_asset_ids, output_asset_ids,
-       deadline_at, credits_reserved, next_step_at)
+       deadline, deadline_at, credits_reserved, next_step_at)
      select workspace_id, $2, kind, 'running', model, aspect_ratio, count, input_asset_ids, output_asset_ids,
-       now() + interval '1 day', credits_reserved, now() + interval '1 day' from generations where id = $1`,
+       deadline, now() + interval '1 day', credits_reserved, now() + interval '1 day' from generations where id = $1`,
     [ended, open],
   )
 })

@@ -145,6 +145,8 @@ describe.concurrent('queue', () => {
 
 test('an output that is lost after it was stored once leaves no object behind', async () => {
   const tenant = await stack.newTenant()
+  // A webhook would wake the job at once.
+  await stack.breakModels({ kind: 'no_webhook', match: tenant.id })
   const settling = stack.failDatabase([steps.settle, tenant.id], 'unreachable')
   const { id } = await tenant.generate({ count: 2 })
   await waitFor('the step is over', async () => {
@@ -198,7 +200,11 @@ test('a job waits for storage that is down while its outputs are copied, and suc
   await stack.killStorage()
   const { id } = await tenant.generate({ count: 2 })
   await isLogged(id, 'output not stored')
-  expect(await tenant.get(id)).toMatchObject({ status: 'running', phase: 'storing', outputs: [] })
+  const storing = await waitFor('it says so', async () => {
+    const now = await tenant.get(id)
+    return now.phase === 'storing' && now
+  })
+  expect(storing).toMatchObject({ status: 'running', outputs: [] })
   await stack.startStorage()
   const job = await succeeds(tenant, id)
   expect(job.attempts).toBe(1)

@@ -116,9 +116,9 @@ describe.runIf(!process.env.DATABASE_URL)('the embedded PostgreSQL', () => {
       rolcreaterole: false,
       rolcreatedb: false,
       lowered: 'äé',
-      member_of: ['app_system', 'app_tenant'],
+      member_of: ['app_tenant'],
     })
-    for (const file of ['postgres-admin.password', 'app_login.password']) {
+    for (const file of ['postgres-admin.password', 'app_login.password', 'app_system_login.password']) {
       expect((await stat(join(dataDir, file))).mode & 0o777).toBe(0o600)
     }
   })

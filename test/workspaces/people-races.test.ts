@@ -255,9 +255,9 @@ describe('the deletion of a workspace', () => {
          select $1, app.uuid_v7(), endpoint.id, 'http://127.0.0.1:9/', 1, '{}' from endpoint, generate_series(1, 1200)),
        job as (
          insert into generations (workspace_id, id, kind, status, model, prompt, aspect_ratio, count, webhook_url,
-           input_asset_ids, output_asset_ids, deadline_at, credits_reserved, started_at)
+           input_asset_ids, output_asset_ids, deadline, deadline_at, credits_reserved, started_at)
          select $1, app.uuid_v7(), 'image', case when n % 2 = 0 then 'queued' else 'failed' end, 'product-studio', 'x', '1:1',
-           1, 'http://127.0.0.1:9/', '{}', array[app.uuid_v7()], now() + interval '1 day', 5,
+           1, 'http://127.0.0.1:9/', '{}', array[app.uuid_v7()], 600, now() + interval '1 day', 5,
            case when n % 100 = 0 then now() end
            from generate_series(1, 2000) n returning id, status)
        insert into credit_entries (workspace_id, generation_id, kind, credits, period)
@@ -286,14 +286,16 @@ describe('the deletion of a workspace', () => {
     )
     expect(refunds).toEqual({ count: 1000, sum: 5000 })
 
-    const owed = await asOwner(
+    const owed = await asOwner<{ kind: string; count: number }>(
       'select kind, count(*)::int from outbox where workspace_id = $1 group by kind order by kind',
       [workspaceId],
     )
-    expect(owed).toEqual([
-      { kind: 'object.delete', count: 3000 + 20 },
-      { kind: 'prediction.cancel', count: 20 },
-    ])
+    // Those of the first slice may be done by now.
+    const count = (kind: string) => owed.find((row) => row.kind === kind)?.count ?? 0
+    expect(owed.map(({ kind }) => kind)).not.toContain('webhook.deliver')
+    expect(count('object.delete')).toBeGreaterThan(2500)
+    expect(count('object.delete')).toBeLessThanOrEqual(3000 + 20)
+    expect(count('prediction.cancel')).toBeLessThanOrEqual(20)
     // Some of each stand for all: the local queue has one batch at a time.
     await asOwner(
       `delete from outbox where workspace_id = $1 and subject_id not in (
