@@ -147,7 +147,9 @@ export const abandon = async (ctx: JobCtx, id: string): Promise<void> => {
   const { claim } = await claimGeneration(ctx, id)
   if (!claim) return
   const isLate = claim.resultsAt === null && claim.deadlineAt.getTime() < Date.now()
-  await conclude(ctx, claim, isLate ? failed('deadline_exceeded') : { is: 'again', after: 5 })
+  // Nothing was submitted for this claim.
+  const changes = claim.providerJobId ? {} : { attempts: claim.attempts - 1 }
+  await conclude(ctx, claim, isLate ? failed('deadline_exceeded') : { is: 'again', after: 5, changes })
 }
 
 /** Tells the provider that the result of a job which has ended is not wanted. */
