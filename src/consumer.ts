@@ -59,7 +59,10 @@ export const consume = async (batch: MessageBatch, env: Env): Promise<void> => {
         return message.ack()
       }
       if (job.kind === 'sweep') {
-        await sweepOutbox(env, message.id)
+        // The next one comes soon, and what fails here must not fail the batch.
+        await sweepOutbox(env, message.id).catch((error: unknown) =>
+          log({ level: 'error', message: 'sweep failed', error: describeError(error) }),
+        )
         return message.ack()
       }
       const { workspaceId } = job

@@ -1,7 +1,7 @@
 /** Keeps the finished files for a while, in memory, the way replicate.delivery forgets them after an hour. */
 
-const maxPredictions = 500
-const maxBytes = 256 * 1024 * 1024
+const maxPredictions = 2000
+const maxBytes = 1024 * 1024 * 1024
 const lifeMs = 60 * 60 * 1000
 
 export interface Outputs {
