@@ -1,6 +1,6 @@
 /** Keeps the finished files for a while, in memory, the way replicate.delivery forgets them after an hour. */
 
-const maxPredictions = 2000
+const maxPredictions = 2_000
 const maxBytes = 1024 * 1024 * 1024
 const lifeMs = 60 * 60 * 1000
 

@@ -10,7 +10,7 @@ import { createOutputs } from './outputs.ts'
 
 const maxPictures = 8
 const maxVideos = 1
-const maxRemembered = 2000
+const maxRemembered = 5_000
 const maxListed = 2_000
 const throttleMs = 500
 
