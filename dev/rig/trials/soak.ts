@@ -47,7 +47,7 @@ const deeds: [string, number, (tenant: Tenant) => Promise<{ status: number; body
       ask(rig.url, tenant, 'GET', pick(['/assets', '/generations', '/usage', '/auth/me', '/audit-logs'])),
   ],
   ['sign in', 1, () => signIn(Math.floor(Math.random() * WORKSPACES))],
-  ['sign in, hang up', 2, () => signIn(0, AbortSignal.timeout(20 + Math.random() * 200))],
+  ['sign in, hang up', 2, () => signIn(0, AbortSignal.timeout(Math.round(20 + Math.random() * 200)))],
   ['upload', 2, (tenant) => ask(rig.url, tenant, 'POST', '/assets/upload', { body: form(20_000) })],
   [
     'upload, cut midway',
@@ -55,7 +55,7 @@ const deeds: [string, number, (tenant: Tenant) => Promise<{ status: number; body
     (tenant) =>
       ask(rig.url, tenant, 'POST', '/assets/upload', {
         body: form(3_000_000),
-        signal: AbortSignal.timeout(5 + Math.random() * 60),
+        signal: AbortSignal.timeout(Math.round(5 + Math.random() * 60)),
       }),
   ],
   [
@@ -117,7 +117,9 @@ const deeds: [string, number, (tenant: Tenant) => Promise<{ status: number; body
     'stream, left',
     2,
     (tenant) =>
-      ask(rig.url, tenant, 'GET', '/events', { signal: AbortSignal.timeout(Math.random() * 20_000) }),
+      ask(rig.url, tenant, 'GET', '/events', {
+        signal: AbortSignal.timeout(Math.round(Math.random() * 20_000)),
+      }),
   ],
 ]
 const lottery = deeds.flatMap((deed) => Array.from({ length: deed[1] }, () => deed))
