@@ -185,7 +185,8 @@ try {
   console.table(
     Object.fromEntries([...answers].map(([what, statuses]) => [what, Object.fromEntries(statuses)])),
   )
-  const { 'notes owed': _, ...wrong } = await untruths(rig)
+  // Notes of the last minutes are still owed, and people delete what was generated.
+  const { 'notes owed': _, 'successes without outputs': __, ...wrong } = await untruths(rig)
   console.table(wrong)
   for (const line of [...new Set(strange)].slice(0, 10)) console.log(line)
   for (const { name, message, at } of rig.exceptions().slice(0, 10))
