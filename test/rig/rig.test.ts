@@ -3,8 +3,9 @@ import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
-import { createClient } from '../../scripts/client.ts'
+import { createClient, send } from '../../scripts/client.ts'
 import { withClient } from '../../scripts/migrate.ts'
+import { times } from '../support/at-once.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 let rig: Rig
@@ -267,6 +268,35 @@ test('events reach streams on every process and through the balancer', async () 
     )
   }
 })
+
+test('other requests are answered within a second or two while a hundred sign-ins run', async () => {
+  let signedIn = false
+  const signIns = times(100, (i) =>
+    send(
+      'POST',
+      `${rig.url}/api/v1/auth/login`,
+      { email: `nobody-${i}@example.com`, password: 'not the password' },
+      {
+        'cf-connecting-ip': `198.51.100.${i}`,
+      },
+    ),
+  ).finally(() => {
+    signedIn = true
+  })
+  const waits: number[] = []
+  while (!signedIn) {
+    const started = performance.now()
+    const { status } = await send('GET', `${rig.url}/api/v1/auth/me`, undefined, {
+      authorization: `Bearer ${token}`,
+    })
+    expect(status).toBe(200)
+    waits.push(performance.now() - started)
+  }
+  expect((await signIns).every(({ status }) => status === 401)).toBe(true)
+  // Hashing them all takes many seconds.
+  expect(Math.max(...waits)).toBeLessThan(5000)
+  expect(waits.length).toBeGreaterThan(20)
+}, 90_000)
 
 test('the database is as far, and as reachable, as it is told', async () => {
   const ask = async () => {
