@@ -1,7 +1,7 @@
 /** API keys: shown once, bound to a workspace and its scopes, refused from their end on, and managed by admins. */
 import { createHash } from 'node:crypto'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { type Client, createClient } from '../support/client.ts'
+import { type Client, createClient, type Page } from '../support/client.ts'
 import { openApi } from '../support/contract.ts'
 import { asOwner } from '../support/database.ts'
 import { generate } from '../support/generations.ts'
@@ -251,4 +251,23 @@ test('only admins manage keys, and only those of their workspace', async () => {
   expect(await keyRow(key.id)).toEqual(before)
   expect((await theirs.client.get<{ data: Key[] }>('/api-keys')).body.data).toEqual([])
   expect((await admin.client.delete(`/api-keys/${key.id}`)).status).toBe(204)
+})
+
+test.each(['removed', 'demoted'])('a key ends for good when its maker is %s', async (how) => {
+  const { client, workspaceId } = await newTenant()
+  const admin = await addMember(workspaceId, 'admin')
+  const { key } = await newKey(admin.client, ['usage.get'])
+  const server = client.with({ token: key })
+  expect((await server.get('/usage')).status).toBe(200)
+  const member = `/workspaces/${workspaceId}/members/${admin.userId}`
+  if (how === 'removed') await client.delete(member)
+  else await client.patch(member, { role: 'member' })
+  expect((await server.get('/usage')).status).toBe(401)
+  expect((await client.get<Page<unknown>>('/api-keys')).body.data).toEqual([])
+  await asOwner(
+    `insert into memberships (workspace_id, user_id, role) values ($1, $2, 'admin')
+       on conflict (workspace_id, user_id) do update set role = 'admin'`,
+    [workspaceId, admin.userId],
+  )
+  expect((await server.get('/usage')).status).toBe(401)
 })

@@ -27,6 +27,14 @@ const withdrawInvites = (db: Database, userId: SQL) =>
       and not exists (select from memberships m where m.workspace_id = (select app.workspace_id()) and m.user_id = invited_by
                          and app.role_rank(m.role) >= greatest(app.role_rank('admin'), app.role_rank(invites.role)))`)
 
+/** Revokes the keys of somebody who may not make them any more, for good. */
+const revokeKeys = (db: Database, userId: string) =>
+  db.execute(sql`
+    update api_keys set revoked_at = now()
+     where workspace_id = (select app.workspace_id()) and created_by = ${userId}::uuid and revoked_at is null
+       and not exists (select from memberships m where m.workspace_id = (select app.workspace_id())
+                          and m.user_id = created_by and app.role_rank(m.role) >= app.role_rank('admin'))`)
+
 const selectMembers = (db: Database, where: SQL | undefined) =>
   db
     .select({
@@ -69,6 +77,7 @@ export const changeRole = async (ctx: Ctx, userId: string, role: Role): Promise<
     allowed: ensure(db, exists(memberships, isNotAbove), 'forbidden'),
     changed: db.update(memberships).set({ role }).where(isMember(userId)),
     withdrawn: withdrawInvites(db, sql`${userId}::uuid`),
+    revoked: revokeKeys(db, userId),
     owned: ensureOwner(db),
     rows: selectMembers(db, isMember(userId)),
   }))
@@ -87,6 +96,7 @@ export const removeMember = async (ctx: Ctx, userId: string): Promise<void> => {
     ),
     removed: db.delete(memberships).where(isMember(userId)),
     withdrawn: withdrawInvites(db, sql`${userId}::uuid`),
+    revoked: revokeKeys(db, userId),
     owned: ensureOwner(db),
   }))
   await dismissListeners(ctx, [gate.workspaceId], `user:${userId}`)
