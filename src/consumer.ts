@@ -76,7 +76,10 @@ export const consume = async (batch: MessageBatch, env: Env): Promise<void> => {
         const { code } = toAppError(error)
         // The workspace is gone, and with it what was owed.
         if (code === 'not_found' && ctx.gate === 'refused' && job.kind !== 'refusal') {
-          await transact(ctx, (db) => ({ settled: settle(db, job.kind, job.subjectId) }))
+          await transact(ctx, (db) => ({ settled: settle(db, job.kind, job.subjectId) })).catch(
+            (fault: unknown) =>
+              ctx.log({ level: 'warn', message: 'not settled', ...job, error: describeError(fault) }),
+          )
         }
         // Or somebody else was faster.
         if (['already_finished', 'not_found'].includes(code)) return message.ack()

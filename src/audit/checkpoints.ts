@@ -6,7 +6,7 @@ import { publicKey } from '../auth/tokens.ts'
 import { type Ctx, systemContext } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { auditCheckpoints } from '../db/schema.ts'
-import { inWorkspace } from '../db/sql.ts'
+import { inWorkspace, type Page } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { describeError } from '../errors.ts'
 
@@ -52,10 +52,7 @@ export const createVerifier = (env: Env) => {
 }
 
 /** `limit + 1` checkpoints, newest first. */
-export const listCheckpoints = async (
-  ctx: Ctx,
-  page: { limit: number; cursor?: string | undefined },
-): Promise<Checkpoint[]> => {
+export const listCheckpoints = async (ctx: Ctx, page: Page): Promise<Checkpoint[]> => {
   const { rows } = await transact(ctx, (db) => ({
     rows: db
       .select()

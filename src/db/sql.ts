@@ -2,11 +2,14 @@
 import { eq, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import { AppError } from '../errors.ts'
-import { currentWorkspaceId } from './schema.ts'
+import { currentWorkspaceId, workspaces } from './schema.ts'
 
 /** SQL: the row belongs to the workspace that the gate let the caller into. */
 export const inWorkspace = (table: { workspaceId: PgColumn }): SQL =>
   eq(table.workspaceId, sql`(select ${currentWorkspaceId})`)
+
+/** SQL: the row of the workspace itself. */
+export const thisWorkspace: SQL = eq(workspaces.id, sql`(select ${currentWorkspaceId})`)
 
 /** SQL: some row of `table` meets `condition`; locked until the transaction ends if `lock` says so. */
 export const exists = (table: PgTable, condition: SQL | undefined, lock?: 'for update' | 'for share'): SQL =>

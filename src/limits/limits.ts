@@ -78,10 +78,21 @@ export const takeTokens = async (ctx: Ctx, buckets: readonly Bucket[]): Promise<
   throw new AppError('rate_limited', { headers: { 'retry-after': String(retryAfter) } })
 }
 
-/** What this request took of such buckets. */
+/** What this request took of such buckets; a limiter that does not answer keeps it. */
 const giveBack = async (ctx: Ctx, by: 'workspace' | 'ip'): Promise<void> => {
   const taken = ctx.limits.filter(({ policy, allowed }) => allowed && policies[policy].by === by)
-  await Promise.all(taken.map((state) => ask(ctx, state, -1)))
+  await Promise.all(
+    taken.map((state) =>
+      ask(ctx, state, -1).catch((error: unknown) =>
+        ctx.log({
+          level: 'warn',
+          message: 'rate limiter unreachable',
+          policy: state.policy,
+          error: describeError(error),
+        }),
+      ),
+    ),
+  )
 }
 
 /** Where the gate has let a caller in: the workspace whose buckets count, and its plan. */
@@ -115,7 +126,7 @@ export const settleTokens = async (ctx: Ctx, caller: string): Promise<void> => {
   remember(admissions, claim, { workspaceId: gate.workspaceId, plan: gate.plan, at: Date.now() })
   if (ctx.limits.some(({ policy }) => policy === 'key-ip')) {
     // The key exists, so the request is its own and not its network's.
-    await Promise.all([giveBack(ctx, 'ip'), ask(ctx, { policy: 'api', subject: caller }, 1)])
+    await Promise.all([giveBack(ctx, 'ip'), takeToken(ctx, { policy: 'api', subject: caller })])
   }
 }
 

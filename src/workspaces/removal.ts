@@ -1,9 +1,9 @@
 /** Removes what was in a deleted workspace, slice by slice, however much it is. */
-import { and, eq, isNotNull, type SQL, sql } from 'drizzle-orm'
+import { and, isNotNull, type SQL, sql } from 'drizzle-orm'
 import type { JobCtx } from '../context.ts'
 import { change, type Database, ensure } from '../db/client.ts'
-import { currentWorkspaceId, workspaces } from '../db/schema.ts'
-import { exists, first } from '../db/sql.ts'
+import { workspaces } from '../db/schema.ts'
+import { exists, first, thisWorkspace } from '../db/sql.ts'
 import { dispatch, owe } from '../outbox/outbox.ts'
 
 /** Rows of each table in one transaction: some tenths of a second, far from what a statement may take. */
@@ -11,7 +11,6 @@ const SLICE = 500
 /** Objects are deleted some time within this one, so that the queue has room for others' jobs. */
 const SPREAD = sql`random() * interval '10 minutes'`
 
-const thisWorkspace = eq(workspaces.id, sql`(select ${currentWorkspaceId})`)
 const here = sql`workspace_id = (select app.workspace_id())`
 const isOpen = sql`status in ('queued', 'running')`
 

@@ -3,8 +3,8 @@ import { and, desc, eq, isNull, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
 import { change, transact } from '../db/client.ts'
-import { currentUserId, currentWorkspaceId, memberships, webhookEndpoints, workspaces } from '../db/schema.ts'
-import { first, inWorkspace, type Page } from '../db/sql.ts'
+import { currentUserId, memberships, webhookEndpoints, workspaces } from '../db/schema.ts'
+import { first, inWorkspace, type Page, thisWorkspace } from '../db/sql.ts'
 import { dismissListeners } from '../events/events.ts'
 import { dispatch } from '../outbox/outbox.ts'
 import { MAX_FREE_WORKSPACES } from '../plans.ts'
@@ -27,8 +27,6 @@ const deriveSlug = (name: string) => {
   ).join('')
   return `${base || 'workspace'}-${suffix}`
 }
-
-const thisWorkspace = eq(workspaces.id, sql`(select ${currentWorkspaceId})`)
 
 /** @throws {AppError} slug_taken, plan_limit_reached */
 export const createWorkspace = async (

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import type { Client } from '../support/client.ts'
 import { breakModels, finished, generate, newPrompt } from '../support/generations.ts'
-import { addMember, newTenant } from '../support/tenants.ts'
+import { addMember, newKey, newTenant } from '../support/tenants.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 interface SentEvent {
@@ -180,3 +180,17 @@ interface Listening {
   owner: Client
   member: { client: Client; userId: string }
 }
+
+test.each([
+  ['removed', (owner: Client, member: string) => owner.delete(member)],
+  ['demoted', (owner: Client, member: string) => owner.patch(member, { role: 'member' })],
+] as const)('the stream of a key ends at once when its maker is %s', async (_, end) => {
+  const { client: owner, workspaceId } = await newTenant()
+  const admin = await addMember(workspaceId, 'admin')
+  const { key } = await newKey(admin.client, ['event.list'])
+  const stream = await listen(owner.with({ token: key }), '/events')
+  await finished(owner, (await generate(owner)).id)
+  await waitFor('it hears', async () => stream.events.length >= 3)
+  await end(owner, `/workspaces/${workspaceId}/members/${admin.userId}`)
+  await waitFor('it ends', async () => stream.state.ended, 3000)
+})

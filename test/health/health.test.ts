@@ -91,8 +91,9 @@ test.each([
   }
 })
 
-test('reports the database and the storage as down when neither answers', async () => {
-  const harness = createTestHarness({
+/** Another Worker on the stack's database, with these settings. */
+const createHarness = (settings: Record<string, string>) =>
+  createTestHarness({
     workers: [
       {
         configPath,
@@ -101,11 +102,17 @@ test('reports the database and the storage as down when neither answers', async 
           PUBLIC_URL: 'http://127.0.0.1',
           DATABASE_URL: stack.tenantDatabase,
           SYSTEM_DATABASE_URL: stack.systemDatabase,
-          DATABASE_HTTP_URL: 'http://127.0.0.1:9/sql',
-          S3_ENDPOINT: 'http://127.0.0.1:9/bucket',
+          GATE_KEY: stack.gateKey,
+          ...settings,
         } as Record<string, string>,
       },
     ],
+  })
+
+test('reports the database and the storage as down when neither answers', async () => {
+  const harness = createHarness({
+    DATABASE_HTTP_URL: 'http://127.0.0.1:9/sql',
+    S3_ENDPOINT: 'http://127.0.0.1:9/bucket',
   })
   try {
     await harness.listen()
@@ -123,21 +130,9 @@ test('is not held up by a storage that accepts connections and never answers', a
   await once(silent, 'listening')
   const { port } = silent.address() as AddressInfo
   const { client: owner, workspaceId } = await newTenant()
-  const harness = createTestHarness({
-    workers: [
-      {
-        configPath,
-        secrets: {
-          ...secrets,
-          PUBLIC_URL: 'http://127.0.0.1',
-          DATABASE_URL: stack.tenantDatabase,
-          SYSTEM_DATABASE_URL: stack.systemDatabase,
-          GATE_KEY: stack.gateKey,
-          DATABASE_HTTP_URL: stack.databaseGateway,
-          S3_ENDPOINT: `http://127.0.0.1:${port}/bucket`,
-        } as Record<string, string>,
-      },
-    ],
+  const harness = createHarness({
+    DATABASE_HTTP_URL: stack.databaseGateway,
+    S3_ENDPOINT: `http://127.0.0.1:${port}/bucket`,
   })
   try {
     await harness.listen()

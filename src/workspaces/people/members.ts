@@ -27,13 +27,17 @@ const withdrawInvites = (db: Database, userId: SQL) =>
       and not exists (select from memberships m where m.workspace_id = (select app.workspace_id()) and m.user_id = invited_by
                          and app.role_rank(m.role) >= greatest(app.role_rank('admin'), app.role_rank(invites.role)))`)
 
-/** Revokes the keys of somebody who may not make them any more, for good. */
+/** Revokes the keys of somebody who may not make them any more, for good; answers their hashes. */
 const revokeKeys = (db: Database, userId: string) =>
-  db.execute(sql`
+  db.execute<{ hash: string }>(sql`
     update api_keys set revoked_at = now()
      where workspace_id = (select app.workspace_id()) and created_by = ${userId}::uuid and revoked_at is null
        and not exists (select from memberships m where m.workspace_id = (select app.workspace_id())
-                          and m.user_id = created_by and app.role_rank(m.role) >= app.role_rank('admin'))`)
+                          and m.user_id = created_by and app.role_rank(m.role) >= app.role_rank('admin'))
+    returning key_hash as hash`)
+
+const endStreamsOfKeys = (ctx: Ctx, workspaceId: string, revoked: { rows: readonly { hash: string }[] }) =>
+  Promise.all(revoked.rows.map(({ hash }) => dismissListeners(ctx, [workspaceId], `key:${hash}`)))
 
 const selectMembers = (db: Database, where: SQL | undefined) =>
   db
@@ -71,7 +75,7 @@ export const listMembers = async (ctx: Ctx, page: Page): Promise<Member[]> => {
 /** @throws {AppError} not_found, forbidden (a role above one's own, given or taken), last_owner */
 export const changeRole = async (ctx: Ctx, userId: string, role: Role): Promise<Member> => {
   const isNotAbove = and(isMember(userId), lte(rankOf(memberships.role), ownRank))
-  const { rows } = await change(ctx, (db) => ({
+  const { gate, revoked, rows } = await change(ctx, (db) => ({
     granted: ensureNotAbove(db, role),
     found: ensureMember(db, userId),
     allowed: ensure(db, exists(memberships, isNotAbove), 'forbidden'),
@@ -81,13 +85,14 @@ export const changeRole = async (ctx: Ctx, userId: string, role: Role): Promise<
     owned: ensureOwner(db),
     rows: selectMembers(db, isMember(userId)),
   }))
+  await endStreamsOfKeys(ctx, gate.workspaceId, revoked)
   return first(rows)
 }
 
 /** Oneself, or as an admin somebody of no higher role. @throws {AppError} not_found, forbidden, last_owner */
 export const removeMember = async (ctx: Ctx, userId: string): Promise<void> => {
   const callerOutranks = sql`${ownRank} >= greatest(${rankOf(sql`'admin'`)}, ${rankOf(memberships.role)})`
-  const { gate } = await change(ctx, (db) => ({
+  const { gate, revoked } = await change(ctx, (db) => ({
     found: ensureMember(db, userId),
     allowed: ensure(
       db,
@@ -100,6 +105,7 @@ export const removeMember = async (ctx: Ctx, userId: string): Promise<void> => {
     owned: ensureOwner(db),
   }))
   await dismissListeners(ctx, [gate.workspaceId], `user:${userId}`)
+  await endStreamsOfKeys(ctx, gate.workspaceId, revoked)
 }
 
 /** Makes another member an owner and the caller an admin. @throws {AppError} not_found, validation_failed (oneself) */
