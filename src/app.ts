@@ -11,7 +11,15 @@ import { routes as events } from './events/routes.ts'
 import { routes as generations } from './generations/routes.ts'
 import { routes as health } from './health/routes.ts'
 import { mountDocs } from './http/docs.ts'
-import { allowOrigins, checkContentType, configure, identify, limitBody, METHODS } from './http/middleware.ts'
+import {
+  allowOrigins,
+  checkContentType,
+  checkEncoding,
+  configure,
+  identify,
+  limitBody,
+  METHODS,
+} from './http/middleware.ts'
 import { problemResponse } from './http/problems.ts'
 import { type AppEnv, createRouter } from './http/router.ts'
 import { routes as providers } from './providers/routes.ts'
@@ -42,7 +50,16 @@ const checkMethod = createMiddleware<AppEnv>(async (c, next) => {
   await next()
 })
 
-app.use(identify, secureHeaders(), configure, allowOrigins, checkMethod, checkContentType, limitBody)
+app.use(
+  identify,
+  secureHeaders(),
+  configure,
+  allowOrigins,
+  checkMethod,
+  checkContentType,
+  limitBody,
+  checkEncoding,
+)
 
 app.route('/', health)
 for (const routes of [

@@ -6,7 +6,7 @@ import { reserve } from '../credits/ledger.ts'
 import { type Database, ensure } from '../db/client.ts'
 import { generations } from '../db/schema.ts'
 import { exists, first } from '../db/sql.ts'
-import { invalidField } from '../errors.ts'
+import { AppError, invalidField, toAppError } from '../errors.ts'
 import { checkTarget } from '../webhooks/targets.ts'
 import type { Style } from '../words.ts'
 import { fitsStorage } from '../workspaces/quotas.ts'
@@ -123,9 +123,19 @@ export const createGeneration = async (
       'not_found',
     ),
     ...accept(db, id, idempotency),
-  }))
+  })).catch((thrown: unknown) => {
+    throw ctx.gate !== 'refused' && toAppError(thrown).code === 'not_found' ? missingInput(thrown) : thrown
+  })
   return answer(id, idempotency, accepted)
 }
+
+const missingInput = (cause: unknown) =>
+  new AppError('not_found', {
+    cause,
+    errors: [
+      { pointer: '/inputAssetIds', message: 'names what is no image of this workspace, or not complete yet' },
+    ],
+  })
 
 /** SQL: the catalogue, as rows of `today`. */
 const catalogue = sql`(values ${sql.join(

@@ -47,7 +47,7 @@ const GenerationInput = z
   })
   .refine(({ prompt, inputAssetIds }) => prompt !== undefined || inputAssetIds.length > 0, {
     path: ['prompt'],
-    message: 'or inputAssetIds is needed',
+    message: 'is needed, unless there are inputAssetIds',
   })
   .openapi('GenerationInput')
 

@@ -113,3 +113,19 @@ const limitJson = bodyLimit({
 export const limitBody = createMiddleware<AppEnv>((c, next) =>
   isUpload(c.req) ? next() : limitJson(c, next),
 )
+
+/** JSON is UTF-8 (RFC 8259); what is not would be stored with replacement characters. @throws {AppError} malformed_json */
+export const checkEncoding = createMiddleware<AppEnv>(async (c, next) => {
+  if (c.req.header('content-type') === 'application/json') {
+    try {
+      // Read once: Hono makes text and JSON of the same bytes later.
+      new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(await c.req.arrayBuffer())
+    } catch (cause) {
+      throw new AppError('malformed_json', {
+        detail: 'The request body is not complete, or not UTF-8.',
+        cause,
+      })
+    }
+  }
+  await next()
+})

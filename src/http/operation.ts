@@ -151,7 +151,8 @@ const establish = (
     await next()
     const refusal = c.error && refusalOf(c.error)
     if (refusal) await reportRefusal(ctx, refusal)
-    c.executionCtx.waitUntil(settleTokens(ctx, callerOf(principal)))
+    const isInvalid = c.res.status === 400 || c.res.status === 422
+    c.executionCtx.waitUntil(settleTokens(ctx, callerOf(principal), isInvalid))
   })
 
 /** The workspace that a request names, if it does. @throws {AppError} validation_failed */

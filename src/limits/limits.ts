@@ -114,9 +114,13 @@ export const recallAdmission = (caller: string, named: string | undefined): Admi
   return known && Date.now() - known.at < ADMISSION_LIFETIME ? known : undefined
 }
 
-/** After the gate's answer: remembers whom it let in, or gives back what somebody else's bucket lost. */
-export const settleTokens = async (ctx: Ctx, caller: string): Promise<void> => {
+/**
+ * After the answer: remembers whom the gate let in, and gives back what somebody else's bucket lost, or what a request
+ * took that did not match the contract.
+ */
+export const settleTokens = async (ctx: Ctx, caller: string, isInvalid: boolean): Promise<void> => {
   const { gate, scope, workspaceId } = ctx
+  if (isInvalid && gate !== 'refused') await giveBack(ctx, 'workspace')
   if (!gate || scope !== 'workspace') return
   const claim = claimOf(caller, workspaceId)
   if (gate === 'refused') {

@@ -138,7 +138,8 @@ describe('a request', () => {
     const { body: text } = await client.upload('notes.txt', 'just text')
     for (const id of [theirs.id, text.id, crypto.randomUUID()]) {
       const answer = await client.post('/generations', { kind: 'image', inputAssetIds: [id] })
-      expect(answer).toMatchObject({ status: 404, body: { code: 'not_found' } })
+      const errors = [{ pointer: '/inputAssetIds' }]
+      expect(answer).toMatchObject({ status: 404, body: { code: 'not_found', errors } })
     }
     expect((await client.get<{ data: unknown[] }>('/generations')).body.data).toEqual([])
   })

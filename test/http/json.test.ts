@@ -83,6 +83,16 @@ test.each([
   expect(answer.status).toBe(201)
 })
 
+test.each([
+  ['Latin-1', [0xfc]],
+  ['a surrogate', [0xed, 0xa0, 0x80]],
+  ['a sequence without its end', [0xe2, 0x82]],
+])('answers 400 to bytes that are no UTF-8: %s', async (_, bytes) => {
+  const body = Buffer.concat([Buffer.from('{"name":"'), Buffer.from(bytes), Buffer.from('"}')])
+  const answer = await shared.request('POST', '/api/v1/workspaces', body, asJson)
+  expect(answer).toMatchObject({ status: 400, body: { code: 'malformed_json' } })
+})
+
 test('answers 413 by the declared length, before the body arrives', async () => {
   const requestId = `early-${crypto.randomUUID()}`
   const { socket } = openSocket()

@@ -70,6 +70,14 @@ test('a workspace sends twenty invites an hour from the first request on, whoeve
   expect(tally(answers)).toEqual({ 201: 20, 429: 12 })
 })
 
+test("what doesn't match the contract takes nothing from a workspace's limit", async () => {
+  const { client, workspaceId } = await newTenant()
+  await setPlan(workspaceId, 'pro')
+  const wrong = () => client.post(`/workspaces/${workspaceId}/invites`, { email: 'nobody', role: 'member' })
+  for (let i = 0; i < 25; i++) expect((await wrong()).status).toBe(422)
+  expect((await invite(client, workspaceId)).status).toBe(201)
+})
+
 test('generation is limited per workspace from the first request on, in whichever form it is named', async () => {
   const { client, workspaceId } = await newTenant()
   const keys = await times(2, () => newKey(client, ['generation.create']))
