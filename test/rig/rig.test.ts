@@ -338,28 +338,34 @@ test.each([
   ['an image', { kind: 'image', count: 1 }, { queue: 3, database: 8, storage: 1, models: 12 }],
   ['four images', { kind: 'image', count: 4 }, { queue: 3, database: 8, storage: 4, models: 15 }],
   ['a video', { kind: 'video', count: 1 }, { queue: 5, database: 14, storage: 1, models: 8 }],
-])('%s costs no more than its budget', async (_, request, budget) => {
-  const count = (link: 'database' | 'storage' | 'models') =>
-    rig.links[link].fault({ kind: 'slow', of: 'request', bytesPerSecond: 1e9 })
-  const counters = { database: count('database'), storage: count('storage'), models: count('models') }
-  const job = await createClient(rig.url, token).generate({ ...request, prompt: 'Rig' })
-  const messages = () =>
-    rig.broker.messages.filter(({ body }) => (body as { subjectId?: string }).subjectId === job.id)
-  await waitFor('it has succeeded', async () => {
-    const rows = await withClient(rig.stack.database.adminUrl, (db) =>
-      db.query(`select from generations where id = $1 and status = 'succeeded'`, [job.id]),
-    )
-    return rows.rowCount === 1
-  })
-  const spent = {
-    queue: messages().reduce((sum, { deliveries }) => sum + 1 + deliveries.length, 0),
-    ...Object.fromEntries(Object.entries(counters).map(([name, { hits }]) => [name, hits])),
-  }
-  for (const [name, most] of Object.entries(budget)) {
-    expect(spent[name as keyof typeof spent], `${name} of ${JSON.stringify(spent)}`).toBeLessThanOrEqual(most)
-    expect(spent[name as keyof typeof spent], name).toBeGreaterThan(0)
-  }
-}, 60_000)
+])(
+  '%s costs no more than its budget',
+  async (_, request, budget) => {
+    const count = (link: 'database' | 'storage' | 'models') =>
+      rig.links[link].fault({ kind: 'slow', of: 'request', bytesPerSecond: 1e9 })
+    const counters = { database: count('database'), storage: count('storage'), models: count('models') }
+    const job = await createClient(rig.url, token).generate({ ...request, prompt: 'Rig' })
+    const messages = () =>
+      rig.broker.messages.filter(({ body }) => (body as { subjectId?: string }).subjectId === job.id)
+    await waitFor('it has succeeded', async () => {
+      const rows = await withClient(rig.stack.database.adminUrl, (db) =>
+        db.query(`select from generations where id = $1 and status = 'succeeded'`, [job.id]),
+      )
+      return rows.rowCount === 1
+    })
+    const spent = {
+      queue: messages().reduce((sum, { deliveries }) => sum + 1 + deliveries.length, 0),
+      ...Object.fromEntries(Object.entries(counters).map(([name, { hits }]) => [name, hits])),
+    }
+    for (const [name, most] of Object.entries(budget)) {
+      expect(spent[name as keyof typeof spent], `${name} of ${JSON.stringify(spent)}`).toBeLessThanOrEqual(
+        most,
+      )
+      expect(spent[name as keyof typeof spent], name).toBeGreaterThan(0)
+    }
+  },
+  60_000,
+)
 
 test('cron runs in one process', async () => {
   expect(await rig.scheduled()).toMatchObject({ outcome: 'ok' })
