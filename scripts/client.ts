@@ -92,9 +92,9 @@ export const createClient = (url: string, token?: string) => {
   }
   return {
     register: (account: { email: string; password: string; name?: string }) =>
-      request<{ access_token: string }>('POST', '/auth/register', account),
+      request<{ access_token: string; refresh_token: string }>('POST', '/auth/register', account),
     login: (account: { email: string; password: string }) =>
-      request<{ access_token: string }>('POST', '/auth/login', account),
+      request<{ access_token: string; refresh_token: string }>('POST', '/auth/login', account),
     createWorkspace: (name: string) => request<{ id: string }>('POST', '/workspaces', { name }),
     listWorkspaces: () => request<{ data: { id: string }[] }>('GET', '/workspaces'),
     listAssets: () => request<{ data: Asset[] }>('GET', '/assets'),

@@ -1,6 +1,7 @@
 /**
  * `npm run rig:soak`: mixed traffic, with people who hang up, at about half of what the rig can do. Prints a line a minute
- * and fails on any 5xx but the honest 503, on a deadlock, and on what grows. MINUTES (60) and RATE (requests a second) change it.
+ * and fails on any 5xx but the honest 503, on a caller that is not let in, on a deadlock, and on what grows. MINUTES (60)
+ * and RATE (requests a second) change it.
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -18,7 +19,8 @@ const strange: string[] = []
 const note = (what: string, { status, body }: { status: number; body: string }) => {
   const statuses = answers.get(what) ?? new Map<number, number>()
   answers.set(what, statuses.set(status, (statuses.get(status) ?? 0) + 1))
-  if (status >= 500 && status !== 503) strange.push(`${what}: ${status} ${body}`)
+  // Whoever signs in here knows the password, and tokens are renewed.
+  if ((status >= 500 && status !== 503) || status === 401) strange.push(`${what}: ${status} ${body}`)
 }
 const pick = <T>(of: readonly T[]): T => of[Math.floor(Math.random() * of.length)] as T
 const ids = async (tenant: Tenant, path: string) => {

@@ -6,6 +6,8 @@ import type { Rig } from '../rig.ts'
 export interface Tenant {
   token: string
   workspaceId: string
+  /** Gets a new token, once for all who ask at the same time. */
+  renew?: () => Promise<void>
 }
 
 export const asOwner = <T extends object>(rig: Rig, text: string, values: unknown[] = []): Promise<T[]> =>
@@ -16,15 +18,43 @@ export const makeTenants = async (rig: Rig, count: number): Promise<Tenant[]> =>
   const tenants: Tenant[] = []
   for (let number = 0; number < count; number++) {
     const account = { email: `trial-${number}@example.com`, password: 'correct horse battery staple' }
-    const token = (await createClient(rig.url).register(account)).access_token
-    tenants.push({ token, workspaceId: (await createClient(rig.url, token).createWorkspace('Trial')).id })
+    const { access_token: token, refresh_token } = await createClient(rig.url).register(account)
+    const { id: workspaceId } = await createClient(rig.url, token).createWorkspace('Trial')
+    tenants.push(withRenewal(rig, { token, workspaceId }, refresh_token))
   }
   await asOwner(rig, `update workspaces set plan = 'enterprise'`)
   return tenants
 }
 
-/** One request. Status 0: nothing answered, or the caller had left. */
-export const ask = async (
+const withRenewal = (rig: Rig, tenant: Tenant, refreshToken: string): Tenant => {
+  let renewing: Promise<void> | undefined
+  const refresh = async () => {
+    const { status, body } = await send(rig.url, tenant, 'POST', '/auth/refresh', {
+      body: { refresh_token: refreshToken },
+    })
+    if (status !== 200) return
+    const renewed = JSON.parse(body) as { access_token: string; refresh_token: string }
+    tenant.token = renewed.access_token
+    refreshToken = renewed.refresh_token
+  }
+  tenant.renew = () => {
+    renewing ??= refresh().finally(() => {
+      renewing = undefined
+    })
+    return renewing
+  }
+  return tenant
+}
+
+/** One request, sent again if its token had expired. Status 0: nothing answered, or the caller had left. */
+export const ask: typeof send = async (url, tenant, ...request) => {
+  const answer = await send(url, tenant, ...request)
+  if (answer.status !== 401 || !tenant.renew) return answer
+  await tenant.renew()
+  return send(url, tenant, ...request)
+}
+
+const send = async (
   url: string,
   { token, workspaceId }: Tenant,
   method: string,
