@@ -456,6 +456,8 @@ export const webhookEndpoints = pgTable(
     failingSince: time('failing_since'),
     /** By an admin, by its own answer 410, or after days of failure. */
     disabledAt: time('disabled_at'),
+    /** From then on nobody sees it; the row stays until its deliveries are removed. */
+    deletedAt: time('deleted_at'),
     createdBy: uuid('created_by').default(currentUserId),
     createdAt: createdAt(),
   },
@@ -626,7 +628,7 @@ export const outbox = pgTable(
   {
     workspaceId: workspaceId(),
     kind: text('kind', { enum: jobKinds }).notNull(),
-    /** A generation, a delivery, the asset whose object is to be deleted, or the workspace itself. */
+    /** A generation, a delivery, the asset whose object is to be deleted, a deleted endpoint, or the workspace itself. */
     subjectId: uuid('subject_id').notNull(),
     /** When the sweeper should (re-)send the message. */
     availableAt: time('available_at').notNull(),

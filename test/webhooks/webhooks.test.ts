@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { tally, times } from '../support/at-once.ts'
 import type { Page } from '../support/client.ts'
 import { control } from '../support/control.ts'
-import { asOwner } from '../support/database.ts'
+import { asOwner, holdRow } from '../support/database.ts'
 import { finished, generate } from '../support/generations.ts'
 import { addMember, newTenant, type Tenant } from '../support/tenants.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -309,5 +309,45 @@ test('deletes an endpoint with what it is owed, and answers 404 to other tenants
   expect((await member.client.get('/webhooks')).status).toBe(403)
   expect((await tenant.client.delete(`/webhooks/${endpoint.id}`)).status).toBe(204)
   expect((await tenant.client.get<Deliveries>('/webhooks/deliveries')).body.data).toEqual([])
-  expect(await asOwner('select from outbox where workspace_id = $1', [tenant.workspaceId])).toEqual([])
+  await waitFor('nothing is owed', async () => (await owedTo(tenant)).length === 0)
+})
+
+const owedTo = ({ workspaceId }: Tenant) =>
+  asOwner<{ kind: string }>('select kind from outbox where workspace_id = $1', [workspaceId])
+
+test('an endpoint with many deliveries is gone at once, and they are removed in the end', async () => {
+  const tenant = await newTenant()
+  const endpoint = await newEndpoint(tenant, newPath(), ['failed'])
+  const [delivery] = await asOwner<{ id: string }>(
+    `with delivery as (
+       insert into webhook_deliveries (workspace_id, endpoint_id, url, sequence, payload)
+       select workspace_id, id, url, n, '{"type":"generation.failed"}'
+         from webhook_endpoints, generate_series(1, 1200) n where workspace_id = $1 returning workspace_id, id)
+     insert into outbox (workspace_id, kind, subject_id, available_at)
+     select workspace_id, 'webhook.deliver', id, now() + interval '1 hour' from delivery returning subject_id as id`,
+    [tenant.workspaceId],
+  )
+  const rowsLeft = async () => {
+    const [row] = await asOwner<{ count: number }>(
+      'select count(*)::int from webhook_deliveries where workspace_id = $1',
+      [tenant.workspaceId],
+    )
+    return row?.count
+  }
+  // Whoever removes all of them has to wait for this one.
+  const holder = await holdRow('webhook_deliveries', String(delivery?.id))
+  expect((await tenant.client.delete(`/webhooks/${endpoint.id}`)).status).toBe(204)
+  expect(await rowsLeft()).toBeGreaterThan(0)
+  const path = `/webhooks/${endpoint.id}`
+  expect((await tenant.client.get<Page<Endpoint>>('/webhooks')).body.data).toEqual([])
+  expect((await tenant.client.patch(path, { enabled: true })).status).toBe(404)
+  expect((await tenant.client.delete(path)).status).toBe(404)
+  expect((await tenant.client.get<Deliveries>('/webhooks/deliveries')).body.data).toEqual([])
+  expect((await tenant.client.post(`/webhooks/deliveries/${delivery?.id}/resend`)).status).toBe(404)
+  const { body: audit } = await tenant.client.get<Page<object>>('/audit-logs?action=webhook.delete')
+  expect(audit.data).toMatchObject([{ resourceId: endpoint.id, before: { deletedAt: null } }])
+  await holder.release()
+  await waitFor('nothing is owed', async () => (await owedTo(tenant)).length === 0)
+  expect(await rowsLeft()).toBe(0)
+  expect(await asOwner('select from webhook_endpoints where id = $1', [endpoint.id])).toEqual([])
 })
