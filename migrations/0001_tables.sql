@@ -259,6 +259,7 @@ CREATE TABLE "webhook_deliveries" (
 	"payload" jsonb NOT NULL,
 	"status" text DEFAULT 'pending' NOT NULL,
 	"attempts" integer DEFAULT 0 NOT NULL,
+	"next_attempt_at" timestamp with time zone,
 	"response_status" integer,
 	"error" text,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,

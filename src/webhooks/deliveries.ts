@@ -1,13 +1,13 @@
 /** Delivers messages by Standard Webhooks: signed, and sent again with backoff until they are taken. */
 import { createHmac, hkdfSync } from 'node:crypto'
-import { and, eq, sql } from 'drizzle-orm'
+import { and, eq, isNotNull, isNull, lte, or, sql } from 'drizzle-orm'
 import { Webhook } from 'standardwebhooks'
 import type { Ctx, JobCtx } from '../context.ts'
-import { authorize, change, ensure, transact } from '../db/client.ts'
-import { webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
+import { authorize, type Database, ensure, transact } from '../db/client.ts'
+import { outbox, webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
 import { exists, inWorkspace } from '../db/sql.ts'
 import type { Env } from '../env.ts'
-import { dispatch, owe, settle } from '../outbox/outbox.ts'
+import { dispatch, owe } from '../outbox/outbox.ts'
 import type { Delivery } from './endpoints.ts'
 import { problemOfTarget } from './targets.ts'
 
@@ -75,15 +75,22 @@ const attempt = async (
 const onePending = (id: string) =>
   and(inWorkspace(webhookDeliveries), eq(webhookDeliveries.id, id), eq(webhookDeliveries.status, 'pending'))
 
+const isItsEndpoint = and(
+  eq(webhookEndpoints.workspaceId, webhookDeliveries.workspaceId),
+  eq(webhookEndpoints.id, webhookDeliveries.endpointId),
+)
+
+/** Whether its next attempt is due; a message that waits in a queue counts whole seconds. */
+const isDue = or(
+  isNull(webhookDeliveries.nextAttemptAt),
+  lte(webhookDeliveries.nextAttemptAt, sql`now() + interval '1 second'`),
+)
+
 /** A delivery still to be made, and its endpoint unless it goes to a generation's own URL. */
 const findPending = async (ctx: JobCtx, id: string) => {
-  const isItsEndpoint = and(
-    eq(webhookEndpoints.workspaceId, webhookDeliveries.workspaceId),
-    eq(webhookEndpoints.id, webhookDeliveries.endpointId),
-  )
   const { rows } = await transact(ctx, (db) => ({
     rows: db
-      .select({ delivery: webhookDeliveries, endpoint: webhookEndpoints })
+      .select({ delivery: webhookDeliveries, endpoint: webhookEndpoints, isDue: sql<boolean>`${isDue}` })
       .from(webhookDeliveries)
       .leftJoin(webhookEndpoints, isItsEndpoint)
       .where(onePending(id)),
@@ -91,9 +98,22 @@ const findPending = async (ctx: JobCtx, id: string) => {
   return rows[0]
 }
 
+/** The delivery is over, so nothing of it is owed, unless it was asked for again meanwhile. */
+const settleIfOver = (db: Database, id: string) =>
+  db
+    .delete(outbox)
+    .where(
+      and(
+        eq(outbox.kind, 'webhook.deliver'),
+        eq(outbox.subjectId, id),
+        sql`not ${exists(webhookDeliveries, onePending(id))}`,
+      ),
+    )
+
 /**
- * Stores the outcome for the delivery and its endpoint, and has the message sent again if it was not taken.
- * @throws {AppError} already_finished, if another attempt has decided meanwhile; not_found, if the workspace is deleted
+ * Stores the outcome for the delivery and its endpoint, and has the message sent again if it was not taken. Other
+ * changes of the workspace need not wait for it: it locks the one delivery, then the endpoint if that changes.
+ * @throws {AppError} already_finished, if another attempt has decided meanwhile, or the delivery was removed
  */
 const record = async (ctx: JobCtx, delivery: Delivery, { status, error }: Outcome): Promise<void> => {
   const { id, endpointId } = delivery
@@ -112,9 +132,13 @@ const record = async (ctx: JobCtx, delivery: Delivery, { status, error }: Outcom
     failingSince: sql`coalesce(${webhookEndpoints.failingSince}, now())`,
     disabledAt: sql`coalesce(${webhookEndpoints.disabledAt}, case when ${isHopeless} then now() end)`,
   }
+  const hasChanged =
+    error === null
+      ? isNotNull(webhookEndpoints.failingSince)
+      : or(isNull(webhookEndpoints.failingSince), and(isNull(webhookEndpoints.disabledAt), isHopeless))
   // An endpoint that is disabled here is audited.
-  await change({ ...ctx, action: 'webhook.update' }, (db) => ({
-    undecided: ensure(db, exists(webhookDeliveries, isUndecided), 'already_finished'),
+  await transact({ ...ctx, action: 'webhook.update' }, (db) => ({
+    undecided: ensure(db, exists(webhookDeliveries, isUndecided, 'for update'), 'already_finished'),
     logged: db
       .update(webhookDeliveries)
       .set({
@@ -122,6 +146,7 @@ const record = async (ctx: JobCtx, delivery: Delivery, { status, error }: Outcom
         responseStatus: status,
         error,
         status: error === null ? 'delivered' : delay ? 'pending' : 'failed',
+        ...(delay && { nextAttemptAt: sql`now() + make_interval(secs => ${delay})` }),
         ...(!delay && { endedAt: sql`now()` }),
         ...(error === null && { deliveredAt: sql`now()` }),
       })
@@ -129,29 +154,38 @@ const record = async (ctx: JobCtx, delivery: Delivery, { status, error }: Outcom
     endpoint: db
       .update(webhookEndpoints)
       .set(error === null ? { failingSince: null } : failure)
-      .where(and(inWorkspace(webhookEndpoints), sql`${webhookEndpoints.id} = ${endpointId}::uuid`)),
+      .where(
+        and(inWorkspace(webhookEndpoints), sql`${webhookEndpoints.id} = ${endpointId}::uuid`, hasChanged),
+      ),
     owed: delay
       ? owe(db, 'webhook.deliver', [id], sql`make_interval(secs => ${delay + 30})`)
-      : settle(db, 'webhook.deliver', id),
+      : settleIfOver(db, id),
   }))
   const message = { kind: 'webhook.deliver' as const, workspaceId: ctx.workspaceId, subjectId: id }
   if (delay) await dispatch(ctx, [message], delay)
 }
 
-/** The job of a delivery: one attempt, if it is still pending and its endpoint enabled. */
+/** The job of a delivery: one attempt, if it is still pending and due, and its endpoint enabled. */
 export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
   const pending = await findPending(ctx, id)
   if (!pending || pending.endpoint?.disabledAt) {
-    await change(ctx, (db) => ({
+    await transact(ctx, (db) => ({
       // What is pending for a disabled endpoint is over; it can be sent again on demand.
       abandoned: db
         .update(webhookDeliveries)
         .set({ status: 'failed', error: 'the endpoint is disabled', endedAt: sql`now()` })
-        .where(onePending(id)),
-      settled: settle(db, 'webhook.deliver', id),
+        .where(
+          and(
+            onePending(id),
+            exists(webhookEndpoints, and(isItsEndpoint, isNotNull(webhookEndpoints.disabledAt))),
+          ),
+        ),
+      settled: settleIfOver(db, id),
     }))
     return
   }
+  // A message that came twice: what is owed for later stays so.
+  if (!pending.isDue) return
   const { delivery, endpoint } = pending
   const secret = endpoint?.secret ?? signingSecretOf(ctx.env, ctx.workspaceId)
   // The endpoint's URL may have changed since.

@@ -168,7 +168,7 @@ export const resendDelivery = async (ctx: Ctx, id: string): Promise<Delivery> =>
     found: ensure(db, exists(webhookDeliveries, isThis), 'not_found'),
     updated: db
       .update(webhookDeliveries)
-      .set({ status: 'pending', attempts: 0, endedAt: null })
+      .set({ status: 'pending', attempts: 0, nextAttemptAt: null, endedAt: null })
       .where(isThis)
       .returning(),
     note: owe(db, 'webhook.deliver', [id], RESEND_DELAY),

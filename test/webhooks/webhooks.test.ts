@@ -63,6 +63,29 @@ type Deliveries = Page<{
   error: string | null
 }>
 
+/** A delivery to the tenant's endpoint that nobody was told of. */
+const newDelivery = async ({ workspaceId }: Tenant) => {
+  const [row] = await asOwner<{ id: string }>(
+    `insert into webhook_deliveries (workspace_id, endpoint_id, url, sequence, payload)
+     select workspace_id, id, url, 1, '{"type":"generation.failed"}' from webhook_endpoints where workspace_id = $1
+     returning id`,
+    [workspaceId],
+  )
+  return row?.id ?? ''
+}
+const messageOf = ({ workspaceId }: Tenant, subjectId: string) => ({
+  kind: 'webhook.deliver',
+  workspaceId,
+  subjectId,
+})
+const stored = async (id: string) => {
+  const [row] = await asOwner<{ status: string; attempts: number }>(
+    'select status, attempts, response_status, error from webhook_deliveries where id = $1',
+    [id],
+  )
+  return row
+}
+
 const newEndpoint = async ({ client }: Tenant, path: string, events = ['succeeded']) => {
   const { status, body } = await client.post<Endpoint>('/webhooks', { url: base + path, events })
   expect(status).toBe(201)
@@ -204,30 +227,56 @@ test('of two attempts at once a late failure does not undo a success, nor is the
   const tenant = await newTenant()
   const path = newPath()
   await newEndpoint(tenant, path, ['failed'])
-  const [delivery] = await asOwner<{ id: string }>(
-    `insert into webhook_deliveries (workspace_id, endpoint_id, url, sequence, payload)
-     select workspace_id, id, url, 1, '{"type":"generation.failed"}' from webhook_endpoints where workspace_id = $1
-     returning id`,
-    [tenant.workspaceId],
-  )
+  const id = await newDelivery(tenant)
   const answer = holdAnswer(path, 500)
-  const message = { kind: 'webhook.deliver', workspaceId: tenant.workspaceId, subjectId: delivery?.id }
-  await control('enqueue', [message, message])
+  await control('enqueue', [messageOf(tenant, id), messageOf(tenant, id)])
   await waitFor('both attempts', async () => at(path).length === 2)
-  const stored = async () => {
-    const rows = await asOwner(
-      'select status, attempts, response_status, error from webhook_deliveries where id = $1',
-      [delivery?.id],
-    )
-    return rows[0]
-  }
-  await waitFor('one succeeds', async () => (await stored())?.status === 'delivered')
+  await waitFor('one succeeds', async () => (await stored(id))?.status === 'delivered')
   answer()
   // The queue brings the next job when it is done with both.
   await runJob(tenant)
-  expect(await stored()).toEqual({ status: 'delivered', attempts: 1, response_status: 204, error: null })
-  expect(await asOwner('select from outbox where subject_id = $1', [delivery?.id])).toEqual([])
+  expect(await stored(id)).toEqual({ status: 'delivered', attempts: 1, response_status: 204, error: null })
+  expect(await asOwner('select from outbox where subject_id = $1', [id])).toEqual([])
   expect(await findEndpoint(tenant)).toMatchObject({ failingSince: null })
+})
+
+test('a message that comes again makes no attempt before the next one is due', async () => {
+  const tenant = await newTenant()
+  const path = newPath()
+  answers.set(path, 500)
+  await newEndpoint(tenant, path, ['failed'])
+  const id = await newDelivery(tenant)
+  const message = messageOf(tenant, id)
+  await control('enqueue', [message])
+  await waitFor('the first attempt', async () => (await stored(id))?.attempts === 1)
+  const due = (when: string) =>
+    asOwner(`update webhook_deliveries set next_attempt_at = now() + $2::interval where id = $1`, [id, when])
+  await due('1 hour')
+  await control('enqueue', [message, message, message])
+  // The queue brings the next job when it is done with all three.
+  await runJob(tenant)
+  expect(at(path)).toHaveLength(1)
+  expect(await owedTo(tenant)).toEqual([{ kind: 'webhook.deliver' }])
+  await due('0')
+  await control('enqueue', [message])
+  await waitFor('the second attempt', async () => (await stored(id))?.attempts === 2)
+})
+
+test('attempts are recorded while somebody else changes the workspace', async () => {
+  const tenant = await newTenant()
+  const path = newPath()
+  answers.set(path, 500)
+  await newEndpoint(tenant, path, ['failed'])
+  const id = await newDelivery(tenant)
+  const holder = await holdRow('workspaces', tenant.workspaceId)
+  await control('enqueue', [messageOf(tenant, id)])
+  await waitFor('the failure is recorded', async () => (await stored(id))?.attempts === 1)
+  answers.delete(path)
+  await asOwner('update webhook_deliveries set next_attempt_at = null where id = $1', [id])
+  await control('enqueue', [messageOf(tenant, id)])
+  await waitFor('the success is recorded', async () => (await stored(id))?.status === 'delivered')
+  await holder.release()
+  expect(await findEndpoint(tenant)).toMatchObject({ failingSince: null, enabled: true })
 })
 
 test('a target that never answers does not hold up jobs', async () => {
@@ -280,8 +329,9 @@ test('the sweeper resends a delivery that is due', async () => {
   answers.delete(path)
   await waitFor('it is due', async () => {
     const rows = await asOwner(
-      `update outbox set available_at = now() where workspace_id = $1 and kind = 'webhook.deliver'
-         and (select attempts from webhook_deliveries d where d.id = subject_id) = 1 returning 1`,
+      `with due as (
+         update webhook_deliveries set next_attempt_at = null where workspace_id = $1 and attempts = 1 returning id)
+       update outbox set available_at = now() where workspace_id = $1 and subject_id in (select id from due) returning 1`,
       [tenant.workspaceId],
     )
     return rows.length === 1
