@@ -277,6 +277,8 @@ CREATE TABLE "webhook_endpoints" (
 	"events" text[] NOT NULL,
 	"secret" text NOT NULL,
 	"failing_since" timestamp with time zone,
+	"silent_attempts" integer DEFAULT 0 NOT NULL,
+	"quiet_until" timestamp with time zone,
 	"disabled_at" timestamp with time zone,
 	"deleted_at" timestamp with time zone,
 	"created_by" uuid DEFAULT app.user_id(),

@@ -454,6 +454,10 @@ export const webhookEndpoints = pgTable(
     secret: text('secret').notNull(),
     /** When an unbroken row of failures began. */
     failingSince: time('failing_since'),
+    /** Attempts in a row that nothing answered in time. */
+    silentAttempts: integer('silent_attempts').notNull().default(0),
+    /** After some of those, when it is tried next; until then deliveries are put off. */
+    quietUntil: time('quiet_until'),
     /** By an admin, by its own answer 410, or after days of failure. */
     disabledAt: time('disabled_at'),
     /** From then on nobody sees it; the row stays until its deliveries are removed. */

@@ -14,6 +14,9 @@ export type Endpoint = typeof webhookEndpoints.$inferSelect
 export type Delivery = typeof webhookDeliveries.$inferSelect
 
 const here = and(inWorkspace(webhookEndpoints), isNull(webhookEndpoints.deletedAt))
+/** Of an endpoint that answers, whatever it answers. */
+export const heard = { silentAttempts: 0, quietUntil: null }
+
 const oneEndpoint = (id: string) => and(here, eq(webhookEndpoints.id, id))
 
 /**
@@ -54,7 +57,7 @@ export const listEndpoints = async (ctx: Ctx, page: Page) => {
   return rows
 }
 
-/** Enabling an endpoint resets the time of its failures. @throws {AppError} not_found, validation_failed */
+/** Enabling an endpoint forgets its failures, and another URL those of the one before. @throws {AppError} not_found, validation_failed */
 export const updateEndpoint = async (
   ctx: Ctx,
   id: string,
@@ -65,9 +68,9 @@ export const updateEndpoint = async (
     updated: db
       .update(webhookEndpoints)
       .set({
-        ...(changes.url && { url: changes.url }),
+        ...(changes.url && { url: changes.url, ...heard }),
         ...(changes.events && { events: [...new Set(changes.events)] }),
-        ...(changes.enabled === true && { disabledAt: null, failingSince: null }),
+        ...(changes.enabled === true && { disabledAt: null, failingSince: null, ...heard }),
         ...(changes.enabled === false && { disabledAt: sql`now()` }),
       })
       .where(oneEndpoint(id))

@@ -79,7 +79,7 @@ const messageOf = ({ workspaceId }: Tenant, subjectId: string) => ({
   subjectId,
 })
 const stored = async (id: string) => {
-  const [row] = await asOwner<{ status: string; attempts: number }>(
+  const [row] = await asOwner<{ status: string; attempts: number; error: string | null }>(
     'select status, attempts, response_status, error from webhook_deliveries where id = $1',
     [id],
   )
@@ -260,6 +260,45 @@ test('a message that comes again makes no attempt before the next one is due', a
   await due('0')
   await control('enqueue', [message])
   await waitFor('the second attempt', async () => (await stored(id))?.attempts === 2)
+})
+
+test('an endpoint that hangs is tried once a minute, and its other deliveries are put off, until it answers', async () => {
+  const tenant = await newTenant()
+  const path = newPath()
+  const endpoint = await newEndpoint(tenant, path, ['failed'])
+  // As if four attempts had timed out before.
+  await asOwner('update webhook_endpoints set silent_attempts = 4 where id = $1', [endpoint.id])
+  holdAnswer(path)
+  const fifth = await newDelivery(tenant)
+  await control('enqueue', [messageOf(tenant, fifth)])
+  await waitFor('it times out', async () => (await stored(fifth))?.error === 'timed out')
+  const putOff = { status: 'pending', attempts: 1, error: expect.stringContaining('put off') }
+  const next = await newDelivery(tenant)
+  await control('enqueue', [messageOf(tenant, next)])
+  await waitFor('the next is put off', async () => (await stored(next))?.attempts === 1)
+  expect(await stored(next)).toMatchObject(putOff)
+  expect(at(path)).toHaveLength(1)
+
+  await asOwner('update webhook_endpoints set quiet_until = now() where id = $1', [endpoint.id])
+  const answer = holdAnswer(path)
+  const both = [await newDelivery(tenant), await newDelivery(tenant)]
+  await control(
+    'enqueue',
+    both.map((id) => messageOf(tenant, id)),
+  )
+  const find = async (status: string, attempts: number) => {
+    for (const id of both)
+      if ((await stored(id))?.status === status && (await stored(id))?.attempts === attempts) return id
+    return undefined
+  }
+  const other = await waitFor('one of two is put off', () => find('pending', 1))
+  await waitFor('the trial', async () => at(path).length === 2)
+  answer()
+  await waitFor('the other is delivered', () => find('delivered', 1))
+  await asOwner('update webhook_deliveries set next_attempt_at = null where id = $1', [other])
+  await control('enqueue', [messageOf(tenant, other)])
+  await waitFor('then all are', async () => (await stored(other))?.status === 'delivered')
+  expect(await findEndpoint(tenant)).toMatchObject({ failingSince: null, enabled: true })
 })
 
 test('attempts are recorded while somebody else changes the workspace', async () => {
