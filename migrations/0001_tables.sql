@@ -218,7 +218,7 @@ CREATE TABLE "outbox" (
 	"sends" integer DEFAULT 0 NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "outbox_workspace_id_kind_subject_id_pk" PRIMARY KEY("workspace_id","kind","subject_id"),
-	CONSTRAINT "outbox_kind_known" CHECK (kind in ('generation', 'prediction.cancel', 'object.delete', 'webhook.deliver', 'workspace.delete'))
+	CONSTRAINT "outbox_kind_known" CHECK (kind in ('generation', 'prediction.cancel', 'object.delete', 'webhook.deliver', 'webhook.delete', 'workspace.delete'))
 );
 --> statement-breakpoint
 ALTER TABLE "outbox" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -259,6 +259,7 @@ CREATE TABLE "webhook_deliveries" (
 	"payload" jsonb NOT NULL,
 	"status" text DEFAULT 'pending' NOT NULL,
 	"attempts" integer DEFAULT 0 NOT NULL,
+	"next_attempt_at" timestamp with time zone,
 	"response_status" integer,
 	"error" text,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
@@ -276,7 +277,10 @@ CREATE TABLE "webhook_endpoints" (
 	"events" text[] NOT NULL,
 	"secret" text NOT NULL,
 	"failing_since" timestamp with time zone,
+	"silent_attempts" integer DEFAULT 0 NOT NULL,
+	"quiet_until" timestamp with time zone,
 	"disabled_at" timestamp with time zone,
+	"deleted_at" timestamp with time zone,
 	"created_by" uuid DEFAULT app.user_id(),
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "webhook_endpoints_workspace_id_id_pk" PRIMARY KEY("workspace_id","id")

@@ -78,7 +78,7 @@ create or replace trigger audit after insert or update on generations
     'input_asset_ids', 'error', 'credits_reserved', 'credits_charged');
 --> statement-breakpoint
 create or replace trigger audit after insert or update or delete on webhook_endpoints
-  for each row execute function app.audit('webhook', 'url', 'events', 'disabled_at');
+  for each row execute function app.audit('webhook', 'url', 'events', 'disabled_at', 'deleted_at');
 --> statement-breakpoint
 -- Changes a plan, with an audit row by the system. For the operator, as owner of the schema: an update by hand leaves
 -- no audit row.

@@ -51,9 +51,11 @@ grant select on generation_events, workspace_counters to app_tenant;
 grant select, insert, update on workspace_counters to app_gate;
 grant insert (workspace_id, sequence, generation_id, type, status, progress) on generation_events to app_gate;
 grant select, insert, update (sequence) on event_heads to app_gate;
-grant select, insert, update (url, events, failing_since, disabled_at), delete on webhook_endpoints to app_tenant;
+grant select, insert, update (url, events, failing_since, silent_attempts, quiet_until, disabled_at, deleted_at),
+  delete on webhook_endpoints to app_tenant;
 grant select (workspace_id, id, url, events, disabled_at) on webhook_endpoints to app_gate;
-grant select, update (status, attempts, response_status, error, delivered_at, ended_at) on webhook_deliveries to app_tenant;
+grant select, update (status, attempts, next_attempt_at, response_status, error, delivered_at, ended_at)
+  on webhook_deliveries to app_tenant;
 grant select (workspace_id, id),
   insert (workspace_id, endpoint_id, url, sequence, payload) on webhook_deliveries to app_gate;
 grant select on audit_logs, audit_heads to app_tenant;

@@ -9,6 +9,7 @@ import { abandon, advance, cancelPrediction } from './generations/engine/advance
 import { JobMessage } from './outbox/messages.ts'
 import { settle, sweepOutbox } from './outbox/outbox.ts'
 import { deliver } from './webhooks/deliveries.ts'
+import { removeEndpoint } from './webhooks/endpoints.ts'
 import { removeContents } from './workspaces/removal.ts'
 
 type WorkspaceJob = Exclude<JobMessage, { kind: 'sweep' }>
@@ -30,6 +31,9 @@ const run = async (ctx: JobCtx, job: WorkspaceJob): Promise<number | undefined> 
       return undefined
     case 'object.delete':
       await eraseObject(ctx, subjectId)
+      return undefined
+    case 'webhook.delete':
+      await removeEndpoint(ctx, subjectId)
       return undefined
     case 'workspace.delete':
       await removeContents(ctx)

@@ -9,6 +9,8 @@ interface Allowance {
   members: number | null
   /** Generations that may run at the same time. */
   running: number
+  /** Generations that may wait in line. */
+  queued: number
   webhookEndpoints: number
 }
 
@@ -18,7 +20,14 @@ export const MAX_FREE_WORKSPACES = 10
 const GIB = 1024 ** 3
 
 export const allowances: Record<Plan, Allowance> = {
-  free: { credits: 50, storage: GIB, members: 5, running: 2, webhookEndpoints: 10 },
-  pro: { credits: 1000, storage: 100 * GIB, members: 25, running: 8, webhookEndpoints: 10 },
-  enterprise: { credits: null, storage: 5000 * GIB, members: null, running: 32, webhookEndpoints: 10 },
+  free: { credits: 50, storage: GIB, members: 5, running: 2, queued: 100, webhookEndpoints: 10 },
+  pro: { credits: 1000, storage: 100 * GIB, members: 25, running: 8, queued: 1000, webhookEndpoints: 10 },
+  enterprise: {
+    credits: null,
+    storage: 5000 * GIB,
+    members: null,
+    running: 32,
+    queued: 10_000,
+    webhookEndpoints: 10,
+  },
 }

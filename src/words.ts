@@ -34,6 +34,7 @@ export const jobKinds = [
   'prediction.cancel',
   'object.delete',
   'webhook.deliver',
+  'webhook.delete',
   'workspace.delete',
 ] as const
 export const deliveryStatuses = ['pending', 'delivered', 'failed'] as const

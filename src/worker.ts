@@ -27,11 +27,14 @@ export default {
   async scheduled(controller, raw) {
     const env = parseEnv(raw)
     const id = `cron-${controller.scheduledTime}`
-    await Promise.all([
+    // The invocation ends with what it throws: nothing may be cut off by another's failure.
+    const results = await Promise.allSettled([
       sweepOutbox(env, id),
       ...[15, 30, 45].map((delaySeconds) => send(env, [{ kind: 'sweep' }], delaySeconds)),
       writeCheckpoints(env, id),
       prune(env, id),
     ])
+    const faults = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
+    if (faults.length > 0) throw new AggregateError(faults, 'cron failed')
   },
 } satisfies ExportedHandler<RawEnv>

@@ -1,9 +1,10 @@
-/** `npm run test:long`: tests that start several stacks and end their processes, and those of the edge rig. */
+/** `npm run test:long`: tests that start several stacks and end their processes, those of the edge rig, and what waits a minute. */
 import { defineConfig } from 'vitest/config'
 
 /** Left out by `npm test`. */
 export const long = [
   'test/rig/*.test.ts',
+  'test/events/lost-event.test.ts',
   'test/generations/faults-restart.test.ts',
   'test/stack/keep-up.test.ts',
   'test/stack/restart.test.ts',

@@ -1,9 +1,9 @@
 /** Verifies an audit log: that every entry follows from the one before it, and that the whole is what was once signed. */
 import { sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
-import { transact } from '../db/client.ts'
+import { ensure, transact } from '../db/client.ts'
 import { first } from '../db/sql.ts'
-import { invalidField } from '../errors.ts'
+import { invalidField, toAppError } from '../errors.ts'
 import { createVerifier } from './checkpoints.ts'
 
 /** Entries, and checkpoints, of one request: whichever comes first ends it. */
@@ -103,11 +103,16 @@ export const verifyAuditLogs = async (
     throw invalidField('/query/checkpoint', 'is no checkpoint that was signed here')
   }
   const { gate, found } = await transact(ctx, (db) => ({
+    // Before the log is looked at, which is the work.
+    ...(given && {
+      own: ensure(db, sql`app.workspace_id() = ${given.workspaceId}::uuid`, 'validation_failed'),
+    }),
     found: db.execute<Findings>(findingsOf(since, given)),
-  }))
-  if (given && given.workspaceId !== gate.workspaceId) {
-    throw invalidField('/query/checkpoint', 'is of another workspace')
-  }
+  })).catch((thrown: unknown) => {
+    throw toAppError(thrown).code === 'validation_failed'
+      ? invalidField('/query/checkpoint', 'is of another workspace')
+      : thrown
+  })
   const page = first(found.rows)
   const genuine = await Promise.all(
     page.checkpoints.map(async ({ signature, sequence, hash, at }) => {

@@ -4,6 +4,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { z } from 'zod'
 import type { Principal } from '../context.ts'
 import type { Env } from '../env.ts'
+import { isPlain } from '../text.ts'
 
 const cookieNames = ['__Secure-authjs.session-token', 'authjs.session-token'] as const
 
@@ -12,12 +13,12 @@ const cookieNames = ['__Secure-authjs.session-token', 'authjs.session-token'] as
  * account the token's own `sub` stands for it, and without `emailVerified` no account is linked by e-mail.
  */
 const Claims = z.object({
-  sub: z.string().min(1).max(255),
-  provider: z.string().min(1).max(100).default('authjs'),
-  providerAccountId: z.string().min(1).max(255).optional(),
+  sub: z.string().min(1).max(255).refine(isPlain),
+  provider: z.string().min(1).max(100).refine(isPlain).default('authjs'),
+  providerAccountId: z.string().min(1).max(255).refine(isPlain).optional(),
   email: z.string().trim().toLowerCase().max(254).pipe(z.email()).optional().catch(undefined),
   emailVerified: z.literal(true).optional().catch(undefined),
-  name: z.string().trim().min(1).max(100).optional().catch(undefined),
+  name: z.string().trim().min(1).max(100).refine(isPlain).optional().catch(undefined),
 })
 
 /** A cookie that was too large for one comes as `name.0`, `name.1`, … */

@@ -16,8 +16,11 @@ import type { Env } from '../env.ts'
 import { AppError } from '../errors.ts'
 import { issueTokens } from './tokens.ts'
 
-/** A retry after a lost answer comes within this time; what comes later is taken for theft. */
-const GRACE = sql`interval '10 seconds'`
+/**
+ * A retry after a lost answer comes within this time; what comes later is taken for theft. The Worker itself waits 10
+ * seconds for the database before it answers that it does not know, and only then the client's own patience begins.
+ */
+const GRACE = sql`interval '60 seconds'`
 
 const macOf = (key: JWK, purpose: 'next' | 'tag', text: string): Buffer => {
   const secret = hkdfSync(

@@ -122,7 +122,7 @@ routes.openapi(
     tag,
     summary: 'New tokens for a refresh token',
     description:
-      'Each refresh token is good for one rotation. Sent again within 10 seconds it gives the same new one; sent again later it revokes the session.',
+      'Each refresh token is good for one rotation. Sent again within 60 seconds it gives the same new one; sent again later it revokes the session.',
     scope: 'public',
     limits: ['refresh-ip'],
     request: jsonBody(z.strictObject({ refresh_token: z.string().max(400) })),

@@ -454,8 +454,14 @@ export const webhookEndpoints = pgTable(
     secret: text('secret').notNull(),
     /** When an unbroken row of failures began. */
     failingSince: time('failing_since'),
+    /** Attempts in a row that nothing answered in time. */
+    silentAttempts: integer('silent_attempts').notNull().default(0),
+    /** After some of those, when it is tried next; until then deliveries are put off. */
+    quietUntil: time('quiet_until'),
     /** By an admin, by its own answer 410, or after days of failure. */
     disabledAt: time('disabled_at'),
+    /** From then on nobody sees it; the row stays until its deliveries are removed. */
+    deletedAt: time('deleted_at'),
     createdBy: uuid('created_by').default(currentUserId),
     createdAt: createdAt(),
   },
@@ -476,6 +482,8 @@ export const webhookDeliveries = pgTable(
     payload: jsonb('payload').$type<Record<string, unknown>>().notNull(),
     status: text('status', { enum: deliveryStatuses }).notNull().default('pending'),
     attempts: integer('attempts').notNull().default(0),
+    /** Null when it is due at once. */
+    nextAttemptAt: time('next_attempt_at'),
     /** Of the last attempt; null when nothing answered. */
     responseStatus: integer('response_status'),
     error: text('error'),
@@ -626,7 +634,7 @@ export const outbox = pgTable(
   {
     workspaceId: workspaceId(),
     kind: text('kind', { enum: jobKinds }).notNull(),
-    /** A generation, a delivery, the asset whose object is to be deleted, or the workspace itself. */
+    /** A generation, a delivery, the asset whose object is to be deleted, a deleted endpoint, or the workspace itself. */
     subjectId: uuid('subject_id').notNull(),
     /** When the sweeper should (re-)send the message. */
     availableAt: time('available_at').notNull(),

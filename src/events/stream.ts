@@ -12,6 +12,12 @@ const RETRY = 2000
 const LIFETIME = 600_000
 /** Milliseconds that an event may arrive after its successor before the table is asked for it. */
 const REORDERING = 500
+/** Pages that one stream replays; the client that wants more comes back with the id of its last event. */
+const MAX_PAGES = 10
+/** Events that may wait for the client to read them. */
+const MAX_UNREAD = 2 * PAGE
+/** Milliseconds after which the table is asked, should nobody have told of the last event. */
+const LOOK = 60_000
 
 const encode = (event: FeedEvent) => {
   const { generationId, status, progress, at } = event
@@ -89,6 +95,7 @@ export const streamEvents = async (
   let socket: WebSocket | undefined
   let isOver = false
   let finish = () => {}
+  let resume = () => {}
 
   const stop = () => {
     if (isOver) return
@@ -96,14 +103,24 @@ export const streamEvents = async (
     for (const timer of timers) clearInterval(timer)
     sequencer.stop()
     socket?.close()
+    resume()
     finish()
   }
   let send = (_text: string) => {}
+  /** How much the client has not read yet. */
+  let unread = () => 0
+  /** Resolves when the client has read what it was sent, or the stream is over. */
+  const whenRead = () =>
+    new Promise<void>((resolve) => {
+      if (isOver || unread() === 0) resolve()
+      else resume = resolve
+    })
   const sequencer = createSequencer(
     generationId ? (isUnknown ? 0 : Number(start)) : start === 'now' || isUnknown ? first.head : start,
     (event) => {
       if (isOver || (generationId && event.generationId !== generationId)) return
       send(encode(event))
+      if (unread() > MAX_UNREAD) return stop()
       if (generationId && hasEnded(event.status)) stop()
     },
     () => void catchUp(),
@@ -116,17 +133,25 @@ export const streamEvents = async (
     return isWhole
   }
 
-  /** Reads what the feed may have missed; what is asked for meanwhile is read by the same loop. */
+  /**
+   * Reads what the feed may have missed, a page when the one before it has been read; what is asked for meanwhile is read
+   * by the same loop.
+   */
   let reading = false
   let readAgain = false
+  let pages = 1
   const catchUp = async () => {
     readAgain = true
     if (reading) return
     reading = true
     try {
       while (readAgain && !isOver) {
+        await whenRead()
+        if (isOver) return
         readAgain = false
-        if (!passPage(await readEvents(ctx, sequencer.last(), generationId))) readAgain = true
+        if (passPage(await readEvents(ctx, sequencer.last(), generationId))) continue
+        if (++pages >= MAX_PAGES) return stop()
+        readAgain = true
       }
     } catch {
       // Signed out, removed, or the database is away: the client asks again and hears it.
@@ -160,6 +185,8 @@ export const streamEvents = async (
       send = (text) => {
         if (!isOver) controller.enqueue(encoder.encode(text))
       }
+      // Each text is one chunk, and the runtime asks for one ahead.
+      unread = () => 1 - (controller.desiredSize ?? 1)
       finish = () => controller.close()
       send(`retry: ${RETRY}\n\n`)
       if (!passPage(first)) void catchUp()
@@ -167,6 +194,8 @@ export const streamEvents = async (
       timers.push(
         setInterval(() => send(': still here\n\n'), HEARTBEAT),
         setTimeout(stop, LIFETIME),
+        // A workspace's stream goes on anyway, and there the next event shows what is missing.
+        ...(generationId ? [setInterval(() => void catchUp(), LOOK)] : []),
       )
       try {
         await connect()
@@ -174,6 +203,9 @@ export const streamEvents = async (
         ctx.log({ level: 'warn', message: 'feed unreachable', error: String(error) })
         stop()
       }
+    },
+    pull() {
+      resume()
     },
     cancel() {
       // The client has gone: there is nothing left to close.

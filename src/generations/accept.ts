@@ -9,7 +9,7 @@ import { exists, first } from '../db/sql.ts'
 import { AppError, invalidField, toAppError } from '../errors.ts'
 import { checkTarget } from '../webhooks/targets.ts'
 import type { Style } from '../words.ts'
-import { fitsStorage } from '../workspaces/quotas.ts'
+import { counted, fitsStorage, queuedLimit } from '../workspaces/quotas.ts'
 import { changeGeneration } from './changes.ts'
 import { type GenerationWithOutputs, oneGeneration, withPosition } from './generations.ts'
 import { type Idempotency, idFor, isRepeated, keepAnswer, replayOf } from './idempotency.ts'
@@ -62,6 +62,11 @@ const accept = (db: Database, id: string, idempotency: Idempotency | undefined) 
     sql`not ${exists(generations, oneGeneration(id))} or ${fitsStorage(1)}`,
     'storage_quota_exceeded',
   ),
+  line: ensure(
+    db,
+    sql`not ${exists(generations, oneGeneration(id))} or ${counted.queued} <= ${queuedLimit}`,
+    'plan_limit_reached',
+  ),
   note: db.execute(sql`
     insert into outbox (kind, subject_id, available_at)
     select 'generation', id, deadline_at from generations where ${oneGeneration(id)}`),
@@ -86,7 +91,7 @@ const answer = (
 
 /**
  * Accepts a job: reserves its credits, queues it, or finds the job that the same idempotency key made before.
- * @throws {AppError} insufficient_credits, storage_quota_exceeded, not_found (an input), idempotency_key_reused, validation_failed
+ * @throws {AppError} insufficient_credits, storage_quota_exceeded, plan_limit_reached (the line), not_found (an input), idempotency_key_reused, validation_failed
  */
 export const createGeneration = async (
   ctx: Ctx,
@@ -145,7 +150,7 @@ const catalogue = sql`(values ${sql.join(
 
 /**
  * The same again as a new job, linked to the old one, at today's price.
- * @throws {AppError} not_found, not_retryable, insufficient_credits, storage_quota_exceeded, idempotency_key_reused
+ * @throws {AppError} not_found, not_retryable, insufficient_credits, storage_quota_exceeded, plan_limit_reached, idempotency_key_reused
  */
 export const retryGeneration = async (
   ctx: Ctx,

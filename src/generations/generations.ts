@@ -11,14 +11,18 @@ import { changeGeneration } from './changes.ts'
 
 export type Generation = typeof generations.$inferSelect
 type Output = { generationId: string; index: number; asset: typeof assets.$inferSelect }
-/** With how many of the workspace stand before it in line; null once it is no longer queued. */
+/** With how many of the workspace stand before it in line, as far as they are counted; null once it is no longer queued. */
 type GenerationRow = Generation & { position: number | null }
 export type GenerationWithOutputs = GenerationRow & { outputs: Output[] }
 
-/** SQL: how many stand before it in line. */
-export const positionInLine = sql<number | null>`case when generations.status = 'queued' then (
-  select count(*)::int from generations ahead
-   where ahead.workspace_id = generations.workspace_id and ahead.status = 'queued' and ahead.id < generations.id) end`
+/** Jobs that are counted before one in line. */
+export const MAX_POSITION = 1000
+/** SQL: the ids at the head of the line, in order. It depends on no row, so a statement reads it once for all of its rows. */
+const headOfLine = sql`array(select ahead.id from generations ahead
+  where ahead.workspace_id = (select app.workspace_id()) and ahead.status = 'queued' order by ahead.id limit ${MAX_POSITION}::int)`
+/** SQL: how many stand before it in line, or MAX_POSITION if those are more. */
+export const positionInLine = sql<number | null>`case when generations.status = 'queued' then
+  coalesce(array_position(${headOfLine}, generations.id) - 1, ${MAX_POSITION}::int) end`
 
 export const withPosition = { ...getTableColumns(generations), position: positionInLine.as('position') }
 

@@ -16,6 +16,7 @@ import {
   type GenerationWithOutputs,
   getGeneration,
   listGenerations,
+  MAX_POSITION,
 } from './generations.ts'
 import { hashRequest } from './idempotency.ts'
 import { models } from './models.ts'
@@ -70,7 +71,10 @@ const GenerationView = z
       .enum(generationPhases)
       .optional()
       .describe('Of an open job; `storing`: results are there and on their way to storage'),
-    queuePosition: z.int().nullable().describe('Jobs of the workspace before this one; null once it runs'),
+    queuePosition: z
+      .int()
+      .nullable()
+      .describe(`Jobs of the workspace before this one, counted to ${MAX_POSITION}; null once it runs`),
     progress: z.int().min(0).max(100),
     attempts: z.int().describe('Submissions to the provider'),
     outputs: z.array(AssetView.extend({ url: z.url().describe('Works for 5 minutes') })),
@@ -152,7 +156,12 @@ routes.openapi(
         headers: acceptedHeaders,
       },
     },
-    refuses: ['insufficient_credits', 'storage_quota_exceeded', 'idempotency_key_reused'],
+    refuses: [
+      'insufficient_credits',
+      'storage_quota_exceeded',
+      'plan_limit_reached',
+      'idempotency_key_reused',
+    ],
   }),
   async (c) => {
     const key = c.req.valid('header')['idempotency-key']
@@ -219,7 +228,13 @@ routes.openapi(
     limits: ['generation'],
     request: { params: IdPath, headers: IdempotencyKey },
     responses: { 202: { ...json(GenerationView, 'The new job'), headers: acceptedHeaders } },
-    refuses: ['insufficient_credits', 'storage_quota_exceeded', 'not_retryable', 'idempotency_key_reused'],
+    refuses: [
+      'insufficient_credits',
+      'storage_quota_exceeded',
+      'plan_limit_reached',
+      'not_retryable',
+      'idempotency_key_reused',
+    ],
   }),
   async (c) => {
     const key = c.req.valid('header')['idempotency-key']

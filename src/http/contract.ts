@@ -1,6 +1,7 @@
 /** The pieces that contracts are made of: bodies and scalars. */
 // Brings `.openapi` to zod's schemas.
 import { z } from '@hono/zod-openapi'
+import { isPlain } from '../text.ts'
 
 export const json = <T extends z.ZodType>(schema: T, description: string) => ({
   description,
@@ -14,17 +15,14 @@ export const jsonBody = <T extends z.ZodType>(schema: T) => ({
   body: { required: true, content: { 'application/json': { schema } } },
 })
 
-/** Text that Postgres can store and people can read: no control characters, no lone surrogates. */
+/** Text without blanks around it, as `isPlain` says. */
 export const text = (options: { min?: number; max: number }) =>
   z
     .string()
     .trim()
     .min(options.min ?? 1)
     .max(options.max)
-    .refine(
-      (value) => value.isWellFormed() && !/[^\P{Cc}\t\n\r]/u.test(value),
-      'must be well-formed Unicode without control characters',
-    )
+    .refine(isPlain, 'must be well-formed Unicode without control characters')
 
 /** Lower-cased, since case makes no difference. */
 export const Email = z
@@ -35,8 +33,11 @@ export const Email = z
   .pipe(z.email())
   .openapi({ type: 'string', format: 'email', maxLength: 254 })
 
-/** ISO 8601 with `Z`, of a year that Postgres knows. */
-export const Timestamp = z.iso.datetime().regex(/^(?!0000)/, 'must be after the year 0')
+/** ISO 8601 with `Z`, of a year that Postgres knows, and to the nanosecond at most. */
+export const Timestamp = z.iso
+  .datetime()
+  .max(30)
+  .regex(/^(?!0000)/, 'must be after the year 0')
 
 /** A patch that names at least one field. */
 export const someOf = <Shape extends z.core.$ZodShape>(shape: Shape) =>

@@ -3,6 +3,7 @@ import { createRoute, type RouteConfig } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { getCookie } from 'hono/cookie'
 import { createMiddleware } from 'hono/factory'
+import { HTTPException } from 'hono/http-exception'
 import { z } from 'zod'
 import { type Action, keyScopes } from '../actions.ts'
 import { isApiKey, readApiKey } from '../api-keys/api-keys.ts'
@@ -151,8 +152,9 @@ const establish = (
     await next()
     const refusal = c.error && refusalOf(c.error)
     if (refusal) await reportRefusal(ctx, refusal)
-    const isInvalid = c.res.status === 400 || c.res.status === 422
-    c.executionCtx.waitUntil(settleTokens(ctx, callerOf(principal), isInvalid))
+    // Hono itself refuses what is no JSON.
+    const isMismatched = c.var.mismatched === true || c.error instanceof HTTPException
+    c.executionCtx.waitUntil(settleTokens(ctx, callerOf(principal), isMismatched))
   })
 
 /** The workspace that a request names, if it does. @throws {AppError} validation_failed */

@@ -6,7 +6,13 @@ import { AppError } from '../errors.ts'
 
 export interface AppEnv {
   Bindings: RawEnv
-  Variables: { env: Env; requestId: string; ctx: Ctx }
+  Variables: {
+    env: Env
+    requestId: string
+    ctx: Ctx
+    /** A contract's validator refused the request, so its handler never saw it. */
+    mismatched?: true
+  }
 }
 
 /** A reference token of a JSON pointer (RFC 6901). */
@@ -18,8 +24,9 @@ const MAX_REPORTED = 20
 /** The problem's entries are JSON pointers into the body, or below `/query`, `/path` or `/header`. */
 export const createRouter = () =>
   new OpenAPIHono<AppEnv>({
-    defaultHook: (result) => {
+    defaultHook: (result, c) => {
       if (result.success) return
+      c.set('mismatched', true)
       const base = result.target === 'json' ? '' : `/${result.target === 'param' ? 'path' : result.target}`
       throw new AppError('validation_failed', {
         errors: result.error.issues.slice(0, MAX_REPORTED).flatMap((issue) => {

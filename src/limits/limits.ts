@@ -116,11 +116,11 @@ export const recallAdmission = (caller: string, named: string | undefined): Admi
 
 /**
  * After the answer: remembers whom the gate let in, and gives back what somebody else's bucket lost, or what a request
- * took that did not match the contract.
+ * took that did not match the contract. What its handler refused has cost work, and stays taken.
  */
-export const settleTokens = async (ctx: Ctx, caller: string, isInvalid: boolean): Promise<void> => {
+export const settleTokens = async (ctx: Ctx, caller: string, isMismatched: boolean): Promise<void> => {
   const { gate, scope, workspaceId } = ctx
-  if (isInvalid && gate !== 'refused') await giveBack(ctx, 'workspace')
+  if (isMismatched && gate !== 'refused') await giveBack(ctx, 'workspace')
   if (!gate || scope !== 'workspace') return
   const claim = claimOf(caller, workspaceId)
   if (gate === 'refused') {

@@ -35,6 +35,7 @@ export const queueOf = {
   'prediction.cancel': 'JOBS',
   'object.delete': 'JOBS',
   'webhook.deliver': 'DELIVERIES',
+  'webhook.delete': 'JOBS',
   'workspace.delete': 'JOBS',
   refusal: 'JOBS',
   sweep: 'JOBS',

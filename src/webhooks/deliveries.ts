@@ -1,14 +1,14 @@
 /** Delivers messages by Standard Webhooks: signed, and sent again with backoff until they are taken. */
 import { createHmac, hkdfSync } from 'node:crypto'
-import { and, eq, sql } from 'drizzle-orm'
+import { and, eq, gt, isNotNull, isNull, lte, or, sql } from 'drizzle-orm'
 import { Webhook } from 'standardwebhooks'
 import type { Ctx, JobCtx } from '../context.ts'
-import { authorize, change, ensure, transact } from '../db/client.ts'
-import { webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
+import { authorize, type Database, ensure, transact } from '../db/client.ts'
+import { outbox, webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
 import { exists, inWorkspace } from '../db/sql.ts'
 import type { Env } from '../env.ts'
-import { dispatch, owe, settle } from '../outbox/outbox.ts'
-import type { Delivery } from './endpoints.ts'
+import { dispatch, owe } from '../outbox/outbox.ts'
+import { type Delivery, heard } from './endpoints.ts'
 import { problemOfTarget } from './targets.ts'
 
 /** Milliseconds until an answer. */
@@ -17,6 +17,9 @@ const TIMEOUT = 10_000
 const BACKOFF = [5, 30, 120, 600, 3600, 21_600, 64_800]
 /** An endpoint that has failed for this long is disabled. */
 const MAX_FAILING = sql`interval '3 days'`
+/** An endpoint that did not answer in time so often in a row is tried once in a while only, so that it holds up nobody. */
+const MAX_SILENT = 5
+const QUIET = sql`interval '1 minute'`
 /** The status by which a receiver says that it wants no more (Standard Webhooks). */
 const GONE = 410
 
@@ -26,6 +29,15 @@ interface Outcome {
   status: number | null
   /** Null when the message was taken. */
   error: string | null
+  /** Why nothing answered, if the endpoint itself is to blame, or was not asked at all. */
+  silence?: 'timed out' | 'put off'
+}
+
+/** What counts as a failed attempt, so that the delivery comes again when that would, and ends when that would. */
+const PUT_OFF: Outcome = {
+  status: null,
+  error: 'put off: the endpoint has not answered lately',
+  silence: 'put off',
 }
 
 /** Signs what goes to the URLs of single generations: one secret per workspace, derived whenever it is needed. */
@@ -68,53 +80,111 @@ const attempt = async (
     return { status: response.status, error: response.ok ? null : `answered ${response.status}` }
   } catch (error) {
     const timedOut = error instanceof Error && error.name === 'TimeoutError'
-    return { status: null, error: timedOut ? 'timed out' : 'unreachable' }
+    return timedOut
+      ? { status: null, error: 'timed out', silence: 'timed out' }
+      : { status: null, error: 'unreachable' }
   }
 }
 
 const onePending = (id: string) =>
   and(inWorkspace(webhookDeliveries), eq(webhookDeliveries.id, id), eq(webhookDeliveries.status, 'pending'))
 
-/** A delivery still to be made, and its endpoint unless it goes to a generation's own URL. */
+const isItsEndpoint = and(
+  eq(webhookEndpoints.workspaceId, webhookDeliveries.workspaceId),
+  eq(webhookEndpoints.id, webhookDeliveries.endpointId),
+)
+
+/** Whether its next attempt is due; a message that waits in a queue counts whole seconds. */
+const isDue = or(
+  isNull(webhookDeliveries.nextAttemptAt),
+  lte(webhookDeliveries.nextAttemptAt, sql`now() + interval '1 second'`),
+)
+
+/**
+ * A delivery still to be made, and its endpoint unless it goes to a generation's own URL. `isTrial`: the endpoint is
+ * quiet, and this is the one delivery by which it is tried now.
+ */
 const findPending = async (ctx: JobCtx, id: string) => {
-  const isItsEndpoint = and(
-    eq(webhookEndpoints.workspaceId, webhookDeliveries.workspaceId),
-    eq(webhookEndpoints.id, webhookDeliveries.endpointId),
-  )
-  const { rows } = await transact(ctx, (db) => ({
+  const { rows, trials } = await transact(ctx, (db) => ({
+    trials: db
+      .update(webhookEndpoints)
+      .set({ quietUntil: sql`now() + ${QUIET}` })
+      .where(
+        and(
+          inWorkspace(webhookEndpoints),
+          lte(webhookEndpoints.quietUntil, sql`now()`),
+          isNull(webhookEndpoints.disabledAt),
+          exists(webhookDeliveries, and(isItsEndpoint, onePending(id), isDue)),
+        ),
+      )
+      .returning({ id: webhookEndpoints.id }),
     rows: db
-      .select({ delivery: webhookDeliveries, endpoint: webhookEndpoints })
+      .select({ delivery: webhookDeliveries, endpoint: webhookEndpoints, isDue: sql<boolean>`${isDue}` })
       .from(webhookDeliveries)
       .leftJoin(webhookEndpoints, isItsEndpoint)
       .where(onePending(id)),
   }))
-  return rows[0]
+  const [row] = rows
+  return row && { ...row, isTrial: trials.length > 0 }
+}
+
+/** The delivery is over, so nothing of it is owed, unless it was asked for again meanwhile. */
+const settleIfOver = (db: Database, id: string) =>
+  db
+    .delete(outbox)
+    .where(
+      and(
+        eq(outbox.kind, 'webhook.deliver'),
+        eq(outbox.subjectId, id),
+        sql`not ${exists(webhookDeliveries, onePending(id))}`,
+      ),
+    )
+
+/** What an attempt says of its endpoint, and when that is anything new: otherwise its row is left alone. */
+const verdictOf = ({ status, error, silence }: Outcome) => {
+  const { failingSince, silentAttempts, disabledAt } = webhookEndpoints
+  if (error === null) return { set: { failingSince: null, ...heard }, differs: isNotNull(failingSince) }
+  const isHopeless = sql`(${status === GONE} or ${failingSince} < now() - ${MAX_FAILING})`
+  const silent = {
+    silentAttempts: sql`${silentAttempts} + 1`,
+    quietUntil: sql`case when ${silentAttempts} + 1 >= ${MAX_SILENT} then now() + ${QUIET} end`,
+  }
+  const isNews = {
+    'timed out': sql`true`,
+    'put off': sql`false`,
+    answered: or(isNull(failingSince), gt(silentAttempts, 0), and(isNull(disabledAt), isHopeless)),
+  }
+  return {
+    set: {
+      failingSince: sql`coalesce(${failingSince}, now())`,
+      // An admin may have disabled it during the attempt, and then it stays so.
+      disabledAt: sql`coalesce(${disabledAt}, case when ${isHopeless} then now() end)`,
+      ...(silence ? silent : heard),
+    },
+    differs: isNews[silence ?? 'answered'],
+  }
 }
 
 /**
- * Stores the outcome for the delivery and its endpoint, and has the message sent again if it was not taken.
- * @throws {AppError} already_finished, if another attempt has decided meanwhile; not_found, if the workspace is deleted
+ * Stores the outcome for the delivery and its endpoint, and has the message sent again if it was not taken. Other
+ * changes of the workspace need not wait for it: it locks the one delivery, then the endpoint if that changes.
+ * @throws {AppError} already_finished, if another attempt has decided meanwhile, or the delivery was removed
  */
-const record = async (ctx: JobCtx, delivery: Delivery, { status, error }: Outcome): Promise<void> => {
+const record = async (ctx: JobCtx, delivery: Delivery, outcome: Outcome): Promise<void> => {
   const { id, endpointId } = delivery
+  const { status, error } = outcome
   const attempts = delivery.attempts + 1
-  const isGone = status === GONE
-  const wait = error === null || isGone ? undefined : BACKOFF[attempts - 1]
+  const wait = error === null || status === GONE ? undefined : BACKOFF[attempts - 1]
   const delay = wait && Math.ceil(wait * (0.9 + Math.random() / 5))
   const isUndecided = and(
     onePending(id),
     // Of two failures at once the first counts; a success always does.
     error === null ? undefined : eq(webhookDeliveries.attempts, delivery.attempts),
   )
-  // An admin may have disabled it during the attempt, and then it stays so.
-  const isHopeless = sql`(${isGone} or ${webhookEndpoints.failingSince} < now() - ${MAX_FAILING})`
-  const failure = {
-    failingSince: sql`coalesce(${webhookEndpoints.failingSince}, now())`,
-    disabledAt: sql`coalesce(${webhookEndpoints.disabledAt}, case when ${isHopeless} then now() end)`,
-  }
+  const verdict = verdictOf(outcome)
   // An endpoint that is disabled here is audited.
-  await change({ ...ctx, action: 'webhook.update' }, (db) => ({
-    undecided: ensure(db, exists(webhookDeliveries, isUndecided), 'already_finished'),
+  await transact({ ...ctx, action: 'webhook.update' }, (db) => ({
+    undecided: ensure(db, exists(webhookDeliveries, isUndecided, 'for update'), 'already_finished'),
     logged: db
       .update(webhookDeliveries)
       .set({
@@ -122,37 +192,52 @@ const record = async (ctx: JobCtx, delivery: Delivery, { status, error }: Outcom
         responseStatus: status,
         error,
         status: error === null ? 'delivered' : delay ? 'pending' : 'failed',
+        ...(delay && { nextAttemptAt: sql`now() + make_interval(secs => ${delay})` }),
         ...(!delay && { endedAt: sql`now()` }),
         ...(error === null && { deliveredAt: sql`now()` }),
       })
       .where(onePending(id)),
     endpoint: db
       .update(webhookEndpoints)
-      .set(error === null ? { failingSince: null } : failure)
-      .where(and(inWorkspace(webhookEndpoints), sql`${webhookEndpoints.id} = ${endpointId}::uuid`)),
+      .set(verdict.set)
+      .where(
+        and(
+          inWorkspace(webhookEndpoints),
+          sql`${webhookEndpoints.id} = ${endpointId}::uuid`,
+          verdict.differs,
+        ),
+      ),
     owed: delay
       ? owe(db, 'webhook.deliver', [id], sql`make_interval(secs => ${delay + 30})`)
-      : settle(db, 'webhook.deliver', id),
+      : settleIfOver(db, id),
   }))
   const message = { kind: 'webhook.deliver' as const, workspaceId: ctx.workspaceId, subjectId: id }
   if (delay) await dispatch(ctx, [message], delay)
 }
 
-/** The job of a delivery: one attempt, if it is still pending and its endpoint enabled. */
+/** The job of a delivery: one attempt, if it is still pending and due, and its endpoint enabled. */
 export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
   const pending = await findPending(ctx, id)
   if (!pending || pending.endpoint?.disabledAt) {
-    await change(ctx, (db) => ({
+    await transact(ctx, (db) => ({
       // What is pending for a disabled endpoint is over; it can be sent again on demand.
       abandoned: db
         .update(webhookDeliveries)
         .set({ status: 'failed', error: 'the endpoint is disabled', endedAt: sql`now()` })
-        .where(onePending(id)),
-      settled: settle(db, 'webhook.deliver', id),
+        .where(
+          and(
+            onePending(id),
+            exists(webhookEndpoints, and(isItsEndpoint, isNotNull(webhookEndpoints.disabledAt))),
+          ),
+        ),
+      settled: settleIfOver(db, id),
     }))
     return
   }
-  const { delivery, endpoint } = pending
+  // A message that came twice: what is owed for later stays so.
+  if (!pending.isDue) return
+  const { delivery, endpoint, isTrial } = pending
+  if (endpoint?.quietUntil && !isTrial) return record(ctx, delivery, PUT_OFF)
   const secret = endpoint?.secret ?? signingSecretOf(ctx.env, ctx.workspaceId)
   // The endpoint's URL may have changed since.
   const outcome = await attempt(ctx.env, endpoint?.url ?? delivery.url, secret, delivery)

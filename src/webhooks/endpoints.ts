@@ -1,19 +1,22 @@
 /** The URLs that a workspace's events are sent to, and what was sent to them. */
 import { randomBytes } from 'node:crypto'
-import { and, desc, eq, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, isNotNull, isNull, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import type { Ctx } from '../context.ts'
+import type { Ctx, JobCtx } from '../context.ts'
 import { change, ensure, transact } from '../db/client.ts'
 import { webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
 import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
-import { dispatch, owe } from '../outbox/outbox.ts'
+import { dispatch, owe, RESEND_DELAY } from '../outbox/outbox.ts'
 import { endpointLimit } from '../workspaces/quotas.ts'
 import { checkTarget } from './targets.ts'
 
 export type Endpoint = typeof webhookEndpoints.$inferSelect
 export type Delivery = typeof webhookDeliveries.$inferSelect
 
-const here = inWorkspace(webhookEndpoints)
+const here = and(inWorkspace(webhookEndpoints), isNull(webhookEndpoints.deletedAt))
+/** Of an endpoint that answers, whatever it answers. */
+export const heard = { silentAttempts: 0, quietUntil: null }
+
 const oneEndpoint = (id: string) => and(here, eq(webhookEndpoints.id, id))
 
 /**
@@ -54,7 +57,7 @@ export const listEndpoints = async (ctx: Ctx, page: Page) => {
   return rows
 }
 
-/** Enabling an endpoint resets the time of its failures. @throws {AppError} not_found, validation_failed */
+/** Enabling an endpoint forgets its failures, and another URL those of the one before. @throws {AppError} not_found, validation_failed */
 export const updateEndpoint = async (
   ctx: Ctx,
   id: string,
@@ -65,9 +68,9 @@ export const updateEndpoint = async (
     updated: db
       .update(webhookEndpoints)
       .set({
-        ...(changes.url && { url: changes.url }),
+        ...(changes.url && { url: changes.url, ...heard }),
         ...(changes.events && { events: [...new Set(changes.events)] }),
-        ...(changes.enabled === true && { disabledAt: null, failingSince: null }),
+        ...(changes.enabled === true && { disabledAt: null, failingSince: null, ...heard }),
         ...(changes.enabled === false && { disabledAt: sql`now()` }),
       })
       .where(oneEndpoint(id))
@@ -76,16 +79,64 @@ export const updateEndpoint = async (
   return first(updated)
 }
 
-/** @throws {AppError} not_found */
+/**
+ * Deletes an endpoint: from now on nobody sees it or its deliveries, and it is told nothing. However many those are, a
+ * job removes them soon after.
+ * @throws {AppError} not_found
+ */
 export const deleteEndpoint = async (ctx: Ctx, id: string): Promise<void> => {
-  await change(ctx, (db) => ({
+  const { gate } = await change(ctx, (db) => ({
     found: ensure(db, exists(webhookEndpoints, oneEndpoint(id)), 'not_found'),
-    settled: db.execute(sql`
-      delete from outbox where workspace_id = (select app.workspace_id()) and kind = 'webhook.deliver' and subject_id in
-        (select id from webhook_deliveries where workspace_id = (select app.workspace_id()) and endpoint_id = ${id})`),
-    deleted: db.delete(webhookEndpoints).where(oneEndpoint(id)),
+    deleted: db
+      .update(webhookEndpoints)
+      .set({ deletedAt: sql`now()`, disabledAt: sql`coalesce(${webhookEndpoints.disabledAt}, now())` })
+      .where(oneEndpoint(id)),
+    note: owe(db, 'webhook.delete', [id], RESEND_DELAY),
   }))
+  await dispatch(ctx, [{ kind: 'webhook.delete', workspaceId: gate.workspaceId, subjectId: id }])
 }
+
+/** Deliveries removed in one transaction. */
+const SLICE = 500
+
+/**
+ * The job of a deletion: removes one slice of the deliveries, and comes again until none is left; the endpoint's row goes
+ * last.
+ * @throws {AppError} not_found, if the endpoint is not deleted, or gone
+ */
+export const removeEndpoint = async (ctx: JobCtx, id: string): Promise<void> => {
+  const isDeleted = and(
+    inWorkspace(webhookEndpoints),
+    eq(webhookEndpoints.id, id),
+    isNotNull(webhookEndpoints.deletedAt),
+  )
+  const itsDeliveries = sql`
+    select id from webhook_deliveries where workspace_id = (select app.workspace_id()) and endpoint_id = ${id}`
+  const { removed } = await change(ctx, (db) => ({
+    deleted: ensure(db, exists(webhookEndpoints, isDeleted), 'not_found'),
+    deliveries: db.execute(sql`
+      with gone as (
+        delete from webhook_deliveries where workspace_id = (select app.workspace_id())
+           -- One whose attempt is being recorded is left for the next time.
+           and id in (${itsDeliveries} order by id limit ${SLICE} for update skip locked) returning id)
+      delete from outbox where workspace_id = (select app.workspace_id()) and kind = 'webhook.deliver'
+         and subject_id in (select id from gone)`),
+    note: owe(db, 'webhook.delete', [id], RESEND_DELAY),
+    removed: db.execute(sql`
+      with gone as (
+        delete from webhook_endpoints where ${isDeleted} and not exists (${itsDeliveries}) returning id),
+      settled as (
+        delete from outbox where workspace_id = (select app.workspace_id()) and kind = 'webhook.delete'
+           and subject_id in (select id from gone))
+      select id from gone`),
+  }))
+  if (removed.rows.length === 0)
+    await dispatch(ctx, [{ kind: 'webhook.delete', workspaceId: ctx.workspaceId, subjectId: id }])
+}
+
+/** SQL: the delivery's endpoint is not deleted; one to a generation's own URL has none. */
+const isVisible = sql`not exists (select from webhook_endpoints e where e.workspace_id = webhook_deliveries.workspace_id
+  and e.id = webhook_deliveries.endpoint_id and e.deleted_at is not null)`
 
 /** `limit + 1` deliveries, newest first, of one endpoint or of all. */
 export const listDeliveries = async (
@@ -97,6 +148,7 @@ export const listDeliveries = async (
 ): Promise<Delivery[]> => {
   const fits = and(
     inWorkspace(webhookDeliveries),
+    isVisible,
     filter.cursor ? lt(webhookDeliveries.id, filter.cursor) : undefined,
     filter.endpointId ? eq(webhookDeliveries.endpointId, filter.endpointId) : undefined,
     filter.status ? eq(webhookDeliveries.status, filter.status) : undefined,
@@ -114,15 +166,15 @@ export const listDeliveries = async (
 
 /** Sends the same message again, with the same id. @throws {AppError} not_found */
 export const resendDelivery = async (ctx: Ctx, id: string): Promise<Delivery> => {
-  const isThis = and(inWorkspace(webhookDeliveries), eq(webhookDeliveries.id, id))
+  const isThis = and(inWorkspace(webhookDeliveries), eq(webhookDeliveries.id, id), isVisible)
   const { gate, updated } = await change(ctx, (db) => ({
     found: ensure(db, exists(webhookDeliveries, isThis), 'not_found'),
     updated: db
       .update(webhookDeliveries)
-      .set({ status: 'pending', attempts: 0, endedAt: null })
+      .set({ status: 'pending', attempts: 0, nextAttemptAt: null, endedAt: null })
       .where(isThis)
       .returning(),
-    note: owe(db, 'webhook.deliver', [id], sql`interval '30 seconds'`),
+    note: owe(db, 'webhook.deliver', [id], RESEND_DELAY),
     recorded: db.execute(sql`select app.record('delivery.resend', 'delivery', ${id}::uuid, null, null)`),
   }))
   await dispatch(ctx, [{ kind: 'webhook.deliver', workspaceId: gate.workspaceId, subjectId: id }])

@@ -57,7 +57,7 @@ const DeliveryView = z
       data: z.object({ generationId: z.uuid(), status: z.string(), progress: z.int(), at: Timestamp }),
     }),
     status: z.enum(deliveryStatuses),
-    attempts: z.int(),
+    attempts: z.int().describe('With those that were put off, since the endpoint had not answered lately'),
     responseStatus: z.int().nullable(),
     error: z.string().nullable(),
     createdAt: Timestamp,

@@ -13,6 +13,7 @@ const ofThisMonth = (value: SQL) => counter(sql`case when period = ${currentPeri
 /** SQL: what the workspace uses of its plan, kept by triggers (`migrations/0005_counters.sql`). */
 export const counted = {
   storedBytes: counter(sql`stored_bytes`),
+  queued: counter(sql`queued`),
   running: counter(sql`running`),
   reserved: ofThisMonth(sql`reserved`),
   charged: ofThisMonth(sql`charged`),
@@ -34,5 +35,7 @@ export const fitsStorage = (more: number) => sql`${counted.storedBytes} + ${more
 export const memberLimit = allowed('members')
 /** SQL: how many generations may run at the same time. */
 export const runningLimit = allowed('running')
+/** SQL: how many generations may wait in line. */
+export const queuedLimit = allowed('queued')
 /** SQL: how many webhook endpoints there may be. */
 export const endpointLimit = allowed('webhookEndpoints')

@@ -106,13 +106,23 @@ test('registration, sign-in, a wrong password and sign-out leave a row each, wit
   expect(JSON.stringify(rows)).not.toMatch(/hash|scrypt|password/)
 })
 
-test.each(['resourceType=%00', 'since=0000-01-01T00:00:00Z', 'limit=1e1', 'limit=0x10', 'limit=%201'])(
-  'the list answers 422 to ?%s',
-  async (query) => {
-    const { client } = await newTenant()
-    expect((await client.get(`/audit-logs?${query}`)).status).toBe(422)
-  },
-)
+test.each([
+  'resourceType=%00',
+  'since=0000-01-01T00:00:00Z',
+  `until=2026-01-01T00:00:00.${'0'.repeat(200)}Z`,
+  'limit=1e1',
+  'limit=0x10',
+  'limit=%201',
+])('the list answers 422 to ?%s', async (query) => {
+  const { client } = await newTenant()
+  expect((await client.get(`/audit-logs?${query}`)).status).toBe(422)
+})
+
+test('a time may name nanoseconds, and any year', async () => {
+  const { client } = await newTenant()
+  const times = ['2026-01-01T00:00:00.999999999Z', '9999-12-31T23:59:59.999999999Z', '0001-01-01T00:00:00Z']
+  for (const time of times) expect((await client.get(`/audit-logs?since=${time}`)).status, time).toBe(200)
+})
 
 const apiRoutes = routes.filter(({ path }) => path.startsWith('/api/v1/'))
 const secretKeys = /"(password|password_hash|token|token_hash|refresh_hash|key|key_hash)":/

@@ -1,6 +1,7 @@
 /** Signed checkpoints: what the chain alone cannot show, because whoever owns the database can write it anew. */
 import { compactVerify, createLocalJWKSet, type JSONWebKeySet, type JWK, SignJWT } from 'jose'
-import { describe, expect, test } from 'vitest'
+import pg from 'pg'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { times } from '../support/at-once.ts'
 import {
   addEntries,
@@ -14,7 +15,7 @@ import {
   verify,
 } from '../support/audit.ts'
 import { createClient } from '../support/client.ts'
-import { control } from '../support/control.ts'
+import { control, stack } from '../support/control.ts'
 import { newKey, newTenant } from '../support/tenants.ts'
 import { claimsOf, secrets } from '../support/tokens.ts'
 
@@ -186,6 +187,26 @@ describe('a checkpoint that the customer has kept', () => {
       ...rewritten,
       ...{ entries: 5, verifiedTo: 5 },
     })
+  })
+
+  test('of another workspace is refused before the log is looked at, and such requests count for the limit', async () => {
+    const [{ client }, other] = [await newSignedChain(), await newSignedChain()]
+    const ask = () => client.get(`/audit-logs/verify${against(other.checkpoint.signature)}`)
+    // Whoever looks at any log has to wait.
+    const holder = new pg.Client(stack.adminDatabase)
+    await holder.connect()
+    onTestFinished(() => holder.end())
+    await holder.query('begin; lock table audit_logs in access exclusive mode')
+    const refused = await ask()
+    await holder.query('commit')
+    expect(refused).toMatchObject({
+      status: 422,
+      body: { errors: [{ pointer: '/query/checkpoint', message: 'is of another workspace' }] },
+    })
+    const statuses = new Set<number>()
+    // Ten a minute, of which one comes back in six seconds.
+    for (let i = 0; i < 30; i++) statuses.add((await ask()).status)
+    expect([...statuses]).toEqual([422, 429])
   })
 
   test('must be signed, and of this workspace', async () => {

@@ -242,6 +242,19 @@ describe('a session cookie stands for', () => {
     }
   })
 
+  test.each([
+    ['NUL', 'a\u0000b'],
+    ['a lone surrogate', 'a\ud800'],
+  ])('nobody, if what identifies its account has %s, and a user without such a name', async (_, odd) => {
+    for (const claim of ['provider', 'providerAccountId']) {
+      expect((await meAs(newGoogleProfile({ [claim]: odd }))).status, claim).toBe(401)
+    }
+    expect((await meAs({ ...newProfile(), sub: odd })).status).toBe(401)
+    const profile = newGoogleProfile({ name: odd })
+    expect((await meAs(profile)).status).toBe(200)
+    expect(await userOf(profile.email)).toMatchObject({ name: null })
+  })
+
   test('nobody who is disabled', async () => {
     const profile = newGoogleProfile()
     const cookie = `${NAME}=${await mint(profile)}`

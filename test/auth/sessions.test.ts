@@ -34,9 +34,13 @@ const rotate = async (token: string) => (await refresh(token)).body.refresh_toke
 const statusOfMe = async ({ client }: Pick<ReturnType<typeof sessionOf>, 'client'>) =>
   (await client.get('/auth/me')).status
 
+const letPass = (id: string, seconds: number) =>
+  asOwner('update sessions set refreshed_at = refreshed_at - make_interval(secs => $2) where id = $1', [
+    id,
+    seconds,
+  ])
 /** The grace of the last refresh is over. */
-const passGrace = (id: string) =>
-  asOwner(`update sessions set refreshed_at = refreshed_at - interval '11 seconds' where id = $1`, [id])
+const passGrace = (id: string) => letPass(id, 61)
 const stateOf = async (id: string) =>
   (await asOwner('select revoked_at, refresh_hash, refresh_generation from sessions where id = $1', [id]))[0]
 
@@ -62,6 +66,14 @@ test('a refresh that is repeated, even thirty times at once, gives the same next
   const rows = await asOwner(sql, [session.id])
   expect(rows).toMatchObject([1, 2].map(() => ({ actor_type: 'user', actor_id: session.userId })))
   expect(await statusOfMe(session)).toBe(200)
+})
+
+test('a client that heard nothing for as long as the server waits for its database may ask again', async () => {
+  const session = await newSession()
+  const next = await rotate(session.refreshToken)
+  await letPass(session.id, 30)
+  expect(await rotate(session.refreshToken)).toBe(next)
+  expect((await refresh(next)).status).toBe(200)
 })
 
 test.each([

@@ -1,6 +1,7 @@
 /** Live events: followed to the end, replayed after a reconnection, in order, and only in their workspace. */
 import { expect, test } from 'vitest'
 import type { Client } from '../support/client.ts'
+import { asOwner } from '../support/database.ts'
 import { breakModels, finished, generate, newPrompt } from '../support/generations.ts'
 import { addMember, newKey, newTenant } from '../support/tenants.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -140,6 +141,28 @@ test('after the last event there is nothing more: 204, at which an EventSource s
   const stream = await listen(client, path, 999_999, 2)
   await stream.ended
   expect(stream.events.map(({ event }) => event)).toEqual(['queued', 'running', 'succeeded'])
+})
+
+test('a long replay is cut into streams of ten pages, each of which goes on after the one before it', async () => {
+  const { client, workspaceId } = await newTenant()
+  const job = await generate(client)
+  await finished(client, job.id)
+  await asOwner(
+    `with head as (update event_heads set sequence = 5100 where workspace_id = $1)
+     insert into generation_events (workspace_id, sequence, generation_id, type, status, progress)
+     select $1, n, $2, 'progress', 'running', 1 from generate_series(4, 5100) n`,
+    [workspaceId, job.id],
+  )
+  const first = await listen(client, '/events', 0)
+  await first.ended
+  expect(first.state).toMatchObject({ ended: true })
+  expect(first.events.map(({ id }) => id)).toEqual(Array.from({ length: 5000 }, (_, i) => i + 1))
+  const second = await listen(client, '/events', 5000)
+  await waitFor('the rest', async () => second.events.length >= 100)
+  await generate(client)
+  await waitFor('what comes', async () => second.events.length >= 103)
+  expect(second.events.map(({ id }) => id)).toEqual(Array.from({ length: 103 }, (_, i) => i + 5001))
+  second.stop()
 })
 
 test('an id from the future does not keep a workspace from hearing what comes', async () => {

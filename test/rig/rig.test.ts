@@ -180,6 +180,23 @@ describe('a refused right is recorded', () => {
   })
 })
 
+test('cron signs and prunes while the queue takes no message, and fails after that', async () => {
+  const query = (sql: string) =>
+    withClient(rig.stack.database.adminUrl, async (db) => (await db.query(sql, [workspaceId])).rows)
+  await query(
+    `insert into invites (workspace_id, id, email, role, token_hash, expires_at)
+     values ($1, app.uuid_v7(), 'late@example.com', 'member', 'late', now() - interval '31 days')`,
+  )
+  const checkpoints = () => query('select from audit_checkpoints where workspace_id = $1')
+  expect(await checkpoints()).toEqual([])
+  rig.broker.conditions.refuse = 1
+  // The queue has refused long before the database answers.
+  rig.links.database.delay(200)
+  expect(await rig.scheduled()).toMatchObject({ outcome: 'exception' })
+  expect(await checkpoints()).toHaveLength(1)
+  expect(await query(`select from invites where workspace_id = $1 and token_hash = 'late'`)).toEqual([])
+})
+
 test('a job outlives the process that works on it', async () => {
   rig.broker.pause()
   const { id } = await generate()

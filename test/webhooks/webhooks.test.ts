@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { tally, times } from '../support/at-once.ts'
 import type { Page } from '../support/client.ts'
 import { control } from '../support/control.ts'
-import { asOwner } from '../support/database.ts'
+import { asOwner, holdRow } from '../support/database.ts'
 import { finished, generate } from '../support/generations.ts'
 import { addMember, newTenant, type Tenant } from '../support/tenants.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -62,6 +62,29 @@ type Deliveries = Page<{
   responseStatus: number | null
   error: string | null
 }>
+
+/** A delivery to the tenant's endpoint that nobody was told of. */
+const newDelivery = async ({ workspaceId }: Tenant) => {
+  const [row] = await asOwner<{ id: string }>(
+    `insert into webhook_deliveries (workspace_id, endpoint_id, url, sequence, payload)
+     select workspace_id, id, url, 1, '{"type":"generation.failed"}' from webhook_endpoints where workspace_id = $1
+     returning id`,
+    [workspaceId],
+  )
+  return row?.id ?? ''
+}
+const messageOf = ({ workspaceId }: Tenant, subjectId: string) => ({
+  kind: 'webhook.deliver',
+  workspaceId,
+  subjectId,
+})
+const stored = async (id: string) => {
+  const [row] = await asOwner<{ status: string; attempts: number; error: string | null }>(
+    'select status, attempts, response_status, error from webhook_deliveries where id = $1',
+    [id],
+  )
+  return row
+}
 
 const newEndpoint = async ({ client }: Tenant, path: string, events = ['succeeded']) => {
   const { status, body } = await client.post<Endpoint>('/webhooks', { url: base + path, events })
@@ -204,30 +227,95 @@ test('of two attempts at once a late failure does not undo a success, nor is the
   const tenant = await newTenant()
   const path = newPath()
   await newEndpoint(tenant, path, ['failed'])
-  const [delivery] = await asOwner<{ id: string }>(
-    `insert into webhook_deliveries (workspace_id, endpoint_id, url, sequence, payload)
-     select workspace_id, id, url, 1, '{"type":"generation.failed"}' from webhook_endpoints where workspace_id = $1
-     returning id`,
-    [tenant.workspaceId],
-  )
+  const id = await newDelivery(tenant)
   const answer = holdAnswer(path, 500)
-  const message = { kind: 'webhook.deliver', workspaceId: tenant.workspaceId, subjectId: delivery?.id }
-  await control('enqueue', [message, message])
+  await control('enqueue', [messageOf(tenant, id), messageOf(tenant, id)])
   await waitFor('both attempts', async () => at(path).length === 2)
-  const stored = async () => {
-    const rows = await asOwner(
-      'select status, attempts, response_status, error from webhook_deliveries where id = $1',
-      [delivery?.id],
-    )
-    return rows[0]
-  }
-  await waitFor('one succeeds', async () => (await stored())?.status === 'delivered')
+  await waitFor('one succeeds', async () => (await stored(id))?.status === 'delivered')
   answer()
   // The queue brings the next job when it is done with both.
   await runJob(tenant)
-  expect(await stored()).toEqual({ status: 'delivered', attempts: 1, response_status: 204, error: null })
-  expect(await asOwner('select from outbox where subject_id = $1', [delivery?.id])).toEqual([])
+  expect(await stored(id)).toEqual({ status: 'delivered', attempts: 1, response_status: 204, error: null })
+  expect(await asOwner('select from outbox where subject_id = $1', [id])).toEqual([])
   expect(await findEndpoint(tenant)).toMatchObject({ failingSince: null })
+})
+
+test('a message that comes again makes no attempt before the next one is due', async () => {
+  const tenant = await newTenant()
+  const path = newPath()
+  answers.set(path, 500)
+  await newEndpoint(tenant, path, ['failed'])
+  const id = await newDelivery(tenant)
+  const message = messageOf(tenant, id)
+  await control('enqueue', [message])
+  await waitFor('the first attempt', async () => (await stored(id))?.attempts === 1)
+  const due = (when: string) =>
+    asOwner(`update webhook_deliveries set next_attempt_at = now() + $2::interval where id = $1`, [id, when])
+  await due('1 hour')
+  await control('enqueue', [message, message, message])
+  // The queue brings the next job when it is done with all three.
+  await runJob(tenant)
+  expect(at(path)).toHaveLength(1)
+  expect(await owedTo(tenant)).toEqual([{ kind: 'webhook.deliver' }])
+  await due('0')
+  await control('enqueue', [message])
+  await waitFor('the second attempt', async () => (await stored(id))?.attempts === 2)
+})
+
+test('an endpoint that hangs is tried once a minute, and its other deliveries are put off, until it answers', async () => {
+  const tenant = await newTenant()
+  const path = newPath()
+  const endpoint = await newEndpoint(tenant, path, ['failed'])
+  // As if four attempts had timed out before.
+  await asOwner('update webhook_endpoints set silent_attempts = 4 where id = $1', [endpoint.id])
+  holdAnswer(path)
+  const fifth = await newDelivery(tenant)
+  await control('enqueue', [messageOf(tenant, fifth)])
+  await waitFor('it times out', async () => (await stored(fifth))?.error === 'timed out')
+  const putOff = { status: 'pending', attempts: 1, error: expect.stringContaining('put off') }
+  const next = await newDelivery(tenant)
+  await control('enqueue', [messageOf(tenant, next)])
+  await waitFor('the next is put off', async () => (await stored(next))?.attempts === 1)
+  expect(await stored(next)).toMatchObject(putOff)
+  expect(at(path)).toHaveLength(1)
+
+  await asOwner('update webhook_endpoints set quiet_until = now() where id = $1', [endpoint.id])
+  const answer = holdAnswer(path)
+  const both = [await newDelivery(tenant), await newDelivery(tenant)]
+  await control(
+    'enqueue',
+    both.map((id) => messageOf(tenant, id)),
+  )
+  const find = async (status: string, attempts: number) => {
+    for (const id of both)
+      if ((await stored(id))?.status === status && (await stored(id))?.attempts === attempts) return id
+    return undefined
+  }
+  const other = await waitFor('one of two is put off', () => find('pending', 1))
+  await waitFor('the trial', async () => at(path).length === 2)
+  answer()
+  await waitFor('the other is delivered', () => find('delivered', 1))
+  await asOwner('update webhook_deliveries set next_attempt_at = null where id = $1', [other])
+  await control('enqueue', [messageOf(tenant, other)])
+  await waitFor('then all are', async () => (await stored(other))?.status === 'delivered')
+  expect(await findEndpoint(tenant)).toMatchObject({ failingSince: null, enabled: true })
+})
+
+test('attempts are recorded while somebody else changes the workspace', async () => {
+  const tenant = await newTenant()
+  const path = newPath()
+  answers.set(path, 500)
+  await newEndpoint(tenant, path, ['failed'])
+  const id = await newDelivery(tenant)
+  const holder = await holdRow('workspaces', tenant.workspaceId)
+  await control('enqueue', [messageOf(tenant, id)])
+  await waitFor('the failure is recorded', async () => (await stored(id))?.attempts === 1)
+  answers.delete(path)
+  await asOwner('update webhook_deliveries set next_attempt_at = null where id = $1', [id])
+  await control('enqueue', [messageOf(tenant, id)])
+  await waitFor('the success is recorded', async () => (await stored(id))?.status === 'delivered')
+  await holder.release()
+  expect(await findEndpoint(tenant)).toMatchObject({ failingSince: null, enabled: true })
 })
 
 test('a target that never answers does not hold up jobs', async () => {
@@ -280,8 +368,9 @@ test('the sweeper resends a delivery that is due', async () => {
   answers.delete(path)
   await waitFor('it is due', async () => {
     const rows = await asOwner(
-      `update outbox set available_at = now() where workspace_id = $1 and kind = 'webhook.deliver'
-         and (select attempts from webhook_deliveries d where d.id = subject_id) = 1 returning 1`,
+      `with due as (
+         update webhook_deliveries set next_attempt_at = null where workspace_id = $1 and attempts = 1 returning id)
+       update outbox set available_at = now() where workspace_id = $1 and subject_id in (select id from due) returning 1`,
       [tenant.workspaceId],
     )
     return rows.length === 1
@@ -309,5 +398,45 @@ test('deletes an endpoint with what it is owed, and answers 404 to other tenants
   expect((await member.client.get('/webhooks')).status).toBe(403)
   expect((await tenant.client.delete(`/webhooks/${endpoint.id}`)).status).toBe(204)
   expect((await tenant.client.get<Deliveries>('/webhooks/deliveries')).body.data).toEqual([])
-  expect(await asOwner('select from outbox where workspace_id = $1', [tenant.workspaceId])).toEqual([])
+  await waitFor('nothing is owed', async () => (await owedTo(tenant)).length === 0)
+})
+
+const owedTo = ({ workspaceId }: Tenant) =>
+  asOwner<{ kind: string }>('select kind from outbox where workspace_id = $1', [workspaceId])
+
+test('an endpoint with many deliveries is gone at once, and they are removed in the end', async () => {
+  const tenant = await newTenant()
+  const endpoint = await newEndpoint(tenant, newPath(), ['failed'])
+  const [delivery] = await asOwner<{ id: string }>(
+    `with delivery as (
+       insert into webhook_deliveries (workspace_id, endpoint_id, url, sequence, payload)
+       select workspace_id, id, url, n, '{"type":"generation.failed"}'
+         from webhook_endpoints, generate_series(1, 1200) n where workspace_id = $1 returning workspace_id, id)
+     insert into outbox (workspace_id, kind, subject_id, available_at)
+     select workspace_id, 'webhook.deliver', id, now() + interval '1 hour' from delivery returning subject_id as id`,
+    [tenant.workspaceId],
+  )
+  const rowsLeft = async () => {
+    const [row] = await asOwner<{ count: number }>(
+      'select count(*)::int from webhook_deliveries where workspace_id = $1',
+      [tenant.workspaceId],
+    )
+    return row?.count
+  }
+  // Whoever removes all of them has to wait for this one.
+  const holder = await holdRow('webhook_deliveries', String(delivery?.id))
+  expect((await tenant.client.delete(`/webhooks/${endpoint.id}`)).status).toBe(204)
+  expect(await rowsLeft()).toBeGreaterThan(0)
+  const path = `/webhooks/${endpoint.id}`
+  expect((await tenant.client.get<Page<Endpoint>>('/webhooks')).body.data).toEqual([])
+  expect((await tenant.client.patch(path, { enabled: true })).status).toBe(404)
+  expect((await tenant.client.delete(path)).status).toBe(404)
+  expect((await tenant.client.get<Deliveries>('/webhooks/deliveries')).body.data).toEqual([])
+  expect((await tenant.client.post(`/webhooks/deliveries/${delivery?.id}/resend`)).status).toBe(404)
+  const { body: audit } = await tenant.client.get<Page<object>>('/audit-logs?action=webhook.delete')
+  expect(audit.data).toMatchObject([{ resourceId: endpoint.id, before: { deletedAt: null } }])
+  await holder.release()
+  await waitFor('nothing is owed', async () => (await owedTo(tenant)).length === 0)
+  expect(await rowsLeft()).toBe(0)
+  expect(await asOwner('select from webhook_endpoints where id = $1', [endpoint.id])).toEqual([])
 })
