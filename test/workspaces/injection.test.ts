@@ -29,6 +29,7 @@ const everything = () =>
             (select jsonb_agg(jsonb_build_array(u.id, u.email, u.password_hash) order by u.id) from users u where id = any($2)) as users,
             (select jsonb_agg(a order by a.id) from assets a where workspace_id = any($1)) as assets,
             (select jsonb_agg(e order by e.id) from credit_entries e where workspace_id = any($1)) as credits,
+            (select jsonb_agg(c order by c.workspace_id) from workspace_counters c where workspace_id = any($1)) as counters,
             (select jsonb_agg(a order by a.id) from audit_logs a where workspace_id = any($1)) as audit`,
     [
       [ours.workspaceId, theirs.workspaceId],
@@ -38,6 +39,18 @@ const everything = () =>
 
 const forged = (to: Tenant) =>
   `set_config('app.context', repeat('0', 64) || '{"workspaceId":"${to.workspaceId}","userId":"${to.userId}","role":"owner"}', true)`
+
+/** Gives back some credits of each job, which is charged already. */
+const refund = (credits: string, period: string) =>
+  `insert into credit_entries (generation_id, kind, credits, period)
+   select generation_id, 'refund', ${credits}, ${period} from credit_entries where kind = 'reserve'`
+
+const newJob = (then: string) =>
+  `with job as (
+     insert into generations (id, kind, model, aspect_ratio, count, input_asset_ids, output_asset_ids, deadline, deadline_at,
+       credits_reserved)
+     values (gen_random_uuid(), 'image', 'product-studio', '1:1', 1, '{}', '{}', 600, now(), 5) returning *)
+   ${then}`
 
 /** Each with what it gets: an error's SQLSTATE, or how many rows. */
 const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][] = [
@@ -104,6 +117,31 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
     (us) =>
       `insert into credit_entries (workspace_id, generation_id, kind, credits, period) values ('${us.workspaceId}', gen_random_uuid(), 'refund', 9, now())`,
     '42501',
+  ],
+  ['a refund of more than was reserved', () => refund('2000000000', 'period'), '23514'],
+  ['a refund of what was charged', () => refund('1', 'period'), '23514'],
+  ['a refund in another month', () => refund('1', `'9999-01-01'`), '23514'],
+  [
+    'a reservation at a price of its own',
+    () =>
+      newJob(`insert into credit_entries (generation_id, kind, credits, period)
+      select id, 'reserve', 1, date_trunc('month', now() at time zone 'utc') from job`),
+    '23514',
+  ],
+  [
+    'a reservation in another month',
+    () =>
+      newJob(`insert into credit_entries (generation_id, kind, credits, period)
+      select id, 'reserve', credits_reserved, '9999-01-01' from job`),
+    '23514',
+  ],
+  [
+    'a charge and a refund of the whole',
+    () =>
+      newJob(`insert into credit_entries (generation_id, kind, credits, period)
+      select id, entry, credits_reserved, date_trunc('month', now() at time zone 'utc')
+        from job, unnest(array['reserve', 'charge', 'refund']) with ordinality kinds (entry, position) order by position`),
+    '23514',
   ],
   ['rewriting the ledger', () => 'delete from credit_entries', '42501'],
   [
