@@ -111,8 +111,10 @@ declare
 begin
   perform app.require(exists (select from app.gate_key k
     where p_proof = encode(sha256(k.key || convert_to(p_claim, 'UTF8') || k.key), 'hex')), 503, 'misconfigured', 'AG');
-  -- Below the Worker's own patience: what it gives up on does not go on in the database.
-  perform set_config('statement_timeout', '9s', true), set_config('lock_timeout', '8s', true);
+  -- Below the Worker's own patience: what it gives up on does not go on in the database. Before PostgreSQL 17 only each
+  -- statement can be bounded, and not this one.
+  perform set_config(case when current_setting('server_version_num')::integer < 170000 then 'statement_timeout'
+    else 'transaction_timeout' end, '9s', true), set_config('lock_timeout', '8s', true);
   case v_type
   when 'system' then
     v_user := v_credential ->> 'userId';
