@@ -327,6 +327,9 @@ ALTER TABLE "webhook_endpoints" ADD CONSTRAINT "webhook_endpoints_workspace_id_w
 ALTER TABLE "workspace_counters" ADD CONSTRAINT "workspace_counters_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "accounts_user" ON "accounts" USING btree ("user_id");--> statement-breakpoint
 CREATE INDEX "api_keys_end" ON "api_keys" USING btree (least(revoked_at, expires_at));--> statement-breakpoint
+CREATE INDEX "assets_kind" ON "assets" USING btree ("workspace_id","kind","id");--> statement-breakpoint
+CREATE INDEX "assets_source" ON "assets" USING btree ("workspace_id","source","id");--> statement-breakpoint
+CREATE INDEX "assets_unready" ON "assets" USING btree ("workspace_id","status","id") WHERE status <> 'ready';--> statement-breakpoint
 CREATE INDEX "audit_checkpoints_time" ON "audit_checkpoints" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "audit_logs_workspace" ON "audit_logs" USING btree ("workspace_id","id");--> statement-breakpoint
 CREATE INDEX "audit_logs_action" ON "audit_logs" USING btree ("workspace_id","action","id");--> statement-breakpoint
@@ -338,6 +341,8 @@ CREATE INDEX "generation_events_generation" ON "generation_events" USING btree (
 CREATE INDEX "generation_events_time" ON "generation_events" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "generations_status" ON "generations" USING btree ("workspace_id","status","id");--> statement-breakpoint
 CREATE INDEX "generations_woken" ON "generations" USING btree ("workspace_id","woken_at") WHERE status = 'queued' and woken_at is not null;--> statement-breakpoint
+CREATE INDEX "generations_kind" ON "generations" USING btree ("workspace_id","kind","id");--> statement-breakpoint
+CREATE INDEX "generations_telling" ON "generations" USING btree ("workspace_id","id") WHERE status in ('queued', 'running') or num_nonnulls(prompt, webhook_url) > 0;--> statement-breakpoint
 CREATE INDEX "idempotency_keys_time" ON "idempotency_keys" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "invites_end" ON "invites" USING btree (least(accepted_at, expires_at));--> statement-breakpoint
 CREATE INDEX "memberships_user" ON "memberships" USING btree ("user_id","workspace_id");--> statement-breakpoint
@@ -347,6 +352,7 @@ CREATE INDEX "sessions_end" ON "sessions" USING btree (least(revoked_at, expires
 CREATE INDEX "webhook_deliveries_event" ON "webhook_deliveries" USING btree ("workspace_id","sequence");--> statement-breakpoint
 CREATE INDEX "webhook_deliveries_endpoint" ON "webhook_deliveries" USING btree ("workspace_id","endpoint_id","id");--> statement-breakpoint
 CREATE INDEX "webhook_deliveries_end" ON "webhook_deliveries" USING btree ("ended_at");--> statement-breakpoint
+CREATE INDEX "webhook_deliveries_undelivered" ON "webhook_deliveries" USING btree ("workspace_id","status","id") WHERE status <> 'delivered';--> statement-breakpoint
 CREATE POLICY "system" ON "accounts" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "admin" ON "api_keys" AS RESTRICTIVE FOR ALL TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin')));--> statement-breakpoint

@@ -319,6 +319,9 @@ export const assets = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.id] }),
+    index('assets_kind').on(table.workspaceId, table.kind, table.id),
+    index('assets_source').on(table.workspaceId, table.source, table.id),
+    index('assets_unready').on(table.workspaceId, table.status, table.id).where(sql`status <> 'ready'`),
     oneOf('assets', 'kind', assetKinds),
     oneOf('assets', 'source', assetSources),
     oneOf('assets', 'status', assetStatuses),
@@ -387,6 +390,11 @@ export const generations = pgTable(
     index('generations_woken')
       .on(table.workspaceId, table.wokenAt)
       .where(sql`status = 'queued' and woken_at is not null`),
+    index('generations_kind').on(table.workspaceId, table.kind, table.id),
+    // What the removal of its workspace has still to do with.
+    index('generations_telling')
+      .on(table.workspaceId, table.id)
+      .where(sql`status in ('queued', 'running') or num_nonnulls(prompt, webhook_url) > 0`),
     oneOf('generations', 'kind', generationKinds),
     oneOf('generations', 'status', generationStatuses),
     tenantOnly,
@@ -533,6 +541,9 @@ export const webhookDeliveries = pgTable(
       foreignColumns: [webhookEndpoints.workspaceId, webhookEndpoints.id],
     }).onDelete('cascade'),
     index('webhook_deliveries_end').on(table.endedAt),
+    index('webhook_deliveries_undelivered')
+      .on(table.workspaceId, table.status, table.id)
+      .where(sql`status <> 'delivered'`),
     oneOf('webhook_deliveries', 'status', deliveryStatuses),
     tenantOnly,
     pgPolicy('resend', { as: 'restrictive', for: 'update', to: tenant, using: isAtLeast('admin') }),
