@@ -67,6 +67,13 @@ create or replace function app.workspace_id() returns uuid language sql stable p
 create or replace function app.user_id() returns uuid language sql stable parallel safe
   return (app.context() ->> 'userId')::uuid;
 --> statement-breakpoint
+create or replace function app.role_rank(role text) returns integer language sql immutable parallel safe
+  return array_position(array['viewer', 'member', 'admin', 'owner'], role);
+--> statement-breakpoint
+-- The rank of the role in which the gate let the caller in, whatever the transaction has done to it since.
+create or replace function app.own_rank() returns integer language sql stable parallel safe
+  return app.role_rank(app.context() ->> 'role');
+--> statement-breakpoint
 -- RFC 9562 version 7 from the database's clock; PostgreSQL has its own only from 18 on.
 create or replace function app.uuid_v7() returns uuid language sql volatile parallel safe
   return encode(

@@ -20,7 +20,8 @@ CREATE TABLE "api_keys" (
 	"created_by" uuid DEFAULT app.user_id(),
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "api_keys_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
-	CONSTRAINT "api_keys_key_hash_unique" UNIQUE("key_hash")
+	CONSTRAINT "api_keys_key_hash_unique" UNIQUE("key_hash"),
+	CONSTRAINT "api_keys_scopes_known" CHECK (scopes <@ array['asset.create', 'asset.delete', 'asset.download', 'asset.get', 'asset.list', 'asset.update', 'audit.export', 'audit.list', 'audit.verify', 'checkpoint.list', 'credit.list', 'event.list', 'generation.cancel', 'generation.create', 'generation.events', 'generation.get', 'generation.list', 'generation.retry', 'model.list', 'usage.get'])
 );
 --> statement-breakpoint
 ALTER TABLE "api_keys" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -330,6 +331,9 @@ ALTER TABLE "webhook_endpoints" ADD CONSTRAINT "webhook_endpoints_workspace_id_w
 ALTER TABLE "workspace_counters" ADD CONSTRAINT "workspace_counters_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "accounts_user" ON "accounts" USING btree ("user_id");--> statement-breakpoint
 CREATE INDEX "api_keys_end" ON "api_keys" USING btree (least(revoked_at, expires_at));--> statement-breakpoint
+CREATE INDEX "assets_kind" ON "assets" USING btree ("workspace_id","kind","id");--> statement-breakpoint
+CREATE INDEX "assets_source" ON "assets" USING btree ("workspace_id","source","id");--> statement-breakpoint
+CREATE INDEX "assets_unready" ON "assets" USING btree ("workspace_id","status","id") WHERE status <> 'ready';--> statement-breakpoint
 CREATE INDEX "audit_checkpoints_time" ON "audit_checkpoints" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "audit_logs_workspace" ON "audit_logs" USING btree ("workspace_id","id");--> statement-breakpoint
 CREATE INDEX "audit_logs_action" ON "audit_logs" USING btree ("workspace_id","action","id");--> statement-breakpoint
@@ -341,6 +345,8 @@ CREATE INDEX "generation_events_generation" ON "generation_events" USING btree (
 CREATE INDEX "generation_events_time" ON "generation_events" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "generations_status" ON "generations" USING btree ("workspace_id","status","id");--> statement-breakpoint
 CREATE INDEX "generations_woken" ON "generations" USING btree ("workspace_id","woken_at") WHERE status = 'queued' and woken_at is not null;--> statement-breakpoint
+CREATE INDEX "generations_kind" ON "generations" USING btree ("workspace_id","kind","id");--> statement-breakpoint
+CREATE INDEX "generations_telling" ON "generations" USING btree ("workspace_id","id") WHERE status in ('queued', 'running') or num_nonnulls(prompt, webhook_url) > 0;--> statement-breakpoint
 CREATE INDEX "idempotency_keys_time" ON "idempotency_keys" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "invites_end" ON "invites" USING btree (least(accepted_at, expires_at));--> statement-breakpoint
 CREATE INDEX "memberships_user" ON "memberships" USING btree ("user_id","workspace_id");--> statement-breakpoint
@@ -350,17 +356,20 @@ CREATE INDEX "sessions_end" ON "sessions" USING btree (least(revoked_at, expires
 CREATE INDEX "webhook_deliveries_event" ON "webhook_deliveries" USING btree ("workspace_id","sequence");--> statement-breakpoint
 CREATE INDEX "webhook_deliveries_endpoint" ON "webhook_deliveries" USING btree ("workspace_id","endpoint_id","id");--> statement-breakpoint
 CREATE INDEX "webhook_deliveries_end" ON "webhook_deliveries" USING btree ("ended_at");--> statement-breakpoint
+CREATE INDEX "webhook_deliveries_undelivered" ON "webhook_deliveries" USING btree ("workspace_id","status","id") WHERE status <> 'delivered';--> statement-breakpoint
 CREATE POLICY "system" ON "accounts" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "admin" ON "api_keys" AS RESTRICTIVE FOR ALL TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin')));--> statement-breakpoint
+CREATE POLICY "make" ON "api_keys" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK (created_by = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "assets" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
-CREATE POLICY "tenant" ON "audit_checkpoints" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "tenant" ON "audit_checkpoints" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()) and ((select app.own_rank() >= app.role_rank('admin')) or starts_with((select app.context() ->> 'actor'), 'api_key:')));--> statement-breakpoint
 CREATE POLICY "system" ON "audit_checkpoints" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "audit_checkpoints" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
-CREATE POLICY "tenant" ON "audit_heads" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "tenant" ON "audit_heads" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()) and ((select app.own_rank() >= app.role_rank('admin')) or starts_with((select app.context() ->> 'actor'), 'api_key:')));--> statement-breakpoint
 CREATE POLICY "system" ON "audit_heads" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
-CREATE POLICY "tenant" ON "audit_logs" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "tenant" ON "audit_logs" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()) and ((select app.own_rank() >= app.role_rank('admin')) or starts_with((select app.context() ->> 'actor'), 'api_key:')));--> statement-breakpoint
 CREATE POLICY "system" ON "audit_logs" AS PERMISSIVE FOR INSERT TO "app_system" WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "audit_logs" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "credit_entries" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
@@ -374,10 +383,14 @@ CREATE POLICY "retention" ON "generations" AS PERMISSIVE FOR ALL TO "app_retenti
 CREATE POLICY "tenant" ON "idempotency_keys" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "retention" ON "idempotency_keys" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "invites" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "admin" ON "invites" AS RESTRICTIVE FOR ALL TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin')));--> statement-breakpoint
+CREATE POLICY "invite" ON "invites" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK (app.role_rank(role) <= (select app.own_rank()) and invited_by = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "invites" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "invites" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "memberships" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "own" ON "memberships" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (user_id = (select app.user_id()));--> statement-breakpoint
+CREATE POLICY "promote" ON "memberships" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin')) and app.role_rank(role) <= (select app.own_rank())) WITH CHECK (app.role_rank(role) <= (select app.own_rank()));--> statement-breakpoint
+CREATE POLICY "remove" ON "memberships" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING (user_id = (select app.user_id()) or (select app.own_rank() >= app.role_rank('admin')) and app.role_rank(role) <= (select app.own_rank()));--> statement-breakpoint
 CREATE POLICY "system" ON "memberships" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "outbox" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "outbox" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
@@ -388,12 +401,16 @@ CREATE POLICY "tenant" ON "users" AS PERMISSIVE FOR SELECT TO "app_tenant" USING
 CREATE POLICY "self" ON "users" AS PERMISSIVE FOR UPDATE TO "app_tenant" USING (id = (select app.user_id())) WITH CHECK (id = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "users" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "webhook_deliveries" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "resend" ON "webhook_deliveries" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin')));--> statement-breakpoint
+CREATE POLICY "clear" ON "webhook_deliveries" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin')));--> statement-breakpoint
 CREATE POLICY "system" ON "webhook_deliveries" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "webhook_deliveries" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "webhook_endpoints" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "admin" ON "webhook_endpoints" AS RESTRICTIVE FOR ALL TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin')));--> statement-breakpoint
 CREATE POLICY "system" ON "webhook_endpoints" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "workspace_counters" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "workspace_counters" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "workspaces" AS PERMISSIVE FOR ALL TO "app_tenant" USING (id = (select app.workspace_id())) WITH CHECK (id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "own" ON "workspaces" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (exists (select from memberships m where m.workspace_id = workspaces.id and m.user_id = (select app.user_id())));--> statement-breakpoint
+CREATE POLICY "admin" ON "workspaces" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin'))) WITH CHECK (deleted_at is null or (select app.own_rank() >= app.role_rank('owner')));--> statement-breakpoint
 CREATE POLICY "system" ON "workspaces" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);

@@ -13,11 +13,8 @@ begin
   return true;
 end $$;
 --> statement-breakpoint
-create or replace function app.role_rank(role text) returns integer language sql immutable parallel safe
-  return array_position(array['viewer', 'member', 'admin', 'owner'], role);
---> statement-breakpoint
--- Signs a context and makes it that of the transaction. Its members: userId, workspaceId, role, actor (`type:id`), action,
--- request (id, ip, userAgent); what is null is nobody or nothing.
+-- Signs a context and makes it that of the transaction. Its members: userId, workspaceId, role (the server itself is an
+-- owner), actor (`type:id`), action, request (id, ip, userAgent); what is null is nobody or nothing.
 create or replace function app.set_context(p_context jsonb) returns void
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -65,6 +62,7 @@ begin
   end if;
   perform app.require(v_user.disabled_at is null, 401, 'unauthorized', 'AG');
   if v_verified and v_user.email = v_email and v_user.email_verified_at is null then
+    perform app.set_context(jsonb_build_object('actor', 'user:' || v_user.id, 'request', p_request));
     update public.users set email_verified_at = now() where id = v_user.id;
   end if;
   return v_user.id;
@@ -113,12 +111,14 @@ declare
 begin
   perform app.require(exists (select from app.gate_key k
     where p_proof = encode(sha256(k.key || convert_to(p_claim, 'UTF8') || k.key), 'hex')), 503, 'misconfigured', 'AG');
-  -- Below the Worker's own patience: what it gives up on does not go on in the database.
-  perform set_config('statement_timeout', '9s', true), set_config('lock_timeout', '8s', true);
+  -- Below the Worker's own patience: what it gives up on does not go on in the database. Before PostgreSQL 17 only each
+  -- statement can be bounded, and not this one.
+  perform set_config(case when current_setting('server_version_num')::integer < 170000 then 'statement_timeout'
+    else 'transaction_timeout' end, '9s', true), set_config('lock_timeout', '8s', true);
   case v_type
   when 'system' then
     v_user := v_credential ->> 'userId';
-    v_context := v_context || jsonb_build_object('workspaceId', v_workspace,
+    v_context := v_context || jsonb_build_object('workspaceId', v_workspace, 'role', 'owner',
       'actor', coalesce(v_credential ->> 'actor', 'user:' || v_user, 'system:'));
     perform app.set_context(v_context);
     if v_workspace is not null then
@@ -198,26 +198,35 @@ create or replace function app.act_as(p_user uuid) returns void
   select app.set_context(app.context() || jsonb_build_object('actor', 'user:' || p_user))
 $$;
 --> statement-breakpoint
--- A workspace of the caller's own, in which the rest of the transaction acts. A person makes one at a time, so that the
--- limit of free ones holds.
-create or replace function app.create_workspace(p_id uuid, p_name text, p_slug text, p_max_free integer) returns void
+-- The limits of src/plans.ts that the two functions below hold; null is unlimited.
+create or replace function app.max_free_workspaces() returns integer language sql immutable parallel safe
+  return 10;
+--> statement-breakpoint
+create or replace function app.max_members(p_plan text) returns integer language sql immutable parallel safe
+  return case p_plan when 'free' then 5 when 'pro' then 25 end;
+--> statement-breakpoint
+-- A workspace of the caller's own, in which the rest of the transaction acts: so it can't have begun in another. A person
+-- makes one at a time, so that the limit of free ones holds.
+create or replace function app.create_workspace(p_id uuid, p_name text, p_slug text) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
+  perform app.require(app.workspace_id() is null, 403, 'forbidden');
   perform from public.users u where u.id = app.user_id() for no key update;
   perform app.set_context(app.context() || jsonb_build_object('workspaceId', p_id, 'role', 'owner'));
   insert into public.workspaces (id, name, slug) values (p_id, p_name, p_slug);
   insert into public.memberships (workspace_id, user_id, role) values (p_id, app.user_id(), 'owner');
   perform app.require((select count(*) from public.memberships m join public.workspaces w on w.id = m.workspace_id
-    where m.user_id = app.user_id() and m.role = 'owner' and w.plan = 'free') <= p_max_free, 402, 'plan_limit_reached');
+    where m.user_id = app.user_id() and m.role = 'owner' and w.plan = 'free') <= app.max_free_workspaces(), 402, 'plan_limit_reached');
 end $$;
 --> statement-breakpoint
--- Joins the workspace of an invite as the current user; idempotent.
-create or replace function app.accept_invite(p_token_hash text, p_member_limits jsonb) returns uuid
+-- Joins the workspace of an invite as the current user, and lets the rest of the transaction see it; idempotent.
+create or replace function app.accept_invite(p_token_hash text) returns uuid
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_invite public.invites;
   v_plan text;
 begin
+  perform app.require(app.workspace_id() is null, 403, 'forbidden');
   select i.* into v_invite from public.invites i join public.users u on u.email = i.email and u.id = app.user_id()
    where i.token_hash = p_token_hash;
   perform app.require(found, 404, 'not_found');
@@ -227,7 +236,7 @@ begin
   -- Again, under the workspace's lock: it may have been accepted or deleted meanwhile.
   select i.* into v_invite from public.invites i where i.token_hash = p_token_hash;
   perform app.require(found, 404, 'not_found');
-  perform app.set_context(app.context() || jsonb_build_object('workspaceId', v_invite.workspace_id));
+  perform app.set_context(app.context() || jsonb_build_object('workspaceId', v_invite.workspace_id, 'role', 'viewer'));
   if v_invite.accepted_at is not null then
     perform app.require(exists (select from public.memberships m
       where m.workspace_id = v_invite.workspace_id and m.user_id = app.user_id()), 409, 'invite_used');
@@ -237,7 +246,7 @@ begin
   insert into public.memberships (workspace_id, user_id, role)
   values (v_invite.workspace_id, app.user_id(), v_invite.role) on conflict do nothing;
   update public.invites set accepted_at = now() where token_hash = p_token_hash;
-  perform app.require(coalesce((p_member_limits ->> v_plan)::integer >=
+  perform app.require(coalesce(app.max_members(v_plan) >=
     (select count(*) from public.memberships m where m.workspace_id = v_invite.workspace_id), true), 402, 'plan_limit_reached');
   return v_invite.workspace_id;
 end $$;

@@ -19,17 +19,22 @@ begin
 end $$;
 --> statement-breakpoint
 -- Writes the audit row of a changed row. Arguments: the noun of the resource, then the columns that may be shown.
--- Only the table whose noun the current action names writes, so one action leaves one kind of row.
+-- Only the table whose noun the current action names writes, so one action leaves one kind of row. Without a context only
+-- the tables' owner changes anything: whoever else has none has thrown it away.
 create or replace function app.audit() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  v_action text := app.context() ->> 'action';
+  v_context jsonb := app.context();
+  v_action text := v_context ->> 'action';
   v_before jsonb;
   v_after jsonb;
   v_row jsonb;
   v_shown_before jsonb;
   v_shown_after jsonb;
 begin
+  if v_context is null and not pg_has_role(session_user, (select c.relowner from pg_class c where c.oid = TG_RELID), 'member') then
+    raise exception 'who changes % has to be known', TG_TABLE_NAME using errcode = 'insufficient_privilege';
+  end if;
   if split_part(v_action, '.', 1) is distinct from TG_ARGV[0] then
     return null;
   end if;
@@ -85,7 +90,8 @@ create or replace trigger audit after insert or update or delete on webhook_endp
 create or replace function app.set_plan(p_workspace uuid, p_plan text) returns void
   language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-  perform app.set_context(jsonb_build_object('workspaceId', p_workspace, 'actor', 'system:', 'action', 'workspace.update'));
+  perform app.set_context(jsonb_build_object(
+    'workspaceId', p_workspace, 'role', 'owner', 'actor', 'system:', 'action', 'workspace.update'));
   update public.workspaces set plan = p_plan, updated_at = now() where id = p_workspace and deleted_at is null;
   if not found then
     raise exception 'there is no workspace %', p_workspace using errcode = 'no_data_found';

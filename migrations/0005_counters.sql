@@ -32,6 +32,31 @@ create or replace trigger counters_insert after insert on generations
 create or replace trigger counters_update after update of status on generations
   for each row when (old.status is distinct from new.status) execute function app.count_generation();
 --> statement-breakpoint
+-- What the ledger takes: a reservation of what its job costs, in the current month, and then at most as much of it back, as
+-- charge and refund, in the same month. It runs as whoever inserts, and sees no other workspace's jobs than they do.
+create or replace function app.check_entry() returns trigger
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  v_price integer;
+  v_left bigint;
+  v_period date := date_trunc('month', now() at time zone 'utc');
+begin
+  -- Entries of one job come one after the other.
+  select g.credits_reserved into v_price from public.generations g
+   where g.workspace_id = new.workspace_id and g.id = new.generation_id for no key update;
+  if new.kind <> 'reserve' then
+    select sum(case e.kind when 'reserve' then e.credits else -e.credits end), min(e.period) into v_left, v_period
+      from public.credit_entries e where e.workspace_id = new.workspace_id and e.generation_id = new.generation_id;
+  end if;
+  if (case new.kind when 'reserve' then new.credits = v_price else new.credits <= v_left end and new.period = v_period) is not true then
+    raise exception 'the ledger takes no such entry of generation %', new.generation_id using errcode = 'check_violation';
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+create or replace trigger fits before insert on credit_entries
+  for each row execute function app.check_entry();
+--> statement-breakpoint
 -- A reservation pays for charge and refund of its own month: what is settled of an earlier one changes nothing here.
 create or replace function app.count_credits() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

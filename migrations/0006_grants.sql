@@ -82,10 +82,9 @@ grant update (ended_at) on webhook_deliveries to app_retention;
 -- What is not named is called by triggers and other functions only, or by the owner (app.set_plan).
 revoke execute on all functions in schema app from public, app_tenant, app_system, app_gate, app_retention;
 grant execute on function app.context(), app.workspace_id(), app.user_id(), app.uuid_v7(), app.enter(text, text),
-  app.require(boolean, integer, text, text), app.role_rank(text), app.record(text, text, uuid, jsonb, jsonb),
+  app.require(boolean, integer, text, text), app.role_rank(text), app.own_rank(), app.record(text, text, uuid, jsonb, jsonb),
   app.audit_hash(text, audit_logs) to app_tenant, app_system;
-grant execute on function app.accept_invite(text, jsonb), app.create_workspace(uuid, text, text, integer),
-  app.own_password_hash() to app_tenant;
+grant execute on function app.accept_invite(text), app.create_workspace(uuid, text, text), app.own_password_hash() to app_tenant;
 grant execute on function app.act_as(uuid) to app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.uuid_at(timestamptz), app.audit_life() to app_tenant, app_system, app_retention;

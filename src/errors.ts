@@ -101,8 +101,9 @@ export const toAppError = (thrown: unknown): AppError => {
   if (sqlState === '23505' && constraint && constraintCodes[constraint]) {
     return new AppError(constraintCodes[constraint], { cause: thrown })
   }
-  // No SQLSTATE: the request did not reach Postgres. 08, 40, 53, 57: connection, conflict, resources, shutdown.
-  if (!sqlState || /^(08|40|53|57)/.test(sqlState)) {
+  // No SQLSTATE: the request did not reach Postgres. 08, 40, 53, 57: connection, conflict, resources, shutdown or a
+  // statement's time; 25P04 and 55P03: the time of a transaction or for a lock is up.
+  if (!sqlState || /^(08|40|53|57|25P04|55P03)/.test(sqlState)) {
     return new AppError('unavailable', { headers: { 'retry-after': '1' }, cause: thrown })
   }
   return new AppError('internal_error', { cause: thrown })

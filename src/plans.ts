@@ -1,4 +1,4 @@
-/** What each plan includes; null is unlimited. */
+/** What each plan includes; null is unlimited. Two limits the database itself holds, too (`migrations/0002_gate.sql`). */
 import type { Plan } from './words.ts'
 
 interface Allowance {

@@ -112,25 +112,41 @@ export interface AssetFilter extends Page {
   q?: string | undefined
 }
 
-/** `limit + 1` rows, newest first. */
-export const listAssets = async (ctx: Ctx, filter: AssetFilter): Promise<Asset[]> => {
+/**
+ * Assets whose names one page of a search looks at: row-level security lets no index search in names, and a page must
+ * not walk through all that a workspace has.
+ */
+const SEARCHED = 10_000
+
+/** `limit + 1` rows, newest first, and where a search stopped if there may be more. */
+export const listAssets = async (ctx: Ctx, filter: AssetFilter) => {
+  const { q } = filter
   const fits = and(
     inWorkspace(assets),
     filter.cursor ? lt(assets.id, filter.cursor) : undefined,
     filter.kind ? eq(assets.kind, filter.kind) : undefined,
     filter.source ? eq(assets.source, filter.source) : undefined,
     filter.status ? eq(assets.status, filter.status) : undefined,
-    filter.q ? ilike(assets.name, `%${filter.q.replace(/[\\%_]/g, '\\$&')}%`) : undefined,
   )
-  const { rows } = await transact(ctx, (db) => ({
-    rows: db
-      .select()
-      .from(assets)
-      .where(fits)
-      .orderBy(desc(assets.id))
-      .limit(filter.limit + 1),
-  }))
-  return rows
+  const { rows, last } = await transact(ctx, (db) => {
+    const looked = db.select().from(assets).where(fits).orderBy(desc(assets.id)).limit(SEARCHED).as('looked')
+    return {
+      rows: db
+        .select()
+        .from(looked)
+        .where(q ? ilike(looked.name, `%${q.replace(/[\\%_]/g, '\\$&')}%`) : undefined)
+        .orderBy(desc(looked.id))
+        .limit(filter.limit + 1),
+      last: db
+        .select({ id: assets.id })
+        .from(assets)
+        .where(q ? fits : sql`false`)
+        .orderBy(desc(assets.id))
+        .offset(SEARCHED - 1)
+        .limit(1),
+    }
+  })
+  return { rows, stoppedAt: last[0]?.id }
 }
 
 const oneAsset = (id: string) => and(inWorkspace(assets), eq(assets.id, id))

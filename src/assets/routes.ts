@@ -101,14 +101,19 @@ routes.openapi(
         kind: z.enum(assetKinds).optional(),
         source: z.enum(assetSources).optional(),
         status: z.enum(assetStatuses).optional(),
-        q: text({ max: 100 }).optional().describe('Part of the name'),
+        q: text({ max: 100 })
+          .optional()
+          .describe(
+            'Part of the name. A page looks at 10,000 assets: it may have fewer than `limit`, or none, and a `nextCursor`',
+          ),
       }),
     },
     responses: { 200: json(listOf(AssetView), 'A page of assets') },
   }),
   async (c) => {
     const query = c.req.valid('query')
-    return c.json(toPage(await listAssets(c.var.ctx, query), query.limit, presentAsset), 200)
+    const { rows, stoppedAt } = await listAssets(c.var.ctx, query)
+    return c.json(toPage(rows, query.limit, presentAsset, stoppedAt), 200)
   },
 )
 

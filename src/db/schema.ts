@@ -17,7 +17,7 @@ import {
   unique,
   uuid,
 } from 'drizzle-orm/pg-core'
-
+import { keyScopes } from '../actions.ts'
 import {
   type AspectRatio,
   actorTypes,
@@ -32,6 +32,7 @@ import {
   generationStatuses,
   jobKinds,
   plans,
+  type Role,
   roles,
   type StoredOutput,
   type Style,
@@ -53,6 +54,15 @@ export const currentActor = sql`(app.context() ->> 'actor')`
 const inWorkspace = sql`workspace_id = (select app.workspace_id())`
 /** Evaluated once per statement, and false for every row when the gate was not passed. */
 const tenantOnly = pgPolicy('tenant', { for: 'all', to: tenant, using: inWorkspace, withCheck: inWorkspace })
+/** SQL: the gate let the caller in as this, or more. */
+const isAtLeast = (role: Role) => sql.raw(`(select app.own_rank() >= app.role_rank('${role}'))`)
+/** SQL: a role of at most the caller's own. */
+const isNotAbove = sql`app.role_rank(role) <= (select app.own_rank())`
+const isOwn = (column: string) => sql.raw(`${column} = (select app.user_id())`)
+/** Narrows `tenantOnly`: what the API lets nobody below an admin do, the database does not either. */
+const adminsOnly = pgPolicy('admin', { as: 'restrictive', for: 'all', to: tenant, using: isAtLeast('admin') })
+/** Reading the audit log: a key that gets so far has the scope for it. */
+const auditors = sql`${inWorkspace} and (${isAtLeast('admin')} or starts_with((select app.context() ->> 'actor'), 'api_key:'))`
 const systemToo = pgPolicy('system', { for: 'all', to: system, using: sql`true`, withCheck: sql`true` })
 const pruned = pgPolicy('retention', { for: 'all', to: retention, using: sql`true`, withCheck: sql`true` })
 
@@ -176,6 +186,13 @@ export const workspaces = pgTable(
       to: tenant,
       using: sql`exists (select from memberships m where m.workspace_id = workspaces.id and m.user_id = (select app.user_id()))`,
     }),
+    pgPolicy('admin', {
+      as: 'restrictive',
+      for: 'update',
+      to: tenant,
+      using: isAtLeast('admin'),
+      withCheck: sql`deleted_at is null or ${isAtLeast('owner')}`,
+    }),
     systemToo,
   ],
 )
@@ -198,7 +215,20 @@ export const memberships = pgTable(
     index('memberships_user').on(table.userId, table.workspaceId),
     oneOf('memberships', 'role', roles),
     tenantOnly,
-    pgPolicy('own', { for: 'select', to: tenant, using: sql`user_id = (select app.user_id())` }),
+    pgPolicy('own', { for: 'select', to: tenant, using: isOwn('user_id') }),
+    pgPolicy('promote', {
+      as: 'restrictive',
+      for: 'update',
+      to: tenant,
+      using: sql`${isAtLeast('admin')} and ${isNotAbove}`,
+      withCheck: isNotAbove,
+    }),
+    pgPolicy('remove', {
+      as: 'restrictive',
+      for: 'delete',
+      to: tenant,
+      using: sql`${isOwn('user_id')} or ${isAtLeast('admin')} and ${isNotAbove}`,
+    }),
     systemToo,
   ],
 )
@@ -223,6 +253,13 @@ export const invites = pgTable(
     index('invites_end').on(sql`least(accepted_at, expires_at)`),
     oneOf('invites', 'role', roles),
     tenantOnly,
+    adminsOnly,
+    pgPolicy('invite', {
+      as: 'restrictive',
+      for: 'insert',
+      to: tenant,
+      withCheck: sql`${isNotAbove} and ${isOwn('invited_by')}`,
+    }),
     systemToo,
     pruned,
   ],
@@ -250,7 +287,10 @@ export const apiKeys = pgTable(
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.id] }),
     index('api_keys_end').on(sql`least(revoked_at, expires_at)`),
+    check('api_keys_scopes_known', sql.raw(`scopes <@ array['${keyScopes.join("', '")}']`)),
     tenantOnly,
+    adminsOnly,
+    pgPolicy('make', { as: 'restrictive', for: 'insert', to: tenant, withCheck: isOwn('created_by') }),
     systemToo,
     pruned,
   ],
@@ -279,6 +319,9 @@ export const assets = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.id] }),
+    index('assets_kind').on(table.workspaceId, table.kind, table.id),
+    index('assets_source').on(table.workspaceId, table.source, table.id),
+    index('assets_unready').on(table.workspaceId, table.status, table.id).where(sql`status <> 'ready'`),
     oneOf('assets', 'kind', assetKinds),
     oneOf('assets', 'source', assetSources),
     oneOf('assets', 'status', assetStatuses),
@@ -347,6 +390,11 @@ export const generations = pgTable(
     index('generations_woken')
       .on(table.workspaceId, table.wokenAt)
       .where(sql`status = 'queued' and woken_at is not null`),
+    index('generations_kind').on(table.workspaceId, table.kind, table.id),
+    // What the removal of its workspace has still to do with.
+    index('generations_telling')
+      .on(table.workspaceId, table.id)
+      .where(sql`status in ('queued', 'running') or num_nonnulls(prompt, webhook_url) > 0`),
     oneOf('generations', 'kind', generationKinds),
     oneOf('generations', 'status', generationStatuses),
     tenantOnly,
@@ -465,7 +513,7 @@ export const webhookEndpoints = pgTable(
     createdBy: uuid('created_by').default(currentUserId),
     createdAt: createdAt(),
   },
-  (table) => [primaryKey({ columns: [table.workspaceId, table.id] }), tenantOnly, systemToo],
+  (table) => [primaryKey({ columns: [table.workspaceId, table.id] }), tenantOnly, adminsOnly, systemToo],
 )
 
 /** One message to one URL, made by the trigger that makes the event. */
@@ -501,8 +549,13 @@ export const webhookDeliveries = pgTable(
       foreignColumns: [webhookEndpoints.workspaceId, webhookEndpoints.id],
     }).onDelete('cascade'),
     index('webhook_deliveries_end').on(table.endedAt),
+    index('webhook_deliveries_undelivered')
+      .on(table.workspaceId, table.status, table.id)
+      .where(sql`status <> 'delivered'`),
     oneOf('webhook_deliveries', 'status', deliveryStatuses),
     tenantOnly,
+    pgPolicy('resend', { as: 'restrictive', for: 'update', to: tenant, using: isAtLeast('admin') }),
+    pgPolicy('clear', { as: 'restrictive', for: 'delete', to: tenant, using: isAtLeast('admin') }),
     systemToo,
     pruned,
   ],
@@ -585,7 +638,7 @@ export const auditLogs = pgTable(
     index('audit_logs_resource_type').on(table.workspaceId, table.resourceType, table.id),
     index('audit_logs_resource').on(table.workspaceId, table.resourceId, table.id),
     unique('audit_logs_chain').on(table.workspaceId, table.sequence),
-    pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }),
+    pgPolicy('tenant', { for: 'select', to: tenant, using: auditors }),
     pgPolicy('system', { for: 'insert', to: system, withCheck: sql`true` }),
     pruned,
   ],
@@ -599,7 +652,7 @@ export const auditHeads = pgTable(
     sequence: bigint('sequence', { mode: 'number' }).notNull(),
     hash: text('hash').notNull(),
   },
-  () => [pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }), systemToo],
+  () => [pgPolicy('tenant', { for: 'select', to: tenant, using: auditors }), systemToo],
 )
 
 /** Signed heads of the chains, so that a chain which was recomputed or cut short differs from what it once was. */
@@ -622,7 +675,7 @@ export const auditCheckpoints = pgTable(
     primaryKey({ columns: [table.workspaceId, table.id] }),
     unique('audit_checkpoints_sequence').on(table.workspaceId, table.sequence),
     index('audit_checkpoints_time').on(table.createdAt),
-    pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }),
+    pgPolicy('tenant', { for: 'select', to: tenant, using: auditors }),
     systemToo,
     pruned,
   ],

@@ -28,13 +28,14 @@ export const Paging = z.object({
 export const listOf = <T extends z.ZodType>(item: T) =>
   z.object({ data: z.array(item), nextCursor: z.string().nullable() })
 
-/** One page from `limit + 1` rows in the order of their ids. */
+/** One page from `limit + 1` rows in the order of their ids; with fewer, the next begins after `stoppedAt`, if anywhere. */
 export const toPage = <Row extends { id: string }, Item>(
   rows: readonly Row[],
   limit: number,
   present: (row: Row) => Item,
+  stoppedAt?: string,
 ) => {
   const page = rows.slice(0, limit)
-  const last = page.at(-1)
-  return { data: page.map(present), nextCursor: rows.length > limit && last ? toCursor(last.id) : null }
+  const last = rows.length > limit ? page.at(-1)?.id : stoppedAt
+  return { data: page.map(present), nextCursor: last ? toCursor(last) : null }
 }

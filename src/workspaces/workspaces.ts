@@ -7,7 +7,6 @@ import { currentUserId, memberships, webhookEndpoints, workspaces } from '../db/
 import { first, inWorkspace, type Page, thisWorkspace } from '../db/sql.ts'
 import { dismissListeners } from '../events/events.ts'
 import { dispatch } from '../outbox/outbox.ts'
-import { MAX_FREE_WORKSPACES } from '../plans.ts'
 import type { Role } from '../words.ts'
 
 /** With the caller's role in it. */
@@ -36,7 +35,7 @@ export const createWorkspace = async (
   const id = uuidv7()
   const slug = input.slug ?? deriveSlug(input.name)
   const { created } = await transact(ctx, (db) => ({
-    made: db.execute(sql`select app.create_workspace(${id}, ${input.name}, ${slug}, ${MAX_FREE_WORKSPACES})`),
+    made: db.execute(sql`select app.create_workspace(${id}, ${input.name}, ${slug})`),
     created: db.select().from(workspaces).where(thisWorkspace),
   }))
   return { ...first(created), role: 'owner' }

@@ -3,7 +3,7 @@ import sharp from 'sharp'
 import { expect, test } from 'vitest'
 import { download, objectsOf, owed } from '../support/assets.ts'
 import { tally, times } from '../support/at-once.ts'
-import type { AssetBody, Page } from '../support/client.ts'
+import { type AssetBody, listAll, type Page } from '../support/client.ts'
 import { asOwner } from '../support/database.ts'
 import { newTenant } from '../support/tenants.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -56,6 +56,22 @@ test('lists by filter, page by page, in an order that new files do not disturb',
   expect((await page('q=LATE&kind=document&source=upload&status=ready')).ids).toEqual([late])
   for (const none of ['kind=video', 'source=generation', 'status=pending', 'q=%25%25'])
     expect((await page(none)).ids, none).toEqual([])
+})
+
+test('a search goes on page by page, however many names it has to look at', async () => {
+  const { client, workspaceId } = await newTenant()
+  const { body: oldest } = await client.upload('needle.txt', 'text')
+  await asOwner(
+    `insert into assets (workspace_id, id, name, kind, mime_type, size, sha256, source, status)
+     select $1, app.uuid_v7(), 'hay', 'image', 'image/png', 1, '', 'generation', 'ready' from generate_series(1, 10000)`,
+    [workspaceId],
+  )
+  const { body: newest } = await client.upload('needle.txt', 'text')
+  const first = await client.get<Page<AssetBody>>('/assets?q=needle')
+  expect(first.body).toEqual({ data: [newest], nextCursor: expect.any(String) })
+  expect(await listAll<AssetBody>(client, '/assets?q=needle')).toEqual([newest, oldest])
+  const filtered = await client.get<Page<AssetBody>>('/assets?q=needle&source=upload')
+  expect(filtered.body).toEqual({ data: [newest, oldest], nextCursor: null })
 })
 
 test('renames an asset, and answers 422 to names that are empty, too long or not text', async () => {

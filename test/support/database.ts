@@ -13,7 +13,10 @@ export const setPlan = (workspaceId: string, plan: string) =>
   asOwner('update workspaces set plan = $2 where id = $1', [workspaceId, plan])
 
 /** Locks a row until it is released or the test ends, so that whoever wants to change it waits in line. */
-export const holdRow = async (table: 'users' | 'workspaces' | 'webhook_deliveries', id: string) => {
+export const holdRow = async (
+  table: 'users' | 'workspaces' | 'webhook_deliveries' | 'assets',
+  id: string,
+) => {
   const holder = new pg.Client(stack.adminDatabase)
   await holder.connect()
   onTestFinished(() => holder.end())

@@ -1,6 +1,7 @@
 /** What a workspace uses of its plan: the counters equal the sums that they stand for, whatever happens at once. */
 import { expect, test } from 'vitest'
 import { tally, times } from '../support/at-once.ts'
+import { tamper } from '../support/audit.ts'
 import { asOwner, setPlan } from '../support/database.ts'
 import { finished, generate } from '../support/generations.ts'
 import { newTenant, type Tenant } from '../support/tenants.ts'
@@ -51,13 +52,18 @@ test('a month begins with nothing used, and what is settled of the month before 
   expect(await usageOf(tenant)).toMatchObject({ credits: { charged: 0, reserved: 0 } })
   // A refund of the month before, after the first reservation of this one.
   const next = await generate(tenant.client)
-  const [before] = await asOwner<{ period: string }>(
-    `select (period - interval '1 month')::date::text as period from workspace_counters where workspace_id = $1`,
-    [tenant.workspaceId],
-  )
+  const late = crypto.randomUUID()
+  await tamper(`
+    insert into generations (workspace_id, id, kind, status, model, aspect_ratio, count, input_asset_ids, output_asset_ids,
+      deadline, deadline_at, credits_reserved)
+    values ('${tenant.workspaceId}', '${late}', 'image', 'failed', 'product-studio', '1:1', 1, '{}', '{}', 600, now(), 5);
+    insert into credit_entries (workspace_id, generation_id, kind, credits, period)
+    select workspace_id, '${late}', 'reserve', 5, period - interval '1 month' from workspace_counters
+     where workspace_id = '${tenant.workspaceId}'`)
   await asOwner(
-    `insert into credit_entries (workspace_id, generation_id, kind, credits, period) values ($1, $2, 'refund', 3, $3)`,
-    [tenant.workspaceId, id, before?.period],
+    `insert into credit_entries (workspace_id, generation_id, kind, credits, period)
+     select workspace_id, generation_id, 'refund', credits, period from credit_entries where generation_id = $1`,
+    [late],
   )
   await finished(tenant.client, next.id)
   expect(await usageOf(tenant)).toMatchObject({ credits: { charged: creditsCharged, reserved: 0 } })

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { stack } from '../support/control.ts'
 import { asOwner, claimOf, enter } from '../support/database.ts'
 import { finished, generate } from '../support/generations.ts'
-import { newTenant, type Tenant } from '../support/tenants.ts'
+import { addMember, invite, newKey, newTenant, type Role, type Tenant } from '../support/tenants.ts'
 
 const login = new pg.Client(stack.tenantDatabase)
 let ours: Tenant
@@ -14,9 +14,16 @@ beforeAll(async () => {
   await login.connect()
   ours = await newTenant()
   theirs = await newTenant()
-  for (const { client } of [ours, theirs]) {
+  for (const { client, workspaceId } of [ours, theirs]) {
     await client.upload('file.txt', 'some text')
     await finished(client, (await generate(client)).id)
+    await client.post('/webhooks', { url: 'http://127.0.0.1:9/' })
+    await newKey(client, ['asset.list'])
+    await invite(client, workspaceId)
+    await asOwner(
+      `insert into webhook_deliveries (workspace_id, url, sequence, payload) values ($1, 'http://127.0.0.1:9/', 1, '{}')`,
+      [workspaceId],
+    )
   }
 })
 afterAll(() => login.end())
@@ -29,6 +36,11 @@ const everything = () =>
             (select jsonb_agg(jsonb_build_array(u.id, u.email, u.password_hash) order by u.id) from users u where id = any($2)) as users,
             (select jsonb_agg(a order by a.id) from assets a where workspace_id = any($1)) as assets,
             (select jsonb_agg(e order by e.id) from credit_entries e where workspace_id = any($1)) as credits,
+            (select jsonb_agg(c order by c.workspace_id) from workspace_counters c where workspace_id = any($1)) as counters,
+            (select jsonb_agg(i order by i.id) from invites i where workspace_id = any($1)) as invites,
+            (select jsonb_agg(k order by k.id) from api_keys k where workspace_id = any($1)) as keys,
+            (select jsonb_agg(e order by e.id) from webhook_endpoints e where workspace_id = any($1)) as endpoints,
+            (select jsonb_agg(d order by d.id) from webhook_deliveries d where workspace_id = any($1)) as deliveries,
             (select jsonb_agg(a order by a.id) from audit_logs a where workspace_id = any($1)) as audit`,
     [
       [ours.workspaceId, theirs.workspaceId],
@@ -38,6 +50,18 @@ const everything = () =>
 
 const forged = (to: Tenant) =>
   `set_config('app.context', repeat('0', 64) || '{"workspaceId":"${to.workspaceId}","userId":"${to.userId}","role":"owner"}', true)`
+
+/** Gives back some credits of each job, which is charged already. */
+const refund = (credits: string, period: string) =>
+  `insert into credit_entries (generation_id, kind, credits, period)
+   select generation_id, 'refund', ${credits}, ${period} from credit_entries where kind = 'reserve'`
+
+const newJob = (then: string) =>
+  `with job as (
+     insert into generations (id, kind, model, aspect_ratio, count, input_asset_ids, output_asset_ids, deadline, deadline_at,
+       credits_reserved)
+     values (gen_random_uuid(), 'image', 'product-studio', '1:1', 1, '{}', '{}', 600, now(), 5) returning *)
+   ${then}`
 
 /** Each with what it gets: an error's SQLSTATE, or how many rows. */
 const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][] = [
@@ -105,6 +129,31 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
       `insert into credit_entries (workspace_id, generation_id, kind, credits, period) values ('${us.workspaceId}', gen_random_uuid(), 'refund', 9, now())`,
     '42501',
   ],
+  ['a refund of more than was reserved', () => refund('2000000000', 'period'), '23514'],
+  ['a refund of what was charged', () => refund('1', 'period'), '23514'],
+  ['a refund in another month', () => refund('1', `'9999-01-01'`), '23514'],
+  [
+    'a reservation at a price of its own',
+    () =>
+      newJob(`insert into credit_entries (generation_id, kind, credits, period)
+      select id, 'reserve', 1, date_trunc('month', now() at time zone 'utc') from job`),
+    '23514',
+  ],
+  [
+    'a reservation in another month',
+    () =>
+      newJob(`insert into credit_entries (generation_id, kind, credits, period)
+      select id, 'reserve', credits_reserved, '9999-01-01' from job`),
+    '23514',
+  ],
+  [
+    'a charge and a refund of the whole',
+    () =>
+      newJob(`insert into credit_entries (generation_id, kind, credits, period)
+      select id, entry, credits_reserved, date_trunc('month', now() at time zone 'utc')
+        from job, unnest(array['reserve', 'charge', 'refund']) with ordinality kinds (entry, position) order by position`),
+    '23514',
+  ],
   ['rewriting the ledger', () => 'delete from credit_entries', '42501'],
   [
     'a forged audit row',
@@ -145,17 +194,93 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
   ['membership of the system role', () => 'grant app_system to current_user', '42501'],
 ]
 
-test.each(attacks)('%s', async (_, statement, outcome) => {
+/** What comes of a statement behind the gate, which changes nothing. */
+const attempt = async (claim: object, statement: string) => {
   const before = await everything()
   await login.query('begin')
-  await enter(login, await claimOf(ours))
-  const got = await login.query(statement(ours, theirs)).then(
+  await enter(login, claim)
+  const got = await login.query(statement).then(
     (result) => result.rowCount,
     (error: { code: string }) => error.code,
   )
   await login.query('commit')
-  expect(got).toBe(outcome)
   expect(await everything()).toEqual(before)
+  return got
+}
+
+test.each(attacks)('%s', async (_, statement, outcome) => {
+  expect(await attempt(await claimOf(ours), statement(ours, theirs))).toBe(outcome)
+})
+
+const newApiKey = (values: string) =>
+  `insert into api_keys (id, name, start, key_hash, created_by, scopes)
+   values (gen_random_uuid(), 'x', 'mck_', gen_random_uuid(), ${values})`
+const newInvite = (values: string) =>
+  `insert into invites (id, email, token_hash, expires_at, invited_by, role)
+   values (gen_random_uuid(), 'x@example.com', gen_random_uuid(), now() + interval '1 day', ${values})`
+const ownRole = (role: Role) => `update memberships set role = '${role}' where user_id = app.user_id()`
+
+/** What a role of our own workspace gets that is too low for it. */
+const ofRoles: [Role, string, (us: Tenant) => string, string | number][] = [
+  ['viewer', 'a higher role', () => ownRole('owner'), 0],
+  ['viewer', 'removing others', () => 'delete from memberships where user_id <> app.user_id()', 0],
+  ['viewer', 'a key', () => newApiKey(`app.user_id(), '{asset.list}'`), '42501'],
+  ['viewer', 'the keys', () => 'select key_hash from api_keys', 0],
+  ['viewer', 'revoking keys', () => 'update api_keys set revoked_at = now()', 0],
+  ['viewer', 'an invite', () => newInvite(`app.user_id(), 'viewer'`), '42501'],
+  ['viewer', 'withdrawing invites', () => 'delete from invites', 0],
+  [
+    'viewer',
+    'an endpoint',
+    () =>
+      `insert into webhook_endpoints (id, url, events, secret) values (gen_random_uuid(), 'x', '{}', 'x')`,
+    '42501',
+  ],
+  ['viewer', 'the secrets of endpoints', () => 'select secret from webhook_endpoints', 0],
+  ['viewer', 'redirecting endpoints', () => `update webhook_endpoints set url = 'x'`, 0],
+  ['viewer', 'sending deliveries again', () => `update webhook_deliveries set attempts = 0`, 0],
+  ['viewer', 'deleting deliveries', () => 'delete from webhook_deliveries', 0],
+  ['viewer', 'another name', () => `update workspaces set name = 'x'`, 0],
+  ['viewer', 'the audit log', () => 'select id from audit_logs', 0],
+  [
+    'viewer',
+    'a workspace to go on in',
+    () => `select app.create_workspace(gen_random_uuid(), 'x', 'x')`,
+    'AP403',
+  ],
+  ['viewer', 'an invite to go on by', () => `select app.accept_invite('x')`, 'AP403'],
+  ['member', 'a higher role', () => ownRole('admin'), 0],
+  ['admin', 'a higher role', () => ownRole('owner'), '42501'],
+  ['admin', "the owner's place", () => `update memberships set role = 'viewer' where role = 'owner'`, 0],
+  ['admin', 'removing the owner', () => `delete from memberships where role = 'owner'`, 0],
+  [
+    'admin',
+    "a key that outlives its maker's rights",
+    (us) => newApiKey(`'${us.userId}', '{asset.list}'`),
+    '42501',
+  ],
+  ['admin', 'a key for everything', () => newApiKey(`app.user_id(), '{workspace.delete}'`), '23514'],
+  ['admin', 'an invite as an owner', () => newInvite(`app.user_id(), 'owner'`), '42501'],
+  [
+    'admin',
+    "an invite that outlives its maker's rights",
+    (us) => newInvite(`'${us.userId}', 'viewer'`),
+    '42501',
+  ],
+  ['admin', 'deleting the workspace', () => 'update workspaces set deleted_at = now()', '42501'],
+]
+
+test.each(ofRoles)('for %s: %s', async (role, _, statement, outcome) => {
+  const { userId } = await addMember(ours.workspaceId, role)
+  expect(await attempt(await claimOf({ ...ours, userId }), statement(ours))).toBe(outcome)
+})
+
+test.each([
+  ['assets', 'asset.delete', 'delete from assets'],
+  ['memberships', 'member.update', `update memberships set role = 'owner'`],
+])('no change of %s behind a context that is thrown away', async (_, action, change) => {
+  const statement = `with changed as (${change} returning 1) select set_config('app.context', '', true) from changed`
+  expect(await attempt(await claimOf(ours, action), statement)).toBe('42501')
 })
 
 test('the settings of earlier times change nothing that is seen', async () => {

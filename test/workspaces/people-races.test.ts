@@ -261,7 +261,7 @@ describe('the deletion of a workspace', () => {
            case when n % 100 = 0 then now() end
            from generate_series(1, 2000) n returning id, status)
        insert into credit_entries (workspace_id, generation_id, kind, credits, period)
-       select $1, id, 'reserve', 5, current_date from job where status = 'queued'`,
+       select $1, id, 'reserve', 5, date_trunc('month', now() at time zone 'utc') from job where status = 'queued'`,
       [workspaceId],
     )
     const started = performance.now()

@@ -1,5 +1,7 @@
 /** Plans are changed by the operator, in SQL; the workspace's audit log shows it. */
 import { expect, test } from 'vitest'
+import { allowances, MAX_FREE_WORKSPACES } from '../../src/plans.ts'
+import { type Plan, plans } from '../../src/words.ts'
 import { asOwner } from '../support/database.ts'
 import { creditsOf, generate } from '../support/generations.ts'
 import { newTenant } from '../support/tenants.ts'
@@ -59,4 +61,14 @@ test.each(['app_tenant', 'app_system'])('is not for %s', async (role) => {
   expect(await planOf(workspaceId)).toBe('free')
   await asOwner(set)
   expect(await planOf(workspaceId)).toBe('pro')
+})
+
+test('holds the limits in the database that it promises', async () => {
+  const held = await asOwner<{ plan: Plan; members: number | null; free: number }>(
+    'select plan, app.max_members(plan) as members, app.max_free_workspaces() as free from unnest($1::text[]) plan',
+    [plans],
+  )
+  expect(held).toEqual(
+    plans.map((plan) => ({ plan, members: allowances[plan].members, free: MAX_FREE_WORKSPACES })),
+  )
 })

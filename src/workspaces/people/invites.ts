@@ -6,8 +6,7 @@ import type { Ctx } from '../../context.ts'
 import { change, ensure, transact } from '../../db/client.ts'
 import { currentUserId, invites, memberships, workspaces } from '../../db/schema.ts'
 import { exists, first, inWorkspace, type Page } from '../../db/sql.ts'
-import { allowances } from '../../plans.ts'
-import { plans, type Role } from '../../words.ts'
+import type { Role } from '../../words.ts'
 import { memberLimit } from '../quotas.ts'
 import type { WorkspaceWithRole } from '../workspaces.ts'
 import { ensureNotAbove } from './members.ts'
@@ -71,16 +70,13 @@ export const deleteInvite = async (ctx: Ctx, id: string): Promise<void> => {
   }))
 }
 
-/** By plan, for SQL that runs before the workspace is known. */
-const memberLimits = JSON.stringify(Object.fromEntries(plans.map((plan) => [plan, allowances[plan].members])))
-
 /**
  * Joins the workspace as the person whom the invite names; twice is the same as once.
  * @throws {AppError} not_found, invite_used, invite_expired, plan_limit_reached
  */
 export const acceptInvite = async (ctx: Ctx, token: string): Promise<WorkspaceWithRole> => {
   const { rows } = await transact(ctx, (db) => ({
-    accepted: db.execute(sql`select app.accept_invite(${hash('sha256', token)}, ${memberLimits}::jsonb)`),
+    accepted: db.execute(sql`select app.accept_invite(${hash('sha256', token)})`),
     rows: db
       .select({ workspace: workspaces, role: memberships.role })
       .from(memberships)

@@ -12,9 +12,8 @@ const here = inWorkspace(memberships)
 const isCaller = eq(memberships.userId, currentUserId)
 const isMember = (userId: string) => and(here, eq(memberships.userId, userId))
 const rankOf = (role: SQL | typeof memberships.role) => sql`app.role_rank(${role})`
-/** SQL: the rank of the caller's role. */
-const ownRank = sql`(select app.role_rank(me.role) from memberships me
-  where me.workspace_id = (select app.workspace_id()) and me.user_id = ${currentUserId})`
+/** SQL: the rank of the role in which the gate let the caller in. */
+const ownRank = sql`(select app.own_rank())`
 
 /** A statement: nobody grants a role above their own. @throws {AppError} forbidden */
 export const ensureNotAbove = (db: Database, granted: Role) =>
