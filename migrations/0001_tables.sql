@@ -62,7 +62,9 @@ ALTER TABLE "audit_checkpoints" ENABLE ROW LEVEL SECURITY;--> statement-breakpoi
 CREATE TABLE "audit_heads" (
 	"workspace_id" uuid PRIMARY KEY NOT NULL,
 	"sequence" bigint NOT NULL,
-	"hash" text NOT NULL
+	"hash" text NOT NULL,
+	"checked_sequence" bigint DEFAULT 0 NOT NULL,
+	"checked_at" timestamp with time zone DEFAULT '-infinity' NOT NULL
 );
 --> statement-breakpoint
 ALTER TABLE "audit_heads" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -335,6 +337,7 @@ CREATE INDEX "assets_kind" ON "assets" USING btree ("workspace_id","kind","id");
 CREATE INDEX "assets_source" ON "assets" USING btree ("workspace_id","source","id");--> statement-breakpoint
 CREATE INDEX "assets_unready" ON "assets" USING btree ("workspace_id","status","id") WHERE status <> 'ready';--> statement-breakpoint
 CREATE INDEX "audit_checkpoints_time" ON "audit_checkpoints" USING btree ("created_at");--> statement-breakpoint
+CREATE INDEX "audit_heads_waiting" ON "audit_heads" USING btree ((case when sequence >= checked_sequence + 100 then '-infinity'::timestamptz else checked_at end)) WHERE sequence > checked_sequence;--> statement-breakpoint
 CREATE INDEX "audit_logs_workspace" ON "audit_logs" USING btree ("workspace_id","id");--> statement-breakpoint
 CREATE INDEX "audit_logs_action" ON "audit_logs" USING btree ("workspace_id","action","id");--> statement-breakpoint
 CREATE INDEX "audit_logs_actor" ON "audit_logs" USING btree ("workspace_id","actor_id","id");--> statement-breakpoint

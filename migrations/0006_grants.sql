@@ -61,7 +61,7 @@ grant select (workspace_id, id),
 grant select on audit_logs, audit_heads to app_tenant;
 grant insert (workspace_id, action, actor_type, actor_id, resource_type, resource_id, before, after, ip, user_agent,
   request_id) on audit_logs to app_gate;
-grant select on audit_heads to app_system;
+grant select, update (checked_sequence, checked_at) on audit_heads to app_system;
 grant insert, update (sequence, hash) on audit_heads to app_gate;
 grant select on audit_checkpoints to app_tenant;
 grant select (workspace_id, sequence, created_at),

@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { publicKey } from '../auth/tokens.ts'
 import { type Ctx, systemContext } from '../context.ts'
 import { transact } from '../db/client.ts'
-import { auditCheckpoints } from '../db/schema.ts'
+import { auditCheckpoints, hasMoved, waitingSince } from '../db/schema.ts'
 import { inWorkspace, type Page } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { describeError } from '../errors.ts'
@@ -71,15 +71,10 @@ const SLICE = 200
 /** Of one run; the rest waits for the next. */
 const MAX_SLICES = 5
 
-/** SQL: heads without a checkpoint, 100 entries beyond their last one, or beyond one that is a day old. */
+/** SQL: heads without a checkpoint, 100 entries beyond their last one, or beyond one that is a day old; they come by index. */
 const dueHeads = sql`
-  select h.workspace_id, h.sequence, h.hash
-    from audit_heads h left join lateral (
-      select c.sequence, c.created_at from audit_checkpoints c where c.workspace_id = h.workspace_id
-       order by c.sequence desc limit 1) last on true
-   where last.sequence is null or h.sequence >= last.sequence + 100
-      or h.sequence > last.sequence and last.created_at < now() - interval '1 day'
-   limit ${SLICE}`
+  select workspace_id, sequence, hash from audit_heads
+   where ${hasMoved} and ${waitingSince} < now() - interval '1 day' order by ${waitingSince} limit ${SLICE}`
 
 /** Signs the heads that have moved far enough. Two runs at once sign the same head once. */
 export const writeCheckpoints = async (env: Env, id: string): Promise<void> => {
@@ -98,15 +93,23 @@ export const writeCheckpoints = async (env: Env, id: string): Promise<void> => {
           return { ...claim, signature: await sign(env, claim) }
         }),
       )
-      await transact(ctx, (db) => ({
+      const { written } = await transact(ctx, (db) => ({
         written: db.execute(sql`
+          with signed as materialized (
+            select s.* from jsonb_to_recordset(${JSON.stringify(signed)}::jsonb)
+                as s ("workspaceId" uuid, sequence bigint, hash text, at timestamptz, signature text)
+              join audit_heads h on h.workspace_id = s."workspaceId" and h.checked_sequence < s.sequence
+               and (h.sequence > s.sequence or (h.sequence, h.hash) = (s.sequence, s.hash))
+               -- A head that somebody holds comes next time: nobody waits for another workspace's work.
+               for no key update of h skip locked),
+          checked as (
+            update audit_heads h set checked_sequence = s.sequence, checked_at = s.at
+              from signed s where h.workspace_id = s."workspaceId")
           insert into audit_checkpoints (workspace_id, sequence, hash, created_at, signature, kid)
-          select "workspaceId", sequence, hash, at, signature, ${env.AUDIT_SIGNING_KEY.kid}
-            from jsonb_to_recordset(${JSON.stringify(signed)}::jsonb)
-              as head ("workspaceId" uuid, sequence bigint, hash text, at timestamptz, signature text)
+          select "workspaceId", sequence, hash, at, signature, ${env.AUDIT_SIGNING_KEY.kid} from signed
           on conflict do nothing`),
       }))
-      ctx.log({ level: 'info', message: 'checkpoints written', count })
+      ctx.log({ level: 'info', message: 'checkpoints written', count: written.rowCount })
     }
   } catch (error) {
     ctx.log({ level: 'error', message: 'checkpoints not written', error: describeError(error) })

@@ -644,6 +644,11 @@ export const auditLogs = pgTable(
   ],
 )
 
+/** SQL: the head has moved since its last checkpoint. */
+export const hasMoved = sql`sequence > checked_sequence`
+/** SQL: since when such a head waits for the next one, which is due after a day; with 100 new entries it has waited enough. */
+export const waitingSince = sql`(case when sequence >= checked_sequence + 100 then '-infinity'::timestamptz else checked_at end)`
+
 /** The end of each workspace's chain, so that rows missing from it are missed. */
 export const auditHeads = pgTable(
   'audit_heads',
@@ -651,8 +656,15 @@ export const auditHeads = pgTable(
     workspaceId: uuid('workspace_id').primaryKey(),
     sequence: bigint('sequence', { mode: 'number' }).notNull(),
     hash: text('hash').notNull(),
+    /** Of the last checkpoint. */
+    checkedSequence: bigint('checked_sequence', { mode: 'number' }).notNull().default(0),
+    checkedAt: time('checked_at').notNull().default(sql`'-infinity'`),
   },
-  () => [pgPolicy('tenant', { for: 'select', to: tenant, using: auditors }), systemToo],
+  () => [
+    index('audit_heads_waiting').on(waitingSince).where(hasMoved),
+    pgPolicy('tenant', { for: 'select', to: tenant, using: auditors }),
+    systemToo,
+  ],
 )
 
 /** Signed heads of the chains, so that a chain which was recomputed or cut short differs from what it once was. */

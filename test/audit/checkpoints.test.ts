@@ -2,6 +2,7 @@
 import { compactVerify, createLocalJWKSet, type JSONWebKeySet, type JWK, SignJWT } from 'jose'
 import pg from 'pg'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { withClient } from '../../scripts/migrate.ts'
 import { times } from '../support/at-once.ts'
 import {
   addEntries,
@@ -13,17 +14,19 @@ import {
   tamper,
   unbroken,
   verify,
+  withoutCheckpoints,
 } from '../support/audit.ts'
 import { createClient } from '../support/client.ts'
 import { control, stack } from '../support/control.ts'
 import { newKey, newTenant } from '../support/tenants.ts'
 import { claimsOf, secrets } from '../support/tokens.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 /** A chain of six with a checkpoint at its head. */
 const newSignedChain = async () => {
   const chain = await newChain()
   // Another test's cron may have signed it halfway.
-  await tamper(`delete from audit_checkpoints where workspace_id = '${chain.workspaceId}'`)
+  await tamper(withoutCheckpoints(chain.workspaceId))
   return { ...chain, checkpoint: await checkpointAt(chain.client, 6) }
 }
 
@@ -57,10 +60,31 @@ describe('a checkpoint', () => {
     expect(await sequences()).toEqual([106, 6])
     await addEntries(workspaceId, 1)
     await tamper(
-      `update audit_checkpoints set created_at = created_at - interval '25 hours' where workspace_id = '${workspaceId}'`,
+      `update audit_heads set checked_at = checked_at - interval '25 hours' where workspace_id = '${workspaceId}'`,
     )
     await checkpointAt(client, 107)
     expect(await sequences()).toEqual([107, 106, 6])
+  })
+
+  test('does not wait for a log that is being written to, and comes when it is free', async () => {
+    const [busy, idle] = [await newChain(), await newChain()]
+    await withClient(stack.adminDatabase, async (writer) => {
+      // Another test's cron may sign it before it is held.
+      await waitFor('a head that is due and held', async () => {
+        await tamper(withoutCheckpoints(busy.workspaceId))
+        await writer.query('begin')
+        const { rows } = await writer.query<{ due: boolean }>(
+          'select checked_sequence = 0 as due from audit_heads where workspace_id = $1 for update',
+          [busy.workspaceId],
+        )
+        if (!rows[0]?.due) await writer.query('rollback')
+        return rows[0]?.due
+      })
+      await tamper(withoutCheckpoints(idle.workspaceId))
+      await checkpointAt(idle.client, 6)
+      expect(await checkpointsOf(busy.client)).toEqual([])
+    })
+    await checkpointAt(busy.client, 6)
   })
 
   test('is listed for admins and keys, page by page', async () => {

@@ -65,6 +65,11 @@ export const recompute = (workspaceId: string) => `
      where workspace_id = '${workspaceId}';
   end $$`
 
+/** As if cron had never come. */
+export const withoutCheckpoints = (workspaceId: string) => `
+  delete from audit_checkpoints where workspace_id = '${workspaceId}';
+  update audit_heads set checked_sequence = default, checked_at = default where workspace_id = '${workspaceId}'`
+
 /** Entries as the system writes them, through the chain's trigger. */
 export const addEntries = (workspaceId: string, count: number) =>
   asOwner(

@@ -182,6 +182,7 @@ const fixedColumns = {
   app_system: {
     users: ['id', 'email', 'name', 'password_hash', 'email_verified_at', 'disabled_at'],
     sessions: ['id', 'user_id', 'expires_at'],
+    audit_heads: ['workspace_id', 'sequence', 'hash'],
     outbox: ['workspace_id', 'kind', 'subject_id'],
   },
 } as const
