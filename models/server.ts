@@ -1,16 +1,19 @@
 /**
- * A local stand-in for Replicate, OpenAI's images and Cloudflare Workers AI: their HTTP APIs, a model that really
- * renders, and a switch for faults.
+ * A local stand-in for Replicate, fal, OpenAI's images, Gemini and Cloudflare Workers AI: their HTTP APIs, a model
+ * that really renders, and a switch for faults.
  */
 
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { ZodError } from 'zod'
+import { addLegacySchemas } from './legacy.ts'
 import { createCloudflare } from './protocols/cloudflare.ts'
-import type { ServerContext } from './protocols/context.ts'
-import { createFaults, type Provider } from './protocols/faults.ts'
+import type { Scale, ServerContext } from './protocols/context.ts'
+import { createFal } from './protocols/fal.ts'
+import { createFaults } from './protocols/faults.ts'
 import { sendFile } from './protocols/files.ts'
+import { createGemini } from './protocols/gemini.ts'
 import {
   type Call,
   createRouter,
@@ -23,7 +26,9 @@ import {
 import { createOpenai } from './protocols/openai.ts'
 import { createPredictions } from './protocols/predictions.ts'
 import { createReplicate, refuseAsReplicate } from './protocols/replicate.ts'
+import { createSubmissions } from './protocols/submissions.ts'
 import { createWebhooks } from './protocols/webhooks.ts'
+import { loadSchemas, type ModelSchema } from './schemas.ts'
 
 export interface ModelServer {
   /** The base URL for a Replicate client. */
@@ -32,34 +37,47 @@ export interface ModelServer {
   openaiUrl: string
   /** The base URL for a client of Cloudflare's API. */
   cloudflareUrl: string
+  /** What stands for `https://queue.fal.run`. */
+  falUrl: string
+  /** Where the key of fal's webhooks is (RFC 7517). */
+  falJwksUrl: string
+  /** The base URL for a client of Gemini's API. */
+  geminiUrl: string
   origin: string
   /** Cancels what runs and closes every connection. */
   stop(): Promise<void>
 }
 
-const none: Record<Provider, number> = { replicate: 0, openai: 0, cloudflare: 0 }
-
-/** `port` 0 takes a free one. `token` opens all three APIs. `webhookSecret` is `whsec_` and the key in base64. */
+/** `port` 0 takes a free one. `token` opens all APIs. `webhookSecret` is `whsec_` and the key in base64. */
 export async function startModels(options: {
   port?: number
   token: string
   webhookSecret: string
+  /** Takes the invented models too, see `legacy.ts`. */
+  legacy?: boolean
+  /** Instead of the recorded ones, to see what a changed model does to its clients. */
+  schemas?: ModelSchema[]
+  /** 1 each, if not given. */
+  scale?: Partial<Scale>
 }): Promise<ModelServer> {
+  const { legacy = false } = options
+  const schemas = options.schemas ?? loadSchemas()
   const server = createServer({ keepAliveTimeout: 65_000 })
   server.listen(options.port ?? 0, '127.0.0.1')
   await once(server, 'listening')
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const faults = createFaults()
   const webhooks = createWebhooks(options.webhookSecret)
-  const predictions = createPredictions({ origin, faults, notify: webhooks.send })
-  let submissions = { ...none }
+  const predictions = createPredictions({ origin, faults })
+  const submissions = createSubmissions()
   const context: ServerContext = {
     token: options.token,
     faults,
     predictions,
-    count(provider) {
-      submissions[provider]++
-    },
+    schemas: legacy ? addLegacySchemas(schemas) : schemas,
+    legacy,
+    scale: { film: 1, picture: 1, ...options.scale },
+    submissions,
   }
 
   const sendStats = ({ response }: Call): void => {
@@ -73,8 +91,8 @@ export async function startModels(options: {
       completedAt: prediction.completed_at,
     }))
     sendJson(response, 200, {
-      submissions: Object.values(submissions).reduce((sum, count) => sum + count),
-      submissionsByProvider: submissions,
+      submissions: submissions.total(),
+      submissionsByProvider: submissions.counts(),
       predictions: summaries,
     })
   }
@@ -97,8 +115,9 @@ export async function startModels(options: {
       'GET /outputs/:id/:index.:format': (call) => sendFile(call, context),
       'HEAD /outputs/:id/:index.:format': (call) => sendFile(call, context),
       'GET /stats': sendStats,
+      'GET /submissions': ({ response }) => sendJson(response, 200, submissions.recent()),
       'DELETE /stats': ({ response }) => {
-        submissions = { ...none }
+        submissions.forget()
         predictions.forgetRecent()
         response.writeHead(204).end()
       },
@@ -110,8 +129,10 @@ export async function startModels(options: {
     },
   }
   const protocols = [
-    createReplicate(context, options.webhookSecret),
+    createReplicate(context, options.webhookSecret, webhooks),
+    createFal(context, origin, webhooks),
     createOpenai(context),
+    createGemini(context),
     createCloudflare(context),
     own,
   ].map((protocol) => ({ protocol, route: createRouter(protocol) }))
@@ -141,6 +162,9 @@ export async function startModels(options: {
     url: `${origin}/v1`,
     openaiUrl: `${origin}/openai/v1`,
     cloudflareUrl: `${origin}/client/v4`,
+    falUrl: `${origin}/fal`,
+    falJwksUrl: `${origin}/fal/.well-known/jwks.json`,
+    geminiUrl: `${origin}/gemini/v1beta`,
     origin,
     async stop() {
       webhooks.stop()

@@ -1,12 +1,23 @@
 /** What every protocol of the model server works with. */
-import type { Faults, Provider } from './faults.ts'
+import type { ModelSchema } from '../schemas.ts'
+import type { Faults } from './faults.ts'
 import type { Predictions } from './predictions.ts'
+import type { Submissions } from './submissions.ts'
+
+/** What sides are multiplied with: making them as large as the real models do is most of the work. */
+export interface Scale {
+  film: number
+  picture: number
+}
 
 /** What every protocol works with. */
 export interface ServerContext {
   token: string
   faults: Faults
   predictions: Predictions
-  /** Counts a request that asks for something to be made. */
-  count(provider: Provider): void
+  schemas: ModelSchema[]
+  /** Whether what no schema describes is taken as before, see `legacy.ts`. */
+  legacy: boolean
+  scale: Scale
+  submissions: Submissions
 }

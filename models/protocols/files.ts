@@ -17,9 +17,9 @@ function readRange(header: string | undefined, length: number): [first: number, 
 export function sendFile({ request, response, params }: Call, { faults, predictions }: ServerContext): void {
   const output = predictions.output(params.id ?? '', Number(params.index))
   if (!output || output.format !== params.format) throw new Refusal(404, 'The file does not exist.')
-  const { data, format, prompt } = output
+  const { data, format, target } = output
   const type = contentTypes[format]
-  const damage = faults.take(['broken_output', 'missing_output'], 'replicate', prompt)?.kind
+  const damage = faults.take(['broken_output', 'missing_output'], target)?.kind
   if (damage === 'missing_output') throw new Refusal(404, 'The file does not exist.')
   if (damage && request.method !== 'HEAD') {
     sendHalf(response, 200, type, data)

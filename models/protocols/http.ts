@@ -19,7 +19,7 @@ export interface Protocol {
 }
 
 interface Details {
-  /** Seconds. */
+  /** Seconds, for the header. */
   retryAfter?: number
   /** The protocol's own code for it, where it has one that its status doesn't tell. */
   code?: string | number
@@ -27,8 +27,9 @@ interface Details {
   param?: string
   /** In HTML: it came from something in between, which knows no protocol. */
   byProxy?: boolean
-  /** Replicate's list of what is wrong in the input. */
-  invalidFields?: object[]
+  /** What the protocol's body has besides, or has instead of what its status would say. */
+  extra?: Record<string, unknown>
+  headers?: Record<string, string>
 }
 
 export class Refusal extends Error {
@@ -73,8 +74,10 @@ export function sendHalf(response: ServerResponse, status: number, type: string,
   response.write(data.subarray(0, data.byteLength >> 1), () => response.destroy())
 }
 
-export const retryHeader = ({ details }: Refusal): Record<string, string> =>
-  details.retryAfter === undefined ? {} : { 'retry-after': String(details.retryAfter) }
+export const headersOf = ({ details: { retryAfter, headers } }: Refusal): Record<string, string> => ({
+  ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),
+  ...headers,
+})
 
 export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = []

@@ -1,35 +1,45 @@
 /** What a client asks the studio for, whatever protocol it speaks, and how the studio carries it out. */
 
-import { planMove } from '../studio/camera.ts'
-import type { Cutout } from '../studio/cutout.ts'
+import type { PhotoRules } from '../schemas.ts'
+import { planMove, planPush } from '../studio/camera.ts'
 import { getTake } from '../studio/layout.ts'
+import type { RetouchOptions } from '../studio/retouch.ts'
 import type { Studio } from '../studio/studio.ts'
 import { type StyleName, styles } from '../studio/styles.ts'
 import { encodeVideo } from '../studio/video.ts'
-import { download } from './download.ts'
+import { loadPhotos, type Photo, PhotoError, type PhotoSource } from './photos.ts'
+
+/** In pixels; or like the first photo, with about so many pixels in all or sides so many times as long. */
+export type Shape = { width: number; height: number } | { pixels: number } | { factor: number }
 
 interface Subject {
   prompt: string
-  /** Addresses of product photos, `data:` ones too. */
-  images: string[]
+  /** What is written into the picture; the prompt without it. */
+  caption?: string
+  photos: PhotoSource[]
+  /** What the photos must be. */
+  rules?: PhotoRules | undefined
+  /** Why it can't be made. */
+  conflict?: string | undefined
   style: StyleName
-  /** Pixels. */
-  width: number
-  height: number
+  shape: Shape
   seed: number
 }
 
 interface PictureOrder extends Subject {
   format: 'png' | 'webp' | 'jpg'
+  task: 'scene' | RetouchOptions['task']
   count: number
 }
 
-interface VideoOrder extends Subject {
+interface FilmOrder extends Subject {
   format: 'mp4'
   seconds: number
+  /** What its first frame is; a scene without a photo. */
+  opening: 'photo' | 'scene'
 }
 
-export type Order = PictureOrder | VideoOrder
+export type Order = PictureOrder | FilmOrder
 
 export const styleNames = Object.keys(styles) as StyleName[]
 
@@ -53,63 +63,113 @@ interface Course {
 const percentOfPhoto = 5
 const percentOfStill = 12
 const stillScale = 1.1
+/** Pixels of the longer side: what is larger is painted in this size and enlarged. */
+const paintedSide = 1536
+const maxSide = 8192
+/** Of what takes the photo's shape: the models know no longer one. */
+const maxRatio = 4
 
-/** In how many steps `onProgress` counts: for a video these are percents. */
+/** In how many steps `onProgress` counts: for a film these are percents. */
 export const countSteps = (order: Order): number =>
-  order.format === 'mp4' ? 100 : Math.min(order.images.length, order.count) + order.count
+  order.format === 'mp4' ? 100 : Math.min(order.photos.length, order.count) + order.count
 
-async function cutOut(url: string, { studio, signal }: Course): Promise<Cutout> {
-  const photo = await download(url, signal)
-  return studio.cutOut(photo).catch((error: unknown) => {
+function resolveShape(shape: Shape, photo: Photo | undefined): { width: number; height: number } {
+  if ('width' in shape) return shape
+  const { width, height } = photo ?? { width: 1024, height: 1024 }
+  if ('factor' in shape) {
+    const scale = Math.min(shape.factor, maxSide / Math.max(width, height))
+    const enlarge = (side: number) => Math.max(1, Math.round(side * scale))
+    return { width: enlarge(width), height: enlarge(height) }
+  }
+  const ratio = Math.max(1 / maxRatio, Math.min(maxRatio, width / height))
+  // Films need even sides, and the models round too.
+  const round = (side: number) => Math.round(side / 8) * 8
+  return { width: round(Math.sqrt(shape.pixels * ratio)), height: round(Math.sqrt(shape.pixels / ratio)) }
+}
+
+/** Whatever fails because of the photo says so. */
+async function withPhoto<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    throw new Error(`The image could not be read: ${reason}`)
-  })
+    throw new PhotoError('unreadable', 0, `The image could not be read: ${reason}`)
+  }
 }
 
 async function makePictures(order: PictureOrder, course: Course): Promise<Uint8Array[]> {
-  const { images, count, prompt, style, width, height, seed, format } = order
+  const { task, count, prompt, caption, style, seed, format } = order
   const { studio, signal, onProgress } = course
+  const photos = await loadPhotos(order.photos, order.rules, signal)
+  const { width, height } = resolveShape(order.shape, photos[0])
   let step = 0
   const advance = (): void => {
     signal.throwIfAborted()
     onProgress(++step)
   }
-  const products: Cutout[] = []
-  for (const url of images.slice(0, count)) {
-    products.push(await cutOut(url, course))
+  const used = photos.slice(0, count)
+  const files: Uint8Array[] = []
+  if (task !== 'scene' && used.length > 0) {
+    for (let index = 0; index < count; index++) {
+      const { data } = used[index % used.length] as Photo
+      files.push(await withPhoto(studio.retouch({ task, photo: data, width, height, format })))
+      advance()
+    }
+    return files
+  }
+  const products = []
+  for (const { data } of used) {
+    products.push(await withPhoto(studio.cutOut(data)))
     advance()
   }
-  const files: Uint8Array[] = []
+  const scale = Math.min(1, paintedSide / Math.max(width, height))
+  const painted = { width: Math.round(width * scale), height: Math.round(height * scale) }
+  const enlargeTo = scale < 1 ? { width, height } : undefined
   for (let index = 0; index < count; index++) {
     signal.throwIfAborted()
     const product = products[index % Math.max(1, products.length)]
-    files.push(await studio.render({ product, prompt, style, width, height, seed, index, format }))
+    files.push(
+      await studio.render({ product, prompt, caption, style, ...painted, enlargeTo, seed, index, format }),
+    )
     advance()
   }
   return files
 }
 
-async function makeVideo(order: VideoOrder, course: Course): Promise<Uint8Array[]> {
-  const { prompt, style, width, height, seed, seconds } = order
+async function makeFilm(order: FilmOrder, course: Course): Promise<Uint8Array[]> {
+  const { prompt, caption, style, seed, seconds } = order
   const { studio, signal, onProgress } = course
-  const [photo] = order.images
-  const product = photo === undefined ? undefined : await cutOut(photo, course)
-  signal.throwIfAborted()
+  const [photo] = await loadPhotos(order.photos, order.rules, signal)
+  const { width, height } = resolveShape(order.shape, photo)
+  const larger = { width: Math.round(width * stillScale), height: Math.round(height * stillScale) }
   onProgress(percentOfPhoto)
   const index = (seed >>> 2) % 4
-  const larger = { width: Math.round(width * stillScale), height: Math.round(height * stillScale) }
-  const data = await studio.render({ product, prompt, style, ...larger, seed, index, format: 'raw' })
+  const opening = order.opening === 'photo' && photo ? photo : undefined
+  const paint = async (): Promise<Uint8Array> => {
+    const product = photo && (await withPhoto(studio.cutOut(photo.data)))
+    signal.throwIfAborted()
+    return studio.render({ product, prompt, caption, style, ...larger, seed, index, format: 'raw' })
+  }
+  const data = await (opening ? withPhoto(studio.still({ photo: opening.data, ...larger })) : paint())
   signal.throwIfAborted()
   onProgress(percentOfStill)
-  const still = { data, ...larger }
-  const move = planMove(width, height, getTake(width, height, index), seed)
-  const video = await encodeVideo({ still, width, height, seconds, move }, signal, (share) =>
+  const film = {
+    still: { data, ...larger },
+    width,
+    height,
+    seconds,
+    move: opening ? planPush(seed) : planMove(width, height, getTake(width, height, index), seed),
+    fades: !opening,
+  }
+  const video = await encodeVideo(film, signal, (share) =>
     onProgress(Math.floor(percentOfStill + (99 - percentOfStill) * share)),
   )
   onProgress(100)
   return [video]
 }
 
-/** Rejects when a photo can't be had or read, or when the signal says so. */
-export const renderOrder = (order: Order, course: Course): Promise<Uint8Array[]> =>
-  order.format === 'mp4' ? makeVideo(order, course) : makePictures(order, course)
+/** Rejects with a PhotoError when a photo can't be had or used, and when the signal says so. */
+export async function renderOrder(order: Order, course: Course): Promise<Uint8Array[]> {
+  if (order.conflict) throw new Error(order.conflict)
+  return order.format === 'mp4' ? makeFilm(order, course) : makePictures(order, course)
+}

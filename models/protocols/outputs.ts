@@ -2,19 +2,21 @@
 
 const maxPredictions = 2_000
 const maxBytes = 1024 * 1024 * 1024
-const lifeMs = 60 * 60 * 1000
+
+/** Milliseconds. */
+export const outputLife = 60 * 60 * 1000
 
 export interface Outputs {
-  keep(id: string, files: Uint8Array[]): void
+  keep(id: string, files: Uint8Array[], lifeMs: number): void
   get(id: string, index: number): Uint8Array | undefined
   all(id: string): Uint8Array[]
   drop(id: string): void
 }
 
 export function createOutputs(): Outputs {
-  const kept = new Map<string, { files: Uint8Array[]; bytes: number; at: number }>()
+  const kept = new Map<string, { files: Uint8Array[]; bytes: number; until: number }>()
   let total = 0
-  const isExpired = ({ at }: { at: number }): boolean => at < Date.now() - lifeMs
+  const isExpired = ({ until }: { until: number }): boolean => until < Date.now()
 
   const drop = (id: string): void => {
     total -= kept.get(id)?.bytes ?? 0
@@ -22,9 +24,9 @@ export function createOutputs(): Outputs {
   }
 
   return {
-    keep(id, files) {
+    keep(id, files, lifeMs) {
       const bytes = files.reduce((sum, file) => sum + file.byteLength, 0)
-      kept.set(id, { files, bytes, at: Date.now() })
+      kept.set(id, { files, bytes, until: Date.now() + lifeMs })
       total += bytes
       for (const [oldest, entry] of kept) {
         if (!isExpired(entry) && kept.size <= maxPredictions && total <= maxBytes) break

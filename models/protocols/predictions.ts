@@ -1,51 +1,47 @@
 /** The predictions: their queue, their life from `starting` to a result, and the files they made. */
-import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createLimiter } from '../limiter.ts'
 import { createStudio } from '../studio/studio.ts'
-import type { Fault, Faults, Provider } from './faults.ts'
-import type { EventName } from './input.ts'
+import { ContentError, isUnsafe } from './content.ts'
+import type { Fault, Faults, Provider, Target } from './faults.ts'
 import { countSteps, type Order, renderOrder } from './order.ts'
-import { createOutputs } from './outputs.ts'
+import { createOutputs, outputLife } from './outputs.ts'
+import {
+  type Creation,
+  type EventName,
+  makePrediction,
+  type Prediction,
+  progressLine,
+  withoutData,
+} from './prediction.ts'
+import type { Sending } from './webhooks.ts'
 
 const maxPictures = 8
 const maxVideos = 1
 const maxRemembered = 5_000
 const maxListed = 2_000
 const throttleMs = 500
+/** More than any receiver takes. */
+const staleSeconds = 600
 
-/** As Replicate's API shows it. */
-export interface Prediction {
-  id: string
-  model: string
-  version: string
-  input: Record<string, unknown>
-  output: string[] | null
-  logs: string
-  error: string | null
-  status: 'starting' | 'processing' | 'succeeded' | 'failed' | 'canceled'
-  source: 'api'
-  data_removed: boolean
-  created_at: string
-  started_at: string | null
-  completed_at: string | null
-  /** Seconds. */
-  metrics: { predict_time?: number; total_time?: number }
-  webhook?: string
-  webhook_events_filter?: EventName[]
-  urls: { get: string; cancel: string }
-}
-
-interface Job {
-  provider: Provider
+interface Job extends Creation {
   prediction: Prediction
   order: Order
-  /** Faults on purpose: extra milliseconds before it completes, an error to end with, a missing output. */
+  target: Target
+  /** Faults on purpose. */
+  bootMs: number
   delayMs: number
+  lifeMs: number
   error: string | undefined
+  refused: { as: 'error' | 'empty' | 'fewer'; text: string; stage: Fault['stage'] } | undefined
+  isEmpty: boolean
   isPartial: boolean
-  /** How often its end is told. */
-  copies: number
+  /** How its end is told. */
+  sending: Sending
+  /** What it failed with. */
+  problem?: unknown
+  /** When its data is removed, in milliseconds since 1970. */
+  removedAt: number
   aborter: AbortController
   done: PromiseWithResolvers<void>
   told: PromiseWithResolvers<void>
@@ -53,28 +49,22 @@ interface Job {
 }
 
 export interface Predictions {
-  create(
-    order: Order,
-    request: {
-      provider: Provider
-      model: string
-      version?: string
-      input?: Record<string, unknown>
-      webhook?: string | undefined
-      events?: EventName[] | undefined
-    },
-  ): Prediction
-  /** Only Replicate's predictions have an id that a client knows. */
-  get(id: string): Prediction | undefined
+  create(order: Order, creation: Creation): Prediction
+  /** One of this provider. */
+  get(id: string, provider: Provider): Prediction | undefined
   /** Replicate's, newest first. */
   list(): Prediction[]
+  /** How many of its provider's came before it and haven't begun. */
+  position(id: string): number
+  /** What a failed one failed with: an Error, a PhotoError or a ContentError. */
+  problem(id: string): unknown
   /** Stops a prediction that hasn't ended; later than that it changes nothing. */
   cancel(id: string): Prediction | undefined
   /** Resolves when it has ended or the time is up. */
   wait(id: string, ms: number, signal: AbortSignal): Promise<void>
   /** Resolves when it has ended and its webhook, if it has one, was delivered or given up. */
   waitUntilTold(id: string): Promise<void>
-  output(id: string, index: number): { prompt: string; format: Order['format']; data: Uint8Array } | undefined
+  output(id: string, index: number): { target: Target; format: Order['format']; data: Uint8Array } | undefined
   /** Hands its files out for the last time: both they and the prediction are forgotten. */
   take(id: string): Uint8Array[]
   /** The predictions made since the last reset, at most the newest 2,000, newest first. */
@@ -83,23 +73,7 @@ export interface Predictions {
   stop(): Promise<void>
 }
 
-/** 26 letters and digits, as Replicate's are. */
-function makeId(): string {
-  return Array.from(randomBytes(26), (byte) => 'abcdefghijklmnopqrstuvwxyz234567'[byte & 31]).join('')
-}
-
-const progressLine = (step: number, steps: number): string => {
-  const share = step / steps
-  return `${String(Math.round(share * 100)).padStart(3)}%|${'█'.repeat(Math.round(share * 10)).padEnd(10)}| ${step}/${steps}\n`
-}
-
-export function createPredictions(options: {
-  origin: string
-  faults: Faults
-  /** Never rejects. */
-  notify(url: string, body: string, copies: number): Promise<void>
-}): Predictions {
-  const { origin, faults, notify } = options
+export function createPredictions({ origin, faults }: { origin: string; faults: Faults }): Predictions {
   const jobs = new Map<string, Job>()
   const outputs = createOutputs()
   const pictures = createLimiter(maxPictures)
@@ -109,37 +83,42 @@ export function createPredictions(options: {
   let recent: { provider: Provider; prediction: Prediction }[] = []
 
   const emit = async (job: Job, event: EventName): Promise<void> => {
-    const { prediction, sentAt, copies } = job
-    const wanted = prediction.webhook_events_filter ?? ['output', 'completed']
-    if (!prediction.webhook || !wanted.includes(event)) return
+    const { prediction, sentAt, sending } = job
     const now = Date.now()
     if ((event === 'logs' || event === 'output') && now - (sentAt[event] ?? 0) < throttleMs) return
     sentAt[event] = now
-    await notify(prediction.webhook, JSON.stringify(prediction), event === 'completed' ? copies : 1)
+    await job.tell?.(event, prediction, event === 'completed' ? sending : { copies: 1, age: 0 })
   }
 
-  const finish = (job: Job, status: 'succeeded' | 'failed' | 'canceled', error?: string): void => {
+  const finish = (
+    job: Job,
+    status: 'succeeded' | 'failed' | 'canceled' | 'aborted',
+    problem?: unknown,
+  ): void => {
     const { prediction } = job
     if (prediction.completed_at) return
     const now = Date.now()
     prediction.status = status
-    prediction.error = error ?? null
+    job.problem = problem
+    if (status === 'failed') prediction.error = problem instanceof Error ? problem.message : String(problem)
     prediction.completed_at = new Date(now).toISOString()
     prediction.metrics.total_time = (now - Date.parse(prediction.created_at)) / 1000
     if (prediction.started_at)
       prediction.metrics.predict_time = (now - Date.parse(prediction.started_at)) / 1000
+    job.removedAt = now + job.lifeMs
     job.aborter.abort()
     job.done.resolve()
     void emit(job, 'completed').then(job.told.resolve)
   }
 
   const log = (job: Job, line: string): void => {
+    if (job.quiet) return
     job.prediction.logs += line
     void emit(job, 'logs')
   }
 
   const produce = async (job: Job): Promise<Uint8Array[]> => {
-    const { prediction, order, aborter } = job
+    const { prediction, order, aborter, refused } = job
     const { signal } = aborter
     signal.throwIfAborted()
     prediction.status = 'processing'
@@ -148,12 +127,13 @@ export function createPredictions(options: {
     const total = countSteps(order)
     let reached = 0
     log(job, `Using seed: ${order.seed}\n${progressLine(reached, total)}`)
-    if (faults.take(['excess_progress'], job.provider, order.prompt)) {
+    if (faults.take(['excess_progress'], job.target)) {
       log(job, progressLine(3 * total, total))
       reached = total
     }
-    if (job.error !== undefined) return []
-    return renderOrder(order, {
+    if (job.error !== undefined || job.isEmpty || refused?.as === 'empty') return []
+    if (refused?.as === 'error') throw new ContentError(refused.text, refused.stage)
+    const files = await renderOrder(order, {
       studio,
       signal,
       onProgress(steps) {
@@ -162,64 +142,74 @@ export function createPredictions(options: {
         log(job, progressLine(reached, total))
       },
     })
+    if (refused?.as === 'fewer' && files.length === 1) throw new ContentError(refused.text, refused.stage)
+    if (job.isPartial || refused?.as === 'fewer') files.pop()
+    return files
   }
 
   const run = async (job: Job): Promise<void> => {
     const { prediction, order, aborter } = job
     const takeTurn = order.format === 'mp4' ? videos : pictures
     try {
+      if (job.bootMs > 0) await sleep(job.bootMs, undefined, { signal: aborter.signal, ref: false })
       const files = await takeTurn(() => produce(job))
       await sleep(job.delayMs, undefined, { signal: aborter.signal, ref: false })
       if (job.error !== undefined) throw new Error(job.error)
-      if (job.isPartial) files.pop()
-      outputs.keep(prediction.id, files)
-      prediction.output = files.map((_, i) => `${origin}/outputs/${prediction.id}/${i}.${order.format}`)
+      outputs.keep(prediction.id, files, job.lifeMs)
+      const urls = files.map((_, i) => `${origin}/outputs/${prediction.id}/${i}.${order.format}`)
+      prediction.output = job.output === 'string' ? (urls[0] ?? null) : urls
       void emit(job, 'output')
       finish(job, 'succeeded')
     } catch (error) {
-      finish(job, 'failed', error instanceof Error ? error.message : String(error))
+      finish(job, 'failed', error)
+    }
+  }
+
+  /** Stops what has outlasted its `cancelAfter`: what hasn't begun costs nothing and is called something else. */
+  const watch = async (job: Job, ms: number): Promise<void> => {
+    await sleep(ms, undefined, { signal: job.aborter.signal, ref: false }).catch(() => {})
+    finish(job, job.prediction.started_at ? 'canceled' : 'aborted')
+  }
+
+  const createJob = (order: Order, creation: Creation): Job => {
+    const { provider, model, refusal } = creation
+    const prediction = makePrediction(origin, creation)
+    const target = { provider, model, prompt: order.prompt }
+    const take = (kind: Fault['kind']) => faults.take([kind], target)
+    const refused = take('refused_content')
+    return {
+      ...creation,
+      prediction,
+      order,
+      target,
+      bootMs: take('cold_boot')?.delayMs ?? 0,
+      delayMs: take('slow')?.delayMs ?? 0,
+      lifeMs: take('expired_output')?.delayMs ?? outputLife,
+      error: take('failed_prediction')?.error,
+      refused:
+        refused || (refusal && isUnsafe(order.prompt))
+          ? { as: 'error', text: 'NSFW content detected', ...refusal, stage: refused?.stage ?? 'input' }
+          : undefined,
+      isEmpty: take('empty_output') !== undefined,
+      isPartial: take('partial_output') !== undefined,
+      sending: {
+        copies: take('no_webhook') ? 0 : take('webhook_twice') ? 2 : 1,
+        age: take('webhook_stale') ? staleSeconds : 0,
+      },
+      removedAt: Number.POSITIVE_INFINITY,
+      aborter: new AbortController(),
+      done: Promise.withResolvers(),
+      told: Promise.withResolvers(),
+      sentAt: {},
     }
   }
 
   return {
-    create(order, { provider, model, version = '', input = {}, webhook, events }) {
-      const id = makeId()
-      const url = `${origin}/v1/predictions/${id}`
-      const prediction: Prediction = {
-        id,
-        model,
-        version,
-        input,
-        output: null,
-        logs: '',
-        error: null,
-        status: 'starting',
-        source: 'api',
-        data_removed: false,
-        created_at: new Date().toISOString(),
-        started_at: null,
-        completed_at: null,
-        metrics: {},
-        ...(webhook && { webhook }),
-        ...(events && { webhook_events_filter: events }),
-        urls: { get: url, cancel: `${url}/cancel` },
-      }
-      const take = (kind: Fault['kind']) => faults.take([kind], provider, order.prompt)
-      const job: Job = {
-        provider,
-        prediction,
-        order,
-        delayMs: take('slow')?.delayMs ?? 0,
-        error: take('failed_prediction')?.error,
-        isPartial: take('partial_output') !== undefined,
-        copies: take('no_webhook') ? 0 : take('webhook_twice') ? 2 : 1,
-        aborter: new AbortController(),
-        done: Promise.withResolvers(),
-        told: Promise.withResolvers(),
-        sentAt: {},
-      }
-      jobs.set(id, job)
-      recent = [{ provider, prediction }, ...recent].slice(0, maxListed)
+    create(order, creation) {
+      const job = createJob(order, creation)
+      const { prediction } = job
+      jobs.set(prediction.id, job)
+      recent = [{ provider: job.provider, prediction }, ...recent].slice(0, maxListed)
       for (const [oldest, { prediction: old }] of jobs) {
         if (jobs.size <= maxRemembered || !old.completed_at) break
         jobs.delete(oldest)
@@ -227,17 +217,27 @@ export function createPredictions(options: {
       }
       const running = run(job).finally(() => active.delete(running))
       active.add(running)
+      if (job.cancelAfter !== undefined) void watch(job, job.cancelAfter)
       return prediction
     },
-    get(id) {
+    get(id, provider) {
       const job = jobs.get(id)
-      return job?.provider === 'replicate' ? job.prediction : undefined
+      if (job?.provider !== provider) return undefined
+      return job.removedAt < Date.now() ? withoutData(job.prediction) : job.prediction
     },
     list: () =>
       Array.from(jobs.values())
         .filter(({ provider }) => provider === 'replicate')
         .map(({ prediction }) => prediction)
         .reverse(),
+    position(id) {
+      const provider = jobs.get(id)?.provider
+      const waiting = Array.from(jobs.values()).filter(
+        (job) => job.provider === provider && job.prediction.status === 'starting',
+      )
+      return waiting.findIndex(({ prediction }) => prediction.id === id)
+    },
+    problem: (id) => jobs.get(id)?.problem,
     cancel(id) {
       const job = jobs.get(id)
       if (job) finish(job, 'canceled')
@@ -259,7 +259,7 @@ export function createPredictions(options: {
       const job = jobs.get(id)
       const data = outputs.get(id, index)
       if (!job || !data) return undefined
-      return { prompt: job.order.prompt, format: job.order.format, data }
+      return { target: job.target, format: job.order.format, data }
     },
     take(id) {
       const files = outputs.all(id)

@@ -49,6 +49,14 @@ export function planMove(width: number, height: number, take: Take, seed: number
   return moves[Math.floor(createRandom(seed)() * moves.length)] as Move
 }
 
+/** From the whole picture towards its middle, a little to a side as the seed says. */
+export function planPush(seed: number): Move {
+  const zoom = 0.14
+  const random = createRandom(seed)
+  const aside = () => zoom * (0.35 + random() * 0.3)
+  return { from: { left: 0, top: 0, size: 1 }, to: { left: aside(), top: aside(), size: 1 - zoom } }
+}
+
 /** Not `zoompan`, which steps from pixel to pixel: this one blends between them, so a slow move doesn't jitter. */
 export function toFilter({ from, to }: Move, frames: number): string {
   const ease = `(1-cos(PI*min(1,on/${frames})))/2`

@@ -1,7 +1,8 @@
 /** Lifts the product out of its photo: keys out a plain studio background, or frames the photo as a card. */
 import sharp from 'sharp'
 
-export interface Cutout {
+/** What can be put into a picture. */
+export interface Product {
   /** RGBA, not premultiplied. */
   data: Uint8Array
   width: number
@@ -12,6 +13,11 @@ export interface Cutout {
   foot: { x: number; width: number }
 }
 
+export interface Cutout extends Product {
+  /** Where it was, in shares of the photo's width and height. */
+  place: { left: number; top: number; width: number; height: number }
+}
+
 interface Pixels {
   data: Buffer
   width: number
@@ -20,7 +26,8 @@ interface Pixels {
 
 const maskSide = 640
 const photoSide = 1100
-const maxPixels = 100_000_000
+/** More is refused before it is decoded. */
+export const maxPixels = 100_000_000
 
 async function load(photo: Uint8Array, side: number, blur = 0): Promise<Pixels> {
   const image = sharp(photo, { limitInputPixels: maxPixels })
@@ -230,7 +237,13 @@ async function lift(photo: Uint8Array, mask: Buffer, inside: Uint8Array, small: 
     data[i * 4 + 3] = Math.round(((data[i * 4 + 3] ?? 255) * (alpha[i] ?? 0)) / 255)
   }
   const cut = { data, width: area.width, height: area.height }
-  return { ...cut, framed: false, foot: findFoot(cut) }
+  const place = {
+    left: area.left / fine.width,
+    top: area.top / fine.height,
+    width: area.width / fine.width,
+    height: area.height / fine.height,
+  }
+  return { ...cut, framed: false, foot: findFoot(cut), place }
 }
 
 async function frame(photo: Uint8Array): Promise<Cutout> {
@@ -252,7 +265,14 @@ async function frame(photo: Uint8Array): Promise<Cutout> {
     .composite([{ input: picture, left: border, top: border }])
     .raw()
     .toBuffer()
-  return { data: card, width: outerWidth, height: outerHeight, framed: true, foot: { x: 0.5, width: 1 } }
+  return {
+    data: card,
+    width: outerWidth,
+    height: outerHeight,
+    framed: true,
+    foot: { x: 0.5, width: 1 },
+    place: { left: 0, top: 0, width: 1, height: 1 },
+  }
 }
 
 /** Throws when the bytes aren't an image that can be read. */

@@ -1,5 +1,5 @@
 /** Decides where the product, its light and the caption go, for each aspect ratio and each of the four takes. */
-import type { Cutout } from './cutout.ts'
+import type { Product } from './cutout.ts'
 import { createRandom, type Scene } from './scenery.ts'
 
 export interface Take {
@@ -49,7 +49,7 @@ export function layOut(
   height: number,
   index: number,
   seed: number,
-  product: Cutout,
+  product: Product,
 ): { scene: Scene; take: Take } {
   const take = getTake(width, height, index)
   const random = createRandom(seed)

@@ -1,6 +1,6 @@
 /** Draws a product when no photo is given: a bottle, a box or a jar in the style's colours, with the prompt's initial. */
 import sharp from 'sharp'
-import { type Cutout, findFoot } from './cutout.ts'
+import { findFoot, type Product } from './cutout.ts'
 import { measure, trace } from './lettering.ts'
 import { linear, type Palette, rect } from './scenery.ts'
 
@@ -51,7 +51,7 @@ export async function drawPackage(
   caption: string,
   palette: Palette,
   variant: number,
-): Promise<Cutout> {
+): Promise<Product> {
   const shapes = Object.keys(drawings) as Shape[]
   const shape = hints.find(([, words]) => words.test(prompt))?.[0] ?? shapes[variant % shapes.length] ?? 'box'
   const { width, height, label, svg } = drawings[shape]

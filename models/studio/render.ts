@@ -2,14 +2,12 @@
 import sharp from 'sharp'
 import { drawCaption, shortenPrompt } from './caption.ts'
 import { compositeLayers, overlay, type Raster } from './composite.ts'
-import type { Cutout } from './cutout.ts'
+import type { Product } from './cutout.ts'
+import { encode, type OutputFormat } from './encode.ts'
 import { layOut } from './layout.ts'
 import { drawPackage } from './package.ts'
 import { ellipse, radial, type Scene, type Style, tilt } from './scenery.ts'
 import { type StyleName, styles } from './styles.ts'
-
-/** `raw` is three bytes a pixel, row by row. */
-type OutputFormat = 'png' | 'webp' | 'jpg' | 'raw'
 
 const wrapSvg = (width: number, height: number, body: string, scale = 1): Buffer =>
   Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="${width * scale}" height="${height * scale}"
@@ -44,7 +42,7 @@ const readColour = (hex: string): [number, number, number] => {
 }
 
 /** Sizes the product for the scene and lets the scene's light fall on it. */
-async function lightProduct(product: Cutout, scene: Scene, { ambient }: Style): Promise<Raster> {
+async function lightProduct(product: Product, scene: Scene, { ambient }: Style): Promise<Raster> {
   const [width, height] = [scene.productWidth, scene.productHeight]
   const data = await sharp(product.data, {
     raw: { width: product.width, height: product.height, channels: 4 },
@@ -106,20 +104,6 @@ function drawShadow(
     ${ellipse(x - light * 4 * unit, base - depth * 0.86, half * 1.13, depth * 1.12, 'url(#shadow-near)')}`
 }
 
-function encode(data: Buffer, { width, height }: Scene, format: OutputFormat): Promise<Buffer> {
-  const image = sharp(data, { raw: { width, height, channels: 3 } })
-  switch (format) {
-    case 'png':
-      return image.png({ compressionLevel: 4 }).toBuffer()
-    case 'webp':
-      return image.webp({ quality: 86, effort: 1 }).toBuffer()
-    case 'jpg':
-      return image.jpeg({ quality: 88 }).toBuffer()
-    case 'raw':
-      return Promise.resolve(data)
-  }
-}
-
 function hash(text: string): number {
   let value = 2166136261
   for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 16777619)
@@ -127,8 +111,10 @@ function hash(text: string): number {
 }
 
 export interface RenderOptions {
-  product?: Cutout | undefined
+  product?: Product | undefined
   prompt: string
+  /** What is written into the picture; the prompt without it. */
+  caption?: string | undefined
   style: StyleName
   /** Pixels. */
   width: number
@@ -137,11 +123,13 @@ export interface RenderOptions {
   /** Varies the composition, which repeats after four. */
   index: number
   format: OutputFormat
+  /** The size of the file, where it is larger than what is worth painting. */
+  enlargeTo?: { width: number; height: number } | undefined
 }
 
 /** The same options give the same bytes. */
 export async function render(options: RenderOptions): Promise<Buffer> {
-  const { prompt, width, height, seed, index, format } = options
+  const { prompt, caption = prompt, width, height, seed, index, format, enlargeTo } = options
   const style: Style = styles[options.style]
   const mixed = (Math.imul(seed | 0, 2654435761) ^ hash(prompt)) >>> 0
   const palette = style.palettes[mixed % style.palettes.length]
@@ -151,7 +139,7 @@ export async function render(options: RenderOptions): Promise<Buffer> {
 
   const soft = style.soft(scene, palette)
   const sharpParts = `${style.crisp(scene, palette)}${drawShadow(scene, style, product.framed)}
-    ${drawCaption(prompt, scene, take, style, palette)}`
+    ${drawCaption(caption, scene, take, style, palette)}`
   const [backdrop, crisp, front, lit] = await Promise.all([
     paintSoft(soft, scene),
     paintCrisp(sharpParts, scene),
@@ -165,5 +153,10 @@ export async function render(options: RenderOptions): Promise<Buffer> {
     scene.base - 2,
   )
   overlay(crisp, lit, scene.left, scene.base - lit.height)
-  return encode(compositeLayers(backdrop, crisp, front, scene, style), scene, format)
+  return encode(
+    compositeLayers(backdrop, crisp, front, scene, style),
+    { width, height, channels: 3 },
+    format,
+    enlargeTo,
+  )
 }

@@ -4,6 +4,8 @@ import { Worker } from 'node:worker_threads'
 import { createLimiter } from '../limiter.ts'
 import type { Cutout } from './cutout.ts'
 import type { RenderOptions } from './render.ts'
+import type { RetouchOptions } from './retouch.ts'
+import type { StillOptions } from './still.ts'
 import type { Answer, Task } from './worker.ts'
 
 const maxThreads = 2
@@ -13,6 +15,10 @@ export interface Studio {
   /** Rejects when the bytes aren't an image that can be read. */
   cutOut(photo: Uint8Array): Promise<Cutout>
   render(options: RenderOptions): Promise<Uint8Array>
+  /** Rejects like `cutOut`. */
+  retouch(options: RetouchOptions): Promise<Uint8Array>
+  /** The photo as the first picture of a film, three bytes a pixel. Rejects like `cutOut`. */
+  still(options: StillOptions): Promise<Uint8Array>
   /** Call it when nothing is being rendered any more. */
   stop(): Promise<void>
 }
@@ -59,6 +65,8 @@ export function createStudio(): Studio {
       return cutout
     },
     render: (options) => perform({ kind: 'render', options }) as Promise<Uint8Array>,
+    retouch: (options) => perform({ kind: 'retouch', options }) as Promise<Uint8Array>,
+    still: (options) => perform({ kind: 'still', options }) as Promise<Uint8Array>,
     async stop() {
       await Promise.all(idle.splice(0).map((worker) => worker.terminate()))
     },

@@ -1,4 +1,4 @@
-/** Makes a video of a still picture with ffmpeg: a slow camera move, faded in and out, as an MP4 that plays everywhere. */
+/** Makes a video of a still picture with ffmpeg: a slow camera move, as an MP4 that plays everywhere. */
 import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -16,9 +16,14 @@ export interface VideoOptions {
   height: number
   seconds: number
   move: Move
+  /** Whether it begins and ends in black; otherwise its first frame is the still. */
+  fades: boolean
 }
 
-function buildArguments({ still, width, height, seconds, move }: VideoOptions, file: string): string[] {
+function buildArguments(
+  { still, width, height, seconds, move, fades }: VideoOptions,
+  file: string,
+): string[] {
   const frames = Math.round(seconds * framesPerSecond)
   const fade = Math.min(0.5, seconds / 6)
   const filters = [
@@ -28,8 +33,7 @@ function buildArguments({ still, width, height, seconds, move }: VideoOptions, f
     `setpts=N/${framesPerSecond}/TB`,
     toFilter(move, frames),
     `scale=${width}:${height}`,
-    `fade=t=in:st=0:d=${fade}`,
-    `fade=t=out:st=${(seconds - fade).toFixed(3)}:d=${fade}`,
+    ...(fades ? [`fade=t=in:st=0:d=${fade}`, `fade=t=out:st=${(seconds - fade).toFixed(3)}:d=${fade}`] : []),
   ]
   return [
     ...'-hide_banner -loglevel error -nostats -progress pipe:1 -filter_threads 1'.split(' '),

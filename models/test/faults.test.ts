@@ -1,6 +1,6 @@
 /** The local model server's fault switch: every fault of a Replicate prediction. */
 import { describe, expect, test } from 'vitest'
-import { fetchOutput, listen, model, useModels } from './models.ts'
+import { fetchOutput, listen, model, noSubmissions, useModels } from './models.ts'
 
 const models = useModels()
 
@@ -148,13 +148,12 @@ describe('faults', () => {
   test('and statistics can be reset', async () => {
     const read = async () => (await fetch(`${models.server.origin}/stats`)).json()
     await fetch(`${models.server.origin}/stats`, { method: 'DELETE' })
-    const submissionsByProvider = { replicate: 0, openai: 0, cloudflare: 0 }
-    expect(await read()).toEqual({ submissions: 0, submissionsByProvider, predictions: [] })
+    expect(await read()).toEqual({ submissions: 0, submissionsByProvider: noSubmissions, predictions: [] })
     const { id, created_at, completed_at, metrics } = await models.generate({ prompt: 'Counted' })
     const counted = { id, status: 'succeeded', createdAt: created_at, completedAt: completed_at }
     expect(await read()).toEqual({
       submissions: 1,
-      submissionsByProvider: { ...submissionsByProvider, replicate: 1 },
+      submissionsByProvider: { ...noSubmissions, replicate: 1 },
       predictions: [{ ...counted, provider: 'replicate', model, predictTime: metrics?.predict_time }],
     })
   })

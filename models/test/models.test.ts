@@ -110,9 +110,9 @@ describe('webhooks', () => {
       webhook,
       webhook_events_filter: ['start', 'logs', 'output', 'completed'],
     })
-    await expect
-      .poll(() => received.toSorted())
-      .toEqual(['processing', 'processing', 'processing', 'succeeded'])
+    await expect.poll(() => received, { timeout: 5000 }).toContain('succeeded')
+    const told = received.filter((status) => status === 'processing').length
+    expect(told, 'the start, the logs at least once, the output').toBeGreaterThanOrEqual(3)
   })
 
   test('share their secret', async () => {

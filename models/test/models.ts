@@ -2,7 +2,8 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import Replicate from 'replicate'
+import Replicate, { type Prediction } from 'replicate'
+import sharp from 'sharp'
 import { afterAll, afterEach, beforeAll, expect, onTestFinished } from 'vitest'
 import { makeSamplePhoto } from '../photo.ts'
 import { type ModelServer, startModels } from '../server.ts'
@@ -10,18 +11,21 @@ import { type ModelServer, startModels } from '../server.ts'
 export const token = 'r8_local_test'
 export const webhookSecret = `whsec_${Buffer.from('a secret of the model server test').toString('base64')}`
 export const model = 'local/studio'
+export const noSubmissions = { replicate: 0, fal: 0, openai: 0, gemini: 0, cloudflare: 0 }
 export const videoModel = 'merchant-content/product-motion'
 
 /** Starts and stops it with the test file and takes back its faults after each test. */
-export function useModels() {
+export function useModels({ legacy = true, filmScale = 0.25 } = {}) {
   let server: ModelServer
   let client: Replicate
   let photo: Buffer
+  let smallPhoto: Buffer
 
   beforeAll(async () => {
-    server = await startModels({ token, webhookSecret })
+    server = await startModels({ token, webhookSecret, legacy, scale: { film: filmScale } })
     client = new Replicate({ auth: token, baseUrl: server.url })
     photo = await makeSamplePhoto()
+    smallPhoto = await sharp(photo).resize(400).jpeg().toBuffer()
   })
   afterEach(() => fetch(`${server.origin}/faults`, { method: 'DELETE' }))
   afterAll(() => server.stop())
@@ -39,9 +43,25 @@ export function useModels() {
     get photoUrl() {
       return `data:image/jpeg;base64,${photo.toString('base64')}`
     },
+    /** 400 pixels a side, for models that need no more. */
+    get smallPhoto() {
+      return smallPhoto
+    },
+    get smallPhotoUrl() {
+      return `data:image/jpeg;base64,${smallPhoto.toString('base64')}`
+    },
+    /** A prediction of a real model, made while the caller waits. */
+    run: (version: string, input: object) => client.predictions.create({ version, input, wait: true }),
     generate: (input: object) => client.predictions.create({ model, input, wait: true }),
     film: (input: object) => client.predictions.create({ model: videoModel, input, wait: true }),
     poll: async (id: string) => client.wait(await client.predictions.get(id), { interval: 20 }),
+    /** Waits for any end, also one that the client takes for an error. */
+    async end(id: string): Promise<Prediction> {
+      await expect
+        .poll(async () => (await client.predictions.get(id)).completed_at, { timeout: 10_000 })
+        .toBeTruthy()
+      return client.predictions.get(id)
+    },
     async fault(body: object): Promise<void> {
       const response = await fetch(`${server.origin}/faults`, { method: 'POST', body: JSON.stringify(body) })
       expect(response.status).toBe(204)
@@ -56,17 +76,35 @@ export function useModels() {
   }
 }
 
+/** How much of a picture is the mug's teal, from 0 to 1. */
+export async function measureTeal(file: Uint8Array): Promise<number> {
+  const data = await sharp(file)
+    .resize(64, 64, { fit: 'fill' })
+    .flatten({ background: '#fff' })
+    .raw()
+    .toBuffer()
+  let teal = 0
+  for (let at = 0; at < data.length; at += 3) {
+    const [red = 0, green = 0, blue = 0] = data.subarray(at, at + 3)
+    if (green - red > 40 && blue - red > 40) teal++
+  }
+  return teal / (64 * 64)
+}
+
 export async function fetchOutput(url: string): Promise<Buffer> {
   const response = await fetch(url)
   expect(response.status).toBe(200)
   return Buffer.from(await response.arrayBuffer())
 }
 
-/** Listens for the test's own requests; `answer` gives the status of each. */
-export async function listen(answer: (request: IncomingMessage, body: string) => number): Promise<string> {
+/** Listens for the test's own requests; `answer` gives the status of each, which all get the same file. */
+export async function listen(
+  answer: (request: IncomingMessage, body: string) => number,
+  file: Uint8Array | string = 'not an image',
+): Promise<string> {
   const receiver = createServer(async (request, response) => {
     const body = (await request.toArray()).join('')
-    response.writeHead(answer(request, body)).end('not an image')
+    response.writeHead(answer(request, body)).end(file)
   }).listen(0, '127.0.0.1')
   await once(receiver, 'listening')
   onTestFinished(() => void receiver.close())

@@ -1,7 +1,7 @@
 /** The local model server's other protocols: OpenAI's images and Cloudflare Workers AI, by plain fetch. */
 import sharp from 'sharp'
 import { describe, expect, test } from 'vitest'
-import { token, useModels } from './models.ts'
+import { noSubmissions, token, useModels } from './models.ts'
 
 const models = useModels()
 const flux = '@cf/black-forest-labs/flux-1-schnell'
@@ -96,7 +96,7 @@ describe('OpenAI', () => {
 
   test.each([
     ['response_format', 'unknown_parameter', { prompt: 'x', response_format: 'url' }],
-    ['prompt', 'invalid_value', {}],
+    ['prompt', 'missing_required_parameter', {}],
     ['n', 'invalid_value', { prompt: 'x', n: 11 }],
     ['size', 'invalid_value', { prompt: 'x', size: '512x512' }],
     ['model', 'invalid_value', { prompt: 'x', model: 'dall-e-3' }],
@@ -247,7 +247,7 @@ describe.each([
     await expect.poll(async () => (await readStats()).predictions[0]?.status).toBe('canceled')
     await succeed()
     const { submissionsByProvider, predictions } = await readStats()
-    expect(submissionsByProvider).toEqual({ replicate: 0, openai: 0, cloudflare: 0, [provider]: 3 })
+    expect(submissionsByProvider).toEqual({ ...noSubmissions, [provider]: 3 })
     expect(predictions.map((each) => [each.provider, each.status])).toEqual([
       [provider, 'succeeded'],
       [provider, 'canceled'],
