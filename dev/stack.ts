@@ -52,6 +52,8 @@ export const startStack = async (options: {
     const models = await startModels({
       token: secrets.REPLICATE_API_TOKEN ?? '',
       webhookSecret: WEBHOOK_SECRET,
+      // Nobody looks at what tests make.
+      ...(options.throwAway && { scale: { film: 0.25, picture: 0.4 } }),
     })
     return {
       database,
@@ -66,6 +68,11 @@ export const startStack = async (options: {
         S3_REGION: 'auto',
         REPLICATE_BASE_URL: models.url,
         REPLICATE_WEBHOOK_SECRET: WEBHOOK_SECRET,
+        FAL_BASE_URL: models.falUrl,
+        FAL_KEY: secrets.REPLICATE_API_TOKEN ?? '',
+        FAL_JWKS_URL: models.falJwksUrl,
+        GEMINI_BASE_URL: models.geminiUrl,
+        GEMINI_API_KEY: secrets.REPLICATE_API_TOKEN ?? '',
         OPENAI_BASE_URL: models.openaiUrl,
         OPENAI_API_KEY: secrets.REPLICATE_API_TOKEN ?? '',
         CLOUDFLARE_AI_BASE_URL: models.cloudflareUrl,

@@ -135,33 +135,32 @@ ALTER TABLE "generation_outputs" ENABLE ROW LEVEL SECURITY;--> statement-breakpo
 CREATE TABLE "generations" (
 	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
 	"id" uuid NOT NULL,
+	"task" text NOT NULL,
 	"kind" text NOT NULL,
 	"status" text DEFAULT 'queued' NOT NULL,
 	"model" text NOT NULL,
 	"prompt" text,
+	"text" text,
 	"style" text,
-	"aspect_ratio" text NOT NULL,
+	"aspect_ratio" text,
 	"count" integer NOT NULL,
 	"seed" integer,
 	"duration" integer,
 	"webhook_url" text,
 	"retry_of" uuid,
 	"input_asset_ids" uuid[] NOT NULL,
-	"output_asset_ids" uuid[] NOT NULL,
 	"progress" integer DEFAULT 0 NOT NULL,
 	"error" jsonb,
 	"attempts" integer DEFAULT 0 NOT NULL,
-	"output_attempts" integer DEFAULT 0 NOT NULL,
+	"phase" text,
+	"offer" text,
 	"fence" integer DEFAULT 0 NOT NULL,
 	"lease_expires_at" timestamp with time zone,
 	"next_step_at" timestamp with time zone,
 	"woken_at" timestamp with time zone,
 	"results_at" timestamp with time zone,
-	"stored_outputs" jsonb DEFAULT '[]'::jsonb NOT NULL,
 	"deadline" integer NOT NULL,
 	"deadline_at" timestamp with time zone NOT NULL,
-	"provider_index" integer DEFAULT 0 NOT NULL,
-	"provider_job_id" text,
 	"credits_reserved" integer NOT NULL,
 	"credits_charged" integer DEFAULT 0 NOT NULL,
 	"created_by" uuid DEFAULT app.user_id(),
@@ -225,6 +224,31 @@ CREATE TABLE "outbox" (
 );
 --> statement-breakpoint
 ALTER TABLE "outbox" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
+CREATE TABLE "provider_jobs" (
+	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
+	"id" uuid NOT NULL,
+	"generation_id" uuid NOT NULL,
+	"indexes" integer[] NOT NULL,
+	"provider" text NOT NULL,
+	"model" text NOT NULL,
+	"output" text NOT NULL,
+	"prompt" text,
+	"operation" jsonb,
+	"status" text DEFAULT 'submitting' NOT NULL,
+	"asset_ids" uuid[] NOT NULL,
+	"stored" jsonb DEFAULT '[]'::jsonb NOT NULL,
+	"fetches" integer DEFAULT 0 NOT NULL,
+	"failure" jsonb,
+	"cost" numeric(12, 6),
+	"credits" integer,
+	"expires_at" timestamp with time zone NOT NULL,
+	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
+	"ended_at" timestamp with time zone,
+	CONSTRAINT "provider_jobs_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
+	CONSTRAINT "provider_jobs_status_known" CHECK (status in ('submitting', 'running', 'succeeded', 'failed', 'canceled', 'lost'))
+);
+--> statement-breakpoint
+ALTER TABLE "provider_jobs" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "sessions" (
 	"id" uuid PRIMARY KEY NOT NULL,
 	"user_id" uuid NOT NULL,
@@ -326,6 +350,7 @@ ALTER TABLE "idempotency_keys" ADD CONSTRAINT "idempotency_keys_workspace_id_gen
 ALTER TABLE "invites" ADD CONSTRAINT "invites_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "memberships" ADD CONSTRAINT "memberships_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "memberships" ADD CONSTRAINT "memberships_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "provider_jobs" ADD CONSTRAINT "provider_jobs_workspace_id_generation_id_generations_workspace_id_id_fk" FOREIGN KEY ("workspace_id","generation_id") REFERENCES "public"."generations"("workspace_id","id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "sessions" ADD CONSTRAINT "sessions_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "webhook_deliveries" ADD CONSTRAINT "webhook_deliveries_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "webhook_deliveries" ADD CONSTRAINT "webhook_deliveries_workspace_id_endpoint_id_webhook_endpoints_workspace_id_id_fk" FOREIGN KEY ("workspace_id","endpoint_id") REFERENCES "public"."webhook_endpoints"("workspace_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
@@ -349,11 +374,12 @@ CREATE INDEX "generation_events_time" ON "generation_events" USING btree ("creat
 CREATE INDEX "generations_status" ON "generations" USING btree ("workspace_id","status","id");--> statement-breakpoint
 CREATE INDEX "generations_woken" ON "generations" USING btree ("workspace_id","woken_at") WHERE status = 'queued' and woken_at is not null;--> statement-breakpoint
 CREATE INDEX "generations_kind" ON "generations" USING btree ("workspace_id","kind","id");--> statement-breakpoint
-CREATE INDEX "generations_telling" ON "generations" USING btree ("workspace_id","id") WHERE status in ('queued', 'running') or num_nonnulls(prompt, webhook_url) > 0;--> statement-breakpoint
+CREATE INDEX "generations_telling" ON "generations" USING btree ("workspace_id","id") WHERE status in ('queued', 'running') or num_nonnulls(prompt, text, webhook_url) > 0;--> statement-breakpoint
 CREATE INDEX "idempotency_keys_time" ON "idempotency_keys" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "invites_end" ON "invites" USING btree (least(accepted_at, expires_at));--> statement-breakpoint
 CREATE INDEX "memberships_user" ON "memberships" USING btree ("user_id","workspace_id");--> statement-breakpoint
 CREATE INDEX "outbox_due" ON "outbox" USING btree ("available_at");--> statement-breakpoint
+CREATE INDEX "provider_jobs_generation" ON "provider_jobs" USING btree ("workspace_id","generation_id");--> statement-breakpoint
 CREATE INDEX "sessions_user" ON "sessions" USING btree ("user_id","id");--> statement-breakpoint
 CREATE INDEX "sessions_end" ON "sessions" USING btree (least(revoked_at, expires_at));--> statement-breakpoint
 CREATE INDEX "webhook_deliveries_event" ON "webhook_deliveries" USING btree ("workspace_id","sequence");--> statement-breakpoint
@@ -397,6 +423,7 @@ CREATE POLICY "remove" ON "memberships" AS RESTRICTIVE FOR DELETE TO "app_tenant
 CREATE POLICY "system" ON "memberships" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "outbox" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "outbox" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "tenant" ON "provider_jobs" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "tenant" ON "sessions" AS PERMISSIVE FOR ALL TO "app_tenant" USING (user_id = (select app.user_id())) WITH CHECK (user_id = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "sessions" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "sessions" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint

@@ -79,7 +79,7 @@ create or replace trigger audit after insert or update or delete on assets
   for each row execute function app.audit('asset', 'name', 'kind', 'mime_type', 'size', 'sha256');
 --> statement-breakpoint
 create or replace trigger audit after insert or update on generations
-  for each row execute function app.audit('generation', 'kind', 'status', 'model', 'prompt', 'style', 'count',
+  for each row execute function app.audit('generation', 'task', 'kind', 'status', 'model', 'prompt', 'text', 'style', 'count',
     'input_asset_ids', 'error', 'credits_reserved', 'credits_charged');
 --> statement-breakpoint
 create or replace trigger audit after insert or update or delete on webhook_endpoints

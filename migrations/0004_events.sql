@@ -6,7 +6,7 @@ create or replace function app.emit_event() returns trigger
 declare
   v_type text := case
     when TG_OP = 'INSERT' or new.status is distinct from old.status then new.status
-    when new.provider_index is distinct from old.provider_index then 'provider.switched'
+    when new.offer is distinct from old.offer and old.offer is not null then 'provider.switched'
     when new.progress is distinct from old.progress then 'progress'
   end;
   v_sequence bigint;

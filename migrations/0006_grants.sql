@@ -41,9 +41,11 @@ grant select, update (accepted_at) on invites to app_gate;
 grant select, insert, update (revoked_at) on api_keys to app_tenant;
 grant select, update (last_used_at) on api_keys to app_gate;
 grant select, insert, update (name), delete on assets to app_tenant;
-grant select, insert, update (status, prompt, webhook_url, progress, error, attempts, output_attempts, fence,
-  lease_expires_at, next_step_at, woken_at, results_at, stored_outputs, deadline_at, provider_index, provider_job_id,
-  credits_charged, started_at, completed_at) on generations to app_tenant;
+grant select, insert, update (status, prompt, text, webhook_url, progress, phase, offer, error, attempts, fence,
+  lease_expires_at, next_step_at, woken_at, results_at, deadline_at, credits_charged, started_at,
+  completed_at) on generations to app_tenant;
+grant select, insert, update (status, prompt, operation, stored, fetches, failure, cost, credits,
+  ended_at) on provider_jobs to app_tenant;
 grant select, insert (key, request_hash, generation_id, body), delete on idempotency_keys to app_tenant;
 grant select, insert on generation_outputs to app_tenant;
 grant select, insert (generation_id, kind, credits, period) on credit_entries to app_tenant;

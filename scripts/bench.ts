@@ -56,7 +56,7 @@ const measureJobs = async (url: string, token: string, models: string) => {
   for (let i = 0; i < JOBS; i++) {
     const started = performance.now()
     const { id } = await client.generate({
-      kind: 'image',
+      task: 'scene',
       style: 'modern',
       prompt: 'Bench',
       inputAssetIds: [asset.id],
@@ -119,7 +119,7 @@ const measureCrowd = async (url: string, admin: string, models: string) => {
   }
   const [crowd, small] = [await newTenant('crowd', 'enterprise'), await newTenant('small', 'free')]
   await fetch(`${models}/stats`, { method: 'DELETE' })
-  const request = { kind: 'image', prompt: 'Crowd', style: 'modern' }
+  const request = { task: 'scene', prompt: 'Crowd', style: 'modern' }
   const run = async () => {
     const started = performance.now()
     const { id } = await small.client.generate(request)

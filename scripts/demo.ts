@@ -52,7 +52,7 @@ const main = async (): Promise<void> => {
   let jobs = await Promise.all(
     styles.map((style, i) =>
       client.generate({
-        kind: 'image',
+        task: 'scene',
         style,
         prompt: 'Made for slow mornings',
         inputAssetIds: [asset.id],

@@ -5,6 +5,7 @@ import { routes as apiKeys } from './api-keys/routes.ts'
 import { routes as assets } from './assets/routes.ts'
 import { routes as audit } from './audit/routes.ts'
 import { routes as auth } from './auth/routes.ts'
+import { routes as catalogue } from './catalogue/routes.ts'
 import { routes as credits } from './credits/routes.ts'
 import { AppError } from './errors.ts'
 import { routes as events } from './events/routes.ts'
@@ -67,6 +68,7 @@ for (const routes of [
   workspaces,
   people,
   assets,
+  catalogue,
   generations,
   events,
   providers,

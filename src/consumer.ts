@@ -5,7 +5,7 @@ import { type JobCtx, log, systemContext } from './context.ts'
 import { transact } from './db/client.ts'
 import type { Env } from './env.ts'
 import { describeError, toAppError } from './errors.ts'
-import { abandon, advance, cancelPrediction } from './generations/engine/advance.ts'
+import { abandon, advance, cancelJobs } from './generations/engine/advance.ts'
 import { JobMessage } from './outbox/messages.ts'
 import { settle, sweepOutbox } from './outbox/outbox.ts'
 import { deliver } from './webhooks/deliveries.ts'
@@ -22,9 +22,9 @@ const run = async (ctx: JobCtx, job: WorkspaceJob): Promise<number | undefined> 
       await recordRefusal(ctx, job)
       return undefined
     case 'generation':
-      return advance(ctx, subjectId, { early: job.early })
+      return advance(ctx, subjectId, { early: job.early, told: job.told, lasting: job.lasting ?? false })
     case 'prediction.cancel':
-      await cancelPrediction(ctx, subjectId)
+      await cancelJobs(ctx, subjectId)
       return undefined
     case 'webhook.deliver':
       await deliver(ctx, subjectId)

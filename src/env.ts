@@ -1,5 +1,7 @@
 /** The Worker's configuration: bindings as they are, vars and secrets parsed once. */
 import { z } from 'zod'
+import { builtIn } from './catalogue/offers.ts'
+import { Catalogue } from './catalogue/schema.ts'
 import type { Feed } from './events/feed.ts'
 import type { RateLimiter } from './limits/limiter.ts'
 import type { JobMessage } from './outbox/messages.ts'
@@ -57,15 +59,23 @@ const Settings = z
     /** Derives each workspace's secret for the webhooks of single generations. */
     WEBHOOK_SIGNING_KEY: z.string().min(32),
     REPLICATE_BASE_URL: url.default('https://api.replicate.com/v1'),
-    REPLICATE_API_TOKEN: secret,
+    /** Each provider is one when its key is set. */
+    REPLICATE_API_TOKEN: secret.optional(),
     /** Signs Replicate's webhooks (Standard Webhooks); without it none is accepted, and jobs are polled more often. */
     REPLICATE_WEBHOOK_SECRET: z.string().startsWith('whsec_').min(24).optional(),
+    FAL_BASE_URL: url.default('https://queue.fal.run'),
+    FAL_KEY: secret.optional(),
+    /** The keys that verify fal's webhooks. */
+    FAL_JWKS_URL: url.default('https://rest.fal.ai/.well-known/jwks.json'),
     OPENAI_BASE_URL: url.default('https://api.openai.com/v1'),
-    /** Without it OpenAI is no provider; likewise the two of Workers AI. */
     OPENAI_API_KEY: secret.optional(),
+    GEMINI_BASE_URL: url.default('https://generativelanguage.googleapis.com/v1beta'),
+    GEMINI_API_KEY: secret.optional(),
     CLOUDFLARE_AI_BASE_URL: url.default('https://api.cloudflare.com/client/v4'),
     CLOUDFLARE_ACCOUNT_ID: z.string().min(1).optional(),
     CLOUDFLARE_AI_TOKEN: secret.optional(),
+    /** JSON: replaces the built-in catalogue (src/catalogue/offers.ts). */
+    MODEL_CATALOGUE: parsedJson.pipe(Catalogue).default(() => Catalogue.parse(builtIn)),
     /** JSON array of private Ed25519 JWKs: the first signs, all verify. */
     ACCESS_TOKEN_KEYS: parsedJson.pipe(z.tuple([PrivateKey], PrivateKey)),
     /** Private Ed25519 JWK: signs the checkpoints of audit logs. */
@@ -102,6 +112,7 @@ const Settings = z
 interface Bindings {
   JOBS: Queue<JobMessage>
   DELIVERIES: Queue<JobMessage>
+  LASTING: Queue<JobMessage>
   RATE_LIMITER: DurableObjectNamespace<RateLimiter>
   FEED: DurableObjectNamespace<Feed>
   BREAKER: DurableObjectNamespace<Breaker>
@@ -131,6 +142,7 @@ export const parseEnv = (raw: RawEnv): Env => {
     ...result.data,
     JOBS: raw.JOBS,
     DELIVERIES: raw.DELIVERIES,
+    LASTING: raw.LASTING,
     RATE_LIMITER: raw.RATE_LIMITER,
     FEED: raw.FEED,
     BREAKER: raw.BREAKER,

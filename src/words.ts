@@ -12,15 +12,37 @@ export type AssetKind = (typeof assetKinds)[number]
 export const assetSources = ['upload', 'generation'] as const
 export const assetStatuses = ['pending', 'ready', 'failed'] as const
 
+/** What is made of the photos. */
+export const tasks = ['scene', 'cutout', 'packshot', 'upscale', 'expand', 'animate'] as const
+export type Task = (typeof tasks)[number]
+/** What comes out. */
 export const generationKinds = ['image', 'video'] as const
 export type GenerationKind = (typeof generationKinds)[number]
+export const kindOf = (task: Task): GenerationKind => (task === 'animate' ? 'video' : 'image')
+export const providerNames = ['replicate', 'fal', 'openai', 'gemini', 'workers-ai'] as const
+export type ProviderName = (typeof providerNames)[number]
+/** What a provider calls a job: only the provider's own file reads it. */
+export type Operation = Record<string, string>
 export const unfinishedStatuses = ['queued', 'running'] as const
 export const endedStatuses = ['succeeded', 'failed', 'canceled'] as const
 export const generationStatuses = [...unfinishedStatuses, ...endedStatuses] as const
 export type GenerationStatus = (typeof generationStatuses)[number]
 export const hasEnded = (status: GenerationStatus) => endedStatuses.some((ended) => ended === status)
-/** Where an open job is: in its workspace's line, at a provider, or with results on their way to storage. */
-export const generationPhases = ['plan_line', 'running', 'storing'] as const
+/**
+ * Where an open job is: in its workspace's line, in the provider's, waiting for the model to start, being made, or with
+ * results on their way to storage.
+ */
+export const generationPhases = ['plan_line', 'provider_line', 'booting', 'running', 'storing'] as const
+export type GenerationPhase = (typeof generationPhases)[number]
+/** `submitting`: asked, and not yet answered. `lost`: nobody will ever know. */
+export const providerJobStatuses = [
+  'submitting',
+  'running',
+  'succeeded',
+  'failed',
+  'canceled',
+  'lost',
+] as const
 export const aspectRatios = ['1:1', '4:3', '3:4', '16:9', '9:16'] as const
 export type AspectRatio = (typeof aspectRatios)[number]
 export const styles = ['modern', 'luxury', 'fresh', 'tech', 'warm', 'business'] as const
@@ -40,22 +62,46 @@ export const jobKinds = [
 export const deliveryStatuses = ['pending', 'delivered', 'failed'] as const
 export const actorTypes = ['user', 'api_key', 'system'] as const
 
-export type FailureCode =
-  | 'deadline_exceeded'
-  | 'provider_refused'
-  | 'content_rejected'
-  | 'provider_failed'
-  | 'provider_lost'
-  | 'model_unavailable'
-  | 'input_deleted'
-  | 'no_output'
-  | 'internal_error'
+/** Why a generation failed, with who can do something about it, and what to tell them. */
+export const failureCodes = {
+  content_rejected: {
+    whoFixes: 'caller',
+    retryable: false,
+    message: "The provider's safety check refused the photos or the words: change them.",
+  },
+  input_rejected: {
+    whoFixes: 'caller',
+    retryable: false,
+    message: 'The model could not use a photo: send another, as JPEG or PNG.',
+  },
+  input_deleted: {
+    whoFixes: 'caller',
+    retryable: false,
+    message: 'An input was deleted before the job started.',
+  },
+  model_unavailable: {
+    whoFixes: 'caller',
+    retryable: false,
+    message: 'The model is no longer offered: choose another.',
+  },
+  service_unavailable: {
+    whoFixes: 'operator',
+    retryable: true,
+    message: 'The service could not have it made; its operator has been told.',
+  },
+  internal_error: { whoFixes: 'operator', retryable: true, message: 'The job could not be processed.' },
+  deadline_exceeded: { whoFixes: 'provider', retryable: true, message: 'The job took too long.' },
+  provider_failed: { whoFixes: 'provider', retryable: true, message: 'The model failed, more than once.' },
+  no_output: { whoFixes: 'provider', retryable: true, message: 'The model returned no usable output.' },
+} as const
+export type FailureCode = keyof typeof failureCodes
 
-/** Why a generation failed, as callers read it. */
+/** As callers read it. */
 export interface GenerationError {
   code: FailureCode
   message: string
   retryable: boolean
+  whoFixes: 'caller' | 'operator' | 'provider'
 }
 
 /** A file of a generation that is in storage. */

@@ -15,8 +15,9 @@ interface Patience {
 const PATIENCE: Patience = { attempts: 3, each: 15_000, all: 30_000 }
 /** For whoever only wants to know whether storage is there. */
 const CHECK_PATIENCE: Patience = { attempts: 1, each: 3000, all: 3000 }
-/** Seconds that a presigned URL is valid. */
+/** Seconds that a presigned URL is valid: for people, and for a provider, which may read a photo when the job's turn comes. */
 const PRESIGNED_LIFETIME = 300
+const INPUT_LIFETIME = 24 * 3600
 
 export interface StoredObject extends FileDescription {
   /** Bytes. */
@@ -53,7 +54,8 @@ const request = async (
   })
   const end = AbortSignal.timeout(all)
   for (let attempt = 1; ; attempt++) {
-    let mayRetry = method !== 'POST' && attempt < attempts
+    // An upload that is started twice leaves one that the bucket's lifecycle rule removes.
+    let mayRetry = (method !== 'POST' || path.endsWith('?uploads=')) && attempt < attempts
     let fault: unknown
     try {
       const response = await fetch(signed.url, {
@@ -73,7 +75,7 @@ const request = async (
     }
     if (!mayRetry || end.aborted)
       throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause: fault })
-    await scheduler.wait(50 * 2 ** attempt)
+    await scheduler.wait(Math.min(5000, 50 * 2 ** attempt))
   }
 }
 
@@ -119,6 +121,7 @@ export const putObject = async (
   location: { workspaceId: string; assetId: string; name: string },
   chunks: AsyncIterable<Uint8Array>,
   maxSize: number,
+  patience: Patience = PATIENCE,
 ): Promise<StoredObject> => {
   const path = `/${keyOf(location.workspaceId, location.assetId)}`
   const inspector = createInspector()
@@ -140,9 +143,9 @@ export const putObject = async (
       }
       if (part.length < PART_SIZE && !upload) {
         inspector.end()
-        await request(env, path, { method: 'PUT', headers, body: part })
+        await request(env, path, { method: 'PUT', headers, body: part }, patience)
       } else {
-        upload ??= await startMultipart(env, path, headers)
+        upload ??= await startMultipart(env, path, headers, patience)
         await upload.add(part)
       }
     }
@@ -159,8 +162,13 @@ export const putObject = async (
 
 type MultipartUpload = Awaited<ReturnType<typeof startMultipart>>
 
-const startMultipart = async (env: Env, path: string, headers: Record<string, string>) => {
-  const started = await (await request(env, `${path}?uploads=`, { method: 'POST', headers })).text()
+const startMultipart = async (
+  env: Env,
+  path: string,
+  headers: Record<string, string>,
+  patience: Patience,
+) => {
+  const started = await (await request(env, `${path}?uploads=`, { method: 'POST', headers }, patience)).text()
   const id = /<UploadId>([^<]+)<\/UploadId>/.exec(started)?.[1]
   if (!id) throw new AppError('unavailable', { cause: new Error('storage started no multipart upload') })
   const uploadId = encodeURIComponent(id)
@@ -168,7 +176,7 @@ const startMultipart = async (env: Env, path: string, headers: Record<string, st
   return {
     async add(part: Uint8Array) {
       const query = `?partNumber=${etags.length + 1}&uploadId=${uploadId}`
-      const response = await request(env, path + query, { method: 'PUT', body: part })
+      const response = await request(env, path + query, { method: 'PUT', body: part }, patience)
       etags.push(response.headers.get('etag') ?? '')
     },
     async complete() {
@@ -206,6 +214,17 @@ export const presignDownload = async (
   url.searchParams.set('X-Amz-Expires', String(PRESIGNED_LIFETIME))
   url.searchParams.set('response-content-disposition', disposition(type, asset.name))
   url.searchParams.set('response-content-type', contentTypeOf(asset.mimeType))
+  return (await clientOf(env).sign(url, { aws: { signQuery: true } })).url
+}
+
+/** A URL by which a provider may GET a photo for as long as its job may wait. */
+export const presignInput = async (
+  env: Env,
+  asset: { workspaceId: string; id: string; mimeType: string },
+): Promise<string> => {
+  const url = new URL(`${env.S3_ENDPOINT}/${keyOf(asset.workspaceId, asset.id)}`)
+  url.searchParams.set('X-Amz-Expires', String(INPUT_LIFETIME))
+  url.searchParams.set('response-content-type', asset.mimeType)
   return (await clientOf(env).sign(url, { aws: { signQuery: true } })).url
 }
 

@@ -8,6 +8,7 @@ import {
   index,
   integer,
   jsonb,
+  numeric,
   pgPolicy,
   pgRole,
   pgTable,
@@ -18,6 +19,7 @@ import {
   uuid,
 } from 'drizzle-orm/pg-core'
 import { keyScopes } from '../actions.ts'
+import type { Failure } from '../providers/failures.ts'
 import {
   type AspectRatio,
   actorTypes,
@@ -28,14 +30,19 @@ import {
   deliveryStatuses,
   eventTypes,
   type GenerationError,
+  type GenerationPhase,
   generationKinds,
   generationStatuses,
   jobKinds,
+  type Operation,
   plans,
+  providerJobStatuses,
+  providerNames,
   type Role,
   roles,
   type StoredOutput,
   type Style,
+  tasks,
 } from '../words.ts'
 
 /** Runs everything that is done for a caller; sees one workspace at a time. */
@@ -334,12 +341,17 @@ export const generations = pgTable(
   {
     workspaceId: workspaceId().references(() => workspaces.id),
     id: uuid('id').notNull(),
+    task: text('task', { enum: tasks }).notNull(),
     kind: text('kind', { enum: generationKinds }).notNull(),
     status: text('status', { enum: generationStatuses }).notNull().default('queued'),
     model: text('model').notNull(),
+    /** The caller's instruction. */
     prompt: text('prompt'),
+    /** Lettering for the picture. */
+    text: text('text'),
     style: text('style').$type<Style>(),
-    aspectRatio: text('aspect_ratio').$type<AspectRatio>().notNull(),
+    /** Null: as the model chooses, or as the photo is. */
+    aspectRatio: text('aspect_ratio').$type<AspectRatio>(),
     /** Outputs asked for. */
     count: integer('count').notNull(),
     seed: integer('seed'),
@@ -350,15 +362,15 @@ export const generations = pgTable(
     /** The failed or canceled generation that this one does again. */
     retryOf: uuid('retry_of'),
     inputAssetIds: uuid('input_asset_ids').array().notNull(),
-    /** The assets that the outputs will become: known from the start, so that storing twice overwrites. */
-    outputAssetIds: uuid('output_asset_ids').array().notNull(),
     /** Percent. */
     progress: integer('progress').notNull().default(0),
     error: jsonb('error').$type<GenerationError>(),
-    /** Submissions to the provider. */
+    /** Submissions to providers. */
     attempts: integer('attempts').notNull().default(0),
-    /** Times that outputs were fetched in vain. */
-    outputAttempts: integer('output_attempts').notNull().default(0),
+    /** Where a running job is, as the provider last said. */
+    phase: text('phase').$type<GenerationPhase>(),
+    /** Who was asked last, as provider and model. */
+    offer: text('offer'),
     /** Claims; every write of a consumer repeats the number that its claim got. */
     fence: integer('fence').notNull().default(0),
     /** Nobody else may claim the row until then; null while nobody works on it. */
@@ -369,14 +381,9 @@ export const generations = pgTable(
     wokenAt: time('woken_at'),
     /** When the provider first had results: from then on the job waits for nothing but their storage. */
     resultsAt: time('results_at'),
-    /** Outputs that are in storage already, while others are not. */
-    storedOutputs: jsonb('stored_outputs').$type<StoredOutput[]>().notNull().default([]),
     /** Seconds from the first step; before that `deadlineAt` bounds the time in line. */
     deadline: integer('deadline').notNull(),
     deadlineAt: time('deadline_at').notNull(),
-    /** Which entry of the model's list of providers it is with. */
-    providerIndex: integer('provider_index').notNull().default(0),
-    providerJobId: text('provider_job_id'),
     creditsReserved: integer('credits_reserved').notNull(),
     creditsCharged: integer('credits_charged').notNull().default(0),
     createdBy: uuid('created_by').default(currentUserId),
@@ -394,11 +401,57 @@ export const generations = pgTable(
     // What the removal of its workspace has still to do with.
     index('generations_telling')
       .on(table.workspaceId, table.id)
-      .where(sql`status in ('queued', 'running') or num_nonnulls(prompt, webhook_url) > 0`),
+      .where(sql`status in ('queued', 'running') or num_nonnulls(prompt, text, webhook_url) > 0`),
     oneOf('generations', 'kind', generationKinds),
     oneOf('generations', 'status', generationStatuses),
     tenantOnly,
     pruned,
+  ],
+)
+
+/** One call of a provider for one or more of a generation's outputs: what was asked, what it is called there, what it cost. */
+export const providerJobs = pgTable(
+  'provider_jobs',
+  {
+    workspaceId: workspaceId(),
+    id: uuid('id').notNull(),
+    generationId: uuid('generation_id').notNull(),
+    /** Which of the generation's outputs it is to make, from 0. */
+    indexes: integer('indexes').array().notNull(),
+    provider: text('provider', { enum: providerNames }).notNull(),
+    model: text('model').notNull(),
+    /** JSON pointer to the results in what the provider answers. */
+    output: text('output').notNull(),
+    /** The words that it was sent. */
+    prompt: text('prompt'),
+    /** What the provider calls it; null until it has answered. */
+    operation: jsonb('operation').$type<Operation>(),
+    status: text('status', { enum: providerJobStatuses }).notNull().default('submitting'),
+    /** The assets that its outputs will become, of this call alone: storing twice overwrites with the same bytes. */
+    assetIds: uuid('asset_ids').array().notNull(),
+    /** Outputs that are in storage. */
+    stored: jsonb('stored').$type<StoredOutput[]>().notNull().default([]),
+    /** Times that outputs were fetched in vain. */
+    fetches: integer('fetches').notNull().default(0),
+    failure: jsonb('failure').$type<Failure>(),
+    /** Dollars that the provider takes for what it made. */
+    cost: numeric('cost', { precision: 12, scale: 6, mode: 'number' }),
+    /** Credits that the customer was charged for it. */
+    credits: integer('credits'),
+    /** Nothing can come of it after that. */
+    expiresAt: time('expires_at').notNull(),
+    createdAt: createdAt(),
+    endedAt: time('ended_at'),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.id] }),
+    foreignKey({
+      columns: [table.workspaceId, table.generationId],
+      foreignColumns: [generations.workspaceId, generations.id],
+    }),
+    index('provider_jobs_generation').on(table.workspaceId, table.generationId),
+    oneOf('provider_jobs', 'status', providerJobStatuses),
+    tenantOnly,
   ],
 )
 

@@ -1,57 +1,78 @@
-/** Accepting jobs: from a request, or again from one that failed or was canceled. */
-import { sql } from 'drizzle-orm'
+/** Accepting jobs: from a request, or again from one that failed or was canceled; and what they would cost. */
+import { type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import { findUsable, type UsableModel } from '../catalogue/catalogue.ts'
+import { creditsOf, misfitOf, type Wish } from '../catalogue/input.ts'
+import type { Offer } from '../catalogue/schema.ts'
 import type { Ctx } from '../context.ts'
 import { reserve } from '../credits/ledger.ts'
 import { type Database, ensure } from '../db/client.ts'
 import { generations } from '../db/schema.ts'
 import { exists, first } from '../db/sql.ts'
+import type { Env } from '../env.ts'
 import { AppError, invalidField, toAppError } from '../errors.ts'
 import { checkTarget } from '../webhooks/targets.ts'
-import type { Style } from '../words.ts'
+import { type AspectRatio, kindOf, type Style, type Task } from '../words.ts'
 import { counted, fitsStorage, queuedLimit } from '../workspaces/quotas.ts'
 import { changeGeneration } from './changes.ts'
-import { type GenerationWithOutputs, oneGeneration, withPosition } from './generations.ts'
+import { type GenerationWithOutputs, getGeneration, oneGeneration, withPosition } from './generations.ts'
 import { type Idempotency, idFor, isRepeated, keepAnswer, replayOf } from './idempotency.ts'
-import { findModel, type Model, models } from './models.ts'
 
+/** What is asked for; null is for the model to choose. */
 export interface GenerationRequest {
-  kind: Model['kind']
-  prompt?: string | undefined
-  style?: Style | undefined
+  task: Task
   model?: string | undefined
+  prompt: string | null
+  text: string | null
+  style: Style | null
   inputAssetIds: string[]
   count: number
-  aspectRatio: Model['inputs']['aspectRatios'][number]
-  seed?: number | undefined
-  durationSeconds?: number | undefined
-  webhookUrl?: string | undefined
+  aspectRatio: AspectRatio | null
+  seed: number | null
+  durationSeconds: number | null
+  webhookUrl: string | null
+  maxCredits?: number | undefined
 }
 
-const chooseModel = (request: GenerationRequest): Model => {
-  const model = findModel(request.kind, request.model)
-  if (!model) throw invalidField('/model', `is no ${request.kind} model of the catalogue`)
-  const { maxCount, maxInputAssets } = model.inputs
-  if (request.count > maxCount) throw invalidField('/count', `is more than this model's ${maxCount}`)
-  if (request.inputAssetIds.length > maxInputAssets) {
-    throw invalidField('/inputAssetIds', `are more than this model's ${maxInputAssets}`)
+const wishOf = (request: GenerationRequest): Wish => ({
+  ...request,
+  kind: kindOf(request.task),
+  duration: request.durationSeconds,
+  photos: request.inputAssetIds.length,
+})
+
+interface Plan {
+  model: UsableModel['model']
+  /** Those that can do all of it. */
+  offers: [Offer, ...Offer[]]
+  credits: number
+}
+
+/** How the request can be done now, and for how much. @throws {AppError} validation_failed, which says what could be */
+const planFor = (env: Env, request: GenerationRequest): Plan => {
+  const found = findUsable(env, request.task, request.model)
+  if (!found) {
+    const named = request.model === undefined ? '/task' : '/model'
+    throw invalidField(named, `can not be served now: GET /api/v1/models lists what can`)
   }
-  if (model.inputs.maxDuration === null && request.durationSeconds !== undefined) {
-    throw invalidField('/durationSeconds', 'is for videos only')
+  const { model, offers } = found
+  if (request.count > model.maxCount) throw invalidField('/count', `must be at most ${model.maxCount}`)
+  const wish = wishOf(request)
+  const misfits = offers.map((offer) => misfitOf(offer, wish))
+  const [offer, ...others] = offers.filter((_, i) => misfits[i] === undefined)
+  if (!offer) {
+    const [misfit] = misfits
+    throw invalidField(`/${misfit?.field}`, misfit?.message ?? 'is nothing that this model can do')
   }
-  if (request.durationSeconds && request.durationSeconds > (model.inputs.maxDuration ?? 0)) {
-    throw invalidField('/durationSeconds', `is more than this model's ${model.inputs.maxDuration}`)
+  const credits = creditsOf(offer, wish)
+  if (request.maxCredits !== undefined && credits > request.maxCredits) {
+    throw invalidField('/maxCredits', `is less than the ${credits} that this costs`)
   }
-  if (!model.inputs.aspectRatios.includes(request.aspectRatio)) {
-    throw invalidField('/aspectRatio', 'is not offered by this model')
-  }
-  return model
+  return { model, offers: [offer, ...others], credits }
 }
 
 /** How long a job may stand in line. */
 const TIME_IN_LINE = sql`interval '1 day'`
-/** Seconds of a video that says nothing else. */
-const DEFAULT_DURATION = 5
 
 /** What every new job takes after its row: credits, room, a note of the end of its time in line, and what came of it. */
 const accept = (db: Database, id: string, idempotency: Idempotency | undefined) => ({
@@ -80,13 +101,63 @@ interface Accepted {
   replayed: boolean
 }
 
-const answer = (
-  id: string,
+const insert = async (
+  ctx: Ctx,
+  request: GenerationRequest,
   idempotency: Idempotency | undefined,
-  { earlier, rows }: Awaited<ReturnType<typeof changeGeneration<ReturnType<typeof accept>>>>,
-): Accepted => {
-  const replay = replayOf(id, idempotency, earlier)
-  return { generation: replay ?? { ...first(rows), outputs: [] }, replayed: replay !== undefined }
+  more: { retryOf?: string; unless?: (db: Database) => Record<string, ReturnType<typeof ensure>> },
+): Promise<Accepted> => {
+  const { model, offers, credits } = planFor(ctx.env, request)
+  const id = uuidv7()
+  const isNew = exists(generations, oneGeneration(id))
+  const { inputAssetIds } = request
+  const accepted = await changeGeneration(ctx, id, (db) => ({
+    ...more.unless?.(db),
+    inserted: db
+      .insert(generations)
+      .values({
+        id: idFor(id, idempotency),
+        task: request.task,
+        kind: kindOf(request.task),
+        model: model.id,
+        prompt: request.prompt,
+        text: request.text,
+        style: request.style,
+        aspectRatio: request.aspectRatio,
+        count: request.count,
+        seed: request.seed,
+        duration: request.durationSeconds,
+        inputAssetIds,
+        webhookUrl: request.webhookUrl,
+        retryOf: more.retryOf ?? null,
+        deadline: model.deadline,
+        deadlineAt: sql`now() + ${TIME_IN_LINE}`,
+        creditsReserved: credits,
+      })
+      .onConflictDoNothing(),
+    inputs: ensure(db, sql`not ${isNew} or ${inputsAreReady(inputAssetIds)}`, 'not_found'),
+    fit: ensure(db, sql`not ${isNew} or (${inputsFit(inputAssetIds, offers)})`, 'validation_failed'),
+    ...accept(db, id, idempotency),
+  })).catch((thrown: unknown) => {
+    throw ctx.gate === 'refused' ? thrown : ofInputs(thrown, offers)
+  })
+  const replay = replayOf(id, idempotency, accepted.earlier)
+  return { generation: replay ?? { ...first(accepted.rows), outputs: [] }, replayed: replay !== undefined }
+}
+
+/** What SQL refuses about inputs, with the field and what it should be. */
+const ofInputs = (thrown: unknown, [{ input }]: [Offer, ...Offer[]]): unknown => {
+  const { code } = toAppError(thrown)
+  const refuse = (message: string) =>
+    new AppError(code, { cause: thrown, errors: [{ pointer: '/inputAssetIds', message }] })
+  if (code === 'not_found') return refuse('names what is no image of this workspace, or not complete yet')
+  if (code !== 'validation_failed' || thrown instanceof AppError) return thrown
+  const { types = [], maxBytes, minSide } = input.photos ?? {}
+  const kinds = types.map((type) => type.replace('image/', '').toUpperCase()).join(', ')
+  const size = maxBytes ? ` of at most ${maxBytes / 1e6} MB` : ''
+  return refuse(
+    `must be ${kinds}${size}${minSide ? `, at least ${minSide} pixels a side` : ''}, for this model`,
+  )
 }
 
 /**
@@ -98,55 +169,9 @@ export const createGeneration = async (
   request: GenerationRequest,
   idempotency?: Idempotency,
 ): Promise<Accepted> => {
-  const model = chooseModel(request)
-  if (request.webhookUrl !== undefined) checkTarget(ctx.env, request.webhookUrl, '/webhookUrl')
-  const id = uuidv7()
-  const accepted = await changeGeneration(ctx, id, (db) => ({
-    inserted: db
-      .insert(generations)
-      .values({
-        id: idFor(id, idempotency),
-        kind: request.kind,
-        model: model.id,
-        prompt: request.prompt ?? null,
-        style: request.style ?? null,
-        aspectRatio: request.aspectRatio,
-        count: request.count,
-        seed: request.seed ?? null,
-        duration: model.inputs.maxDuration === null ? null : (request.durationSeconds ?? DEFAULT_DURATION),
-        inputAssetIds: request.inputAssetIds,
-        outputAssetIds: Array.from({ length: request.count }, () => uuidv7()),
-        webhookUrl: request.webhookUrl ?? null,
-        deadline: model.deadline,
-        deadlineAt: sql`now() + ${TIME_IN_LINE}`,
-        creditsReserved: model.credits,
-      })
-      .onConflictDoNothing(),
-    inputs: ensure(
-      db,
-      sql`not exists (select from generations where ${oneGeneration(id)}) or ${inputsAreReady(request.inputAssetIds)}`,
-      'not_found',
-    ),
-    ...accept(db, id, idempotency),
-  })).catch((thrown: unknown) => {
-    throw ctx.gate !== 'refused' && toAppError(thrown).code === 'not_found' ? missingInput(thrown) : thrown
-  })
-  return answer(id, idempotency, accepted)
+  if (request.webhookUrl !== null) checkTarget(ctx.env, request.webhookUrl, '/webhookUrl')
+  return insert(ctx, request, idempotency, {})
 }
-
-const missingInput = (cause: unknown) =>
-  new AppError('not_found', {
-    cause,
-    errors: [
-      { pointer: '/inputAssetIds', message: 'names what is no image of this workspace, or not complete yet' },
-    ],
-  })
-
-/** SQL: the catalogue, as rows of `today`. */
-const catalogue = sql`(values ${sql.join(
-  models.map(({ id, kind, credits, deadline }) => sql`(${id}, ${kind}, ${credits}::int, ${deadline}::int)`),
-  sql`, `,
-)}) today (model, kind, credits, deadline)`
 
 /**
  * The same again as a new job, linked to the old one, at today's price.
@@ -157,31 +182,38 @@ export const retryGeneration = async (
   originalId: string,
   idempotency?: Idempotency,
 ): Promise<Accepted> => {
-  const id = uuidv7()
-  const original = sql`select from generations where ${oneGeneration(originalId)}`
-  const isOver = sql`status in ('failed', 'canceled')`
-  const isOffered = sql`(model, kind) in (select model, kind from ${catalogue})`
-  const accepted = await changeGeneration(ctx, id, (db) => ({
-    found: ensure(db, sql`exists (${original})`, 'not_found'),
-    retryable: ensure(
-      db,
-      sql`${isRepeated(idempotency)} or exists (${original} and ${isOver} and ${isOffered})`,
-      'not_retryable',
-    ),
-    inserted: db.execute(sql`
-      insert into generations (id, kind, model, prompt, style, aspect_ratio, count, seed, duration, webhook_url, retry_of,
-        input_asset_ids, output_asset_ids, deadline, deadline_at, credits_reserved)
-      select ${idFor(id, idempotency)}, kind, model, prompt, style, aspect_ratio, count, seed, duration, webhook_url, id,
-        input_asset_ids, array(select app.uuid_v7() from generate_series(1, count)), today.deadline, now() + ${TIME_IN_LINE},
-        today.credits
-        from generations join ${catalogue} using (model, kind) where ${oneGeneration(originalId)}
-      on conflict do nothing`),
-    ...accept(db, id, idempotency),
-  }))
-  return answer(id, idempotency, accepted)
+  const original = await getGeneration(ctx, originalId)
+  const isOver = sql`exists (select from generations where ${oneGeneration(originalId)} and status in ('failed', 'canceled'))`
+  const request = { ...original, durationSeconds: original.duration }
+  return insert(ctx, request, idempotency, {
+    retryOf: originalId,
+    unless: (db) => ({
+      retryable: ensure(db, sql`${isRepeated(idempotency)} or ${isOver}`, 'not_retryable'),
+    }),
+  }).catch((thrown: unknown) => {
+    // What the model could do then, it can't do now.
+    throw thrown instanceof AppError && thrown.code === 'validation_failed' && !thrown.cause
+      ? new AppError('not_retryable', { cause: thrown })
+      : thrown
+  })
 }
 
 /** SQL condition: all of these are images of the workspace, complete. */
 const inputsAreReady = (ids: string[]) =>
   sql`(select count(*) from assets where workspace_id = (select app.workspace_id()) and id = any(${sql.param(ids)}::uuid[])
         and kind = 'image' and status = 'ready') = ${ids.length}`
+
+/** SQL condition: one of the offers takes all of them. */
+const inputsFit = (ids: string[], offers: readonly Offer[]): SQL =>
+  ids.length === 0
+    ? sql`true`
+    : sql.join(
+        offers.map(
+          ({ input: { photos } }) => sql`not exists (
+            select from assets where workspace_id = (select app.workspace_id()) and id = any(${sql.param(ids)}::uuid[])
+               and not (mime_type = any(${sql.param(photos?.types ?? [])}::text[])
+                 and size <= ${photos?.maxBytes ?? Number.MAX_SAFE_INTEGER}::bigint
+                 and coalesce(least(width, height), 0) >= ${photos?.minSide ?? 0}::int))`,
+        ),
+        sql` or `,
+      )

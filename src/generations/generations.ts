@@ -27,7 +27,7 @@ export const positionInLine = sql<number | null>`case when generations.status = 
 export const withPosition = { ...getTableColumns(generations), position: positionInLine.as('position') }
 
 /** A step that is under way when its job ends may store outputs for so long. */
-export const LONGEST_STEP = sql`interval '2 minutes'`
+export const LONGEST_STEP = sql`interval '10 minutes'`
 
 export const oneGeneration = (id: string) => and(inWorkspace(generations), eq(generations.id, id))
 
@@ -62,6 +62,7 @@ export const getGeneration = async (ctx: Ctx, id: string): Promise<GenerationWit
 export interface GenerationFilter extends Page {
   status?: Generation['status'] | undefined
   kind?: Generation['kind'] | undefined
+  task?: Generation['task'] | undefined
 }
 
 /** `limit + 1` rows, newest first. */
@@ -74,6 +75,7 @@ export const listGenerations = async (
     filter.cursor ? lt(generations.id, filter.cursor) : undefined,
     filter.status ? eq(generations.status, filter.status) : undefined,
     filter.kind ? eq(generations.kind, filter.kind) : undefined,
+    filter.task ? eq(generations.task, filter.task) : undefined,
   )
   const { rows, outputs } = await transact(ctx, (db) => {
     const page = db
@@ -117,8 +119,12 @@ export const cancelGeneration = async (ctx: Ctx, id: string): Promise<Generation
        where ${oneGeneration(id)} and ${canceledNow} and started_at is not null`),
     erasures: db.execute(sql`
       insert into outbox (kind, subject_id, available_at)
-      select 'object.delete', unnest(output_asset_ids), now() + ${LONGEST_STEP} from generations
-       where ${oneGeneration(id)} and ${canceledNow} and started_at is not null`),
+      select 'object.delete', unnest(asset_ids), now() + ${LONGEST_STEP} from provider_jobs
+       where workspace_id = (select app.workspace_id()) and generation_id = ${id} and ${canceledNow}`),
+    stopped: db.execute(sql`
+      update provider_jobs set status = 'canceled', ended_at = now()
+       where workspace_id = (select app.workspace_id()) and generation_id = ${id} and ${canceledNow}
+         and status in ('submitting', 'running')`),
     rows: db.select(withPosition).from(generations).where(oneGeneration(id)),
   }))
   const generation = first(rows)

@@ -3,14 +3,20 @@ import type { Context } from 'hono'
 import { z } from 'zod'
 import { AssetView, presentAsset } from '../assets/routes.ts'
 import { presignDownload } from '../assets/storage.ts'
-import { authorize } from '../db/client.ts'
 import type { Env } from '../env.ts'
 import { IdempotencyKey, IdPath, json, jsonBody, located, Timestamp, text } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { type AppEnv, createRouter } from '../http/router.ts'
-import { aspectRatios, generationKinds, generationPhases, generationStatuses, styles } from '../words.ts'
-import { createGeneration, retryGeneration } from './accept.ts'
+import {
+  aspectRatios,
+  generationKinds,
+  generationPhases,
+  generationStatuses,
+  styles,
+  tasks,
+} from '../words.ts'
+import { createGeneration, type GenerationRequest, retryGeneration } from './accept.ts'
 import {
   cancelGeneration,
   type GenerationWithOutputs,
@@ -19,32 +25,38 @@ import {
   MAX_POSITION,
 } from './generations.ts'
 import { hashRequest } from './idempotency.ts'
-import { models } from './models.ts'
 
 const tag = 'Generations'
 
 const GenerationInput = z
   .strictObject({
-    kind: z.enum(generationKinds),
-    prompt: text({ max: 2000 }).optional(),
-    style: z.enum(styles).optional(),
+    task: z.enum(tasks),
     model: z
       .string()
       .max(100)
       .optional()
-      .openapi({ description: "From the catalogue; default the kind's first" }),
+      .openapi({ description: "From the catalogue; default the task's first" }),
     inputAssetIds: z
       .array(z.uuid().toLowerCase())
       .max(20)
       .default([])
       .refine((ids) => new Set(ids).size === ids.length, 'names an asset twice'),
+    prompt: text({ max: 2000 }).optional().openapi({ description: 'An instruction' }),
+    text: text({ max: 200 })
+      .optional()
+      .openapi({ description: 'Lettering for the picture, where the model can' }),
+    style: z.enum(styles).optional(),
     count: z.int().min(1).max(10).default(1),
-    aspectRatio: z.enum(aspectRatios).default('1:1'),
+    aspectRatio: z
+      .enum(aspectRatios)
+      .optional()
+      .openapi({ description: 'Default: square, or as the photo is' }),
     seed: z.int().min(0).max(2147483647).optional(),
+    durationSeconds: z.int().min(1).max(60).optional().openapi({ description: 'Of films' }),
+    maxCredits: z.int().min(0).optional().openapi({ description: 'Refused if it costs more' }),
     webhookUrl: text({ max: 2000 })
       .optional()
       .openapi({ description: 'Told of the end; https, a public host' }),
-    durationSeconds: z.int().min(1).max(60).optional().openapi({ description: 'Videos only; default 5' }),
   })
   .refine(({ prompt, inputAssetIds }) => prompt !== undefined || inputAssetIds.length > 0, {
     path: ['prompt'],
@@ -52,33 +64,56 @@ const GenerationInput = z
   })
   .openapi('GenerationInput')
 
+/** What was left out is for the model to choose. */
+const toRequest = (input: z.output<typeof GenerationInput>): GenerationRequest => ({
+  ...input,
+  prompt: input.prompt ?? null,
+  text: input.text ?? null,
+  style: input.style ?? null,
+  aspectRatio: input.aspectRatio ?? null,
+  seed: input.seed ?? null,
+  durationSeconds: input.durationSeconds ?? null,
+  webhookUrl: input.webhookUrl ?? null,
+})
+
 const GenerationView = z
   .object({
     id: z.uuid(),
     workspaceId: z.uuid(),
+    task: z.enum(tasks),
     kind: z.enum(generationKinds),
     status: z.enum(generationStatuses),
     model: z.string(),
     prompt: z.string().nullable(),
+    text: z.string().nullable(),
     style: z.enum(styles).nullable(),
     inputAssetIds: z.array(z.uuid()),
     count: z.int(),
-    aspectRatio: z.enum(aspectRatios),
+    aspectRatio: z.enum(aspectRatios).nullable(),
     seed: z.int().nullable(),
     durationSeconds: z.int().nullable(),
     retryOf: z.uuid().nullable(),
     phase: z
       .enum(generationPhases)
       .optional()
-      .describe('Of an open job; `storing`: results are there and on their way to storage'),
+      .describe(
+        "Of an open job: in the workspace's line, in the provider's, waiting for the model to start, being made, or with results on their way to storage",
+      ),
     queuePosition: z
       .int()
       .nullable()
       .describe(`Jobs of the workspace before this one, counted to ${MAX_POSITION}; null once it runs`),
     progress: z.int().min(0).max(100),
-    attempts: z.int().describe('Submissions to the provider'),
+    attempts: z.int().describe('Submissions to providers'),
     outputs: z.array(AssetView.extend({ url: z.url().describe('Works for 5 minutes') })),
-    error: z.object({ code: z.string(), message: z.string(), retryable: z.boolean() }).optional(),
+    error: z
+      .object({
+        code: z.string(),
+        message: z.string(),
+        retryable: z.boolean(),
+        whoFixes: z.enum(['caller', 'operator', 'provider']),
+      })
+      .optional(),
     creditsReserved: z.int(),
     creditsCharged: z.int(),
     createdBy: z.uuid().nullable(),
@@ -91,18 +126,21 @@ const GenerationView = z
 const phaseOf = ({
   status,
   resultsAt,
+  phase,
 }: GenerationWithOutputs): Pick<z.output<typeof GenerationView>, 'phase'> => {
   if (status === 'queued') return { phase: 'plan_line' }
-  return status === 'running' ? { phase: resultsAt ? 'storing' : 'running' } : {}
+  return status === 'running' ? { phase: resultsAt ? 'storing' : (phase ?? 'running') } : {}
 }
 
 const present = async (env: Env, row: GenerationWithOutputs): Promise<z.output<typeof GenerationView>> => ({
   id: row.id,
   workspaceId: row.workspaceId,
+  task: row.task,
   kind: row.kind,
   status: row.status,
   model: row.model,
   prompt: row.prompt,
+  text: row.text,
   style: row.style,
   inputAssetIds: row.inputAssetIds,
   count: row.count,
@@ -166,7 +204,7 @@ routes.openapi(
   async (c) => {
     const key = c.req.valid('header')['idempotency-key']
     const idempotency = key ? { key, requestHash: hashRequest('create', await c.req.json()) } : undefined
-    return accepted(c, await createGeneration(c.var.ctx, c.req.valid('json'), idempotency))
+    return accepted(c, await createGeneration(c.var.ctx, toRequest(c.req.valid('json')), idempotency))
   },
 )
 
@@ -180,6 +218,7 @@ routes.openapi(
       query: Paging.extend({
         status: z.enum(generationStatuses).optional(),
         kind: z.enum(generationKinds).optional(),
+        task: z.enum(tasks).optional(),
       }),
     },
     responses: { 200: json(listOf(GenerationView), 'A page of generations') },
@@ -241,55 +280,6 @@ routes.openapi(
     const { id } = c.req.valid('param')
     const idempotency = key ? { key, requestHash: hashRequest('retry', id) } : undefined
     return accepted(c, await retryGeneration(c.var.ctx, id, idempotency))
-  },
-)
-
-routes.openapi(
-  operation('model.list', {
-    method: 'get',
-    path: '/models',
-    tag,
-    summary: 'The catalogue of models',
-    scope: 'user',
-    responses: {
-      200: json(
-        z.object({
-          data: z.array(
-            z.object({
-              id: z.string(),
-              kind: z.enum(generationKinds),
-              name: z.string(),
-              credits: z.int().describe('Per generation'),
-              inputs: z.object({
-                maxCount: z.int(),
-                maxInputAssets: z.int(),
-                aspectRatios: z.array(z.enum(aspectRatios)),
-                styles: z.array(z.enum(styles)),
-                maxDuration: z.int().nullable().describe('Seconds; null for pictures'),
-              }),
-            }),
-          ),
-          nextCursor: z.null(),
-        }),
-        'All models',
-      ),
-    },
-  }),
-  async (c) => {
-    await authorize(c.var.ctx)
-    return c.json(
-      {
-        data: models.map(({ id, kind, name, credits, inputs }) => ({
-          id,
-          kind,
-          name,
-          credits,
-          inputs: { ...inputs, aspectRatios: [...inputs.aspectRatios], styles: [...styles] },
-        })),
-        nextCursor: null,
-      },
-      200,
-    )
   },
 )
 

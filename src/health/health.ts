@@ -1,10 +1,12 @@
 /** Whether the API can work: the state of the database and of the storage. */
 import { sql } from 'drizzle-orm'
 import { checkStorage } from '../assets/storage.ts'
+import { usableModels } from '../catalogue/catalogue.ts'
 import type { Ctx } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { first } from '../db/sql.ts'
 import { describeError } from '../errors.ts'
+import { breakerOf } from '../providers/breakers.ts'
 
 /** From best to worst. */
 export const states = ['ok', 'degraded', 'down'] as const
@@ -33,6 +35,24 @@ export const checkReadiness = async (ctx: Ctx) => {
   return last.readiness
 }
 
+/** The offers that only the operator can mend, and why. */
+const findFaults = async ({ env }: Ctx) => {
+  const offers = new Map(
+    usableModels(env).flatMap((usable) =>
+      usable.offers.map((offer) => [`${offer.provider}:${offer.model}`, offer]),
+    ),
+  )
+  const faults = await Promise.all(
+    [...offers.values()].map(async ({ provider, model }) => {
+      const reason = await breakerOf(env, { provider, model })
+        .fault()
+        .catch(() => null)
+      return reason ? [{ provider, model, reason }] : []
+    }),
+  )
+  return faults.flat()
+}
+
 const checkNow = async (ctx: Ctx) => {
   const down =
     (check: string) =>
@@ -40,12 +60,14 @@ const checkNow = async (ctx: Ctx) => {
       ctx.log({ level: 'error', message: 'not ready', check, error: describeError(error) })
       return 'down'
     }
-  const [tenant, system, storage] = await Promise.all([
+  const [tenant, system, storage, offers] = await Promise.all([
     checkDatabase({ ...ctx, scope: 'user' }).catch(down('database')),
     checkDatabase({ ...ctx, scope: 'system' }).catch(down('database')),
     checkStorage(ctx.env).then((): State => 'ok', down('storage')),
+    findFaults(ctx),
   ])
   const worst = (...of: State[]) => states[Math.max(...of.map((state) => states.indexOf(state)))] ?? 'down'
   const database = worst(tenant, system)
-  return { status: worst(database, storage), checks: { database, storage } }
+  const models: State = offers.length > 0 ? 'degraded' : 'ok'
+  return { status: worst(database, storage, models), checks: { database, storage, models }, offers }
 }

@@ -10,7 +10,13 @@ import { createRouter } from '../http/router.ts'
 import { checkReadiness, states } from './health.ts'
 
 const Readiness = z
-  .object({ status: z.enum(states), checks: z.object({ database: z.enum(states), storage: z.enum(states) }) })
+  .object({
+    status: z.enum(states),
+    checks: z.object({ database: z.enum(states), storage: z.enum(states), models: z.enum(states) }),
+    offers: z
+      .array(z.object({ provider: z.string(), model: z.string(), reason: z.string() }))
+      .describe('Those that only the operator can mend'),
+  })
   .openapi('Readiness')
 
 const PublicKeySet = z.object({
@@ -54,7 +60,7 @@ routes.openapi(
     operationId: 'health.ready',
     summary: 'Do the database and the storage answer?',
     description:
-      'The answer is a few seconds old at most. `degraded`: a database login could bypass row-level security.',
+      'The answer is a few seconds old at most. `degraded`: a database login could bypass row-level security, or an offer of the catalogue needs its operator.',
     responses: {
       ...faults,
       200: json(Readiness, 'Ready or degraded'),

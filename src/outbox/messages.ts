@@ -3,12 +3,17 @@ import { z } from 'zod'
 import { actions } from '../actions.ts'
 import { jobKinds } from '../words.ts'
 
-/** Ids only: the database knows the rest. `early`: a provider has news, so the next step need not wait for its time. */
+/**
+ * Ids only: the database knows the rest. `early`: a provider has news, so the next step need not wait for its time; `told`:
+ * and so it calls the job. `lasting`: the step is a call that lasts.
+ */
 export const OwedMessage = z.object({
   kind: z.enum(jobKinds),
   workspaceId: z.uuid(),
   subjectId: z.uuid(),
   early: z.boolean().optional(),
+  told: z.object({ jobId: z.uuid(), operation: z.record(z.string(), z.string()) }).optional(),
+  lasting: z.boolean().optional(),
 })
 export type OwedMessage = z.output<typeof OwedMessage>
 
@@ -29,8 +34,11 @@ const SweepMessage = z.object({ kind: z.literal('sweep') })
 export const JobMessage = z.discriminatedUnion('kind', [OwedMessage, RefusalMessage, SweepMessage])
 export type JobMessage = z.output<typeof JobMessage>
 
-/** A webhook's target may be slow, so deliveries wait for each other only. */
-export const queueOf = {
+/** A webhook's target may be slow, and so is a provider that answers with the pictures: both have queues of their own. */
+export const queueOf = (message: JobMessage) =>
+  message.kind === 'generation' && message.lasting ? 'LASTING' : queues[message.kind]
+
+const queues = {
   generation: 'JOBS',
   'prediction.cancel': 'JOBS',
   'object.delete': 'JOBS',

@@ -28,7 +28,7 @@ export const settle = (db: Database, kind: OwedMessage['kind'], subjectId: strin
 
 /** Puts messages on the queues of their kinds. */
 export const send = async (env: Env, messages: readonly JobMessage[], delaySeconds = 0): Promise<void> => {
-  for (const [queue, group] of Map.groupBy(messages, ({ kind }) => queueOf[kind])) {
+  for (const [queue, group] of Map.groupBy(messages, queueOf)) {
     for (let start = 0; start < group.length; start += BATCH) {
       const batch = group.slice(start, start + BATCH)
       await env[queue].sendBatch(

@@ -1,7 +1,8 @@
-/** A circuit breaker for one provider: after repeated failures it is left alone for a while, then tried once. */
+/** A circuit breaker for one offer: after repeated failures it is left alone for a while, then tried once. */
 import { DurableObject } from 'cloudflare:workers'
+import type { Reason } from './failures.ts'
 
-/** Failures in a row that open it. */
+/** Failures in a row that open it; what only the operator can mend opens it at once. */
 const THRESHOLD = 5
 /** Milliseconds that it stays open, and between trials after that. */
 const PAUSE = 30_000
@@ -10,8 +11,9 @@ export class Breaker extends DurableObject {
   // Lost with an eviction, which costs a few failed calls.
   private failures = 0
   private openUntil = 0
+  private reason: Reason | undefined
 
-  /** Whether the provider may be asked now; after a pause one caller at a time is the trial. */
+  /** Whether the offer may be asked now; after a pause one caller at a time is the trial. */
   admits(): boolean {
     if (this.failures < THRESHOLD) return true
     const now = Date.now()
@@ -20,8 +22,15 @@ export class Breaker extends DurableObject {
     return true
   }
 
-  report(succeeded: boolean): void {
-    this.failures = succeeded ? 0 : this.failures + 1
-    if (this.failures === THRESHOLD) this.openUntil = Date.now() + PAUSE
+  report({ succeeded, fault }: { succeeded: boolean; fault?: Reason }): void {
+    const before = this.failures
+    this.failures = succeeded ? 0 : fault ? THRESHOLD : before + 1
+    this.reason = fault
+    if (before < THRESHOLD && this.failures >= THRESHOLD) this.openUntil = Date.now() + PAUSE
+  }
+
+  /** What the operator should mend, if that is why it is open. */
+  fault(): Reason | null {
+    return this.failures >= THRESHOLD ? (this.reason ?? null) : null
   }
 }

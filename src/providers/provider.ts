@@ -1,101 +1,144 @@
-/** The one shape that providers share. */
+/** The two shapes of providers: those that keep jobs and are asked about them, and those that answer with the result. */
 import type { Env } from '../env.ts'
-import type { AspectRatio, GenerationKind, Style } from '../words.ts'
+import type { Operation } from '../words.ts'
+import { type Failure, failureOf } from './failures.ts'
 
 export interface Submission {
-  kind: GenerationKind
-  /** What the provider calls the model. */
+  /** As the provider calls it. */
   model: string
-  prompt: string | null
-  style: Style | null
-  /** Presigned. */
-  images: { url: string; mimeType: string }[]
-  aspectRatio: AspectRatio
-  count: number
-  /** Seconds; videos only. */
-  duration: number | null
-  seed: number | null
-  /** Where the provider may say that it has finished. */
+  /** Under the provider's names; without the photos. */
+  fields: Record<string, unknown>
+  /** Presigned, for as long as the job may wait. */
+  photos: { url: string; mimeType: string }[]
+  /** The photos' URLs under the provider's names. */
+  photoFields: Record<string, unknown>
+  /** JSON pointer to the results in what it answers. */
+  output: string
+  /** Where the provider may say that it has news. */
   webhookUrl: string
+  /** Seconds that the provider may take. */
+  timeout: number
 }
 
-/** A URL that the provider keeps for a while only, or the bytes themselves. */
-export type JobOutput = { url: string } | { base64: string }
+/** How a job at the provider stands. */
+export type Standing =
+  | {
+      status: 'running'
+      phase: 'provider_line' | 'booting' | 'running' /** Percent, where it tells. */
+      progress?: number
+    }
+  /** URLs that the provider keeps for a while. */
+  | { status: 'succeeded'; urls: string[] }
+  | { status: 'failed'; failure: Failure }
 
-export type Job = { id: string } & (
-  | { status: 'running' /** Percent. */; progress: number }
-  | { status: 'succeeded'; outputs: JobOutput[] }
-  | { status: 'failed'; message: string }
-)
-
-/** A provider that answers at once has nothing to ask about or to cancel later. */
-export interface Provider {
+export interface JobProvider {
+  keepsJobs: true
   /** Whether the operator has set it up. */
   isConfigured(env: Env): boolean
+  /** Whether it tells the end of jobs by webhook here. */
+  tells(env: Env): boolean
   /** @throws {ProviderError} after which the job may or may not have been accepted */
-  submit(env: Env, submission: Submission): Promise<Job>
+  submit(env: Env, submission: Submission): Promise<{ operation: Operation; standing: Standing }>
   /** @throws {ProviderError} */
-  get?(env: Env, id: string): Promise<Job>
-  /** @throws {ProviderError} */
-  cancel?(env: Env, id: string): Promise<void>
+  get(env: Env, operation: Operation, output: string): Promise<Standing>
+  /** Of a job that has ended it changes nothing. @throws {ProviderError} */
+  cancel(env: Env, operation: Operation): Promise<void>
 }
+
+/** Takes the results one after the other, as they arrive. */
+type Keep = (bytes: AsyncIterable<Uint8Array>) => Promise<void>
+
+export interface AtOnceProvider {
+  keepsJobs: false
+  isConfigured(env: Env): boolean
+  /**
+   * One call. Results go to `keep` while the answer is read, so that no picture is held whole.
+   * @returns why there are fewer than asked for, if the provider says so
+   * @throws {ProviderError}, or what `keep` throws
+   */
+  render(env: Env, submission: Submission, keep: Keep, signal: AbortSignal): Promise<Failure | undefined>
+}
+
+export type Provider = JobProvider | AtOnceProvider
 
 /** The provider did not take or answer the request. */
 export class ProviderError extends Error {
-  /** False when asking again would be refused again. */
-  readonly retryable: boolean
+  readonly failure: Failure
   /** Seconds, as the provider asked for. */
   readonly retryAfter: number | undefined
-  /** HTTP status; 0 when nothing usable was answered. */
-  readonly status: number
+  /** Nothing was accepted: it may be asked again at once. */
+  readonly isRefusal: boolean
 
   constructor(
-    message: string,
-    options: { retryable: boolean; status?: number; retryAfter?: number | undefined; cause?: unknown },
+    failure: Failure,
+    options: { isRefusal: boolean; retryAfter?: number | undefined; cause?: unknown },
   ) {
-    super(message, { cause: options.cause })
-    this.retryable = options.retryable
+    super(`${failure.reason}: ${failure.detail}`, { cause: options.cause })
+    this.failure = failure
+    this.isRefusal = options.isRefusal
     this.retryAfter = options.retryAfter
-    this.status = options.status ?? 0
   }
 }
 
-/** Whether an HTTP status, or none at all (0), may be another one next time. */
-export const isPassing = (status: number) => status === 0 || status === 408 || status === 429 || status >= 500
+/** Milliseconds for a request that is not the work itself. */
+const REQUEST_TIMEOUT = 15_000
 
-/**
- * One JSON request to a provider that answers with its result; a refusal's body is undefined unless it is JSON.
- * @throws {ProviderError}
- */
-export const askOnce = async (
-  name: string,
+/** Seconds, from the header, or from where providers say it in words only. */
+const retryAfterOf = (headers: Headers, text: string): number | undefined =>
+  Number(headers.get('retry-after')) ||
+  Number(/"retry_after":\s*"?(\d+)|resets in ~?(\d+)\s?s/i.exec(text)?.slice(1).find(Boolean)) ||
+  undefined
+
+/** Answers of what stands before a provider, which may have accepted the request. */
+const UNCERTAIN = [408, 502, 504, 524]
+
+/** A refusal's body, as much of it as says something. */
+const MAX_DETAIL = 2000
+
+/** One request. @throws {ProviderError} for every answer but 2xx, and for none */
+export const ask = async (
+  provider: string,
   url: string,
   init: RequestInit,
-  timeout: number,
-): Promise<{ ok: boolean; status: number; body: unknown }> => {
-  let status = 0
-  let retryAfter: number | undefined
-  let cause: unknown
+  signal: AbortSignal = AbortSignal.timeout(REQUEST_TIMEOUT),
+): Promise<Response> => {
+  let response: Response
   try {
-    const response = await fetch(url, { ...init, signal: AbortSignal.timeout(timeout) })
-    status = response.status
-    retryAfter = Number(response.headers.get('retry-after')) || undefined
-    if (!isPassing(status)) {
-      // A refusal stays one, whoever words it: a proxy answers in HTML.
-      const body: unknown = await response.json().catch((error: unknown) => {
-        if (response.ok) throw error
-      })
-      return { ok: response.ok, status, body }
-    }
-    await response.body?.cancel()
-  } catch (error) {
-    cause = error
-    status = 0
+    response = await fetch(url, { ...init, signal })
+  } catch (cause) {
+    const detail = `${provider} gave no answer`
+    throw new ProviderError({ reason: 'unreachable', detail }, { isRefusal: false, cause })
   }
-  throw new ProviderError(`${name} answered ${status || 'nothing usable'}`, {
-    retryable: true,
-    status,
-    retryAfter,
-    cause,
+  if (response.ok) return response
+  const text = (await response.text().catch(() => '')).slice(0, MAX_DETAIL)
+  const { status, headers } = response
+  throw new ProviderError(failureOf(`${provider} answered ${status}: ${text}`, status), {
+    isRefusal: !UNCERTAIN.includes(status),
+    retryAfter: retryAfterOf(headers, text),
   })
+}
+
+/** The same, of what answers with JSON. @throws {ProviderError} */
+export const askJson = async (...parameters: Parameters<typeof ask>): Promise<unknown> => {
+  const response = await ask(...parameters)
+  try {
+    return await response.json()
+  } catch (cause) {
+    const detail = `${parameters[0]} answered ${response.status} without JSON`
+    throw new ProviderError({ reason: 'unreachable', detail }, { isRefusal: false, cause })
+  }
+}
+
+/** The URLs at a JSON pointer, in which `*` stands for each of a list; an empty one is the value itself. */
+export const urlsAt = (value: unknown, pointer: string): string[] => {
+  let found: unknown[] = [value].flat()
+  for (const part of pointer.split('/').slice(1)) {
+    found = found.flatMap((one) => {
+      if (part === '*') return Array.isArray(one) ? one : []
+      return typeof one === 'object' && one !== null && part in one
+        ? [one[part as keyof typeof one]].flat()
+        : []
+    })
+  }
+  return found.filter((one) => typeof one === 'string' && URL.canParse(one)) as string[]
 }

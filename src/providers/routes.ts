@@ -1,28 +1,81 @@
-/** Replicate says that a prediction has finished: a wake-up call, never the truth, which the job asks for itself. */
+/** Providers say that a job has news: a wake-up call, never the truth, which the step asks for itself. */
+import type { Context } from 'hono'
+import { createRemoteJWKSet, importJWK } from 'jose'
 import { Webhook } from 'standardwebhooks'
 import { z } from 'zod'
 import { systemContext } from '../context.ts'
+import type { Env } from '../env.ts'
 import { AppError } from '../errors.ts'
-import { createRouter } from '../http/router.ts'
+import { type AppEnv, createRouter } from '../http/router.ts'
 import { dispatch } from '../outbox/outbox.ts'
+import type { Operation } from '../words.ts'
 
-const Query = z.object({ workspaceId: z.uuid(), generationId: z.uuid() })
+const Query = z.object({ workspaceId: z.uuid(), generationId: z.uuid(), jobId: z.uuid() })
 
 export const routes = createRouter()
 
-/** Answers at once; forged, altered or old ones (five minutes) are 401. */
-routes.post('/providers/replicate/webhook', async (c) => {
+/** Answers at once; what is forged, altered or old (five minutes) is 401. `read` verifies, and says what the job is called. */
+const wakeUp = async (
+  c: Context<AppEnv>,
+  read: (env: Env, body: string) => Promise<Operation | undefined>,
+) => {
   const { env, requestId } = c.var
   const query = Query.safeParse(c.req.query())
+  let operation: Operation | undefined
   try {
-    if (!env.REPLICATE_WEBHOOK_SECRET || !query.success) throw new Error('not for us')
-    new Webhook(env.REPLICATE_WEBHOOK_SECRET).verify(await c.req.text(), c.req.header())
+    if (!query.success) throw new Error('not for us')
+    operation = await read(env, await c.req.text())
   } catch (cause) {
     throw new AppError('unauthorized', { detail: 'The signature does not fit.', cause })
   }
-  const { workspaceId, generationId } = query.data
+  const { workspaceId, generationId, jobId } = query.data
   await dispatch(systemContext(env, { id: requestId }), [
-    { kind: 'generation', workspaceId, subjectId: generationId, early: true },
+    {
+      kind: 'generation',
+      workspaceId,
+      subjectId: generationId,
+      early: true,
+      ...(operation && { told: { jobId, operation } }),
+    },
   ])
   return c.body(null, 204)
-})
+}
+
+routes.post('/providers/replicate/webhook', (c) =>
+  wakeUp(c, async (env, body) => {
+    if (!env.REPLICATE_WEBHOOK_SECRET) throw new Error('no secret')
+    new Webhook(env.REPLICATE_WEBHOOK_SECRET).verify(body, c.req.header())
+    const { data } = z.object({ id: z.string() }).safeParse(JSON.parse(body))
+    return data && { id: data.id }
+  }),
+)
+
+/** Seconds that a signature of fal's may be old. */
+const FAL_WINDOW = 300
+
+/** Cached by `jose` for as long as it is sensible. */
+const falKeys = new Map<string, ReturnType<typeof createRemoteJWKSet>>()
+
+/** Ed25519 over the ids, the time and the body's hash (fal's documentation, "Webhooks"). */
+routes.post('/providers/fal/webhook', (c) =>
+  wakeUp(c, async (env, body) => {
+    const header = (name: string) => c.req.header(`x-fal-webhook-${name}`) ?? ''
+    const [requestId, userId, timestamp] = ['request-id', 'user-id', 'timestamp'].map(header)
+    if (Math.abs(Date.now() / 1000 - Number(timestamp)) > FAL_WINDOW) throw new Error('too old')
+    const digest = Buffer.from(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(body)))
+    const message = new TextEncoder().encode(
+      [requestId, userId, timestamp, digest.toString('hex')].join('\n'),
+    )
+    const keys = falKeys.get(env.FAL_JWKS_URL) ?? createRemoteJWKSet(new URL(env.FAL_JWKS_URL))
+    falKeys.set(env.FAL_JWKS_URL, keys)
+    if (!keys.jwks()) await keys.reload()
+    const signature = Buffer.from(header('signature'), 'hex')
+    for (const key of keys.jwks()?.keys ?? []) {
+      const imported = await importJWK(key, 'EdDSA')
+      if (!('type' in imported)) continue
+      // Its three addresses are not told: the answer to the submission has them.
+      if (await crypto.subtle.verify('Ed25519', imported as CryptoKey, signature, message)) return undefined
+    }
+    throw new Error('no key fits')
+  }),
+)

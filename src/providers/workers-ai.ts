@@ -1,46 +1,26 @@
-/** Cloudflare Workers AI over REST: text to image, one picture a request. */
-import { z } from 'zod'
-import { composePrompt } from '../generations/styles.ts'
-import { askOnce, type JobOutput, type Provider, ProviderError } from './provider.ts'
+/** Cloudflare Workers AI over REST: the models that take photos, by form, one picture a call. */
+import { readPictures } from './base64-json.ts'
+import { formOf } from './form.ts'
+import { type AtOnceProvider, ask } from './provider.ts'
 
-/** Milliseconds for one picture. */
-const TIMEOUT = 60_000
-
-const Answer = z.object({ success: z.literal(true), result: z.object({ image: z.string() }) })
-
-export const workersAi: Provider = {
+export const workersAi: AtOnceProvider = {
+  keepsJobs: false,
   isConfigured: (env) => env.CLOUDFLARE_ACCOUNT_ID !== undefined && env.CLOUDFLARE_AI_TOKEN !== undefined,
-  async submit(env, submission) {
-    const outputs: JobOutput[] = []
-    for (let i = 0; i < submission.count; i++) {
-      try {
-        const { ok, status, body } = await askOnce(
-          'Workers AI',
-          `${env.CLOUDFLARE_AI_BASE_URL}/accounts/${env.CLOUDFLARE_ACCOUNT_ID}/ai/run/${submission.model}`,
-          {
-            method: 'POST',
-            headers: {
-              authorization: `Bearer ${env.CLOUDFLARE_AI_TOKEN}`,
-              'content-type': 'application/json',
-            },
-            body: JSON.stringify({
-              prompt: composePrompt(submission),
-              ...(submission.seed !== null && { seed: submission.seed + i }),
-            }),
-          },
-          TIMEOUT,
-        )
-        const answer = Answer.safeParse(body)
-        if (!answer.success) {
-          throw new ProviderError(`Workers AI answered ${status}, and no picture`, { retryable: ok, status })
-        }
-        outputs.push({ base64: answer.data.result.image })
-      } catch (error) {
-        // Some pictures are better than none, and are charged as such.
-        if (outputs.length === 0) throw error
-        break
-      }
-    }
-    return { id: crypto.randomUUID(), status: 'succeeded', outputs }
+  async render(env, { model, fields, photos, photoFields }, keep, signal) {
+    const names = Object.keys(photoFields)
+    // A form even for a bare prompt: these models know no JSON.
+    const { body, contentType } = await formOf({ fields, photos }, (i) => String(names[i]))
+    const response = await ask(
+      'Workers AI',
+      `${env.CLOUDFLARE_AI_BASE_URL}/accounts/${env.CLOUDFLARE_ACCOUNT_ID}/ai/run/${model}`,
+      {
+        method: 'POST',
+        headers: { authorization: `Bearer ${env.CLOUDFLARE_AI_TOKEN}`, 'content-type': contentType },
+        body,
+      },
+      signal,
+    )
+    if (response.body) await readPictures(response.body, 'image', keep)
+    return undefined
   },
 }

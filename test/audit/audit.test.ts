@@ -55,14 +55,14 @@ test('every change leaves one row with who, what, before and after, and a change
   expect(entries['generation.succeed']).toMatchObject({
     actor: { type: 'system', id: null },
     before: { status: 'running', creditsCharged: 0 },
-    after: { status: 'succeeded', creditsCharged: 5 },
+    after: { status: 'succeeded', creditsCharged: 4 },
   })
 })
 
 test('a request for what is not found leaves no row', async () => {
   const { client } = await newTenant()
   await client.patch(`/assets/${crypto.randomUUID()}`, { name: 'x' })
-  await client.post('/generations', { kind: 'image', inputAssetIds: [crypto.randomUUID()] })
+  await client.post('/generations', { task: 'scene', inputAssetIds: [crypto.randomUUID()] })
   const { body } = await client.get<Page<Entry>>('/audit-logs')
   expect(body.data.map(({ action }) => action)).toEqual(['workspace.create'])
 })
@@ -163,7 +163,7 @@ describe('a refusal of role', () => {
     const viewer = await addMember(workspaceId, 'viewer')
     const base = `/workspaces/${workspaceId}`
     const answers = [
-      await viewer.client.post('/generations', { kind: 'image', prompt: 'x' }),
+      await viewer.client.post('/generations', { task: 'scene', prompt: 'x' }),
       await viewer.client.get('/audit-logs'),
       await viewer.client.patch(base, { name: 'x' }),
       await viewer.client.delete(base),
@@ -228,7 +228,7 @@ describe('a refusal of role', () => {
     const viewer = await addMember(workspaceId, 'viewer')
     const key = await newKey(client, ['usage.get'])
     const silent = { 'x-request-id': 'the-same-one' }
-    const input = { kind: 'image', prompt: 'x' }
+    const input = { task: 'scene', prompt: 'x' }
     const nameless = createClient({ token: viewer.client.token as string })
     const answers = [
       await nameless.post('/generations', input, silent),
@@ -252,9 +252,9 @@ describe('a refusal of role', () => {
   test('leaves no row for a stranger, who is answered with 404', async () => {
     const { workspaceId, client } = await newTenant()
     const stranger = (await newTenant()).client.with({ workspaceId })
-    expect((await stranger.post('/generations', { kind: 'image', prompt: 'x' })).status).toBe(404)
+    expect((await stranger.post('/generations', { task: 'scene', prompt: 'x' })).status).toBe(404)
     const viewer = await addMember(workspaceId, 'viewer')
-    const { headers } = await viewer.client.post('/generations', { kind: 'image', prompt: 'x' })
+    const { headers } = await viewer.client.post('/generations', { task: 'scene', prompt: 'x' })
     const rows = await waitFor("the viewer's", async () => {
       const refusals = await refusalsOf(workspaceId)
       return refusals.length > 0 && refusals

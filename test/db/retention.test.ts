@@ -53,9 +53,9 @@ beforeAll(async () => {
   await finished(tenant.client, ended)
   open = crypto.randomUUID()
   await asOwner(
-    `insert into generations (workspace_id, id, kind, status, model, aspect_ratio, count, input_asset_ids, output_asset_ids,
+    `insert into generations (workspace_id, id, task, kind, status, model, count, input_asset_ids,
        deadline, deadline_at, credits_reserved, next_step_at)
-     select workspace_id, $2, kind, 'running', model, aspect_ratio, count, input_asset_ids, output_asset_ids,
+     select workspace_id, $2, task, kind, 'running', model, count, input_asset_ids,
        deadline, now() + interval '1 day', credits_reserved, now() + interval '1 day' from generations where id = $1`,
     [ended, open],
   )
@@ -169,7 +169,7 @@ test('an idempotency key is free again after a day, and the job stays', async ()
   const ask = (key: string) =>
     tenant.client.post<{ id: string }>(
       '/generations',
-      { kind: 'image', prompt: 'x' },
+      { task: 'scene', prompt: 'x' },
       { 'idempotency-key': key },
     )
   const [old, young] = [crypto.randomUUID(), crypto.randomUUID()]

@@ -21,32 +21,31 @@ test('three of four outputs are charged in proportion', async () => {
   await breakModels(prompt, { kind: 'partial_output', times: 1 })
   const job = await generate(client, { prompt, count: 4 })
   const done = await finished(client, job.id)
-  expect(done).toMatchObject({ status: 'succeeded', creditsCharged: 4 })
+  expect(done).toMatchObject({ status: 'succeeded', creditsCharged: 12 })
   expect(done.outputs).toHaveLength(3)
 })
 
 test('an output that never arrives is not charged', async () => {
   const { client } = await newTenant()
   const prompt = newPrompt()
-  // Of two outputs one is missing each of the three times that both are fetched.
+  // Of two outputs one is missing each of the three times that it is fetched.
   await breakModels(prompt, { kind: 'missing_output', times: 1 })
   const job = await generate(client, { prompt, count: 2 })
   await waitFor('the first is missed', async () => {
-    const [row] = await asOwner<{ output_attempts: number }>(
-      'select output_attempts from generations where id = $1',
+    const rows = await asOwner(
+      'update provider_jobs set fetches = 2 where generation_id = $1 and fetches = 1 and ended_at is null returning id',
       [job.id],
     )
-    return row?.output_attempts === 1
+    return rows.length === 1
   })
-  await asOwner('update generations set output_attempts = 2 where id = $1', [job.id])
   await breakModels(prompt, { kind: 'missing_output', times: 1 })
   const done = await finished(client, job.id)
-  expect(done).toMatchObject({ status: 'succeeded', creditsCharged: 3 })
+  expect(done).toMatchObject({ status: 'succeeded', creditsCharged: 4 })
   expect(done.outputs).toHaveLength(1)
   expect(await ledgerOf(job.id)).toEqual([
-    { kind: 'charge', credits: 3 },
-    { kind: 'refund', credits: 2 },
-    { kind: 'reserve', credits: 5 },
+    { kind: 'charge', credits: 4 },
+    { kind: 'refund', credits: 4 },
+    { kind: 'reserve', credits: 8 },
   ])
 })
 
@@ -70,7 +69,7 @@ test('a message that is delivered ten times at once, before and after the end, h
   const job = await generate(client, { prompt })
   const message = { kind: 'generation', workspaceId, subjectId: job.id }
   await control('enqueue', Array(10).fill(message))
-  expect(await finished(client, job.id)).toMatchObject({ status: 'succeeded', creditsCharged: 5 })
+  expect(await finished(client, job.id)).toMatchObject({ status: 'succeeded', creditsCharged: 4 })
   await control('enqueue', Array(10).fill(message))
   // Its message comes after theirs.
   await finished(client, (await generate(client)).id)
@@ -95,9 +94,9 @@ test('the sweeper resends jobs that were never dispatched, and jobs whose lease 
     const id = crypto.randomUUID()
     await asOwner(
       `with job as (
-         insert into generations (workspace_id, id, kind, status, model, prompt, aspect_ratio, count, input_asset_ids,
-           output_asset_ids, deadline, deadline_at, credits_reserved, lease_expires_at)
-         values ($1, $2, 'image', $3, 'product-studio', 'x', '1:1', 1, '{}', array[gen_random_uuid()],
+         insert into generations (workspace_id, id, task, kind, status, model, prompt, count, input_asset_ids,
+           deadline, deadline_at, credits_reserved, lease_expires_at)
+         values ($1, $2, 'scene', 'image', $3, 'studio-scene', 'x', 1, '{}',
            600, now() + interval '10 minutes', 5, now() + $4::interval) returning *),
        reserved as (
          insert into credit_entries (workspace_id, generation_id, kind, credits, period)
@@ -163,10 +162,11 @@ test('places that become free together are filled together', async () => {
 }, 90_000)
 
 test('an outage of a provider costs a job time, and submissions are what its attempts count', async () => {
-  const { client } = await newTenant()
+  const { client, workspaceId } = await newTenant()
+  await setPlan(workspaceId, 'pro')
   const prompt = newPrompt()
   await breakModels(prompt, { kind: 'server_error', times: 8 })
-  const job = await generate(client, { kind: 'video', prompt, durationSeconds: 1 })
+  const job = await generate(client, { task: 'animate', prompt, durationSeconds: 6 })
   const now = await waitFor('it was submitted three times', async () => {
     const { body } = await client.get<GenerationBody>(`/generations/${job.id}`)
     return body.attempts >= 3 && body
@@ -199,10 +199,11 @@ test('a job that has stood in line for too long ends there, and is refunded', as
 }, 60_000)
 
 test('no wait outlasts the deadline, whatever a provider asks for', async () => {
-  const { client } = await newTenant()
+  const { client, workspaceId } = await newTenant()
+  await setPlan(workspaceId, 'pro')
   const prompt = newPrompt()
   await breakModels(prompt, { kind: 'rate_limit', times: 3, retryAfter: 3600 })
-  const job = await generate(client, { kind: 'video', prompt, durationSeconds: 1 })
+  const job = await generate(client, { task: 'animate', prompt, durationSeconds: 6 })
   const wait = await waitFor('it waits', async () => {
     const [row] = await asOwner<{ beyond: boolean }>(
       `select next_step_at > deadline_at + interval '5 seconds' as beyond from generations

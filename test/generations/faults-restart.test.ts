@@ -30,7 +30,7 @@ test('a message that is lost with the Worker is sent again', async () => {
   await stack.passLease(tenant.id)
   await tenant.finished(id)
   const job = await stack.checkEnd(tenant, id)
-  expect(job).toMatchObject({ status: 'succeeded', creditsCharged: 5 })
+  expect(job).toMatchObject({ status: 'succeeded', creditsCharged: 4 })
   expect((await stack.predictionsOf(tenant.id)).length).toBeLessThanOrEqual(job.attempts)
 }, 60_000)
 

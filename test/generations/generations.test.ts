@@ -11,7 +11,7 @@ import {
   type Page,
 } from '../support/client.ts'
 import { stack } from '../support/control.ts'
-import { asOwner } from '../support/database.ts'
+import { asOwner, setPlan } from '../support/database.ts'
 import {
   breakModels,
   creditsOf,
@@ -34,19 +34,18 @@ test('makes pictures of a product photo, stores them, and charges for them', asy
   const { client, workspaceId } = await newTenant()
   const { body: asset } = await client.upload('mug.jpg', photo)
   const accepted = await client.post<GenerationBody>('/generations', {
-    kind: 'image',
+    task: 'scene',
     prompt: 'Morning ritual',
     style: 'luxury',
     inputAssetIds: [asset.id],
     count: 2,
     aspectRatio: '16:9',
-    seed: 7,
   })
   expect(accepted.status).toBe(202)
   expect(accepted.headers.get('location')).toBe(`/api/v1/generations/${accepted.body.id}`)
   expect(accepted.body).toMatchObject({
     status: 'queued',
-    creditsReserved: 5,
+    creditsReserved: 8,
     creditsCharged: 0,
     outputs: [],
   })
@@ -55,8 +54,8 @@ test('makes pictures of a product photo, stores them, and charges for them', asy
   expect(done).toMatchObject({
     status: 'succeeded',
     progress: 100,
-    attempts: 1,
-    creditsCharged: 5,
+    attempts: 2,
+    creditsCharged: 8,
     workspaceId,
   })
   expect(done.outputs).toHaveLength(2)
@@ -68,19 +67,25 @@ test('makes pictures of a product photo, stores them, and charges for them', asy
   }
   const listed = await client.get<{ data: AssetBody[] }>('/assets?source=generation')
   expect(listed.body.data.map(({ id }) => id).sort()).toEqual(done.outputs.map(({ id }) => id).sort())
-  expect(await creditsOf(client)).toMatchObject({ granted: 50, reserved: 0, charged: 5, remaining: 45 })
+  expect(await creditsOf(client)).toMatchObject({ granted: 50, reserved: 0, charged: 8, remaining: 42 })
   expect(await ledgerOf(done.id)).toEqual([
-    { kind: 'charge', credits: 5 },
-    { kind: 'reserve', credits: 5 },
+    { kind: 'charge', credits: 8 },
+    { kind: 'reserve', credits: 8 },
   ])
 })
 
-test('makes a video, and charges 20 credits', async () => {
-  const { client } = await newTenant()
-  const job = await generate(client, { kind: 'video', durationSeconds: 2, aspectRatio: '1:1', style: 'warm' })
-  expect(job).toMatchObject({ durationSeconds: 2, creditsReserved: 20 })
+test('makes a film, and charges for its seconds', async () => {
+  const { client, workspaceId } = await newTenant()
+  await setPlan(workspaceId, 'pro')
+  const job = await generate(client, {
+    task: 'animate',
+    durationSeconds: 6,
+    aspectRatio: '9:16',
+    style: 'warm',
+  })
+  expect(job).toMatchObject({ durationSeconds: 6, creditsReserved: 60 })
   const done = await finished(client, job.id)
-  expect(done).toMatchObject({ status: 'succeeded', creditsCharged: 20, attempts: 1 })
+  expect(done).toMatchObject({ status: 'succeeded', creditsCharged: 60, attempts: 1 })
   expect(done.outputs).toHaveLength(1)
   expect(done.outputs[0]).toMatchObject({ kind: 'video', mimeType: 'video/mp4', source: 'generation' })
   const file = Buffer.from(await (await fetch(done.outputs[0]?.url as string)).arrayBuffer())
@@ -92,23 +97,37 @@ test('makes a video, and charges 20 credits', async () => {
 
 describe('a request', () => {
   test.each([
-    ['neither prompt nor input', { kind: 'image' }, '/prompt'],
-    ['an unknown model', { kind: 'image', prompt: 'x', model: 'nope' }, '/model'],
-    ['too many outputs', { kind: 'image', prompt: 'x', count: 5 }, '/count'],
-    ['no outputs', { kind: 'image', prompt: 'x', count: 0 }, '/count'],
-    ['an unknown style', { kind: 'image', prompt: 'x', style: 'baroque' }, '/style'],
-    ['an unknown kind', { kind: 'sound', prompt: 'x' }, '/kind'],
+    ['neither prompt nor input', { task: 'scene' }, '/prompt'],
+    ['an unknown model', { task: 'scene', prompt: 'x', model: 'nope' }, '/model'],
+    ['too many outputs', { task: 'scene', prompt: 'x', count: 5 }, '/count'],
+    ['no outputs', { task: 'scene', prompt: 'x', count: 0 }, '/count'],
+    ['an unknown style', { task: 'scene', prompt: 'x', style: 'baroque' }, '/style'],
+    ['an unknown task', { task: 'sing', prompt: 'x' }, '/task'],
+    ['a seed that the model does not take', { task: 'scene', prompt: 'x', seed: 1 }, '/seed'],
+    [
+      'a ratio that the model does not make',
+      { task: 'animate', prompt: 'x', aspectRatio: '1:1' },
+      '/aspectRatio',
+    ],
+    [
+      'words for a model that takes none',
+      { task: 'upscale', prompt: 'x', inputAssetIds: [NOBODY] },
+      '/prompt',
+    ],
+    ['no photo for a task that needs one', { task: 'cutout', prompt: 'x' }, '/inputAssetIds'],
+    ['lettering of a model that can not', { task: 'animate', prompt: 'x', text: 'Sale' }, '/text'],
+    ['less than it costs', { task: 'scene', prompt: 'x', count: 2, maxCredits: 7 }, '/maxCredits'],
     [
       'an input that is not an id',
-      { kind: 'image', inputAssetIds: [stack.api, stack.api] },
+      { task: 'scene', inputAssetIds: [stack.api, stack.api] },
       '/inputAssetIds/0',
     ],
-    ['the same input twice', { kind: 'image', inputAssetIds: [NOBODY, NOBODY] }, '/inputAssetIds'],
-    ['a fractional seed', { kind: 'image', prompt: 'x', seed: 1.5 }, '/seed'],
-    ['a duration for a picture', { kind: 'image', prompt: 'x', durationSeconds: 3 }, '/durationSeconds'],
-    ['a long video', { kind: 'video', prompt: 'x', durationSeconds: 11 }, '/durationSeconds'],
-    ['two videos', { kind: 'video', prompt: 'x', count: 2 }, '/count'],
-    ['a model of the other kind', { kind: 'video', prompt: 'x', model: 'product-studio' }, '/model'],
+    ['the same input twice', { task: 'scene', inputAssetIds: [NOBODY, NOBODY] }, '/inputAssetIds'],
+    ['a fractional seed', { task: 'scene', prompt: 'x', seed: 1.5 }, '/seed'],
+    ['a duration for a picture', { task: 'scene', prompt: 'x', durationSeconds: 3 }, '/durationSeconds'],
+    ['a long video', { task: 'animate', prompt: 'x', durationSeconds: 7 }, '/durationSeconds'],
+    ['two videos', { task: 'animate', prompt: 'x', count: 2 }, '/count'],
+    ['a model of another task', { task: 'animate', prompt: 'x', model: 'studio-scene' }, '/model'],
   ])('answers 422 to %s, and reserves no credits', async (_, input, pointer) => {
     const { client } = await newTenant()
     const answer = await client.post<{ errors: { pointer: string }[] }>('/generations', input)
@@ -118,13 +137,13 @@ describe('a request', () => {
   })
 
   test.each([
-    ...['{"kind":"audio"}', '{"count":0}', '{"count":1.5}', '{"count":"2"}', '{"seed":-1}'],
+    ...['{"task":"sing"}', '{"count":0}', '{"count":1.5}', '{"count":"2"}', '{"seed":-1}'],
     ...['{"seed":2147483648}', '{"inputAssetIds":{}}', `{"inputAssetIds":["${NOBODY}","${NOBODY}"]}`],
     `{"inputAssetIds":[${'"x",'.repeat(9_999)}"x"]}`,
   ])('answers 422 to a generation with %.40s', async (json) => {
     const { client } = await newTenant()
     const change = JSON.parse(json) as object
-    const answer = await client.post('/generations', { kind: 'image', prompt: 'a', ...change })
+    const answer = await client.post('/generations', { task: 'scene', prompt: 'a', ...change })
     expect(answer).toMatchObject({
       status: 422,
       body: { errors: [{ pointer: `/${Object.keys(change)[0]}` }] },
@@ -137,7 +156,7 @@ describe('a request', () => {
     const { body: theirs } = await other.client.upload('mug.jpg', photo)
     const { body: text } = await client.upload('notes.txt', 'just text')
     for (const id of [theirs.id, text.id, crypto.randomUUID()]) {
-      const answer = await client.post('/generations', { kind: 'image', inputAssetIds: [id] })
+      const answer = await client.post('/generations', { task: 'scene', inputAssetIds: [id] })
       const errors = [{ pointer: '/inputAssetIds' }]
       expect(answer).toMatchObject({ status: 404, body: { code: 'not_found', errors } })
     }
@@ -147,10 +166,15 @@ describe('a request', () => {
   test('answers 402 in a workspace whose storage is full, and reserves no credits', async () => {
     const { client, workspaceId } = await newTenant()
     const { body: file } = await client.upload('mug.jpg', photo)
+    const { body: filler } = await client.upload('notes.txt', 'just text')
     const fill = (bytes: number) =>
-      asOwner('update assets set size = $2 where workspace_id = $1', [workspaceId, bytes])
+      asOwner('update assets set size = $3 where workspace_id = $1 and id = $2', [
+        workspaceId,
+        filler.id,
+        bytes - file.size,
+      ])
     await fill(1024 ** 3)
-    const refused = () => client.post('/generations', { kind: 'image', inputAssetIds: [file.id] })
+    const refused = () => client.post('/generations', { task: 'scene', inputAssetIds: [file.id] })
     expect(await refused()).toMatchObject({ status: 402, body: { code: 'storage_quota_exceeded' } })
     expect(await creditsOf(client)).toMatchObject({ reserved: 0, remaining: 50 })
     await fill(1024 ** 3 - 1)
@@ -162,23 +186,23 @@ describe('a request', () => {
     const prompt = newPrompt()
     const send = (body: object) =>
       client.post<GenerationBody>('/generations', body, { 'idempotency-key': 'order-1' })
-    const answers = await times(20, () => send({ kind: 'image', prompt }))
+    const answers = await times(20, () => send({ task: 'scene', prompt }))
     expect(new Set(answers.map(({ body }) => body.id)).size).toBe(1)
     expect(answers.every(({ status }) => status === 202)).toBe(true)
     expect(answers.filter(({ headers }) => headers.get('idempotent-replayed') === 'true')).toHaveLength(19)
     await finished(client, answers[0]?.body.id as string)
     expect(await submissionsOf(prompt)).toHaveLength(1)
-    expect(await creditsOf(client)).toMatchObject({ charged: 5, reserved: 0, remaining: 45 })
+    expect(await creditsOf(client)).toMatchObject({ charged: 4, reserved: 0, remaining: 46 })
 
     // The first answer again, and not what has become of the job; the order of the fields means nothing.
-    const late = await send({ prompt, kind: 'image' })
+    const late = await send({ prompt, task: 'scene' })
     expect(late.headers.get('idempotent-replayed')).toBe('true')
     expect(late.headers.get('location')).toBe(`/api/v1/generations/${answers[0]?.body.id}`)
     const first = answers.find(({ headers }) => headers.get('idempotent-replayed') === null)
     expect(first?.body).toMatchObject({ status: 'queued', outputs: [] })
     for (const { status, body } of [...answers, late])
       expect({ status, body }).toEqual({ status: 202, body: first?.body })
-    expect(await send({ kind: 'image', prompt: 'another' })).toMatchObject({
+    expect(await send({ task: 'scene', prompt: 'another' })).toMatchObject({
       status: 422,
       body: { code: 'idempotency_key_reused' },
     })
@@ -190,7 +214,7 @@ describe('a request', () => {
     const { key } = await newKey(client, ['generation.create'])
     const callers = [client, colleague.client, createClient({ token: key })]
     const send = (by: Client) =>
-      by.post<GenerationBody>('/generations', { kind: 'image', prompt: 'x' }, { 'idempotency-key': 'same' })
+      by.post<GenerationBody>('/generations', { task: 'scene', prompt: 'x' }, { 'idempotency-key': 'same' })
     const first = await Promise.all(callers.map(send))
     expect(first.map(({ status }) => status)).toEqual([202, 202, 202])
     expect(new Set(first.map(({ body }) => body.id)).size).toBe(3)
@@ -201,8 +225,8 @@ describe('a request', () => {
   test('what is sent counts and not what it defaults to, so that a new default changes no replay', async () => {
     const { client } = await newTenant()
     const send = (body: object) => client.post('/generations', body, { 'idempotency-key': 'a' })
-    expect((await send({ kind: 'image', prompt: 'x' })).status).toBe(202)
-    expect(await send({ kind: 'image', prompt: 'x', count: 1 })).toMatchObject({
+    expect((await send({ task: 'scene', prompt: 'x' })).status).toBe(202)
+    expect(await send({ task: 'scene', prompt: 'x', count: 1 })).toMatchObject({
       status: 422,
       body: { code: 'idempotency_key_reused' },
     })
@@ -213,26 +237,26 @@ describe('a request', () => {
     const send = ({ client }: typeof one) =>
       client.post<GenerationBody>(
         '/generations',
-        { kind: 'image', prompt: 'x' },
+        { task: 'scene', prompt: 'x' },
         { 'idempotency-key': 'same' },
       )
     const [first, second] = [await send(one), await send(two)]
     expect(first.body.id).not.toBe(second.body.id)
   })
 
-  test('of forty jobs at once on fifty credits exactly ten are accepted', async () => {
+  test('of forty jobs at once on fifty credits exactly twelve are accepted', async () => {
     const { client, workspaceId } = await newTenant()
     const answers = await times(40, () =>
-      client.post<GenerationBody>('/generations', { kind: 'image', prompt: 'x' }),
+      client.post<GenerationBody>('/generations', { task: 'scene', prompt: 'x' }),
     )
-    expect(tally(answers)).toEqual({ 202: 10, 402: 30 })
+    expect(tally(answers)).toEqual({ 202: 12, 402: 28 })
     const accepted = answers.filter(({ status }) => status === 202)
     await Promise.all(accepted.map(({ body }) => finished(client, body.id)))
-    expect(await creditsOf(client)).toMatchObject({ charged: 50, reserved: 0, remaining: 0 })
+    expect(await creditsOf(client)).toMatchObject({ charged: 48, reserved: 0, remaining: 2 })
     const [row] = await asOwner('select count(*)::int as jobs from generations where workspace_id = $1', [
       workspaceId,
     ])
-    expect(row).toEqual({ jobs: 10 })
+    expect(row).toEqual({ jobs: 12 })
   })
 })
 
@@ -252,8 +276,8 @@ describe('an end', () => {
     await waitFor('the provider knows', async () => (await submissionsOf(prompt))[0]?.status === 'canceled')
     expect(await creditsOf(client)).toMatchObject({ reserved: 0, charged: 0, remaining: 50 })
     expect(await ledgerOf(job.id)).toEqual([
-      { kind: 'refund', credits: 5 },
-      { kind: 'reserve', credits: 5 },
+      { kind: 'refund', credits: 4 },
+      { kind: 'reserve', credits: 4 },
     ])
   })
 
@@ -289,7 +313,7 @@ describe('an end', () => {
     await asOwner('update generations set credits_reserved = 1, deadline = 1 where id = $1', [id])
     const again = () => client.post<GenerationBody>(`/generations/${id}/retry`)
     const retried = await again()
-    expect(retried).toMatchObject({ status: 202, body: { creditsReserved: 5, retryOf: id } })
+    expect(retried).toMatchObject({ status: 202, body: { creditsReserved: 4, retryOf: id } })
     const [row] = await asOwner('select deadline from generations where id = $1', [retried.body.id])
     expect(row).toEqual({ deadline: 600 })
     await asOwner(`update generations set model = 'retired' where id = $1`, [id])
@@ -299,19 +323,19 @@ describe('an end', () => {
   test('a failed job is retried once for each idempotency key; answers 409 for one that succeeded', async () => {
     const { client } = await newTenant()
     const prompt = newPrompt()
-    await breakModels(prompt, { kind: 'failed_prediction', times: 1 })
-    const job = await generate(client, { prompt, style: 'tech', seed: 4 })
+    await breakModels(prompt, { kind: 'failed_prediction', times: 1, error: 'NSFW content detected' })
+    const job = await generate(client, { prompt, style: 'tech' })
     expect(await finished(client, job.id)).toMatchObject({ status: 'failed' })
     const again = () =>
       client.post<GenerationBody>(`/generations/${job.id}/retry`, undefined, { 'idempotency-key': 'r1' })
     const [first, second] = await Promise.all([again(), again()])
-    expect(first).toMatchObject({ status: 202, body: { retryOf: job.id, prompt, style: 'tech', seed: 4 } })
+    expect(first).toMatchObject({ status: 202, body: { retryOf: job.id, prompt, style: 'tech' } })
     expect(second.body).toEqual(first.body)
     expect(await finished(client, first.body.id)).toMatchObject({ status: 'succeeded' })
     expect((await again()).body).toEqual(first.body)
     const refused = await client.post(`/generations/${first.body.id}/retry`)
     expect(refused).toMatchObject({ status: 409, body: { code: 'not_retryable' } })
-    expect(await creditsOf(client)).toMatchObject({ charged: 5, reserved: 0 })
+    expect(await creditsOf(client)).toMatchObject({ charged: 4, reserved: 0 })
   })
 })
 
@@ -338,5 +362,5 @@ test('answers 403 to a viewer who creates or cancels, and 200 to one who reads',
   const job = await generate(client)
   expect((await viewer.client.get(`/generations/${job.id}`)).status).toBe(200)
   expect((await viewer.client.post(`/generations/${job.id}/cancel`)).status).toBe(403)
-  expect((await viewer.client.post('/generations', { kind: 'image', prompt: 'x' })).status).toBe(403)
+  expect((await viewer.client.post('/generations', { task: 'scene', prompt: 'x' })).status).toBe(403)
 })

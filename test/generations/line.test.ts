@@ -10,10 +10,10 @@ const newLine = async (length: number) => {
   const tenant = await newTenant()
   await setPlan(tenant.workspaceId, 'pro')
   await asOwner(
-    `insert into generations (workspace_id, id, kind, status, model, prompt, aspect_ratio, count, input_asset_ids,
-       output_asset_ids, deadline, deadline_at, credits_reserved, next_step_at)
-     select $1, app.uuid_v7(), 'image', case when n <= 8 then 'running' else 'queued' end, 'product-studio', 'x', '1:1', 1,
-       '{}', array[app.uuid_v7()], 600, now() + interval '1 day', 5, now() + interval '1 day'
+    `insert into generations (workspace_id, id, task, kind, status, model, prompt, count, input_asset_ids,
+       deadline, deadline_at, credits_reserved, next_step_at)
+     select $1, app.uuid_v7(), 'scene', 'image', case when n <= 8 then 'running' else 'queued' end, 'studio-scene', 'x', 1,
+       '{}', 600, now() + interval '1 day', 5, now() + interval '1 day'
        from generate_series(1, 8 + $2::int) n`,
     [tenant.workspaceId, length],
   )
@@ -23,7 +23,7 @@ const newLine = async (length: number) => {
 const ask = (client: Client, key?: string) =>
   client.post<GenerationBody>(
     '/generations',
-    { kind: 'image', prompt: 'x' },
+    { task: 'scene', prompt: 'x' },
     key ? { 'idempotency-key': key } : {},
   )
 

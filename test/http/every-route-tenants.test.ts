@@ -118,7 +118,7 @@ describe.each(withJson)('$method $path', (route) => {
 
 test("answers 404 for another tenant's ids in a body", async () => {
   const bodies: [string, unknown][] = [
-    ['/generations', { kind: 'image', inputAssetIds: [things.assets] }],
+    ['/generations', { task: 'scene', inputAssetIds: [things.assets] }],
     [`/workspaces/${theirs.workspaces}/transfer`, { userId: things.userId }],
     ['/workspaces/invites/accept', { token: things.inviteToken }],
   ]

@@ -108,7 +108,7 @@ const samples: [string, string, Record<string, string>][] = [
   ['POST', '/workspaces', { name: 'Store', slug: 'store' }],
   ['PATCH', `/workspaces/${workspaceId}`, { name: 'Store', slug: 'store' }],
   ['PATCH', `/assets/${NOBODY}`, { name: 'a.png' }],
-  ['POST', '/generations', { kind: 'image', prompt: 'a', model: 'product-studio', aspectRatio: '1:1' }],
+  ['POST', '/generations', { task: 'scene', prompt: 'a', model: 'studio-scene', aspectRatio: '1:1' }],
 ]
 const fields = samples.flatMap(([method, path, body]) =>
   Object.keys(body).map((field) => ({ method, path, field, body })),

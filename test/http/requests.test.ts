@@ -131,7 +131,7 @@ describe('headers', () => {
     }
     expect((await shared.with({ workspaceId: workspaceId.toUpperCase() }).get('/usage')).status).toBe(200)
     expect((await shared.with({ workspaceId: NOBODY }).get('/usage')).status).toBe(404)
-    const job = { kind: 'image', prompt: 'a' }
+    const job = { task: 'scene', prompt: 'a' }
     for (const key of ['', 'é', 'a\tb', 'x'.repeat(256), 'x'.repeat(255)]) {
       const answer = await shared.post('/generations', job, { 'idempotency-key': key })
       expect(answer.status, key).toBe(key.length === 255 ? 202 : 422)
@@ -177,7 +177,7 @@ test.each([
   await client.patch(`/assets/${asset.body.id}`, { name: text })
   const found = await client.get<{ data: AssetBody[] }>(`/assets?q=${encodeURIComponent(text)}`)
   expect(found.body.data).toMatchObject([{ id: asset.body.id, name: text }])
-  const job = { kind: 'image', prompt: text }
+  const job = { task: 'scene', prompt: text }
   const key = { 'idempotency-key': text }
   const first = await client.post<{ id: string }>('/generations', job, key)
   expect(first).toMatchObject({ status: 202, body: { prompt: text } })

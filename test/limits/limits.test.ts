@@ -21,18 +21,18 @@ const bucketOf = (email: string) => `login-email:${createHash('sha256').update(e
 
 /** Passes the limiter, and fails at once after that. */
 const askForUnknownInput = (client: Client) =>
-  client.post('/generations', { kind: 'image', inputAssetIds: [crypto.randomUUID()] })
+  client.post('/generations', { task: 'scene', inputAssetIds: [crypto.randomUUID()] })
 
 test('sign-in is limited per address before the password is looked at', async () => {
   const { email } = await signUp()
-  const answers = await times(20, () => logIn(email, 'not the password'))
+  const answers = await times(20, (i) => logIn(i % 2 ? email : email.toUpperCase(), 'not the password'))
   expect(tally(answers)).toEqual({ 401: 10, 429: 10 })
-  const refused = await logIn(email.toUpperCase())
-  expect(refused).toMatchObject({ status: 429, body: { code: 'rate_limited' } })
-  expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
-  expect(refused.headers.get('ratelimit-policy')).toContain('"login-email";q=10;w=60')
-  expect(refused.headers.get('ratelimit')).toMatch(/"login-email";r=0;t=\d+/)
-  expect(refused.headers.get('server-timing')).toContain('desc="0"')
+  const refused = answers.find(({ status }) => status === 429)
+  expect(refused).toMatchObject({ body: { code: 'rate_limited' } })
+  expect(Number(refused?.headers.get('retry-after'))).toBeGreaterThan(0)
+  expect(refused?.headers.get('ratelimit-policy')).toContain('"login-email";q=10;w=60')
+  expect(refused?.headers.get('ratelimit')).toMatch(/"login-email";r=0;t=\d+/)
+  expect(refused?.headers.get('server-timing')).toContain('desc="0"')
 })
 
 test.each([
@@ -138,7 +138,7 @@ test('generation is limited per workspace, by its plan', async () => {
   expect(free[429]).toBeGreaterThanOrEqual(15)
   await setPlan(workspaceId, 'pro')
   // The first one that is accepted brings the news.
-  const accepted = async () => (await client.post('/generations', { kind: 'image', prompt: 'x' })).status
+  const accepted = async () => (await client.post('/generations', { task: 'scene', prompt: 'x' })).status
   await expect.poll(accepted, { timeout: 10_000 }).toBe(202)
   await expect.poll(async () => (await burst(100))[429], { timeout: 10_000 }).toBeUndefined()
 })
@@ -235,7 +235,7 @@ test('a workspace sends twenty invites an hour', async () => {
 test("a stranger's requests don't count against a workspace's limit", async () => {
   const { client, workspaceId } = await newTenant()
   const stranger = (await newTenant()).client.with({ workspaceId })
-  const attack = () => stranger.post('/generations', { kind: 'image', prompt: 'x' })
+  const attack = () => stranger.post('/generations', { task: 'scene', prompt: 'x' })
   const attacks = tally(await times(80, attack))
   expect(attacks[202]).toBeUndefined()
   expect(attacks[404]).toBeGreaterThanOrEqual(60)

@@ -1,9 +1,10 @@
 /** Providers: which failures another one takes over, what ends a job, the circuit breaker, and Replicate's webhook. */
 import { Webhook } from 'standardwebhooks'
-import { expect, test } from 'vitest'
+import { beforeEach, expect, test } from 'vitest'
 import { makeSamplePhoto } from '../../models/photo.ts'
 import type { GenerationBody } from '../support/client.ts'
 import { control, stack } from '../support/control.ts'
+import { asOwner } from '../support/database.ts'
 import {
   breakModels,
   creditsOf,
@@ -17,11 +18,13 @@ import {
 import { newTenant } from '../support/tenants.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-const refused: GenerationBody['error'] = {
-  code: 'provider_refused',
-  message: 'The model refused the request.',
-  retryable: false,
-}
+/** With two offers, at Replicate and Gemini, that no other file asks for: their breakers are of these tests only. */
+const MODEL = 'studio-scene-pro'
+
+beforeEach(async () => {
+  for (const name of ['replicate:google/nano-banana-pro', 'gemini:gemini-3-pro-image'])
+    await control('breaker', { name, reports: [{ succeeded: true }] })
+})
 
 test.each<[string, Fault, Partial<GenerationBody>, number]>([
   ['a 429', { kind: 'rate_limit', times: 1 }, { status: 'succeeded', attempts: 2 }, 0],
@@ -29,15 +32,8 @@ test.each<[string, Fault, Partial<GenerationBody>, number]>([
     'two 500s, one at each of two providers,',
     { kind: 'server_error', times: 2 },
     { status: 'succeeded', attempts: 3 },
-    0,
-  ],
-  [
-    'a 500 at each of three providers',
-    { kind: 'server_error', times: 3 },
-    { status: 'succeeded', attempts: 4 },
     1,
   ],
-  ['malformed JSON', { kind: 'malformed_json', times: 1 }, { status: 'succeeded', attempts: 2 }, 1],
   [
     'an output that breaks midway',
     { kind: 'broken_output', times: 1 },
@@ -47,23 +43,20 @@ test.each<[string, Fault, Partial<GenerationBody>, number]>([
   [
     'a 403 of a proxy, in HTML,',
     { kind: 'proxy_refusal', times: 1 },
-    { status: 'failed', attempts: 1, error: refused },
+    { status: 'succeeded', attempts: 2 },
     0,
   ],
-  ['a failed prediction', { kind: 'failed_prediction', times: 1 }, { status: 'failed', attempts: 1 }, 1],
+  ['a failed prediction', { kind: 'failed_prediction', times: 1 }, { status: 'succeeded', attempts: 2 }, 1],
 ])(
-  'a job whose provider answers with %s ends, and is charged if it succeeds',
+  'a job whose provider answers with %s goes on to the next, and is charged once',
   async (_, fault, outcome, submissions) => {
     const { client } = await newTenant()
     const prompt = newPrompt()
     await breakModels(prompt, fault)
-    const job = await generate(client, { prompt })
+    const job = await generate(client, { prompt, model: MODEL })
     expect(await finished(client, job.id)).toMatchObject(outcome)
     expect((await submissionsOf(prompt)).length).toBe(submissions)
-    expect(await creditsOf(client)).toMatchObject({
-      reserved: 0,
-      charged: outcome.status === 'succeeded' ? 5 : 0,
-    })
+    expect(await creditsOf(client)).toMatchObject({ reserved: 0, charged: 15 })
   },
 )
 
@@ -71,41 +64,43 @@ test('the next provider takes over from one that fails, with an event and one ch
   const { client } = await newTenant()
   const prompt = newPrompt()
   await breakModels(prompt, { kind: 'server_error', times: 1, provider: 'replicate' })
-  const job = await generate(client, { prompt })
+  const job = await generate(client, { prompt, model: MODEL })
   expect(await finished(client, job.id)).toMatchObject({
     status: 'succeeded',
     attempts: 2,
-    creditsCharged: 5,
+    creditsCharged: 15,
   })
   expect(await eventsOf(job.id)).toEqual(['queued', 'running', 'provider.switched', 'succeeded'])
 })
 
-test.each(['openai', 'cloudflare'])('a refusal by a proxy in front of %s is final', async (provider) => {
+test("what only the operator can mend at every provider fails as the service's fault, and is not charged", async () => {
   const { client } = await newTenant()
   const prompt = newPrompt()
-  const others = provider === 'openai' ? ['replicate'] : ['replicate', 'openai']
-  for (const other of others) await breakModels(prompt, { kind: 'server_error', provider: other })
-  await breakModels(prompt, { kind: 'proxy_refusal', provider })
-  const job = await generate(client, { prompt })
-  expect(await finished(client, job.id)).toMatchObject({
+  await breakModels(prompt, { kind: 'proxy_refusal', times: 10 })
+  const job = await generate(client, { prompt, model: MODEL })
+  const done = await finished(client, job.id, 60_000)
+  expect(done).toMatchObject({
     status: 'failed',
-    attempts: others.length + 1,
-    error: refused,
+    error: { code: 'service_unavailable', whoFixes: 'operator', retryable: true },
   })
-})
+  expect(JSON.stringify(done)).not.toMatch(/403|proxy|replicate|openai/i)
+  expect(await creditsOf(client)).toMatchObject({ reserved: 0, charged: 0 })
+}, 90_000)
 
-test('progress stays within 100, whatever the model says of it', async () => {
+test('progress stays below 100 until the end, whatever the model says of it', async () => {
   const { client } = await newTenant()
   const prompt = newPrompt()
   await breakModels(prompt, { kind: 'excess_progress' })
   await breakModels(prompt, { kind: 'slow', delayMs: 6000 })
-  const job = await generate(client, { prompt })
-  const running = await waitFor('it has progress', async () => {
+  const job = await generate(client, { prompt, model: MODEL })
+  const seen: number[] = []
+  const done = await waitFor('it ends', async () => {
     const { body } = await client.get<GenerationBody>(`/generations/${job.id}`)
-    return body.progress > 0 && body
+    if (body.status === 'running') seen.push(body.progress)
+    return body.status === 'succeeded' && body
   })
-  expect(running).toMatchObject({ status: 'running', progress: 100 })
-  expect((await finished(client, job.id)).status).toBe('succeeded')
+  expect(Math.max(...seen)).toBeLessThan(100)
+  expect(done.progress).toBe(100)
 })
 
 test('a job with a photo succeeds at the provider that takes over', async () => {
@@ -113,15 +108,24 @@ test('a job with a photo succeeds at the provider that takes over', async () => 
   const { body: asset } = await client.upload('mug.jpg', await makeSamplePhoto())
   const prompt = newPrompt()
   await breakModels(prompt, { kind: 'server_error', times: 1, provider: 'replicate' })
-  const job = await generate(client, { prompt, inputAssetIds: [asset.id] })
+  const job = await generate(client, { prompt, model: MODEL, inputAssetIds: [asset.id] })
   expect(await finished(client, job.id)).toMatchObject({ status: 'succeeded', attempts: 2 })
 })
 
-test('the next provider takes over from one that hangs', async () => {
+test('a submission that is never answered is not made again while it may still be, and then is', async () => {
   const { client } = await newTenant()
   const prompt = newPrompt()
   await breakModels(prompt, { kind: 'hang', times: 1, provider: 'replicate' })
-  const job = await generate(client, { prompt })
+  const job = await generate(client, { prompt, model: MODEL })
+  const open = () =>
+    asOwner('select status, operation, expires_at from provider_jobs where generation_id = $1', [job.id])
+  await waitFor('the step is over', async () => {
+    const rows = await asOwner('select from generations where id = $1 and next_step_at is not null', [job.id])
+    return rows.length > 0
+  })
+  expect(await open()).toMatchObject([{ status: 'submitting', operation: null }])
+  expect((await client.get<GenerationBody>(`/generations/${job.id}`)).body).toMatchObject({ attempts: 1 })
+  await asOwner('update provider_jobs set expires_at = now() where generation_id = $1', [job.id])
   expect(await finished(client, job.id)).toMatchObject({ status: 'succeeded', attempts: 2 })
 }, 60_000)
 
@@ -129,7 +133,7 @@ test('a rejection for safety fails with content_rejected, which is not retryable
   const { client } = await newTenant()
   const prompt = newPrompt()
   await breakModels(prompt, { kind: 'failed_prediction', times: 1, error: 'NSFW content detected' })
-  const job = await generate(client, { prompt })
+  const job = await generate(client, { prompt, model: MODEL })
   expect((await finished(client, job.id)).error).toMatchObject({ code: 'content_rejected', retryable: false })
 })
 
@@ -138,26 +142,35 @@ test('an error that names an internal address is told without it', async () => {
   const prompt = newPrompt()
   const error =
     'Failed to fetch image http://127.0.0.1:8897/merchant-assets/workspaces/a?X-Amz-Signature=b: 404'
-  await breakModels(prompt, { kind: 'failed_prediction', times: 1, error })
-  const job = await generate(client, { prompt })
-  expect((await finished(client, job.id)).error).toMatchObject({
-    code: 'provider_failed',
-    message: 'The model failed: Failed to fetch image (URL) 404',
+  await breakModels(prompt, { kind: 'failed_prediction', times: 10, error })
+  await breakModels(prompt, { kind: 'server_error', times: 10, provider: 'gemini' })
+  const job = await generate(client, { prompt, model: MODEL })
+  await waitFor('it was logged', async () => {
+    const [row] = await asOwner(
+      'select failure from provider_jobs where generation_id = $1 and failure is not null',
+      [job.id],
+    )
+    return row
   })
+  const { body } = await client.post(`/generations/${job.id}/cancel`)
+  expect(JSON.stringify(body)).not.toContain('127.0.0.1')
 })
 
-test('the circuit breaker of a provider opens after five failures, and a success closes it', async () => {
+test('the circuit breaker of an offer opens after five failures, and a success closes it', async () => {
   const name = crypto.randomUUID()
-  const admits = (reports: boolean[]) => control<boolean>('breaker', { name, reports })
-  expect(await admits([false, false, false, false])).toBe(true)
-  expect(await admits([false])).toBe(false)
+  const admits = (reports: object[]) => control<boolean>('breaker', { name, reports })
+  const [failed, succeeded] = [{ succeeded: false }, { succeeded: true }]
+  expect(await admits([failed, failed, failed, failed])).toBe(true)
+  expect(await admits([failed])).toBe(false)
   expect(await admits([])).toBe(false)
-  expect(await admits([true])).toBe(true)
+  expect(await admits([succeeded])).toBe(true)
+  // What only the operator can mend opens it at once.
+  expect(await admits([{ succeeded: false, fault: 'out_of_credit' }])).toBe(false)
 })
 
 test("answers 401 to Replicate's webhook when its signature is another's or too old", async () => {
   const { workspaceId } = await newTenant()
-  const url = `${stack.api}/api/v1/providers/replicate/webhook?workspaceId=${workspaceId}&generationId=${crypto.randomUUID()}`
+  const url = `${stack.api}/api/v1/providers/replicate/webhook?workspaceId=${workspaceId}&generationId=${crypto.randomUUID()}&jobId=${crypto.randomUUID()}`
   const body = JSON.stringify({ id: 'x', status: 'succeeded' })
   const send = async (secret: string, timestamp = new Date()) => {
     const response = await fetch(url, {

@@ -41,7 +41,7 @@ afterEach(async () => {
 
 afterAll(() => rig?.stop(), 60_000)
 
-const generate = (at = rig.url) => createClient(at, token).generate({ kind: 'image', prompt: 'Rig' })
+const generate = (at = rig.url) => createClient(at, token).generate({ task: 'scene', prompt: 'Rig' })
 
 const succeeds = (id: string) =>
   waitFor(`generation ${id} succeeds`, async () => {
@@ -142,7 +142,7 @@ describe('a refused right is recorded', () => {
     const response = await fetch(`${rig.url}/api/v1/generations`, {
       method: 'POST',
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-      body: JSON.stringify({ kind: 'image', prompt: 'Rig' }),
+      body: JSON.stringify({ task: 'scene', prompt: 'Rig' }),
     })
     expect(response.status, await response.text()).toBe(403)
     return String(response.headers.get('x-request-id'))
@@ -350,11 +350,45 @@ test('files pass over the links, inputs and outputs alike', async () => {
   expect([fetched.hits, stored.hits]).toEqual([1, 1])
 })
 
+test('a call that outlasts two leases, with two consumers, is made once', async () => {
+  const prompt = crypto.randomUUID()
+  const fault = (body: object) =>
+    fetch(`${rig.stack.models.origin}/faults`, {
+      method: 'POST',
+      body: JSON.stringify({ match: prompt, ...body }),
+    })
+  for (const provider of ['replicate', 'fal']) await fault({ kind: 'server_error', provider, times: 20 })
+  await fault({ kind: 'slow', provider: 'openai', delayMs: 130_000 })
+  const job = await createClient(rig.url, token).generate({ task: 'scene', count: 2, prompt })
+  // Whatever else wakes it meanwhile finds it held.
+  const wake = setInterval(() => {
+    rig.broker.send('jobs', { kind: 'generation', workspaceId, subjectId: job.id, early: true })
+    void rig.scheduled()
+  }, 10_000)
+  try {
+    const done = await waitFor(
+      'it succeeds',
+      async () => {
+        const now = await createClient(rig.url, token).getGeneration(job.id)
+        return now.status !== 'queued' && now.status !== 'running' && now
+      },
+      200_000,
+    )
+    expect(done).toMatchObject({ status: 'succeeded', outputs: [{}, {}] })
+  } finally {
+    clearInterval(wake)
+  }
+  const calls = await withClient(rig.stack.database.adminUrl, (db) =>
+    db.query(`select status from provider_jobs where generation_id = $1 and provider = 'openai'`, [job.id]),
+  )
+  expect(calls.rows).toEqual([{ status: 'succeeded' }])
+}, 240_000)
+
 /** Of a healthy job, whatever the number of polls that its model's time makes; a loop would cost many times more. */
 test.each([
-  ['an image', { kind: 'image', count: 1 }, { queue: 3, database: 8, storage: 1, models: 12 }],
-  ['four images', { kind: 'image', count: 4 }, { queue: 3, database: 8, storage: 4, models: 15 }],
-  ['a video', { kind: 'video', count: 1 }, { queue: 5, database: 14, storage: 1, models: 8 }],
+  ['an image', { task: 'scene', count: 1 }, { queue: 3, database: 8, storage: 1, models: 12 }],
+  ['four images', { task: 'scene', count: 4 }, { queue: 5, database: 14, storage: 4, models: 40 }],
+  ['a video', { task: 'animate', count: 1 }, { queue: 5, database: 14, storage: 1, models: 8 }],
 ])(
   '%s costs no more than its budget',
   async (_, request, budget) => {

@@ -137,7 +137,7 @@ describe.runIf(process.platform === 'linux' && !process.env.DATABASE_URL)('npm r
   const works = async () => {
     const { access_token } = await createClient(url).login(SAMPLE)
     const client = createClient(url, access_token)
-    const { id } = await client.generate({ kind: 'image', prompt: 'still here' })
+    const { id } = await client.generate({ task: 'scene', prompt: 'still here' })
     const job = await waitFor(
       'the job succeeds',
       async () => {

@@ -54,12 +54,12 @@ test('the job ends once, with one set of outputs, charged once', async () => {
     method: 'POST',
     body: JSON.stringify({ kind: 'slow', delayMs: 4000 }),
   })
-  const job = await client.generate({ kind: 'image', prompt: 'survivor', count: 2 })
+  const job = await client.generate({ task: 'scene', prompt: 'survivor', count: 2 })
   await waitFor('the provider has it', async () => {
-    const [row] = await query<{ id: string }>('select provider_job_id as id from generations where id = $1', [
+    const rows = await query('select from provider_jobs where generation_id = $1 and operation is not null', [
       job.id,
     ])
-    return row?.id
+    return rows.length === 2
   })
 
   await worker.kill()
@@ -73,18 +73,18 @@ test('the job ends once, with one set of outputs, charged once', async () => {
     const now = await client.getGeneration(job.id)
     return now.status !== 'queued' && now.status !== 'running' && now
   })
-  expect(done).toMatchObject({ status: 'succeeded', creditsCharged: 5, attempts: 1 })
+  expect(done).toMatchObject({ status: 'succeeded', creditsCharged: 8, attempts: 2 })
   expect(done.outputs).toHaveLength(2)
   for (const { url } of done.outputs) expect((await fetch(url)).status).toBe(200)
   expect(
     await query('select kind, credits from credit_entries where generation_id = $1 order by kind', [job.id]),
   ).toEqual([
-    { kind: 'charge', credits: 5 },
-    { kind: 'reserve', credits: 5 },
+    { kind: 'charge', credits: 8 },
+    { kind: 'reserve', credits: 8 },
   ])
   const { submissions } = (await (await fetch(`${stack.models.origin}/stats`)).json()) as {
     submissions: number
   }
-  expect(submissions).toBe(1)
+  expect(submissions).toBe(2)
   expect(await query('select subject_id from outbox where subject_id = $1', [job.id])).toEqual([])
 }, 60_000)

@@ -10,7 +10,7 @@ export const newPrompt = () => `Mug ${crypto.randomUUID()}`
 
 export const generate = async (client: Client, input: object = {}): Promise<GenerationBody> => {
   const { status, body } = await client.post<GenerationBody>('/generations', {
-    kind: 'image',
+    task: 'scene',
     prompt: 'x',
     ...input,
   })
@@ -51,7 +51,7 @@ export const submissionsOf = async (prompt: string) => {
     headers: { authorization: `Bearer ${stack.replicateToken}` },
   })
   const { results } = (await response.json()) as { results: { input: { prompt?: string }; status: string }[] }
-  return results.filter(({ input }) => input.prompt === prompt)
+  return results.filter(({ input }) => input.prompt?.includes(prompt))
 }
 
 export const eventsOf = async (id: string) => {

@@ -118,7 +118,7 @@ const bodies: Record<string, (things: Things) => unknown> = {
   'asset.update': () => ({ name: 'renamed.txt' }),
   'webhook.create': () => ({ url: 'http://127.0.0.1:9/' }),
   'webhook.update': () => ({ enabled: false }),
-  'generation.create': () => ({ kind: 'image', prompt: 'x' }),
+  'generation.create': () => ({ task: 'scene', prompt: 'x' }),
 }
 
 export const bodyOf = (route: Route, things: Things) => {

@@ -82,10 +82,10 @@ export default async (project: TestProject) => {
       return Promise.all(Array.from({ length: count }, () => limiter.take(take)))
     },
     /** Tells a circuit breaker how calls went, and asks it whether it admits the next. */
-    breaker: async ({ name, reports }: { name: string; reports: boolean[] }) => {
+    breaker: async ({ name, reports }: { name: string; reports: { succeeded: boolean }[] }) => {
       const breakers = (await worker.getWorker().getEnv()).BREAKER
       const breaker = breakers.get(breakers.idFromName(name))
-      for (const succeeded of reports) await breaker.report(succeeded)
+      for (const one of reports) await breaker.report(one)
       return breaker.admits()
     },
     evict: ({ name }: { name: string }) => worker.getWorker().evictDurableObject('RateLimiter', { name }),

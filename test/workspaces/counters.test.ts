@@ -54,9 +54,9 @@ test('a month begins with nothing used, and what is settled of the month before 
   const next = await generate(tenant.client)
   const late = crypto.randomUUID()
   await tamper(`
-    insert into generations (workspace_id, id, kind, status, model, aspect_ratio, count, input_asset_ids, output_asset_ids,
+    insert into generations (workspace_id, id, task, kind, status, model, count, input_asset_ids,
       deadline, deadline_at, credits_reserved)
-    values ('${tenant.workspaceId}', '${late}', 'image', 'failed', 'product-studio', '1:1', 1, '{}', '{}', 600, now(), 5);
+    values ('${tenant.workspaceId}', '${late}', 'scene', 'image', 'failed', 'studio-scene', 1, '{}', 600, now(), 5);
     insert into credit_entries (workspace_id, generation_id, kind, credits, period)
     select workspace_id, '${late}', 'reserve', 5, period - interval '1 month' from workspace_counters
      where workspace_id = '${tenant.workspaceId}'`)

@@ -58,9 +58,9 @@ const refund = (credits: string, period: string) =>
 
 const newJob = (then: string) =>
   `with job as (
-     insert into generations (id, kind, model, aspect_ratio, count, input_asset_ids, output_asset_ids, deadline, deadline_at,
+     insert into generations (id, task, kind, model, count, input_asset_ids, deadline, deadline_at,
        credits_reserved)
-     values (gen_random_uuid(), 'image', 'product-studio', '1:1', 1, '{}', '{}', 600, now(), 5) returning *)
+     values (gen_random_uuid(), 'scene', 'image', 'studio-scene', 1, '{}', 600, now(), 5) returning *)
    ${then}`
 
 /** Each with what it gets: an error's SQLSTATE, or how many rows. */

@@ -49,7 +49,7 @@ const newWork = async () => {
   const tenant = await newTenant()
   await tenant.client.upload('file.txt', 'some text')
   await tenant.client.post('/webhooks', { url: 'http://127.0.0.1:9/' })
-  const job = { kind: 'image', prompt: 'x' }
+  const job = { task: 'scene', prompt: 'x' }
   const { body } = await tenant.client.post<GenerationBody>('/generations', job, { 'idempotency-key': 'a' })
   await finished(tenant.client, body.id)
   await invite(tenant.client, tenant.workspaceId)
@@ -175,6 +175,7 @@ const fixedColumns = {
     api_keys: ['workspace_id', 'key_hash', 'scopes', 'expires_at', 'created_by'],
     assets: ['workspace_id', 'id', 'size', 'sha256', 'source', 'created_by'],
     generations: ['workspace_id', 'id', 'credits_reserved', 'created_by'],
+    provider_jobs: ['workspace_id', 'id', 'generation_id', 'provider', 'model', 'asset_ids'],
     webhook_endpoints: ['workspace_id', 'secret', 'created_by'],
     webhook_deliveries: ['workspace_id', 'url', 'sequence', 'payload'],
     outbox: ['workspace_id', 'kind', 'subject_id'],

@@ -168,8 +168,8 @@ describe('the deletion of a workspace', () => {
     await breakModels(prompt, { kind: 'slow', times: 1, delayMs: 20_000 })
     const job = await generate(client, { prompt })
     await waitFor('the job runs', async () => {
-      const [row] = await rowsOf('generations', workspaceId)
-      return row?.provider_job_id
+      const [row] = await rowsOf('provider_jobs', workspaceId)
+      return row?.operation
     })
 
     expect(await admin.client.delete(base)).toMatchObject({ status: 403 })
@@ -193,8 +193,8 @@ describe('the deletion of a workspace', () => {
       [workspaceId],
     )
     expect(ledger).toEqual([
-      { kind: 'reserve', credits: 5 },
-      { kind: 'refund', credits: 5 },
+      { kind: 'reserve', credits: 4 },
+      { kind: 'refund', credits: 4 },
     ])
     const log = await asOwner(
       'select action, actor_id, resource_id from audit_logs where workspace_id = $1 order by sequence',
@@ -234,7 +234,7 @@ describe('the deletion of a workspace', () => {
     expect(await rowsOf('audit_logs', workspaceId, `action = 'workspace.delete'`)).toHaveLength(1)
     await removed(workspaceId)
     const ledger = await rowsOf('credit_entries', workspaceId, `kind <> 'reserve'`)
-    expect(ledger.reduce((sum, { credits }) => sum + Number(credits), 0)).toBe(5)
+    expect(ledger.reduce((sum, { credits }) => sum + Number(credits), 0)).toBe(4)
     expect(await rowsOf('assets', workspaceId)).toEqual([])
     expect(await rowsOf('generations', workspaceId, `status in ('queued', 'running')`)).toEqual([])
   })
@@ -254,10 +254,10 @@ describe('the deletion of a workspace', () => {
          insert into webhook_deliveries (workspace_id, id, endpoint_id, url, sequence, payload)
          select $1, app.uuid_v7(), endpoint.id, 'http://127.0.0.1:9/', 1, '{}' from endpoint, generate_series(1, 1200)),
        job as (
-         insert into generations (workspace_id, id, kind, status, model, prompt, aspect_ratio, count, webhook_url,
-           input_asset_ids, output_asset_ids, deadline, deadline_at, credits_reserved, started_at)
-         select $1, app.uuid_v7(), 'image', case when n % 2 = 0 then 'queued' else 'failed' end, 'product-studio', 'x', '1:1',
-           1, 'http://127.0.0.1:9/', '{}', array[app.uuid_v7()], 600, now() + interval '1 day', 5,
+         insert into generations (workspace_id, id, task, kind, status, model, prompt, count, webhook_url,
+           input_asset_ids, deadline, deadline_at, credits_reserved, started_at)
+         select $1, app.uuid_v7(), 'scene', 'image', case when n % 2 = 0 then 'queued' else 'failed' end, 'studio-scene', 'x',
+           1, 'http://127.0.0.1:9/', '{}', 600, now() + interval '1 day', 5,
            case when n % 100 = 0 then now() end
            from generate_series(1, 2000) n returning id, status)
        insert into credit_entries (workspace_id, generation_id, kind, credits, period)
@@ -314,7 +314,7 @@ describe('the deletion of a workspace', () => {
 
 test.each<[string, (client: Client) => Promise<Answer>, string]>([
   ['an upload', (client) => client.upload<Record<string, unknown>>('a.txt', 'some text'), 'assets'],
-  ['a generation', (client) => client.post('/generations', { kind: 'image', prompt: 'x' }), 'generations'],
+  ['a generation', (client) => client.post('/generations', { task: 'scene', prompt: 'x' }), 'generations'],
   ['a key', (client) => client.post('/api-keys', { name: 'x', scopes: ['usage.get'] }), 'api_keys'],
   [
     'a webhook endpoint',

@@ -35,10 +35,10 @@ test('a change takes effect at once and leaves one audit row by the system', asy
 test('a plan that shrinks below what was used leaves no credits, and not less', async () => {
   const { client, workspaceId } = await newTenant()
   await setPlan(workspaceId, 'pro')
-  for (let i = 0; i < 11; i++) await generate(client)
+  for (let i = 0; i < 13; i++) await generate(client)
   await setPlan(workspaceId, 'free')
   expect(await creditsOf(client)).toMatchObject({ granted: 50, remaining: 0 })
-  const refused = await client.post('/generations', { kind: 'image', prompt: 'x' })
+  const refused = await client.post('/generations', { task: 'scene', prompt: 'x' })
   expect(refused).toMatchObject({ status: 402, body: { code: 'insufficient_credits' } })
 })
 

@@ -27,7 +27,7 @@ try {
     const headers = { 'idempotency-key': `job-${number}` }
     for (let tries = 1; ; tries++) {
       const { status, body } = await ask(rig.url, tenant, 'POST', '/generations', {
-        body: { kind: 'image', prompt: `Chaos ${number}` },
+        body: { task: 'scene', prompt: `Chaos ${number}` },
         headers,
       })
       if (status === 202) return

@@ -17,7 +17,7 @@ try {
     Number((await asOwner<{ n: string }>(rig, 'select count(*) n from generation_events'))[0]?.n)
   const generate = async () => {
     const { status, body } = await ask(rig.url, tenant, 'POST', '/generations', {
-      body: { kind: 'image', prompt: 'Measure' },
+      body: { task: 'scene', prompt: 'Measure' },
     })
     if (status !== 202) throw new Error(`${status} ${body}`)
     return (JSON.parse(body) as { id: string }).id

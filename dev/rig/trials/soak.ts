@@ -63,7 +63,7 @@ const deeds: [string, number, (tenant: Tenant) => Promise<{ status: number; body
   [
     'job',
     3,
-    (tenant) => ask(rig.url, tenant, 'POST', '/generations', { body: { kind: 'image', prompt: 'Soak' } }),
+    (tenant) => ask(rig.url, tenant, 'POST', '/generations', { body: { task: 'scene', prompt: 'Soak' } }),
   ],
   [
     'cancel',

@@ -1,16 +1,19 @@
 /** The next step of a generation, whatever woke it; safe to call twice, at once, late or for nothing. */
-import { and, inArray, isNotNull } from 'drizzle-orm'
 import type { JobCtx } from '../../context.ts'
 import { transact } from '../../db/client.ts'
-import { generations } from '../../db/schema.ts'
 import { describeError, toAppError } from '../../errors.ts'
 import { settle } from '../../outbox/outbox.ts'
-import { type Job, ProviderError } from '../../providers/provider.ts'
-import { oneGeneration } from '../generations.ts'
+import { report } from '../../providers/breakers.ts'
+import { reasons } from '../../providers/failures.ts'
+import { type JobProvider, ProviderError, type Standing } from '../../providers/provider.ts'
+import { providerOf } from '../../providers/registry.ts'
+import type { GenerationPhase, Operation } from '../../words.ts'
 import { type Claim, claimGeneration, fail, release, succeed } from './claims.ts'
+import { costOfMade, isOpen, type JobChanges, jobsOf, keepOperation, type ProviderJob } from './jobs.ts'
+import { chooseOffer } from './offers.ts'
 import { failed, type Outcome } from './outcome.ts'
-import { storeOutputs } from './outputs.ts'
-import { currentProvider, submit } from './submit.ts'
+import { storeUrls } from './outputs.ts'
+import { renderJobs, type Submitted, submitJobs } from './submit.ts'
 
 /** Milliseconds that a step waits for a picture before it hands over to a delayed message. */
 const MAX_WAIT = 2500
@@ -18,126 +21,276 @@ const MAX_WAIT = 2500
 const POLL_DELAY = { image: 2, video: 5 }
 /** The most seconds between two polls; webhooks make them a safety net. */
 const MAX_POLL_DELAY = { polling: 10, webhooks: 60 }
+/** Times that a missing or broken output is fetched again before the job goes on without it. */
+const MAX_FETCHES = 3
 /** Steps that a job may take. A healthy one takes far fewer: more means a loop, which costs money until it ends. */
 const MAX_STEPS = 500
 
+interface Wake {
+  /** A provider has news. */
+  early?: boolean | undefined
+  /** Calls that last are made here. */
+  lasting?: boolean
+  /** What a provider calls a job whose answer may have been lost. */
+  told?: { jobId: string; operation: Operation } | undefined
+}
+
 /** @returns the seconds until whoever holds the job must have given it back, if it is held */
-export const advance = async (
-  ctx: JobCtx,
-  id: string,
-  options: { early?: boolean | undefined } = {},
-): Promise<number | undefined> => {
-  const { claim, heldFor } = await claimGeneration(ctx, id, options)
+export const advance = async (ctx: JobCtx, id: string, wake: Wake = {}): Promise<number | undefined> => {
+  if (wake.told) await keepOperation(ctx, wake.told.jobId, wake.told.operation)
+  const { claim, heldFor } = await claimGeneration(ctx, id, wake)
   if (!claim) return heldFor
+  const progress = createProgress(claim)
   try {
-    await conclude(ctx, claim, await step(ctx, claim))
+    await conclude(ctx, claim, progress, await step(ctx, claim, progress, wake))
   } catch (thrown) {
     if (toAppError(thrown).code === 'already_finished') return undefined
     ctx.log({ level: 'warn', message: 'step failed', generationId: claim.id, error: describeError(thrown) })
-    await conclude(ctx, claim, outcomeOfFault(claim, thrown))
+    await conclude(ctx, claim, progress, outcomeOfFault(claim, progress, thrown))
   }
   return undefined
 }
 
+/** What a step knows of the jobs at providers, and what of it is not written down yet. */
+const createProgress = (claim: Claim) => {
+  const jobs = new Map(claim.jobs.map((job) => [job.id, job]))
+  const changes = new Map<string, JobChanges>()
+  const standings = new Map<string, Standing>()
+  return {
+    jobs: () => [...jobs.values()],
+    changes,
+    standings,
+    change(job: ProviderJob, changed: JobChanges) {
+      jobs.set(job.id, { ...job, ...changed, ...(changed.status && { endedAt: new Date() }) })
+      if (Object.keys(changed).length > 0) changes.set(job.id, { ...changes.get(job.id), ...changed })
+    },
+    add({ job, changes: changed, standing }: Submitted) {
+      jobs.set(job.id, job)
+      if (Object.keys(changed).length > 0) changes.set(job.id, changed)
+      if (standing) standings.set(job.id, standing)
+    },
+  }
+}
+type Progress = ReturnType<typeof createProgress>
+
 /** The only place that writes how a step ended. @throws {AppError} already_finished, if the fence is lost */
-const conclude = async (ctx: JobCtx, claim: Claim, outcome: Outcome): Promise<void> => {
+const conclude = async (ctx: JobCtx, before: Claim, progress: Progress, outcome: Outcome): Promise<void> => {
+  const claim = { ...before, jobs: progress.jobs() }
+  const { changes } = progress
   switch (outcome.is) {
     case 'running':
-      return release(ctx, claim, untilDeadline(claim, pollDelay(ctx, claim)), {
-        progress: Math.max(claim.progress, outcome.progress),
+      return release(ctx, claim, changes, {
+        delaySeconds: untilDeadline(claim, pollDelay(ctx, claim)),
+        changes: { phase: outcome.phase, progress: Math.max(claim.progress, outcome.progress) },
       })
     case 'stored':
-      return succeed(ctx, claim, outcome.outputs)
+      return succeed(ctx, claim, changes, outcome.outputs)
     case 'storing':
-      return release(ctx, claim, outcome.after, {
-        resultsAt: claim.resultsAt ?? new Date(),
-        ...outcome.changes,
+      return release(ctx, claim, changes, {
+        delaySeconds: outcome.after,
+        changes: { phase: 'storing', resultsAt: claim.resultsAt ?? new Date() },
       })
     case 'failed':
-      return fail(ctx, claim, outcome.error)
+      return fail(ctx, claim, changes, outcome.error)
     case 'again':
-      return release(ctx, claim, untilDeadline(claim, outcome.after), outcome.changes)
-    case 'lost':
-      return
+      return release(ctx, claim, changes, { delaySeconds: untilDeadline(claim, outcome.after) })
+    case 'handed over':
+      return release(ctx, claim, changes, { delaySeconds: 0, lasting: true })
   }
 }
 
 /** The longer a job runs, the less a second matters. */
-const pollDelay = ({ env }: JobCtx, { kind, startedAt }: Claim): number => {
-  const most = env.REPLICATE_WEBHOOK_SECRET ? MAX_POLL_DELAY.webhooks : MAX_POLL_DELAY.polling
+const pollDelay = ({ env }: JobCtx, { kind, startedAt, jobs }: Claim): number => {
+  const tells = jobs.filter(isOpen).every(({ provider }) => {
+    const asked = providerOf(provider)
+    return asked.keepsJobs && asked.tells(env)
+  })
   const elapsed = startedAt ? (Date.now() - startedAt.getTime()) / 1000 : 0
-  return Math.ceil(Math.min(most, Math.max(POLL_DELAY[kind], elapsed / 2)))
+  return Math.ceil(
+    Math.min(
+      tells ? MAX_POLL_DELAY.webhooks : MAX_POLL_DELAY.polling,
+      Math.max(POLL_DELAY[kind], elapsed / 2),
+    ),
+  )
 }
 
 /** Nothing waits past its deadline: the last step comes right after it. */
 const untilDeadline = ({ deadlineAt }: Claim, seconds: number) =>
   Math.min(seconds, Math.max(1, Math.ceil((deadlineAt.getTime() - Date.now()) / 1000) + 1))
 
-const step = async (ctx: JobCtx, claim: Claim): Promise<Outcome> => {
+const isLate = ({ resultsAt, deadlineAt }: Claim) => resultsAt === null && deadlineAt.getTime() < Date.now()
+
+const step = async (ctx: JobCtx, claim: Claim, progress: Progress, { lasting }: Wake): Promise<Outcome> => {
   if (claim.fence > MAX_STEPS) {
     ctx.log({ level: 'error', message: 'job exceeds its steps', generationId: claim.id, steps: claim.fence })
     return failed('internal_error')
   }
-  const isLate = claim.resultsAt === null && claim.deadlineAt.getTime() < Date.now()
-  if (claim.providerJobId) return outcomeOfJob(ctx, claim, await pollOnce(ctx, claim), isLate)
-  if (isLate) return failed('deadline_exceeded')
-  const submitted = await submit(ctx, claim)
-  if ('is' in submitted) return submitted
-  const held = { ...claim, ...submitted.held }
-  return outcomeOfJob(ctx, held, await awaitPicture(ctx, held, submitted.job), false)
-}
-
-/** What a job at the provider comes to: results that are there are taken even past the deadline. */
-const outcomeOfJob = async (ctx: JobCtx, claim: Claim, job: Job, isLate: boolean): Promise<Outcome> => {
-  switch (job.status) {
-    case 'running':
-      return isLate ? failed('deadline_exceeded') : { is: 'running', progress: job.progress }
-    case 'failed':
-      return failureOf(job.message)
-    case 'succeeded':
-      return storeOutputs(ctx, claim, job.outputs)
+  await look(ctx, claim, progress)
+  const missing = missingOutputs(claim, progress)
+  if (missing.length > 0 && !isLate(claim)) {
+    if (claim.inputs.length < claim.inputAssetIds.length) return giveUp(progress, failed('input_deleted'))
+    const offer = await chooseOffer(ctx, { ...claim, jobs: progress.jobs() })
+    // Others are under way, and may yet come to something.
+    if ('is' in offer)
+      return progress.jobs().some(isOpen) ? standingOf(claim, progress) : giveUp(progress, offer)
+    const provider = providerOf(offer.provider)
+    if (!provider.keepsJobs && !lasting) return { is: 'handed over' }
+    const submitted = provider.keepsJobs
+      ? await submitJobs(ctx, claim, offer, provider, missing)
+      : await renderJobs(ctx, claim, offer, provider, missing)
+    for (const one of submitted) progress.add(one)
+    await awaitPictures(ctx, claim, progress)
   }
+  return standingOf(claim, progress)
 }
 
-/** Waits a little for a picture; nobody waits for a video that has just begun. */
-const awaitPicture = async (ctx: JobCtx, claim: Claim, submitted: Job): Promise<Job> => {
-  let job = submitted
+/** Jobs at providers of which this step does not know the end yet. */
+const unsettled = (progress: Progress) =>
+  progress.jobs().filter((job) => isOpen(job) && progress.standings.get(job.id)?.status !== 'succeeded')
+
+/** Waits a little for pictures that were just asked for; nobody waits for a film that has just begun. */
+const awaitPictures = async (ctx: JobCtx, claim: Claim, progress: Progress): Promise<void> => {
+  if (claim.kind !== 'image') return
   const started = Date.now()
-  for (let pause = 100; job.status === 'running' && claim.kind === 'image'; ) {
-    if (Date.now() - started > MAX_WAIT) break
+  for (let pause = 100; unsettled(progress).length > 0; pause = Math.min(pause * 1.5, 1000)) {
+    if (Date.now() - started > MAX_WAIT) return
     await scheduler.wait(pause)
-    job = await pollOnce(ctx, claim)
-    pause = Math.min(pause * 1.5, 1000)
+    await look(ctx, claim, progress)
   }
-  return job
+}
+
+/** Asks providers how their jobs stand, and stores what has arrived. */
+const look = async (ctx: JobCtx, claim: Claim, progress: Progress): Promise<void> => {
+  await Promise.all(
+    unsettled(progress).map(async (job) => {
+      if (!job.operation) {
+        // Asked, and the answer was lost: a webhook may still name it, until nothing can come of it any more.
+        if (job.expiresAt.getTime() < Date.now()) progress.change(job, { status: 'lost' })
+        return
+      }
+      const provider = providerOf(job.provider)
+      if (!provider.keepsJobs) return
+      const standing = await standingAt(ctx, provider, job, job.operation)
+      progress.standings.set(job.id, standing)
+      progress.change(job, await changesOf(ctx, claim, job, standing))
+    }),
+  )
 }
 
 /** The truth about a job that a provider has. @throws {ProviderError} */
-const pollOnce = async (ctx: JobCtx, claim: Claim): Promise<Job> => {
-  const provider = currentProvider(claim)
-  if (!provider?.get || !claim.providerJobId)
-    throw new ProviderError('the provider keeps no jobs', { retryable: false })
-  return provider.get(ctx.env, claim.providerJobId)
+const standingAt = async (
+  ctx: JobCtx,
+  provider: JobProvider,
+  job: ProviderJob,
+  operation: Operation,
+): Promise<Standing> => {
+  try {
+    return await provider.get(ctx.env, operation, job.output)
+  } catch (thrown) {
+    if (!(thrown instanceof ProviderError) || reasons[thrown.failure.reason].ends === 'time') throw thrown
+    // It no longer knows the job, or does not let us ask: another may have to make it.
+    return { status: 'failed', failure: thrown.failure }
+  }
 }
 
-/** What a fault in a step comes to: time, as long as there is some, unless a provider has refused for good. */
-const outcomeOfFault = (claim: Claim, thrown: unknown): Outcome => {
-  if (thrown instanceof ProviderError && !thrown.retryable) {
-    return failed(claim.providerJobId ? 'provider_lost' : 'provider_refused')
+const changesOf = async (
+  ctx: JobCtx,
+  claim: Claim,
+  job: ProviderJob,
+  standing: Standing,
+): Promise<JobChanges> => {
+  if (standing.status === 'running') return {}
+  if (standing.status === 'failed') {
+    const { provider, model } = job
+    ctx.log({ level: 'warn', message: 'model failed', provider, model, jobId: job.id, ...standing.failure })
+    await report(ctx.env, job, standing.failure)
+    return { status: 'failed', failure: standing.failure, cost: 0 }
   }
-  const isLate = claim.resultsAt === null && claim.deadlineAt.getTime() < Date.now()
-  if (isLate) return failed('deadline_exceeded')
+  const { stored, broken, waiting } = await storeUrls(ctx, claim, job, standing.urls)
+  if (waiting) return { stored }
+  // What broke may work in a moment; what never does is not charged.
+  const fetches = job.fetches + 1
+  if (broken && fetches < MAX_FETCHES) return { stored, fetches }
+  if (stored.length === 0) {
+    return {
+      status: 'failed',
+      fetches,
+      failure: { reason: 'no_output', detail: 'no output could be stored' },
+    }
+  }
+  return { status: 'succeeded', stored, fetches, cost: costOfMade(job, stored.length) }
+}
+
+/** Outputs that nobody makes, has made, or has refused to make for good. */
+const missingOutputs = (claim: Claim, progress: Progress): number[] => {
+  const settled = new Set(
+    progress
+      .jobs()
+      .filter(
+        (job) =>
+          isOpen(job) ||
+          job.status === 'succeeded' ||
+          (job.failure !== null && reasons[job.failure.reason].ends === 'job'),
+      )
+      .flatMap(({ indexes }) => indexes),
+  )
+  return Array.from({ length: claim.count }, (_, index) => index).filter((index) => !settled.has(index))
+}
+
+/** What is in storage is kept, and charged; nothing at all is a failure. */
+const giveUp = (progress: Progress, failure: Outcome): Outcome => {
+  const outputs = progress.jobs().flatMap(({ stored }) => stored)
+  return failure.is === 'failed' && outputs.length > 0 ? { is: 'stored', outputs } : failure
+}
+
+/** What the step comes to when everybody has been asked. */
+const standingOf = (claim: Claim, progress: Progress): Outcome => {
+  const jobs = progress.jobs()
+  const open = jobs.filter(isOpen)
+  const standings = open.map(({ id }) => progress.standings.get(id))
+  if (standings.some((standing) => standing?.status === 'succeeded')) {
+    return { is: 'storing', after: storingDelay(claim, open) }
+  }
+  if (isLate(claim)) return giveUp(progress, failed('deadline_exceeded'))
+  if (open.length > 0) return runningOf(claim, jobs, standings)
+  if (missingOutputs(claim, progress).length > 0) return { is: 'again', after: 0 }
+  return giveUp(progress, failed(refusalOf(jobs)))
+}
+
+/** Why nothing came of it: the last word of a provider. */
+const refusalOf = (jobs: ProviderJob[]) => {
+  const reason = jobs.findLast(({ failure }) => failure)?.failure?.reason
+  return reason === 'content_rejected' || reason === 'input_rejected' ? reason : 'no_output'
+}
+
+/** Results that wait for storage, or for a source that does not answer, are tried again at growing intervals. */
+const storingDelay = ({ resultsAt }: Claim, open: ProviderJob[]): number => {
+  const fetches = Math.max(0, ...open.map((job) => job.fetches))
+  if (fetches > 0) return 2 ** fetches
+  const seconds = resultsAt ? (Date.now() - resultsAt.getTime()) / 1000 : 0
+  return Math.ceil(Math.min(300, Math.max(5, seconds / 10)))
+}
+
+const order = ['provider_line', 'booting', 'running'] as const
+
+/** The slowest says where the whole is; the parts together say how far. */
+const runningOf = (claim: Claim, jobs: ProviderJob[], standings: (Standing | undefined)[]): Outcome => {
+  const phases = standings.map((one) => (one?.status === 'running' ? one.phase : 'provider_line'))
+  const phase: GenerationPhase = order.find((one) => phases.includes(one)) ?? 'running'
+  const made = jobs.reduce((sum, { stored }) => sum + stored.length, 0)
+  const under = standings.reduce(
+    (sum, one) => sum + (one?.status === 'running' ? (one.progress ?? 0) / 100 : 0),
+    0,
+  )
+  return { is: 'running', phase, progress: Math.min(99, Math.round(((made + under) / claim.count) * 100)) }
+}
+
+/** What a fault in a step comes to: time, as long as there is some. */
+const outcomeOfFault = (claim: Claim, progress: Progress, thrown: unknown): Outcome => {
+  if (isLate(claim)) return giveUp(progress, failed('deadline_exceeded'))
   const asked = thrown instanceof ProviderError ? thrown.retryAfter : undefined
   return { is: 'again', after: asked ?? 2 + Math.ceil(Math.random() * 4) }
 }
-
-const failureOf = (message: string): Outcome =>
-  /nsfw|safety|sensitive|flagged/i.test(message)
-    ? failed('content_rejected')
-    : failed(
-        'provider_failed',
-        `The model failed: ${message.replace(/https?:\/\/\S+/g, '(URL)').slice(0, 300)}`,
-      )
 
 /**
  * Messages about it were retried in vain. The row still knows what is owed, so this ends a job only when its time is
@@ -146,33 +299,23 @@ const failureOf = (message: string): Outcome =>
 export const abandon = async (ctx: JobCtx, id: string): Promise<void> => {
   const { claim } = await claimGeneration(ctx, id)
   if (!claim) return
-  const isLate = claim.resultsAt === null && claim.deadlineAt.getTime() < Date.now()
-  // Nothing was submitted for this claim.
-  const changes = claim.providerJobId ? {} : { attempts: claim.attempts - 1 }
-  await conclude(ctx, claim, isLate ? failed('deadline_exceeded') : { is: 'again', after: 5, changes })
+  const progress = createProgress(claim)
+  const outcome = isLate(claim)
+    ? giveUp(progress, failed('deadline_exceeded'))
+    : ({ is: 'again', after: 5 } as const)
+  await conclude(ctx, claim, progress, outcome)
 }
 
-/** Tells the provider that the result of a job which has ended is not wanted. */
-export const cancelPrediction = async (ctx: JobCtx, id: string): Promise<void> => {
-  const {
-    rows: [row],
-  } = await transact(ctx, (db) => ({
-    rows: db
-      .select()
-      .from(generations)
-      .where(
-        and(
-          oneGeneration(id),
-          inArray(generations.status, ['canceled', 'failed']),
-          isNotNull(generations.providerJobId),
-        ),
-      ),
-  }))
-  if (row?.providerJobId) {
+/** Tells providers that nobody waits for what they may still have of a generation that has ended. */
+export const cancelJobs = async (ctx: JobCtx, id: string): Promise<void> => {
+  const { jobs } = await transact(ctx, (db) => ({ jobs: jobsOf(db, id) }))
+  for (const { provider, operation, status } of jobs) {
+    const asked = providerOf(provider)
+    if (!operation || !asked.keepsJobs || !['submitting', 'running', 'canceled'].includes(status)) continue
     try {
-      await currentProvider(row)?.cancel?.(ctx.env, row.providerJobId)
+      await asked.cancel(ctx.env, operation)
     } catch (error) {
-      if (!(error instanceof ProviderError) || error.retryable) throw error
+      if (!(error instanceof ProviderError) || !error.isRefusal) throw error
     }
   }
   await transact(ctx, (db) => ({ settled: settle(db, 'prediction.cancel', id) }))

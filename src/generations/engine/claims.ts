@@ -2,22 +2,31 @@
 import { and, eq, inArray, isNotNull, isNull, lte, or, type SQL, sql } from 'drizzle-orm'
 import type { JobCtx } from '../../context.ts'
 import { settleCredits } from '../../credits/ledger.ts'
-import { type Database, ensure } from '../../db/client.ts'
-import { assets, generationOutputs, generations, outbox } from '../../db/schema.ts'
+import { change, type Database, ensure } from '../../db/client.ts'
+import { assets, generationOutputs, generations, outbox, providerJobs } from '../../db/schema.ts'
 import { exists, inWorkspace } from '../../db/sql.ts'
 import { dispatch, owe, RESEND_DELAY, settle } from '../../outbox/outbox.ts'
 import { type GenerationError, type StoredOutput, unfinishedStatuses } from '../../words.ts'
 import { changeGeneration } from '../changes.ts'
 import { type Generation, LONGEST_STEP, oneGeneration } from '../generations.ts'
 import { hasPlace, STEP_RESEND_DELAY } from '../places.ts'
+import {
+  endJobs,
+  isOpen,
+  type JobChanges,
+  type NewProviderJob,
+  type ProviderJob,
+  selectJobs,
+  writeJobs,
+} from './jobs.ts'
 
-/** Longer than a step at a provider that keeps jobs takes; after it another consumer may claim the job. */
+/** Longer than a step takes; a call that lasts renews it. After it another consumer may claim the job. */
 const LEASE = sql`interval '60 seconds'`
 /** The queue may deliver a delayed message this early. */
 const EARLY = sql`interval '1 second'`
 
 type Asset = typeof assets.$inferSelect
-export type Claim = Generation & { inputs: Asset[] }
+export type Claim = Generation & { inputs: Asset[]; jobs: ProviderJob[] }
 
 /** When the sweeper should look after the job, if nothing else does. */
 const resendAfter = (db: Database, claimed: SQL | undefined, delay: SQL) =>
@@ -60,6 +69,7 @@ export const claimGeneration = async (
   const {
     claimed: [row],
     inputs,
+    jobs,
     held: [held],
   } = await changeGeneration(ctx, id, (db) => ({
     held: db
@@ -73,8 +83,6 @@ export const claimGeneration = async (
       .set({
         status: sql`case when ${outOfTime} then 'queued' else 'running' end`,
         fence: sql`${generations.fence} + 1`,
-        // A claim without a provider's job is going to submit one; if it does not, it says so when it ends.
-        attempts: sql`${generations.attempts} + (${generations.providerJobId} is null and not (${outOfTime}))::int`,
         startedAt: sql`case when ${outOfTime} then null else coalesce(${generations.startedAt}, now()) end`,
         // The time in line doesn't count.
         deadlineAt: sql`case when ${generations.startedAt} is null and not (${outOfTime})
@@ -110,36 +118,55 @@ export const claimGeneration = async (
           sql`${assets.id} = any(select unnest(input_asset_ids) from generations where ${isClaimed})`,
         ),
       ),
+    jobs: selectJobs(
+      db,
+      sql`${providerJobs.generationId} in (select id from generations where ${isClaimed})`,
+    ),
   }))
-  if (row) return { claim: { ...row, inputs } }
+  if (row) return { claim: { ...row, inputs, jobs } }
   return held ? { heldFor: held.seconds } : {}
 }
 
-/** Stores which offer has the job, and what its provider calls it; false if the job was canceled meanwhile. */
-export const keepProviderJob = async (
-  ctx: JobCtx,
-  claim: Claim,
-  job: { providerIndex: number; providerJobId?: string },
-): Promise<boolean> => {
-  const { kept } = await changeGeneration(ctx, claim.id, (db) => ({
-    kept: db.update(generations).set(job).where(fenced(claim)).returning({ id: generations.id }),
+/**
+ * Notes what providers are about to be asked, while the claim holds.
+ * @throws {AppError} already_finished
+ */
+export const startJobs = async (ctx: JobCtx, claim: Claim, jobs: NewProviderJob[]): Promise<void> => {
+  await changeGeneration(ctx, claim.id, (db) => ({
+    fence: holdsFence(db, claim),
+    counted: db
+      .update(generations)
+      .set({
+        attempts: sql`${generations.attempts} + ${jobs.length}`,
+        offer: sql`${jobs[0]?.provider}::text || ':' || ${jobs[0]?.model}::text`,
+      })
+      .where(fenced(claim)),
+    started: db.insert(providerJobs).values(jobs),
   }))
-  return kept.length > 0
 }
 
-export type Changes = Partial<
-  Pick<
-    Generation,
-    'progress' | 'attempts' | 'outputAttempts' | 'providerIndex' | 'resultsAt' | 'storedOutputs'
-  >
->
+/** Keeps the claim for as long as a call lasts. @returns false if it is lost */
+export const renew = async (ctx: JobCtx, claim: Claim): Promise<boolean> => {
+  const { renewed } = await change(ctx, (db) => ({
+    renewed: db
+      .update(generations)
+      .set({ leaseExpiresAt: sql`now() + ${LEASE}` })
+      .where(fenced(claim))
+      .returning({ id: generations.id }),
+    resend: resendAfter(db, fenced(claim), sql`${LEASE} + interval '1 second'`),
+  }))
+  return renewed.length > 0
+}
+
+export type Changes = Partial<Pick<Generation, 'progress' | 'phase' | 'resultsAt'>>
+type JobChangesById = ReadonlyMap<string, JobChanges>
 
 /** Gives the lease back; the one message that goes on with the job comes after the delay. */
 export const release = async (
   ctx: JobCtx,
   claim: Claim,
-  delaySeconds: number,
-  changes: Changes = {},
+  jobs: JobChangesById,
+  { delaySeconds, changes = {}, lasting }: { delaySeconds: number; changes?: Changes; lasting?: boolean },
 ): Promise<void> => {
   const { released } = await changeGeneration(ctx, claim.id, (db) => ({
     released: db
@@ -151,6 +178,7 @@ export const release = async (
       })
       .where(fenced(claim))
       .returning({ id: generations.id }),
+    ...writeJobs(db, jobs),
     resend: resendAfter(
       db,
       fenced(claim),
@@ -158,7 +186,7 @@ export const release = async (
     ),
   }))
   if (released.length === 0) return
-  const message = { kind: 'generation' as const, workspaceId: ctx.workspaceId, subjectId: claim.id }
+  const message = { kind: 'generation' as const, workspaceId: ctx.workspaceId, subjectId: claim.id, lasting }
   await dispatch(ctx, [message], delaySeconds)
 }
 
@@ -167,15 +195,24 @@ const eraseUnused = (db: Database, claim: Claim, used: readonly string[]) =>
   owe(
     db,
     'object.delete',
-    claim.outputAssetIds.filter((id) => !used.includes(id)),
+    claim.jobs.flatMap(({ assetIds }) => assetIds).filter((id) => !used.includes(id)),
     LONGEST_STEP,
   )
 
 const ended = { completedAt: sql`now()`, leaseExpiresAt: null, nextStepAt: null }
 
-/** Charges for what arrived; the rest of the reservation goes back. @throws {AppError} already_finished */
-export const succeed = async (ctx: JobCtx, claim: Claim, outputs: StoredOutput[]): Promise<void> => {
+/**
+ * Charges for what arrived; the rest of the reservation goes back, and what may still run is stopped.
+ * @throws {AppError} already_finished
+ */
+export const succeed = async (
+  ctx: JobCtx,
+  claim: Claim,
+  jobs: JobChangesById,
+  outputs: StoredOutput[],
+): Promise<void> => {
   const charged = Math.ceil((claim.creditsReserved * outputs.length) / claim.count)
+  const stops = claim.jobs.some(isOpen)
   await changeGeneration({ ...ctx, action: 'generation.succeed' }, claim.id, (db) => ({
     fence: holdsFence(db, claim),
     succeeded: db
@@ -195,6 +232,11 @@ export const succeed = async (ctx: JobCtx, claim: Claim, outputs: StoredOutput[]
     outputs: db
       .insert(generationOutputs)
       .values(outputs.map(({ assetId, index }) => ({ generationId: claim.id, index, assetId }))),
+    ...writeJobs(db, jobs),
+    credits: db.execute(sql`
+      update provider_jobs set credits = round(${charged}::numeric * jsonb_array_length(stored) / ${outputs.length})
+       where workspace_id = (select app.workspace_id()) and generation_id = ${claim.id} and status = 'succeeded'`),
+    ...stopJobs(db, claim, stops),
     charged: settleCredits(db, claim.id, charged),
     settled: settle(db, 'generation', claim.id),
     erasures: eraseUnused(
@@ -203,14 +245,26 @@ export const succeed = async (ctx: JobCtx, claim: Claim, outputs: StoredOutput[]
       outputs.map(({ assetId }) => assetId),
     ),
   }))
+  if (stops) await tellStop(ctx, claim)
 }
 
-/**
- * Gives the reservation back. A provider that still has the job is owed the word that nobody waits for it.
- * @throws {AppError} already_finished
- */
-export const fail = async (ctx: JobCtx, claim: Claim, error: GenerationError): Promise<void> => {
-  const stops = claim.providerJobId !== null && error.code === 'deadline_exceeded'
+/** Providers are owed the word that nobody waits for what they still have. */
+const stopJobs = (db: Database, claim: Claim, stops: boolean) => ({
+  stopped: endJobs(db, claim.id),
+  stop: owe(db, 'prediction.cancel', stops ? [claim.id] : [], RESEND_DELAY),
+})
+
+const tellStop = (ctx: JobCtx, claim: Claim) =>
+  dispatch(ctx, [{ kind: 'prediction.cancel', workspaceId: ctx.workspaceId, subjectId: claim.id }])
+
+/** Gives the reservation back, and has stopped what may still run. @throws {AppError} already_finished */
+export const fail = async (
+  ctx: JobCtx,
+  claim: Claim,
+  jobs: JobChangesById,
+  error: GenerationError,
+): Promise<void> => {
+  const stops = claim.jobs.some(isOpen)
   await changeGeneration({ ...ctx, action: 'generation.fail' }, claim.id, (db) => ({
     fence: holdsFence(db, claim),
     failed: db
@@ -219,9 +273,9 @@ export const fail = async (ctx: JobCtx, claim: Claim, error: GenerationError): P
       .where(fenced(claim)),
     refunded: settleCredits(db, claim.id, 0),
     settled: settle(db, 'generation', claim.id),
-    stop: owe(db, 'prediction.cancel', stops ? [claim.id] : [], RESEND_DELAY),
+    ...writeJobs(db, jobs),
+    ...stopJobs(db, claim, stops),
     erasures: eraseUnused(db, claim, []),
   }))
-  const stop = { kind: 'prediction.cancel' as const, workspaceId: ctx.workspaceId, subjectId: claim.id }
-  if (stops) await dispatch(ctx, [stop])
+  if (stops) await tellStop(ctx, claim)
 }

@@ -1,145 +1,216 @@
-/** Hands a job to a provider: the model's first that is set up, fits, and is not failing. */
-import { presignDownload } from '../../assets/storage.ts'
+/** Asks providers: each call is noted before it is made, so that it is never made twice while it may still be answered. */
+import { v7 as uuidv7 } from 'uuid'
+import { presignInput } from '../../assets/storage.ts'
+import { costOf, fieldsOf, photoFieldsOf } from '../../catalogue/input.ts'
+import type { Offer } from '../../catalogue/schema.ts'
 import type { JobCtx } from '../../context.ts'
-import { toAppError } from '../../errors.ts'
-import { type Job, ProviderError, type Submission } from '../../providers/provider.ts'
-import { type ProviderName, providerOf } from '../../providers/registry.ts'
-import { findModel, type Offer } from '../models.ts'
-import { type Claim, keepProviderJob } from './claims.ts'
-import { failed, type Outcome } from './outcome.ts'
+import { describeError } from '../../errors.ts'
+import { report } from '../../providers/breakers.ts'
+import type { Failure } from '../../providers/failures.ts'
+import {
+  type AtOnceProvider,
+  type JobProvider,
+  ProviderError,
+  type Standing,
+  type Submission,
+} from '../../providers/provider.ts'
+import type { StoredOutput } from '../../words.ts'
+import { type Claim, renew, startJobs } from './claims.ts'
+import { costOfMade, type JobChanges, keepOperation, keepResult, type ProviderJob } from './jobs.ts'
+import { wishOf } from './offers.ts'
+import { storeOutput } from './outputs.ts'
 
-/** Times that storing a provider's id is tried. */
-const KEEP_ATTEMPTS = 3
+/** Milliseconds between two renewals of the claim. */
+const RENEWAL = 20_000
+/** Milliseconds that an answer may be on its way. */
+const MARGIN = 30_000
 
-const breakerOf = (ctx: JobCtx, provider: ProviderName) =>
-  ctx.env.BREAKER.get(ctx.env.BREAKER.idFromName(provider))
+/** What came of a call. */
+export interface Submitted {
+  job: ProviderJob
+  changes: JobChanges
+  standing?: Standing
+}
 
-/** Only a hint: where it can't be reached, the provider is asked. */
-const admits = async (ctx: JobCtx, provider: ProviderName): Promise<boolean> => {
-  try {
-    return await breakerOf(ctx, provider).admits()
-  } catch {
-    return true
+/** The outputs that a call of this offer makes, each call as many as it can. */
+const callsFor = (offer: Offer, indexes: readonly number[]): number[][] => {
+  const size = offer.input.count?.max ?? 1
+  return Array.from({ length: Math.ceil(indexes.length / size) }, (_, i) =>
+    indexes.slice(i * size, (i + 1) * size),
+  )
+}
+
+const toRow = (claim: Claim, offer: Offer, indexes: number[]): ProviderJob => {
+  const { [offer.input.prompt ?? '']: prompt } = fieldsOf(offer, wishOf(claim), indexes.length)
+  return {
+    workspaceId: claim.workspaceId,
+    id: uuidv7(),
+    generationId: claim.id,
+    indexes,
+    provider: offer.provider,
+    model: offer.model,
+    output: offer.output,
+    prompt: typeof prompt === 'string' ? prompt : null,
+    operation: null,
+    status: 'submitting',
+    assetIds: indexes.map(() => uuidv7()),
+    stored: [],
+    fetches: 0,
+    failure: null,
+    cost: costOf(offer, wishOf(claim), indexes.length),
+    credits: null,
+    expiresAt: new Date(Date.now() + offer.timeout * 1000 + MARGIN),
+    createdAt: new Date(),
+    endedAt: null,
   }
 }
 
-/** How a call went, for other jobs; it must not cost this one. */
-const report = async (ctx: JobCtx, provider: ProviderName, succeeded: boolean): Promise<void> => {
-  await breakerOf(ctx, provider)
-    .report(succeeded)
-    .catch(() => undefined)
-}
-
-const isUsable = (ctx: JobCtx, claim: Claim, { provider, takesImages }: Offer) =>
-  providerOf(provider).isConfigured(ctx.env) && (takesImages || claim.inputAssetIds.length === 0)
-
-/** The offer at or after the claim's place in the list that can be asked now. */
-const chooseOffer = async (ctx: JobCtx, claim: Claim, offers: readonly Offer[]) => {
-  const start = claim.providerIndex % offers.length
-  const inTurn = [...offers.entries()].map(([index, offer]) => ({ index, offer }))
-  for (const choice of [...inTurn.slice(start), ...inTurn.slice(0, start)]) {
-    if (!isUsable(ctx, claim, choice.offer)) continue
-    if (await admits(ctx, choice.offer.provider)) return choice
-  }
-  return undefined
-}
-
-/** Which provider has the job, for asking and canceling. */
-export const currentProvider = (job: Pick<Claim, 'kind' | 'model' | 'providerIndex'>) => {
-  const offer = findModel(job.kind, job.model)?.offers[job.providerIndex]
-  return offer && providerOf(offer.provider)
-}
-
-/** What the provider is asked for. */
 const toSubmission = async (
   ctx: JobCtx,
   claim: Claim,
-  model: string,
-  inputs: Claim['inputs'],
-): Promise<Submission> => ({
-  kind: claim.kind,
-  model,
-  prompt: claim.prompt,
-  style: claim.style,
-  images: await Promise.all(
-    inputs.map(async (asset) => ({
-      url: await presignDownload(ctx.env, asset),
-      mimeType: asset.mimeType,
-    })),
-  ),
-  aspectRatio: claim.aspectRatio,
-  count: claim.count,
-  duration: claim.duration,
-  seed: claim.seed,
-  webhookUrl: `${ctx.env.PUBLIC_URL}/api/v1/providers/replicate/webhook?workspaceId=${ctx.workspaceId}&generationId=${claim.id}`,
-})
-
-type Held = { providerIndex: number; providerJobId: string }
-
-/**
- * Submits once. A provider that keeps jobs has its id stored before anything else can fail; one that answers at once
- * leaves nothing to store. @throws {ProviderError} for a refusal that would come again
- */
-export const submit = async (ctx: JobCtx, claim: Claim): Promise<{ job: Job; held?: Held } | Outcome> => {
-  const model = findModel(claim.kind, claim.model)
+  offer: Offer,
+  job: ProviderJob,
+): Promise<Submission> => {
   const inputs = claim.inputAssetIds.flatMap((id) => claim.inputs.find((asset) => asset.id === id) ?? [])
-  if (!model) return failed('model_unavailable')
-  if (inputs.length < claim.inputAssetIds.length) return failed('input_deleted')
-  const chosen = await chooseOffer(ctx, claim, model.offers)
-  if (!chosen) return { is: 'again', after: 10, changes: { attempts: claim.attempts - 1 } }
-  const { index, offer } = chosen
-  const isOurs =
-    index === claim.providerIndex || (await keepProviderJob(ctx, claim, { providerIndex: index }))
-  if (!isOurs) return { is: 'lost' }
-  const provider = providerOf(offer.provider)
-  let job: Job
-  try {
-    job = await provider.submit(ctx.env, await toSubmission(ctx, claim, offer.model, inputs))
-  } catch (error) {
-    if (!(error instanceof ProviderError) || !error.retryable) throw error
-    // Too many requests slow us down; they say nothing of the provider's health.
-    if (error.status !== 429) await report(ctx, offer.provider, false)
-    return fallBack(ctx, claim, model.offers, index, error)
-  }
-  const held = { providerIndex: index, providerJobId: job.id }
-  const kept = job.status !== 'running' || (await keepPaidJob(ctx, claim, held))
-  await report(ctx, offer.provider, true)
-  if (!kept) {
-    await provider.cancel?.(ctx.env, job.id)
-    return { is: 'lost' }
-  }
-  return job.status === 'running' ? { job, held } : { job }
-}
-
-/** A lost id is a job paid twice, so a database that stumbles is asked again at once; keeping twice is harmless. */
-const keepPaidJob: typeof keepProviderJob = async (ctx, claim, job) => {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await keepProviderJob(ctx, claim, job)
-    } catch (error) {
-      // The workspace is deleted: nobody waits for the job any more.
-      if (toAppError(error).code === 'not_found') return false
-      if (attempt === KEEP_ATTEMPTS) throw error
-      await scheduler.wait(100 * 2 ** attempt)
-    }
+  const photos = await Promise.all(
+    inputs.map(async (asset) => ({ url: await presignInput(ctx.env, asset), mimeType: asset.mimeType })),
+  )
+  const webhook = new URL(`${ctx.env.PUBLIC_URL}/api/v1/providers/${offer.provider}/webhook`)
+  webhook.search = String(
+    new URLSearchParams({ workspaceId: ctx.workspaceId, generationId: claim.id, jobId: job.id }),
+  )
+  return {
+    model: offer.model,
+    fields: fieldsOf(offer, wishOf(claim), job.indexes.length),
+    photos,
+    photoFields: photoFieldsOf(
+      offer,
+      photos.map(({ url }) => url),
+    ),
+    output: offer.output,
+    webhookUrl: webhook.href,
+    timeout: offer.timeout,
   }
 }
 
-/** On to the next provider at once; after the last one, to the first again, with backoff. */
-const fallBack = (
+/** What a call that was not answered as it should be comes to; unknown ones are logged whole. */
+const changesOf = (ctx: JobCtx, job: ProviderJob, thrown: unknown): JobChanges => {
+  const { provider, model } = job
+  if (!(thrown instanceof ProviderError)) throw thrown
+  const { failure, isRefusal, retryAfter } = thrown
+  ctx.log({
+    level: 'warn',
+    message: 'provider failed',
+    provider,
+    model,
+    jobId: job.id,
+    error: describeError(thrown),
+  })
+  // It may have been accepted: until it can't be any more, nobody asks again.
+  if (!isRefusal) return {}
+  return {
+    status: 'failed',
+    failure: { ...failure, ...(retryAfter !== undefined && { retryAfter }) },
+    cost: 0,
+  }
+}
+
+/** Asks a provider that keeps jobs, for all outputs at the same time. @throws {AppError} already_finished */
+export const submitJobs = async (
   ctx: JobCtx,
   claim: Claim,
-  offers: readonly Offer[],
-  failedIndex: number,
-  error: ProviderError,
-): Outcome => {
-  ctx.log({ level: 'warn', message: 'provider failed', generationId: claim.id, error: error.message })
-  const next = offers.findIndex((offer, i) => i > failedIndex && isUsable(ctx, claim, offer))
-  if (next > 0) return { is: 'again', after: 0, changes: { providerIndex: next } }
-  const backoff = Math.min(2 ** claim.attempts, 60) * (0.75 + Math.random() / 2)
-  return {
-    is: 'again',
-    after: Math.ceil(error.retryAfter ?? backoff),
-    changes: { providerIndex: offers.findIndex((offer) => isUsable(ctx, claim, offer)) },
+  offer: Offer,
+  provider: JobProvider,
+  indexes: readonly number[],
+): Promise<Submitted[]> => {
+  const jobs = callsFor(offer, indexes).map((outputs) => toRow(claim, offer, outputs))
+  await startJobs(ctx, claim, jobs)
+  return Promise.all(
+    jobs.map(async (job): Promise<Submitted> => {
+      try {
+        const { operation, standing } = await provider.submit(
+          ctx.env,
+          await toSubmission(ctx, claim, offer, job),
+        )
+        const isWanted = await keepOperation(ctx, job.id, operation)
+        await report(ctx.env, offer, undefined)
+        if (!isWanted) await provider.cancel(ctx.env, operation)
+        return { job: { ...job, operation, status: 'running' }, changes: {}, standing }
+      } catch (thrown) {
+        const changes = changesOf(ctx, job, thrown)
+        if (thrown instanceof ProviderError) await report(ctx.env, offer, thrown.failure)
+        return { job: { ...job, ...changes }, changes }
+      }
+    }),
+  )
+}
+
+/** One call that lasts: the claim is renewed meanwhile, and the call ends when it is lost. */
+const render = async (
+  ctx: JobCtx,
+  claim: Claim,
+  offer: Offer,
+  provider: AtOnceProvider,
+  job: ProviderJob,
+): Promise<JobChanges> => {
+  const stored: StoredOutput[] = []
+  const lost = new AbortController()
+  const renewal = setInterval(() => {
+    // A database that stumbles is asked again before the lease ends.
+    renew(ctx, claim)
+      .then((renewed) => renewed || lost.abort())
+      .catch(() => undefined)
+  }, RENEWAL)
+  const signal = AbortSignal.any([lost.signal, AbortSignal.timeout(offer.timeout * 1000)])
+  let failure: Failure | undefined
+  try {
+    failure = await provider.render(
+      ctx.env,
+      await toSubmission(ctx, claim, offer, job),
+      async (bytes) => {
+        if (stored.length < job.indexes.length)
+          stored.push(await storeOutput(ctx, claim, job, stored.length, bytes, { comesOnce: true }))
+      },
+      signal,
+    )
+  } catch (thrown) {
+    if (stored.length === 0) {
+      await report(ctx.env, offer, thrown instanceof ProviderError ? thrown.failure : undefined)
+      const changes = thrown instanceof ProviderError ? changesOf(ctx, job, thrown) : {}
+      if (changes.status || lost.signal.aborted) return changes
+      // The call is over: whatever it made is lost.
+      const detail = describeError(thrown)
+      return { status: 'lost', failure: { reason: 'unreachable', detail } }
+    }
+    ctx.log({ level: 'warn', message: 'results are missing', jobId: job.id, error: describeError(thrown) })
+  } finally {
+    clearInterval(renewal)
   }
+  await report(ctx.env, offer, failure)
+  if (stored.length === 0) {
+    return { status: 'failed', failure: failure ?? { reason: 'provider_failed', detail: 'no picture' } }
+  }
+  return { status: 'succeeded', stored, cost: costOfMade(job, stored.length) }
+}
+
+/** Asks a provider that answers with the results, call after call. @throws {AppError} already_finished */
+export const renderJobs = async (
+  ctx: JobCtx,
+  claim: Claim,
+  offer: Offer,
+  provider: AtOnceProvider,
+  indexes: readonly number[],
+): Promise<Submitted[]> => {
+  const done: Submitted[] = []
+  for (const outputs of callsFor(offer, indexes)) {
+    const job = toRow(claim, offer, outputs)
+    await startJobs(ctx, claim, [job])
+    const changes = await render(ctx, claim, offer, provider, job)
+    // At once, and whoever holds the job by now: what it made can't be fetched again.
+    await keepResult(ctx, job.id, changes)
+    done.push({ job: { ...job, ...changes }, changes: {} })
+    // What failed here fails again: the next step chooses anew.
+    if (changes.status !== 'succeeded') break
+  }
+  return done
 }

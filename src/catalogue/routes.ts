@@ -1,0 +1,64 @@
+/** The route of the catalogue. */
+import { z } from 'zod'
+import { authorize } from '../db/client.ts'
+import { json } from '../http/contract.ts'
+import { operation } from '../http/operation.ts'
+import { createRouter } from '../http/router.ts'
+import { aspectRatios, generationKinds, kindOf, styles, tasks } from '../words.ts'
+import { inputsOf, usableModels } from './catalogue.ts'
+import { creditsPer } from './input.ts'
+
+const ModelView = z
+  .object({
+    id: z.string(),
+    task: z.enum(tasks),
+    kind: z.enum(generationKinds),
+    name: z.string(),
+    price: z.object({ per: z.enum(['image', 'second', 'megapixel', 'run']), credits: z.number() }),
+    inputs: z.object({
+      prompt: z.boolean().describe('Takes an instruction, and a style'),
+      text: z.boolean().describe('Takes lettering'),
+      seed: z.boolean(),
+      minInputAssets: z.int(),
+      maxInputAssets: z.int(),
+      inputTypes: z.array(z.string()),
+      maxCount: z.int(),
+      aspectRatios: z.array(z.enum(aspectRatios)).describe("None: the photo's"),
+      styles: z.array(z.enum(styles)),
+      durations: z.array(z.int()).nullable().describe('Seconds; null for pictures'),
+    }),
+  })
+  .openapi('Model')
+
+export const routes = createRouter()
+
+routes.openapi(
+  operation('model.list', {
+    method: 'get',
+    path: '/models',
+    tag: 'Generations',
+    summary: 'The models that can be asked now, the default of each task first',
+    scope: 'user',
+    responses: {
+      200: json(z.object({ data: z.array(ModelView), nextCursor: z.null() }), 'All models'),
+    },
+  }),
+  async (c) => {
+    const { ctx } = c.var
+    await authorize(ctx)
+    const data = usableModels(ctx.env).map((usable) => {
+      const { id, task, name } = usable.model
+      const inputs = inputsOf(usable)
+      const [first] = usable.offers
+      return {
+        id,
+        task,
+        kind: kindOf(task),
+        name,
+        price: creditsPer(first),
+        inputs: { ...inputs, styles: inputs.prompt ? [...styles] : [] },
+      }
+    })
+    return c.json({ data, nextCursor: null }, 200)
+  },
+)

@@ -1,0 +1,120 @@
+/** The rows of a generation's jobs at providers: noted before a provider is asked, and kept whatever comes of it. */
+import { and, eq, getTableColumns, inArray, isNull, type SQL, sql } from 'drizzle-orm'
+import type { JobCtx } from '../../context.ts'
+import { change, type Database } from '../../db/client.ts'
+import { generations, providerJobs } from '../../db/schema.ts'
+import { exists, inWorkspace } from '../../db/sql.ts'
+import { toAppError } from '../../errors.ts'
+import { type Operation, unfinishedStatuses } from '../../words.ts'
+import { oneGeneration } from '../generations.ts'
+
+export type ProviderJob = typeof providerJobs.$inferSelect
+export type NewProviderJob = Omit<typeof providerJobs.$inferInsert, 'workspaceId'>
+/** What a step has found out about one. */
+export type JobChanges = Partial<Pick<ProviderJob, 'status' | 'stored' | 'fetches' | 'failure' | 'cost'>>
+
+/** The provider may still answer. */
+export const isOpen = ({ status }: ProviderJob) => status === 'submitting' || status === 'running'
+
+/** Milliseconds for which a database that stumbles is asked again: what is not kept is paid twice. */
+const KEEP_PATIENCE = 40_000
+
+/** What the provider takes for as many outputs as came of it. */
+export const costOfMade = ({ cost, indexes }: ProviderJob, made: number) =>
+  ((cost ?? 0) * made) / indexes.length
+
+const persist = async <T>(attempt: () => Promise<T>): Promise<T> => {
+  const end = Date.now() + KEEP_PATIENCE
+  for (let pause = 200; ; pause = Math.min(5000, pause * 2)) {
+    try {
+      return await attempt()
+    } catch (error) {
+      const { code } = toAppError(error)
+      if ((code !== 'unavailable' && code !== 'internal_error') || Date.now() + pause > end) throw error
+      await scheduler.wait(pause)
+    }
+  }
+}
+
+const oneJob = (id: string) => and(inWorkspace(providerJobs), eq(providerJobs.id, id))
+
+/** A generation's, in the order in which they were asked for. */
+export const selectJobs = (db: Database, of: SQL | undefined) =>
+  db
+    .select(getTableColumns(providerJobs))
+    .from(providerJobs)
+    .where(and(inWorkspace(providerJobs), of))
+    .orderBy(providerJobs.id)
+
+/** One statement for each job that a step has changed. */
+export const writeJobs = (db: Database, changes: ReadonlyMap<string, JobChanges>) =>
+  Object.fromEntries(
+    [...changes].map(([id, changed]) => [
+      `job ${id}`,
+      db
+        .update(providerJobs)
+        .set({ ...changed, ...(changed.status && changed.status !== 'running' && { endedAt: sql`now()` }) })
+        .where(and(oneJob(id), inArray(providerJobs.status, ['submitting', 'running']))),
+    ]),
+  )
+
+/** Those that may still run are stopped by a job of its own. */
+export const endJobs = (db: Database, generationId: string) =>
+  db
+    .update(providerJobs)
+    .set({ status: 'canceled', endedAt: sql`now()` })
+    .where(
+      and(
+        inWorkspace(providerJobs),
+        eq(providerJobs.generationId, generationId),
+        inArray(providerJobs.status, ['submitting', 'running']),
+      ),
+    )
+
+/** SQL: somebody still waits for the generation of the job. */
+const isWaitedFor = exists(
+  generations,
+  and(
+    inWorkspace(generations),
+    sql`${generations.id} = ${providerJobs.generationId}`,
+    inArray(generations.status, unfinishedStatuses),
+  ),
+)
+
+/**
+ * Keeps what the provider calls a job: an id that is lost is a job paid twice. Keeping twice is harmless.
+ * @returns false if nobody waits for it any more
+ */
+export const keepOperation = async (ctx: JobCtx, id: string, operation: Operation): Promise<boolean> => {
+  try {
+    const { wanted } = await persist(() =>
+      change(ctx, (db) => ({
+        kept: db
+          .update(providerJobs)
+          .set({ operation, status: sql`case status when 'submitting' then 'running' else status end` })
+          .where(and(oneJob(id), isNull(providerJobs.operation))),
+        wanted: db
+          .select({ id: providerJobs.id })
+          .from(providerJobs)
+          .where(and(oneJob(id), isWaitedFor)),
+      })),
+    )
+    return wanted.length > 0
+  } catch (error) {
+    // The workspace is deleted: nobody waits for the job any more.
+    if (toAppError(error).code === 'not_found') return false
+    throw error
+  }
+}
+
+/** Keeps what came of a call, whoever holds the generation by now. */
+export const keepResult = async (ctx: JobCtx, id: string, changes: JobChanges): Promise<void> => {
+  if (Object.keys(changes).length === 0) return
+  await persist(() => change(ctx, (db) => writeJobs(db, new Map([[id, changes]]))))
+}
+
+export const jobsOf = (db: Database, generationId: string) =>
+  selectJobs(
+    db,
+    sql`${providerJobs.generationId} in (select id from generations where ${oneGeneration(generationId)})`,
+  )

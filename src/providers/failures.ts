@@ -1,0 +1,81 @@
+/**
+ * Why providers fail, as a closed list, and the table that recognises their words. What is not in the table counts as
+ * a passing fault of the provider, and is logged whole.
+ */
+
+interface Kind {
+  /** Who can do something about it. */
+  whoFixes: 'caller' | 'operator' | 'provider'
+  /**
+   * `job`: it ends the job. `offer`: this offer can't do it, another may; of an operator's fault the log tells.
+   * `time`: it passes.
+   */
+  ends: 'job' | 'offer' | 'time'
+}
+
+export const reasons = {
+  content_rejected: { whoFixes: 'caller', ends: 'job' },
+  input_rejected: { whoFixes: 'caller', ends: 'job' },
+  key_refused: { whoFixes: 'operator', ends: 'offer' },
+  out_of_credit: { whoFixes: 'operator', ends: 'offer' },
+  not_verified: { whoFixes: 'operator', ends: 'offer' },
+  model_gone: { whoFixes: 'operator', ends: 'offer' },
+  schema_changed: { whoFixes: 'operator', ends: 'offer' },
+  too_many_requests: { whoFixes: 'provider', ends: 'time' },
+  unreachable: { whoFixes: 'provider', ends: 'time' },
+  provider_failed: { whoFixes: 'provider', ends: 'time' },
+  no_output: { whoFixes: 'provider', ends: 'job' },
+} as const satisfies Record<string, Kind>
+
+export type Reason = keyof typeof reasons
+
+export interface Failure {
+  reason: Reason
+  /** As the provider worded it: for the log. */
+  detail: string
+  /** Seconds, as the provider asked for. */
+  retryAfter?: number
+}
+
+/** The first that fits; recorded from the providers' answers (docs/providers.md lists the sources). */
+const table: readonly { reason: Reason; status?: readonly number[]; words?: RegExp }[] = [
+  {
+    reason: 'content_rejected',
+    words:
+      /nsfw|flagged as sensitive|\bE005\b|content[ _-]?policy|content_policy_violation|moderation[_ ]blocked|safety (system|filter|check)|IMAGE_SAFETY|PROHIBITED_CONTENT|IMAGE_PROHIBITED_CONTENT|\bSAFETY\b|RECITATION|prohibited use|copyright|could not generate (an )?image/i,
+  },
+  { reason: 'not_verified', status: [403], words: /must be verified|verify organization|verification/i },
+  {
+    reason: 'out_of_credit',
+    words:
+      /insufficient[_ ]quota|insufficient credit|payment required|billing hard limit|exhausted balance|out of credit/i,
+  },
+  { reason: 'out_of_credit', status: [402] },
+  {
+    reason: 'key_refused',
+    words: /API key not valid|invalid[_ ]api[_ ]key|API_KEY_INVALID|unauthenticated/i,
+  },
+  { reason: 'key_refused', status: [401, 403] },
+  { reason: 'too_many_requests', status: [429] },
+  {
+    reason: 'input_rejected',
+    words:
+      /(image|photo|file)[^.]{0,60}(too (small|large)|unsupported|not supported|corrupt|could not be (read|decoded|processed|loaded)|cannot identify|at least \d+|invalid image)|invalid_image|image_parse_error|failed to (load|decode|download) (the )?image/i,
+  },
+  {
+    reason: 'model_gone',
+    words: /model[^.]{0,40}(not found|does not exist|deprecated|shut ?down|retired)|model_not_found/i,
+  },
+  { reason: 'model_gone', status: [404, 410] },
+  { reason: 'schema_changed', status: [400, 405, 415, 422] },
+]
+
+/** @param status of the HTTP answer, if the words came with one */
+export const failureOf = (detail: string, status?: number): Failure => {
+  const found = table.find(
+    (row) =>
+      (row.words?.test(detail) ?? true) &&
+      (row.status === undefined || (status !== undefined && row.status.includes(status))),
+  )
+  return { reason: found?.reason ?? (status === undefined ? 'provider_failed' : 'unreachable'), detail }
+}
