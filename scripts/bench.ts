@@ -60,7 +60,6 @@ const measureJobs = async (url: string, token: string, models: string) => {
       style: 'modern',
       prompt: 'Bench',
       inputAssetIds: [asset.id],
-      seed: i,
     })
     while ((await client.getGeneration(id)).status !== 'succeeded') await delay(10)
     times.push(performance.now() - started)

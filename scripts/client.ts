@@ -14,6 +14,7 @@ export interface Generation {
   id: string
   status: GenerationStatus
   progress: number
+  task: string
   style: string | null
   outputs: (Asset & { url: string })[]
   error?: GenerationError

@@ -49,29 +49,34 @@ const main = async (): Promise<void> => {
   step(`uploaded ${name} (${asset.mimeType}, ${Math.round(asset.size / 1024)} KB)`, since)
 
   since = Date.now()
+  const requests = [
+    ...styles.map((style, i) => ({
+      task: 'scene',
+      style,
+      prompt: 'On a breakfast table, for slow mornings',
+      aspectRatio: i % 2 === 0 ? '1:1' : '4:3',
+    })),
+    { task: 'cutout' },
+    { task: 'packshot' },
+    { task: 'upscale' },
+    { task: 'expand', aspectRatio: '16:9' },
+  ]
   let jobs = await Promise.all(
-    styles.map((style, i) =>
-      client.generate({
-        task: 'scene',
-        style,
-        prompt: 'Made for slow mornings',
-        inputAssetIds: [asset.id],
-        aspectRatio: i % 2 === 0 ? '1:1' : '4:3',
-        seed: i,
-      }),
-    ),
+    requests.map((request) => client.generate({ ...request, inputAssetIds: [asset.id] })),
   )
   while (!jobs.every(isOver) && Date.now() - since < DEADLINE_MS) {
     await delay(200)
     jobs = await Promise.all(jobs.map((job) => (isOver(job) ? job : client.getGeneration(job.id))))
     if (process.stdout.isTTY)
-      process.stdout.write(`\r\x1b[K  ${jobs.map((job) => `${job.style} ${bar(job)}`).join('  ')}`)
+      process.stdout.write(
+        `\r\x1b[K  ${jobs.map((job) => `${job.style ?? job.task} ${bar(job)}`).join('  ')}`,
+      )
   }
   if (process.stdout.isTTY) process.stdout.write('\r\x1b[K')
   const done = jobs.filter(({ status }) => status === 'succeeded')
-  step(`generated ${done.length} of ${jobs.length} styles`, since)
+  step(`generated ${done.length} of ${jobs.length} pictures`, since)
   for (const job of jobs.filter(({ status }) => status !== 'succeeded')) {
-    console.log(`    ${job.style}: ${job.status} ${job.error?.message ?? ''}`)
+    console.log(`    ${job.style ?? job.task}: ${job.status} ${job.error?.message ?? ''}`)
   }
 
   since = Date.now()
@@ -79,7 +84,7 @@ const main = async (): Promise<void> => {
   const files: string[] = []
   for (const job of done) {
     for (const [i, output] of job.outputs.entries()) {
-      const file = join(out, `${job.style}-${i + 1}.${output.mimeType.split('/')[1]}`)
+      const file = join(out, `${job.style ?? job.task}-${i + 1}.${output.mimeType.split('/')[1]}`)
       writeFileSync(file, Buffer.from(await (await fetch(output.url)).arrayBuffer()))
       files.push(relative(process.cwd(), file))
     }
