@@ -8,7 +8,7 @@ import { reasons } from '../../providers/failures.ts'
 import { type JobProvider, ProviderError, type Standing } from '../../providers/provider.ts'
 import { providerOf } from '../../providers/registry.ts'
 import type { GenerationPhase, Operation } from '../../words.ts'
-import { type Claim, claimGeneration, fail, release, succeed } from './claims.ts'
+import { type Claim, claimGeneration, fail, hold, release, succeed } from './claims.ts'
 import { costOfMade, isOpen, type JobChanges, jobsOf, keepOperation, type ProviderJob } from './jobs.ts'
 import { chooseOffer } from './offers.ts'
 import { failed, type Outcome } from './outcome.ts'
@@ -41,12 +41,15 @@ export const advance = async (ctx: JobCtx, id: string, wake: Wake = {}): Promise
   const { claim, heldFor } = await claimGeneration(ctx, id, wake)
   if (!claim) return heldFor
   const progress = createProgress(claim)
+  const held = hold(ctx, claim)
   try {
-    await conclude(ctx, claim, progress, await step(ctx, claim, progress, wake))
+    await conclude(ctx, claim, progress, await step(ctx, claim, progress, held.signal, wake))
   } catch (thrown) {
     if (toAppError(thrown).code === 'already_finished') return undefined
     ctx.log({ level: 'warn', message: 'step failed', generationId: claim.id, error: describeError(thrown) })
     await conclude(ctx, claim, progress, outcomeOfFault(claim, progress, thrown))
+  } finally {
+    held.stop()
   }
   return undefined
 }
@@ -120,7 +123,13 @@ const untilDeadline = ({ deadlineAt }: Claim, seconds: number) =>
 
 const isLate = ({ resultsAt, deadlineAt }: Claim) => resultsAt === null && deadlineAt.getTime() < Date.now()
 
-const step = async (ctx: JobCtx, claim: Claim, progress: Progress, { lasting }: Wake): Promise<Outcome> => {
+const step = async (
+  ctx: JobCtx,
+  claim: Claim,
+  progress: Progress,
+  held: AbortSignal,
+  { lasting }: Wake,
+): Promise<Outcome> => {
   if (claim.fence > MAX_STEPS) {
     ctx.log({ level: 'error', message: 'job exceeds its steps', generationId: claim.id, steps: claim.fence })
     return failed('internal_error')
@@ -137,7 +146,7 @@ const step = async (ctx: JobCtx, claim: Claim, progress: Progress, { lasting }: 
     if (!provider.keepsJobs && !lasting) return { is: 'handed over' }
     const submitted = provider.keepsJobs
       ? await submitJobs(ctx, claim, offer, provider, missing)
-      : await renderJobs(ctx, claim, offer, provider, missing)
+      : await renderJobs(ctx, claim, offer, provider, missing, held)
     for (const one of submitted) progress.add(one)
     await awaitPictures(ctx, claim, progress)
   }

@@ -22,6 +22,8 @@ import {
 
 /** Longer than a step takes; a call that lasts renews it. After it another consumer may claim the job. */
 const LEASE = sql`interval '60 seconds'`
+/** Milliseconds between two renewals of a claim. */
+const RENEWAL = 20_000
 /** The queue may deliver a delayed message this early. */
 const EARLY = sql`interval '1 second'`
 
@@ -145,17 +147,31 @@ export const startJobs = async (ctx: JobCtx, claim: Claim, jobs: NewProviderJob[
   }))
 }
 
-/** Keeps the claim for as long as a call lasts. @returns false if it is lost */
-export const renew = async (ctx: JobCtx, claim: Claim): Promise<boolean> => {
+/** Keeps the claim. @returns false if it is lost */
+const renew = async (ctx: JobCtx, claim: Claim): Promise<boolean> => {
+  // What was given back meanwhile has no lease.
+  const held = and(fenced(claim), isNotNull(generations.leaseExpiresAt))
   const { renewed } = await change(ctx, (db) => ({
     renewed: db
       .update(generations)
       .set({ leaseExpiresAt: sql`now() + ${LEASE}` })
-      .where(fenced(claim))
+      .where(held)
       .returning({ id: generations.id }),
-    resend: resendAfter(db, fenced(claim), sql`${LEASE} + interval '1 second'`),
+    resend: resendAfter(db, held, sql`${LEASE} + interval '1 second'`),
   }))
   return renewed.length > 0
+}
+
+/** Keeps the claim for as long as the step lasts; the signal says that it is lost. */
+export const hold = (ctx: JobCtx, claim: Claim): { signal: AbortSignal; stop(): void } => {
+  const lost = new AbortController()
+  const timer = setInterval(() => {
+    // A database that stumbles is asked again before the lease ends.
+    renew(ctx, claim)
+      .then((renewed) => renewed || lost.abort(new Error('the claim is lost')))
+      .catch(() => undefined)
+  }, RENEWAL)
+  return { signal: lost.signal, stop: () => clearInterval(timer) }
 }
 
 export type Changes = Partial<Pick<Generation, 'progress' | 'phase' | 'resultsAt'>>

@@ -15,13 +15,11 @@ import {
   type Submission,
 } from '../../providers/provider.ts'
 import type { StoredOutput } from '../../words.ts'
-import { type Claim, renew, startJobs } from './claims.ts'
+import { type Claim, startJobs } from './claims.ts'
 import { costOfMade, type JobChanges, keepOperation, keepResult, type ProviderJob } from './jobs.ts'
 import { wishOf } from './offers.ts'
 import { storeOutput } from './outputs.ts'
 
-/** Milliseconds between two renewals of the claim. */
-const RENEWAL = 20_000
 /** Milliseconds that an answer may be on its way. */
 const MARGIN = 30_000
 
@@ -145,23 +143,16 @@ export const submitJobs = async (
   )
 }
 
-/** One call that lasts: the claim is renewed meanwhile, and the call ends when it is lost. */
+/** One call that lasts, and ends when the claim is lost. */
 const render = async (
   ctx: JobCtx,
   claim: Claim,
   offer: Offer,
   provider: AtOnceProvider,
   job: ProviderJob,
+  held: AbortSignal,
 ): Promise<JobChanges> => {
   const stored: StoredOutput[] = []
-  const lost = new AbortController()
-  const renewal = setInterval(() => {
-    // A database that stumbles is asked again before the lease ends.
-    renew(ctx, claim)
-      .then((renewed) => renewed || lost.abort())
-      .catch(() => undefined)
-  }, RENEWAL)
-  const signal = AbortSignal.any([lost.signal, AbortSignal.timeout(offer.timeout * 1000)])
   let failure: Failure | undefined
   try {
     failure = await provider.render(
@@ -171,20 +162,18 @@ const render = async (
         if (stored.length < job.indexes.length)
           stored.push(await storeOutput(ctx, claim, job, stored.length, bytes, { comesOnce: true }))
       },
-      signal,
+      AbortSignal.any([held, AbortSignal.timeout(offer.timeout * 1000)]),
     )
   } catch (thrown) {
     if (stored.length === 0) {
       await report(ctx.env, offer, thrown instanceof ProviderError ? thrown.failure : undefined)
       const changes = thrown instanceof ProviderError ? changesOf(ctx, job, thrown) : {}
-      if (changes.status || lost.signal.aborted) return changes
+      if (changes.status || held.aborted) return changes
       // The call is over: whatever it made is lost.
       const detail = describeError(thrown)
       return { status: 'lost', failure: { reason: 'unreachable', detail } }
     }
     ctx.log({ level: 'warn', message: 'results are missing', jobId: job.id, error: describeError(thrown) })
-  } finally {
-    clearInterval(renewal)
   }
   await report(ctx.env, offer, failure)
   if (stored.length === 0) {
@@ -200,12 +189,13 @@ export const renderJobs = async (
   offer: Offer,
   provider: AtOnceProvider,
   indexes: readonly number[],
+  held: AbortSignal,
 ): Promise<Submitted[]> => {
   const done: Submitted[] = []
   for (const outputs of callsFor(offer, indexes)) {
     const job = toRow(claim, offer, outputs)
     await startJobs(ctx, claim, [job])
-    const changes = await render(ctx, claim, offer, provider, job)
+    const changes = await render(ctx, claim, offer, provider, job, held)
     // At once, and whoever holds the job by now: what it made can't be fetched again.
     await keepResult(ctx, job.id, changes)
     done.push({ job: { ...job, ...changes }, changes: {} })
