@@ -13,8 +13,14 @@ import { startModels } from '../server.ts'
 import { fetchOutput, listen, token, useModels, videoModel, webhookSecret } from './models.ts'
 
 // Other stacks film at the same time: what this one leaves behind shows in a folder of its own.
+const { TMPDIR } = process.env
 process.env.TMPDIR = mkdtempSync(join(tmpdir(), 'video-test-'))
-afterAll(() => rm(tmpdir(), { recursive: true, force: true }))
+afterAll(async () => {
+  await rm(tmpdir(), { recursive: true, force: true })
+  // Other files run in this process after this one.
+  if (TMPDIR === undefined) delete process.env.TMPDIR
+  else process.env.TMPDIR = TMPDIR
+})
 
 const models = useModels()
 /** For what has to last a while. */
