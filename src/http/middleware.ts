@@ -12,8 +12,9 @@ import type { AppEnv } from './router.ts'
 /** Every method that some route takes. */
 export const METHODS = ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST']
 
-/** Bytes of a JSON body. */
+/** Bytes of a JSON body; a provider tells of a job with all that its log has. */
 const MAX_JSON = 256 * 1024
+const MAX_NEWS = 4 * 1024 * 1024
 
 const isUpload = ({ method, path }: { method: string; path: string }) =>
   method === 'POST' && path === '/api/v1/assets/upload'
@@ -102,17 +103,21 @@ export const checkContentType = createMiddleware<AppEnv>(async (c, next) => {
   return next()
 })
 
-const limitJson = bodyLimit({
-  maxSize: MAX_JSON,
-  onError: () => {
-    throw new AppError('payload_too_large', { detail: `A JSON body has at most ${MAX_JSON / 1024} KiB.` })
-  },
-})
+const limitJson = (maxSize: number) =>
+  bodyLimit({
+    maxSize,
+    onError: () => {
+      throw new AppError('payload_too_large', { detail: `A JSON body has at most ${maxSize / 1024} KiB.` })
+    },
+  })
+const limitCallers = limitJson(MAX_JSON)
+const limitProviders = limitJson(MAX_NEWS)
 
 /** The upload limits itself, as its bytes arrive. @throws {AppError} payload_too_large */
-export const limitBody = createMiddleware<AppEnv>((c, next) =>
-  isUpload(c.req) ? next() : limitJson(c, next),
-)
+export const limitBody = createMiddleware<AppEnv>((c, next) => {
+  if (isUpload(c.req)) return next()
+  return c.req.path.startsWith('/api/v1/providers/') ? limitProviders(c, next) : limitCallers(c, next)
+})
 
 /** JSON is UTF-8 (RFC 8259); what is not would be stored with replacement characters. @throws {AppError} malformed_json */
 export const checkEncoding = createMiddleware<AppEnv>(async (c, next) => {

@@ -315,6 +315,26 @@ test('other requests are answered within a second or two while a hundred sign-in
   expect(waits.length).toBeGreaterThan(20)
 }, 90_000)
 
+test('people who hang up while they sign in leave no trace for others', async () => {
+  const signIn = (signal?: AbortSignal) =>
+    fetch(`${rig.api[0]?.url()}/api/v1/auth/login`, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        'cf-connecting-ip': `198.51.100.${Math.floor(Math.random() * 250)}`,
+      },
+      body: JSON.stringify({ email: 'rig@example.com', password: 'correct horse battery staple' }),
+      ...(signal && { signal }),
+    }).then(
+      ({ status }) => status,
+      () => 0,
+    )
+  // The limit by address allows ten.
+  await times(8, () => signIn(AbortSignal.timeout(Math.round(20 + Math.random() * 300))))
+  expect(await times(2, () => signIn())).toEqual([200, 200])
+  expect(rig.exceptions()).toEqual([])
+})
+
 test('the database is as far, and as reachable, as it is told', async () => {
   const ask = async () => {
     const response = await fetch(`${rig.url}/api/v1/auth/me`, {
