@@ -7,7 +7,6 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { ZodError } from 'zod'
-import { addLegacySchemas } from './legacy.ts'
 import { createCloudflare } from './protocols/cloudflare.ts'
 import type { Scale, ServerContext } from './protocols/context.ts'
 import { createFal } from './protocols/fal.ts'
@@ -53,15 +52,11 @@ export async function startModels(options: {
   port?: number
   token: string
   webhookSecret: string
-  /** Takes the invented models too, see `legacy.ts`. */
-  legacy?: boolean
   /** Instead of the recorded ones, to see what a changed model does to its clients. */
   schemas?: ModelSchema[]
   /** 1 each, if not given. */
   scale?: Partial<Scale>
 }): Promise<ModelServer> {
-  const { legacy = false } = options
-  const schemas = options.schemas ?? loadSchemas()
   const server = createServer({ keepAliveTimeout: 65_000 })
   server.listen(options.port ?? 0, '127.0.0.1')
   await once(server, 'listening')
@@ -74,8 +69,7 @@ export async function startModels(options: {
     token: options.token,
     faults,
     predictions,
-    schemas: legacy ? addLegacySchemas(schemas) : schemas,
-    legacy,
+    schemas: options.schemas ?? loadSchemas(),
     scale: { film: 1, picture: 1, ...options.scale },
     submissions,
   }

@@ -16,8 +16,6 @@ export interface ServerContext {
   faults: Faults
   predictions: Predictions
   schemas: ModelSchema[]
-  /** Whether what no schema describes is taken as before, see `legacy.ts`. */
-  legacy: boolean
   scale: Scale
   submissions: Submissions
 }

@@ -167,7 +167,7 @@ export function createOpenai(context: ServerContext): Protocol {
     const model = String(fields.model ?? '')
     const schema = findSchema(models, 'openai', model)
     if (schema) return schema
-    if (retired.includes(model) && !context.legacy) throw noModel(model)
+    if (retired.includes(model)) throw noModel(model)
     const names = models.map((each) => `'${each.model}'`).join(', ')
     throw new Refusal(400, `Invalid value for 'model': '${model}'. Supported values are: ${names}.`, {
       param: 'model',

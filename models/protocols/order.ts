@@ -14,8 +14,8 @@ export type Shape = { width: number; height: number } | { pixels: number } | { f
 
 interface Subject {
   prompt: string
-  /** What is written into the picture; the prompt without it. */
-  caption?: string
+  /** What is written into the picture; empty for nothing. */
+  caption: string
   photos: PhotoSource[]
   /** What the photos must be. */
   rules?: PhotoRules | undefined
@@ -35,17 +35,13 @@ interface PictureOrder extends Subject {
 interface FilmOrder extends Subject {
   format: 'mp4'
   seconds: number
-  /** What its first frame is; a scene without a photo. */
-  opening: 'photo' | 'scene'
 }
 
 export type Order = PictureOrder | FilmOrder
 
-export const styleNames = Object.keys(styles) as StyleName[]
-
 /** The style that a prompt names, best as in "a warm style"; `modern` if it names none. */
 export function findStyle(prompt: string): StyleName {
-  const names = styleNames.join('|')
+  const names = Object.keys(styles).join('|')
   const [, name = 'modern'] =
     new RegExp(`\\b(${names})\\s+style\\b`, 'i').exec(prompt) ??
     new RegExp(`\\b(${names})\\b`, 'i').exec(prompt) ??
@@ -70,8 +66,11 @@ const maxSide = 8192
 const maxRatio = 4
 
 /** In how many steps `onProgress` counts: for a film these are percents. */
-export const countSteps = (order: Order): number =>
-  order.format === 'mp4' ? 100 : Math.min(order.photos.length, order.count) + order.count
+export function countSteps(order: Order): number {
+  if (order.format === 'mp4') return 100
+  const cutouts = order.task === 'scene' ? Math.min(order.photos.length, order.count) : 0
+  return cutouts + order.count
+}
 
 function resolveShape(shape: Shape, photo: Photo | undefined): { width: number; height: number } {
   if ('width' in shape) return shape
@@ -144,13 +143,9 @@ async function makeFilm(order: FilmOrder, course: Course): Promise<Uint8Array[]>
   const larger = { width: Math.round(width * stillScale), height: Math.round(height * stillScale) }
   onProgress(percentOfPhoto)
   const index = (seed >>> 2) % 4
-  const opening = order.opening === 'photo' && photo ? photo : undefined
-  const paint = async (): Promise<Uint8Array> => {
-    const product = photo && (await withPhoto(studio.cutOut(photo.data)))
-    signal.throwIfAborted()
-    return studio.render({ product, prompt, caption, style, ...larger, seed, index, format: 'raw' })
-  }
-  const data = await (opening ? withPhoto(studio.still({ photo: opening.data, ...larger })) : paint())
+  const data = await (photo
+    ? withPhoto(studio.still({ photo: photo.data, ...larger }))
+    : studio.render({ prompt, caption, style, ...larger, seed, index, format: 'raw' }))
   signal.throwIfAborted()
   onProgress(percentOfStill)
   const film = {
@@ -158,8 +153,8 @@ async function makeFilm(order: FilmOrder, course: Course): Promise<Uint8Array[]>
     width,
     height,
     seconds,
-    move: opening ? planPush(seed) : planMove(width, height, getTake(width, height, index), seed),
-    fades: !opening,
+    move: photo ? planPush(seed) : planMove(width, height, getTake(width, height, index), seed),
+    fades: !photo,
   }
   const video = await encodeVideo(film, signal, (share) =>
     onProgress(Math.floor(percentOfStill + (99 - percentOfStill) * share)),

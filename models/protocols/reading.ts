@@ -125,7 +125,7 @@ export function toOrder(schema: ModelSchema, input: Input, scale: Scale): Order 
   if (schema.capabilities.includes('animate')) {
     const seconds = Number(input.duration)
     const shape = filmShapeOf(schema, input, hasPhoto, scale.film)
-    return { ...subject, shape, format: 'mp4', seconds: seconds > 0 ? seconds : 5, opening: 'photo' }
+    return { ...subject, shape, format: 'mp4', seconds: seconds > 0 ? seconds : 5 }
   }
   const task = chooseTask(schema, input)
   return {

@@ -5,13 +5,13 @@ import type { ModelSchema } from '../schemas.ts'
 import { Refusal } from './http.ts'
 import { eventNames } from './prediction.ts'
 
-export interface InvalidField {
+interface InvalidField {
   type: string
   field: string
   description: string
 }
 
-export function refuseInvalid(invalid: InvalidField[]): Refusal {
+function refuseInvalid(invalid: InvalidField[]): Refusal {
   const detail = invalid.map(({ field, description }) => `- ${field}: ${description}\n`).join('')
   return new Refusal(422, detail, { extra: { invalid_fields: invalid } })
 }

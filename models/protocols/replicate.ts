@@ -2,7 +2,6 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { fillIn } from '../check.ts'
-import { readLegacyInput } from '../legacy.ts'
 import { findSchema, type ModelSchema } from '../schemas.ts'
 import type { ServerContext } from './context.ts'
 import { applyFault, type Words } from './faults.ts'
@@ -20,7 +19,7 @@ import {
 import type { Order } from './order.ts'
 import type { Creation, Prediction } from './prediction.ts'
 import { promptOf, toOrder } from './reading.ts'
-import { checkModelInput, readEnvelope, refuseInvalid } from './replicate-input.ts'
+import { checkModelInput, readEnvelope } from './replicate-input.ts'
 import { describeModel, versionOf } from './replicate-models.ts'
 import type { Webhooks } from './webhooks.ts'
 
@@ -109,36 +108,26 @@ export function createReplicate(context: ServerContext, webhookSecret: string, w
   ): { order: Order; creation: Omit<Creation, 'provider'> } => {
     const schema = named ? findSchema(schemas, 'replicate', named) : findVersion(version ?? '')
     // A model that isn't official has no address of its own.
-    if (schema && named && !schema.official) throw notFound()
-    if (schema) {
-      checkModelInput(schema, input)
-      const order = toOrder(schema, fillIn(schema.input, input), context.scale)
-      const { model, output, refusal, official } = schema
-      // Behind official models stand other companies' APIs, which tell no progress.
-      return {
-        order,
-        creation: {
-          model,
-          output,
-          refusal,
-          quiet: official === true,
-          version: official ? 'hidden' : versionOf(schema),
-        },
-      }
+    if (named && !schema?.official) throw notFound()
+    if (!schema)
+      throw new Refusal(
+        422,
+        'The specified version does not exist (or perhaps you don’t have permission to use it?)',
+        { extra: { title: 'Invalid version or not permitted' } },
+      )
+    checkModelInput(schema, input)
+    const { model, output, refusal, official } = schema
+    return {
+      order: toOrder(schema, fillIn(schema.input, input), context.scale),
+      creation: {
+        model,
+        output,
+        refusal,
+        // Behind official models stand other companies' APIs, which tell no progress.
+        quiet: official === true,
+        version: official ? 'hidden' : versionOf(schema),
+      },
     }
-    const [reference = '', hash] = (version ?? '').split(':')
-    const model = named ?? (reference.includes('/') ? reference : 'local/studio')
-    if (context.legacy && !findSchema(schemas, 'replicate', model)) {
-      const { order, invalid } = readLegacyInput(model, input, context.scale.film)
-      if (invalid) throw refuseInvalid(invalid)
-      return { order, creation: { model, version: named ? 'hidden' : (hash ?? reference) } }
-    }
-    if (named) throw notFound()
-    throw new Refusal(
-      422,
-      'The specified version does not exist (or perhaps you don’t have permission to use it?)',
-      { extra: { title: 'Invalid version or not permitted' } },
-    )
   }
 
   const create = async ({ request, response, params }: Call): Promise<void> => {

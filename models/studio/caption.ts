@@ -1,4 +1,4 @@
-/** Turns a prompt into a caption: what it is about, in a few words, set beside the product. */
+/** Sets a caption beside the product, in a few words. */
 import { getShape, type Take } from './layout.ts'
 import { type Line, measure, toDrawable, trace, wrap } from './lettering.ts'
 import { type Palette, rect, type Scene, type Style } from './scenery.ts'
@@ -10,19 +10,10 @@ const commands = wordSet(
 const joints = wordSet('AND AT BY FOR FROM IN INTO NEAR ON OR OVER TO UNDER WITH WITHOUT & - / +')
 const articles = wordSet('A AN THE OF VERY')
 
-/** The caption that a prompt asks for word by word, as in `Caption: "New in spring"`. */
-const spelledOut = /\bcaption:\s*(?:"((?:[^"\\]|\\.)*)"|“([^”]*)”)/i
-
-/**
- * What the prompt is about, as a caption: the one that it spells out, or else its text; of that the first clause
- * without "create a photo of", at most six words.
- */
-export function shortenPrompt(prompt: string): string {
-  const head = prompt.slice(0, 10_000)
-  const [, straight, curly] = spelledOut.exec(head) ?? []
-  const about = straight?.replace(/\\(.)/g, '$1') ?? curly ?? head.slice(0, 2000)
-  const clauses = about.split(/[,;:.!?()[\]{}|]+(?:\s|$)|\s[-–—]\s|[\n\r，。；：！？、]/)
-  const clause = clauses.map((text) => toDrawable(text)).find((text) => /[A-Z0-9]/.test(text)) ?? ''
+/** What a text is about: its first clause without "create a photo of", at most six words. */
+export function shortenPrompt(text: string): string {
+  const clauses = text.slice(0, 2000).split(/[,;:.!?()[\]{}|]+(?:\s|$)|\s[-–—]\s|[\n\r，。；：！？、]/)
+  const clause = clauses.map((each) => toDrawable(each)).find((each) => /[A-Z0-9]/.test(each)) ?? ''
   const words = clause.split(' ')
   while (words.length > 2 && commands.has(words[0] ?? '')) words.shift()
   if (words.length > 5) {
@@ -34,15 +25,15 @@ export function shortenPrompt(prompt: string): string {
   return words.join(' ')
 }
 
-/** The caption and the thin rule beside it, as SVG; empty when the prompt has nothing that can be drawn. */
+/** The caption and the thin rule beside it, as SVG; empty when it has nothing that can be drawn. */
 export function drawCaption(
-  prompt: string,
+  caption: string,
   scene: Scene,
   take: Take,
   style: Style,
   palette: Palette,
 ): string {
-  const text = shortenPrompt(prompt)
+  const text = shortenPrompt(caption)
   if (!text) return ''
   const { width, height, unit } = scene
   const { weight, tracking } = style.lettering

@@ -113,8 +113,8 @@ function hash(text: string): number {
 export interface RenderOptions {
   product?: Product | undefined
   prompt: string
-  /** What is written into the picture; the prompt without it. */
-  caption?: string | undefined
+  /** What is written into the picture; empty for nothing. */
+  caption: string
   style: StyleName
   /** Pixels. */
   width: number
@@ -129,7 +129,7 @@ export interface RenderOptions {
 
 /** The same options give the same bytes. */
 export async function render(options: RenderOptions): Promise<Buffer> {
-  const { prompt, caption = prompt, width, height, seed, index, format, enlargeTo } = options
+  const { prompt, caption, width, height, seed, index, format, enlargeTo } = options
   const style: Style = styles[options.style]
   const mixed = (Math.imul(seed | 0, 2654435761) ^ hash(prompt)) >>> 0
   const palette = style.palettes[mixed % style.palettes.length]

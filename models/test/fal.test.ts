@@ -4,7 +4,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import { fetchOutput, listen, measureTeal, token, useModels } from './models.ts'
 
-const models = useModels({ legacy: false })
+const models = useModels()
 const banana = 'google/nano-banana-2.1/edit'
 const wan = 'fal-ai/wan-25-preview/image-to-video'
 const headers = { authorization: `Key ${token}` }

@@ -14,7 +14,10 @@ describe('faults', () => {
 
   test('rate_limit', async () => {
     await models.fault({ kind: 'rate_limit', times: 1, retryAfter: 3, match: 'limited' })
-    const response = await models.post(`/models/${model}/predictions`, '{"input":{"prompt":"limited"}}')
+    const response = await models.post(
+      '/predictions',
+      JSON.stringify({ version: model, input: { prompt: 'limited' } }),
+    )
     expect(response.status).toBe(429)
     expect(response.headers.get('retry-after')).toBe('3')
   })
@@ -24,7 +27,7 @@ describe('faults', () => {
     const gone = new AbortController()
     let ended = false
     const hanging = models.client.predictions
-      .create({ model, input: { prompt: 'hangs' }, signal: gone.signal })
+      .create({ version: model, input: { prompt: 'hangs' }, signal: gone.signal })
       .finally(() => {
         ended = true
       })
@@ -91,7 +94,7 @@ describe('faults', () => {
     })
     const create = (prompt: string, events: ('output' | 'completed')[]) =>
       models.client.predictions.create({
-        model,
+        version: model,
         input: { prompt },
         webhook,
         webhook_events_filter: events,
@@ -114,7 +117,7 @@ describe('faults', () => {
     })
     await models.fault({ kind: 'webhook_early', times: 1, match: 'early' })
     const { id, status, output } = await models.client.predictions.create({
-      model,
+      version: model,
       input: { prompt: 'early' },
       webhook,
       webhook_events_filter: ['completed'],
@@ -136,7 +139,7 @@ describe('faults', () => {
     })
     await models.fault({ kind: 'webhook_twice', times: 1, match: 'twice' })
     await models.client.predictions.create({
-      model,
+      version: model,
       input: { prompt: 'twice' },
       webhook,
       webhook_events_filter: ['completed'],

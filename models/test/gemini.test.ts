@@ -3,7 +3,7 @@ import sharp from 'sharp'
 import { describe, expect, test } from 'vitest'
 import { measureTeal, token, useModels } from './models.ts'
 
-const models = useModels({ legacy: false })
+const models = useModels()
 const flash = 'gemini-3.1-flash-image'
 
 const generate = async (

@@ -6,23 +6,28 @@ import Replicate, { type Prediction } from 'replicate'
 import sharp from 'sharp'
 import { afterAll, afterEach, beforeAll, expect, onTestFinished } from 'vitest'
 import { makeSamplePhoto } from '../photo.ts'
+import type { Scale } from '../protocols/context.ts'
 import { type ModelServer, startModels } from '../server.ts'
 
 export const token = 'r8_local_test'
 export const webhookSecret = `whsec_${Buffer.from('a secret of the model server test').toString('base64')}`
-export const model = 'local/studio'
+/** Takes no photo and gives a list. */
+export const model = 'black-forest-labs/flux-schnell'
+/** Not official: it tells its progress. */
+export const remover = '851-labs/background-remover'
+/** Takes any ratio, a seed and a second's length. */
+export const filmModel = 'bytedance/seedance-2.0'
 export const noSubmissions = { replicate: 0, fal: 0, openai: 0, gemini: 0, cloudflare: 0 }
-export const videoModel = 'merchant-content/product-motion'
 
 /** Starts and stops it with the test file and takes back its faults after each test. */
-export function useModels({ legacy = true, filmScale = 0.25 } = {}) {
+export function useModels(scale: Partial<Scale> = {}) {
   let server: ModelServer
   let client: Replicate
   let photo: Buffer
   let smallPhoto: Buffer
 
   beforeAll(async () => {
-    server = await startModels({ token, webhookSecret, legacy, scale: { film: filmScale } })
+    server = await startModels({ token, webhookSecret, scale: { film: 0.25, picture: 0.25, ...scale } })
     client = new Replicate({ auth: token, baseUrl: server.url })
     photo = await makeSamplePhoto()
     smallPhoto = await sharp(photo).resize(400).jpeg().toBuffer()
@@ -40,9 +45,6 @@ export function useModels({ legacy = true, filmScale = 0.25 } = {}) {
     get photo() {
       return photo
     },
-    get photoUrl() {
-      return `data:image/jpeg;base64,${photo.toString('base64')}`
-    },
     /** 400 pixels a side, for models that need no more. */
     get smallPhoto() {
       return smallPhoto
@@ -52,8 +54,13 @@ export function useModels({ legacy = true, filmScale = 0.25 } = {}) {
     },
     /** A prediction of a real model, made while the caller waits. */
     run: (version: string, input: object) => client.predictions.create({ version, input, wait: true }),
-    generate: (input: object) => client.predictions.create({ model, input, wait: true }),
-    film: (input: object) => client.predictions.create({ model: videoModel, input, wait: true }),
+    generate: (input: object) => client.predictions.create({ version: model, input, wait: true }),
+    film: (input: object) =>
+      client.predictions.create({
+        version: filmModel,
+        input: { resolution: '480p', ...input },
+        wait: true,
+      }),
     poll: async (id: string) => client.wait(await client.predictions.get(id), { interval: 20 }),
     /** Waits for any end, also one that the client takes for an error. */
     async end(id: string): Promise<Prediction> {

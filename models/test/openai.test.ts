@@ -3,7 +3,7 @@ import sharp from 'sharp'
 import { describe, expect, test } from 'vitest'
 import { measureTeal, token, useModels } from './models.ts'
 
-const models = useModels({ legacy: false })
+const models = useModels()
 const sunburst = 'gpt-image-2.6-sunburst'
 const headers = { authorization: `Bearer ${token}` }
 
@@ -39,7 +39,7 @@ describe('edits', () => {
     const files = decode(body)
     expect(files).toHaveLength(2)
     for (const file of files) {
-      expect(await sharp(file).metadata()).toMatchObject({ width: 1088, height: 832, format: 'webp' })
+      expect(await sharp(file).metadata()).toMatchObject({ width: 272, height: 208, format: 'webp' })
       expect(await measureTeal(file)).toBeGreaterThan(0.03)
     }
   })

@@ -3,7 +3,7 @@ import sharp, { type Sharp } from 'sharp'
 import { describe, expect, test } from 'vitest'
 import { fetchOutput, measureTeal, useModels } from './models.ts'
 
-const models = useModels({ legacy: false })
+const models = useModels()
 const remover = 'bria/remove-background'
 const kling = 'kwaivgi/kling-v2.5-turbo-pro'
 

@@ -4,13 +4,14 @@ import { describe, expect, test } from 'vitest'
 import { noSubmissions, token, useModels } from './models.ts'
 
 const models = useModels()
-const flux = '@cf/black-forest-labs/flux-1-schnell'
+const sunburst = 'gpt-image-2.6-sunburst'
+const lucid = '@cf/leonardo/lucid-origin'
 
 const imagine = (body: object, init: RequestInit = {}) =>
   fetch(`${models.server.openaiUrl}/images/generations`, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ model: 'gpt-image-1', ...body }),
+    body: JSON.stringify({ model: sunburst, ...body }),
     ...init,
   })
 
@@ -21,8 +22,8 @@ const edit = (form: FormData) =>
     body: form,
   })
 
-const runFlux = (body: object, init: RequestInit = {}) =>
-  fetch(`${models.server.cloudflareUrl}/accounts/abc123/ai/run/${flux}`, {
+const runLucid = (body: object, init: RequestInit = {}) =>
+  fetch(`${models.server.cloudflareUrl}/accounts/abc123/ai/run/${lucid}`, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
     body: JSON.stringify(body),
@@ -30,14 +31,6 @@ const runFlux = (body: object, init: RequestInit = {}) =>
   })
 
 const decode = (base64: string) => Buffer.from(base64, 'base64')
-
-const pixels = (file: Buffer) => sharp(file).resize(16, 16, { fit: 'fill' }).removeAlpha().raw().toBuffer()
-
-/** How far two pictures are apart, 0 to 255. */
-async function compare(one: Buffer, other: Buffer): Promise<number> {
-  const [a, b] = await Promise.all([pixels(one), pixels(other)])
-  return a.reduce((sum, value, i) => sum + Math.abs(value - (b[i] ?? 0)), 0) / a.length
-}
 
 const readStats = async () =>
   (await (await fetch(`${models.server.origin}/stats`)).json()) as {
@@ -50,28 +43,33 @@ const resetStats = () => fetch(`${models.server.origin}/stats`, { method: 'DELET
 
 describe('OpenAI', () => {
   test.each([
-    ['1024x1024', 1024, 1024, 'png', 'png'],
-    ['1536x1024', 1536, 1024, 'jpeg', 'jpeg'],
-    ['1024x1536', 1024, 1536, 'webp', 'webp'],
-  ])('makes pictures of %s', async (size, width, height, output_format, format) => {
+    ['1024x1024', 256, 256, 'png'],
+    ['1536x1024', 384, 256, 'jpeg'],
+    ['1024x1536', 256, 384, 'webp'],
+  ])('makes pictures of %s, here a quarter of it', async (size, width, height, output_format) => {
     const response = await imagine({ prompt: 'A ceramic mug in a warm style', size, output_format, n: 2 })
     expect(response.status).toBe(200)
     const { created, data, usage, ...rest } = await response.json()
     expect(Math.abs(created - Date.now() / 1000)).toBeLessThan(10)
-    expect(rest).toEqual({ background: 'opaque', output_format, quality: 'medium', size })
+    expect(rest).toEqual({
+      background: 'opaque',
+      output_format,
+      quality: 'medium',
+      size: `${width}x${height}`,
+    })
     expect(usage.total_tokens).toBe(usage.input_tokens + usage.output_tokens)
     expect(data).toHaveLength(2)
     for (const { b64_json } of data)
-      expect(await sharp(decode(b64_json)).metadata()).toMatchObject({ width, height, format })
+      expect(await sharp(decode(b64_json)).metadata()).toMatchObject({ width, height, format: output_format })
   })
 
   test.each(['image', 'image[]'])('edits photos sent as %s', async (name) => {
     const form = new FormData()
-    form.set('model', 'gpt-image-1')
+    form.set('model', sunburst)
     form.set('prompt', 'A mug in a luxury style. Caption: "Slow mornings"')
     form.set('n', '1')
     form.set('size', '1024x1024')
-    form.append(name, new Blob([new Uint8Array(models.photo)], { type: 'image/jpeg' }), 'mug.jpg')
+    form.append(name, new Blob([new Uint8Array(models.smallPhoto)], { type: 'image/jpeg' }), 'mug.jpg')
     const response = await edit(form)
     expect(response.status).toBe(200)
     const { data } = await response.json()
@@ -79,19 +77,14 @@ describe('OpenAI', () => {
     expect(dominant.r + dominant.g + dominant.b, 'luxury is dark').toBeLessThan(200)
   })
 
-  test('refuses a missing or unreadable photo and one of another type', async () => {
-    const send = async (photo?: Blob) => {
-      const form = new FormData()
-      form.set('model', 'gpt-image-1')
-      form.set('prompt', 'A mug')
-      if (photo) form.append('image', photo, 'mug.jpg')
-      const response = await edit(form)
-      expect(response.status).toBe(400)
-      return (await response.json()).error
-    }
-    expect(await send()).toMatchObject({ param: 'image', code: 'invalid_value' })
-    expect(await send(new Blob(['x']))).toMatchObject({ code: 'unsupported_file_mimetype' })
-    expect(await send(new Blob(['x'], { type: 'image/png' }))).toMatchObject({ code: 'invalid_image_file' })
+  test('refuses an unreadable photo', async () => {
+    const form = new FormData()
+    form.set('model', sunburst)
+    form.set('prompt', 'A mug')
+    form.append('image', new Blob(['x'], { type: 'image/png' }), 'mug.png')
+    const response = await edit(form)
+    expect(response.status).toBe(400)
+    expect((await response.json()).error).toMatchObject({ param: 'image', code: 'invalid_image_file' })
   })
 
   test.each([
@@ -124,10 +117,10 @@ describe('OpenAI', () => {
 
 describe('Cloudflare', () => {
   test('makes a JPEG of the asked size, the same for a seed', async () => {
-    const body = { prompt: 'A honey jar in a fresh style', seed: 4, num_steps: 4, width: 768, height: 512 }
+    const body = { prompt: 'A honey jar in a fresh style', seed: 4, width: 1024, height: 768 }
     const [first, again] = await Promise.all(
       [body, body].map(async (each) => {
-        const response = await runFlux(each)
+        const response = await runLucid(each)
         expect(response.status).toBe(200)
         return response.json()
       }),
@@ -135,37 +128,18 @@ describe('Cloudflare', () => {
     expect(first).toMatchObject({ success: true, errors: [], messages: [] })
     expect(first.result.image).toBe(again.result.image)
     const metadata = await sharp(decode(first.result.image)).metadata()
-    expect(metadata).toMatchObject({ format: 'jpeg', width: 768, height: 512 })
+    expect(metadata).toMatchObject({ format: 'jpeg', width: 256, height: 192 })
   })
 
-  test('takes a photo, and style and caption from the prompt', async () => {
-    const make = async (prompt: string, image_b64?: string) => {
-      const response = await runFlux({ prompt, seed: 1, width: 512, height: 512, image_b64 })
-      const { result } = await response.json()
-      return decode(result.image)
-    }
-    const photo = models.photo.toString('base64')
-    const [dark, bright, withPhoto] = await Promise.all([
-      make('A modern mug in a luxury style. Caption: "Slow"'),
-      make('A modern mug in a fresh style. Caption: "Slow"'),
-      make('A modern mug in a luxury style. Caption: "Slow"', photo),
-    ])
-    const brightness = async (file: Buffer) => (await sharp(file).greyscale().stats()).channels[0]?.mean ?? 0
-    expect(await brightness(dark)).toBeLessThan(80)
-    expect(await brightness(bright)).toBeGreaterThan(150)
-    expect(await compare(dark, withPhoto)).toBeGreaterThan(2)
-  })
-
-  test('refuses what its schema doesn’t have, a wrong token and a bad photo', async () => {
+  test('refuses what its schema doesn’t have and a wrong token', async () => {
     for (const [status, code, body, headers] of [
       [400, 5006, {}, undefined],
       [400, 5006, { prompt: 'x', width: 5000 }, undefined],
-      [400, 5006, { prompt: 'x'.repeat(2049) }, undefined],
-      [400, 5004, { prompt: 'x', image_b64: 'AAAA' }, undefined],
+      [400, 5006, { prompt: '' }, undefined],
       [403, 10000, { prompt: 'x' }, { authorization: 'Bearer wrong' }],
       [401, 10000, { prompt: 'x' }, {}],
     ] as const) {
-      const response = await runFlux(body, headers && { headers })
+      const response = await runLucid(body, headers && { headers })
       expect(response.status).toBe(status)
       const refusal = await response.json()
       expect(refusal).toMatchObject({ result: null, success: false, errors: [{ code }], messages: [] })
@@ -176,7 +150,7 @@ describe('Cloudflare', () => {
 
 describe.each([
   ['openai', imagine, 'data', [{ b64_json: expect.any(String) }], []],
-  ['cloudflare', runFlux, 'result', { image: expect.any(String) }, {}],
+  ['cloudflare', runLucid, 'result', { image: expect.any(String) }, {}],
 ] as const)('faults of %s', (provider, call, key, proper, empty) => {
   const prompt = `victim of ${provider}`
   const fault = (body: object) => models.fault({ provider, match: prompt, ...body })
@@ -195,7 +169,7 @@ describe.each([
 
   test('affect only the named protocol', async () => {
     await fault({ kind: 'server_error' })
-    const others = { openai: runFlux, cloudflare: imagine }
+    const others = { openai: runLucid, cloudflare: imagine }
     expect((await others[provider]({ prompt })).status).toBe(200)
     expect((await models.generate({ prompt })).status).toBe('succeeded')
     expect((await call({ prompt })).status).toBe(500)
@@ -253,6 +227,6 @@ describe.each([
       [provider, 'canceled'],
     ])
     const { results } = await models.client.predictions.list()
-    expect(JSON.stringify(results), 'Replicate shows its own only').not.toContain('gpt-image')
+    expect(JSON.stringify(results), 'Replicate shows its own only').not.toMatch(/gpt-image|lucid/)
   })
 })

@@ -1,11 +1,10 @@
 /** The real models of Replicate, as the local model server plays them. */
 import sharp from 'sharp'
 import { describe, expect, test } from 'vitest'
-import { fetchOutput, listen, measureTeal, useModels } from './models.ts'
+import { fetchOutput, listen, measureTeal, remover, useModels } from './models.ts'
 
-const models = useModels({ legacy: false })
+const models = useModels()
 const banana = 'google/nano-banana'
-const remover = '851-labs/background-remover'
 const removerVersion = 'a029dff38972b5fda4ec5d75d7d1cd25aeff621d2cf4946a41055d7db66b80bc'
 const kling = 'kwaivgi/kling-v2.5-turbo-pro'
 
@@ -31,7 +30,7 @@ describe('addresses', () => {
 
   test('a model’s own address is for official models', async () => {
     const detail = 'The requested resource could not be found.'
-    for (const name of [remover, 'merchant-content/product-studio'])
+    for (const name of [remover, 'nobody/nothing'])
       expect(
         await create(`/models/${name}/predictions`, { input: { image: models.smallPhotoUrl } }),
       ).toMatchObject({ status: 404, body: { detail } })
@@ -40,7 +39,7 @@ describe('addresses', () => {
   test.each([
     ['a model instead of a version', { model: banana, input: { prompt: 'x' } }],
     ['the latest version', { version: `${banana}:latest`, input: { prompt: 'x' } }],
-    ['an unknown model', { version: 'merchant-content/product-studio', input: { prompt: 'x' } }],
+    ['an unknown model', { version: 'nobody/nothing', input: { prompt: 'x' } }],
   ])('refuse %s', async (_, body) => {
     expect((await create('/predictions', body)).status).toBe(422)
   })

@@ -3,7 +3,8 @@ import sharp from 'sharp'
 import { describe, expect, test } from 'vitest'
 import { fetchOutput, measureTeal, useModels } from './models.ts'
 
-const models = useModels({ legacy: false })
+// Shares of a picture are measured here, to the percent.
+const models = useModels({ picture: 0.5 })
 
 const make = async (version: string, input: object): Promise<Buffer> => {
   const { output, error } = await models.run(version, input)

@@ -3,7 +3,7 @@ import sharp from 'sharp'
 import { describe, expect, test } from 'vitest'
 import { measureTeal, token, useModels } from './models.ts'
 
-const models = useModels({ legacy: false })
+const models = useModels({ picture: 1 })
 const klein = '@cf/black-forest-labs/flux-2-klein-9b'
 const schnell = '@cf/black-forest-labs/flux-1-schnell'
 
@@ -39,6 +39,11 @@ describe('flux-2-klein', () => {
     expect(await sharp(decode(right.body)).metadata()).toMatchObject({ width: 512, height: 384 })
     expect(await measureTeal(decode(right.body))).toBeGreaterThan(0.03)
     expect(await measureTeal(decode(wrong.body))).toBeLessThan(0.02)
+  })
+
+  test('refuses a photo that it can’t read', async () => {
+    const { status, body } = await run(klein, toForm({ prompt: 'A jar', input_image_0: new Blob(['x']) }))
+    expect([status, body.errors[0].code]).toEqual([400, 5004])
   })
 
   test('wants a form even for a bare prompt', async () => {
