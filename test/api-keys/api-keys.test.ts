@@ -269,3 +269,12 @@ test.each(['removed', 'demoted'])('a key ends for good when its maker is %s', as
   )
   expect((await server.get('/usage')).status).toBe(401)
 })
+
+test('a key is refused while its maker is disabled', async () => {
+  const { client, userId } = await newTenant()
+  const { key } = await newKey(client, ['usage.get'])
+  const server = client.with({ token: key })
+  expect((await server.get('/usage')).status).toBe(200)
+  await asOwner('update users set disabled_at = now() where id = $1', [userId])
+  expect((await server.get('/usage')).status).toBe(401)
+})

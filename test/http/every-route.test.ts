@@ -102,6 +102,7 @@ describe.each(secured.filter(readsJson))('$method $path', (route) => {
     await tenant.client.get('/usage')
     const answer = await send(tenant.client, route, own)
     expect(answer.status, JSON.stringify(answer.body)).toBeLessThan(400)
+    if (answer.status === 201) expect(answer.headers.get('location')).toMatch(/^\/api\/v1\//)
     // A streamed upload asks for leave before the bytes; a password's hash is compared between two requests; a retry is
     // priced by what the job asked for.
     const twice = ['asset.create', 'password.update', 'generation.retry'].includes(route.name)

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { tally, times } from '../support/at-once.ts'
 import type { Page } from '../support/client.ts'
 import { control } from '../support/control.ts'
-import { asOwner, holdRow } from '../support/database.ts'
+import { asOwner, holdRow, setPlan } from '../support/database.ts'
 import { finished, generate } from '../support/generations.ts'
 import { addMember, newTenant, type Tenant } from '../support/tenants.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -440,3 +440,49 @@ test('an endpoint with many deliveries is gone at once, and they are removed in 
   expect(await rowsLeft()).toBe(0)
   expect(await asOwner('select from webhook_endpoints where id = $1', [endpoint.id])).toEqual([])
 })
+
+test.each(['', ' ', 'https://example.com/\u0000', 'https://example.com/\ud800', 'https://', '//example.com'])(
+  'answers 422 to the URL %j, wherever one is taken, and keeps nothing',
+  async (url) => {
+    const { client } = await newTenant()
+    const { body: endpoint } = await client.post<{ id: string }>('/webhooks', { url: 'http://127.0.0.1:9/' })
+    for (const answer of [
+      await client.post('/webhooks', { url }),
+      await client.patch(`/webhooks/${endpoint.id}`, { url }),
+      await client.post('/generations', { task: 'scene', prompt: 'x', webhookUrl: url }),
+    ]) {
+      expect(answer).toMatchObject({ status: 422, body: { code: 'validation_failed' } })
+    }
+    expect((await client.get<{ data: unknown[] }>('/webhooks')).body.data).toHaveLength(1)
+    expect((await client.get<{ data: unknown[] }>('/generations')).body.data).toEqual([])
+  },
+)
+
+test('endpoints, jobs and the workspace itself change at the same time, without a deadlock', async () => {
+  const { client, workspaceId } = await newTenant()
+  await setPlan(workspaceId, 'enterprise')
+  const deadlocks = async () => {
+    const [row] = await asOwner<{ n: number }>(
+      'select deadlocks::int as n from pg_stat_database where datname = current_database()',
+    )
+    return row?.n
+  }
+  const before = await deadlocks()
+  const until = Date.now() + 5000
+  const statuses = new Set<number>()
+  const loop = async (deed: () => Promise<{ status: number }>) => {
+    while (Date.now() < until) statuses.add((await deed()).status)
+  }
+  const endpoint = async () => {
+    const { body } = await client.post<{ id: string }>('/webhooks', { url: 'http://127.0.0.1:9/' })
+    return client.delete(`/webhooks/${body.id}`)
+  }
+  const job = async () => {
+    const { body } = await client.post<{ id: string }>('/generations', { task: 'scene', prompt: 'x' })
+    return client.post(`/generations/${body.id}/cancel`)
+  }
+  const slug = () => client.patch(`/workspaces/${workspaceId}`, { slug: `s-${crypto.randomUUID()}` })
+  await Promise.all([loop(endpoint), loop(endpoint), loop(job), loop(job), loop(slug)])
+  expect([...statuses].filter((status) => ![200, 204, 409].includes(status))).toEqual([])
+  expect(await deadlocks()).toBe(before)
+}, 60_000)

@@ -16,6 +16,7 @@ import {
   type JobChanges,
   type NewProviderJob,
   type ProviderJob,
+  persist,
   selectJobs,
   writeJobs,
 } from './jobs.ts'
@@ -130,21 +131,25 @@ export const claimGeneration = async (
 }
 
 /**
- * Notes what providers are about to be asked, while the claim holds.
+ * Notes what providers are about to be asked, while the claim holds. Noting twice is harmless, so a database that stumbles
+ * is asked again: a note without a call would keep others from calling until its time is over.
  * @throws {AppError} already_finished
  */
 export const startJobs = async (ctx: JobCtx, claim: Claim, jobs: NewProviderJob[]): Promise<void> => {
-  await changeGeneration(ctx, claim.id, (db) => ({
-    fence: holdsFence(db, claim),
-    counted: db
-      .update(generations)
-      .set({
-        attempts: sql`${generations.attempts} + ${jobs.length}`,
-        offer: sql`${jobs[0]?.provider}::text || ':' || ${jobs[0]?.model}::text`,
-      })
-      .where(fenced(claim)),
-    started: db.insert(providerJobs).values(jobs),
-  }))
+  await persist(() =>
+    changeGeneration(ctx, claim.id, (db) => ({
+      fence: holdsFence(db, claim),
+      started: db.insert(providerJobs).values(jobs).onConflictDoNothing(),
+      counted: db
+        .update(generations)
+        .set({
+          attempts: sql`(select count(*)::int from provider_jobs j
+            where j.workspace_id = generations.workspace_id and j.generation_id = generations.id)`,
+          offer: sql`${jobs[0]?.provider}::text || ':' || ${jobs[0]?.model}::text`,
+        })
+        .where(fenced(claim)),
+    })),
+  )
 }
 
 /** Keeps the claim. @returns false if it is lost */

@@ -16,14 +16,15 @@ export type JobChanges = Partial<Pick<ProviderJob, 'status' | 'stored' | 'fetche
 /** The provider may still answer. */
 export const isOpen = ({ status }: ProviderJob) => status === 'submitting' || status === 'running'
 
-/** Milliseconds for which a database that stumbles is asked again: what is not kept is paid twice. */
+/** Milliseconds for which a database that stumbles is asked again. */
 const KEEP_PATIENCE = 40_000
 
 /** What the provider takes for as many outputs as came of it. */
 export const costOfMade = ({ cost, indexes }: ProviderJob, made: number) =>
   ((cost ?? 0) * made) / indexes.length
 
-const persist = async <T>(attempt: () => Promise<T>): Promise<T> => {
+/** Does what is harmless twice until the database has done it. */
+export const persist = async <T>(attempt: () => Promise<T>): Promise<T> => {
   const end = Date.now() + KEEP_PATIENCE
   for (let pause = 200; ; pause = Math.min(5000, pause * 2)) {
     try {
