@@ -8,7 +8,7 @@ import type { Order } from './order.ts'
 import type { Creation } from './prediction.ts'
 
 /** Longer than any call is held. */
-const maxSeconds = 120
+const maxSeconds = 300
 
 /**
  * Renders while the caller waits, cancels when the caller goes, and answers with what `present` makes of the files.

@@ -329,10 +329,11 @@ test('people who hang up while they sign in leave no trace for others', async ()
       ({ status }) => status,
       () => 0,
     )
+  const before = rig.exceptions().length
   // The limit by address allows ten.
   await times(8, () => signIn(AbortSignal.timeout(Math.round(20 + Math.random() * 300))))
   expect(await times(2, () => signIn())).toEqual([200, 200])
-  expect(rig.exceptions()).toEqual([])
+  expect(rig.exceptions().slice(before)).toEqual([])
 })
 
 test('the database is as far, and as reachable, as it is told', async () => {
@@ -404,11 +405,14 @@ test('a call that outlasts two leases, with two consumers, is made once', async 
   expect(calls.rows).toEqual([{ status: 'succeeded' }])
 }, 240_000)
 
-/** Of a healthy job, whatever the number of polls that its model's time makes; a loop would cost many times more. */
+/**
+ * Of a healthy job, whatever the number of polls that its model's time makes; a loop would cost many times more. A message
+ * is two of the queue's operations here, and each call of a provider has one of its own: its webhook's.
+ */
 test.each([
-  ['an image', { task: 'scene', count: 1 }, { queue: 3, database: 8, storage: 1, models: 12 }],
-  ['four images', { task: 'scene', count: 4 }, { queue: 5, database: 14, storage: 4, models: 40 }],
-  ['a video', { task: 'animate', count: 1 }, { queue: 5, database: 14, storage: 1, models: 8 }],
+  ['an image', { task: 'scene', count: 1 }, { queue: 4, database: 9, storage: 1, models: 8 }],
+  ['four images', { task: 'scene', count: 4 }, { queue: 10, database: 18, storage: 4, models: 32 }],
+  ['a video', { task: 'animate', count: 1 }, { queue: 6, database: 14, storage: 1, models: 8 }],
 ])(
   '%s costs no more than its budget',
   async (_, request, budget) => {

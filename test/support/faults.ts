@@ -201,6 +201,12 @@ export const startFaultStack = async () => {
             and (lease_expires_at is null or lease_expires_at < $2::timestamptz + interval '60 seconds')`,
         [workspaceId, takenBefore],
       )
+      // Nor can anything come any more of calls whose answers died with it.
+      await query(
+        `update provider_jobs set expires_at = now()
+          where workspace_id = $1 and status = 'submitting' and operation is null and created_at < $2::timestamptz`,
+        [workspaceId, takenBefore],
+      )
       await query('update outbox set available_at = now() where workspace_id = $1', [workspaceId])
       await sweep()
     },
