@@ -102,7 +102,7 @@ test('a job begins at the next provider while the first one fails, and has not s
   )
   expect(events.map(({ type }) => type)).toEqual(['queued', 'running', 'succeeded'])
   expect(await stack.query('select provider from provider_jobs where generation_id = $1', [id])).toEqual([
-    { provider: 'fal' },
+    { provider: 'openai' },
   ])
 }, 60_000)
 
