@@ -21,7 +21,7 @@ CREATE TABLE "api_keys" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "api_keys_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
 	CONSTRAINT "api_keys_key_hash_unique" UNIQUE("key_hash"),
-	CONSTRAINT "api_keys_scopes_known" CHECK (scopes <@ array['asset.create', 'asset.delete', 'asset.download', 'asset.get', 'asset.list', 'asset.update', 'audit.export', 'audit.list', 'audit.verify', 'checkpoint.list', 'credit.list', 'event.list', 'generation.cancel', 'generation.create', 'generation.events', 'generation.get', 'generation.list', 'generation.retry', 'model.list', 'usage.get'])
+	CONSTRAINT "api_keys_scopes_known" CHECK (scopes <@ array['asset.create', 'asset.delete', 'asset.download', 'asset.get', 'asset.lineage', 'asset.list', 'asset.update', 'audit.export', 'audit.list', 'audit.verify', 'checkpoint.list', 'credit.list', 'event.list', 'generation.cancel', 'generation.create', 'generation.events', 'generation.get', 'generation.list', 'generation.quote', 'generation.retry', 'model.list', 'usage.get'])
 );
 --> statement-breakpoint
 ALTER TABLE "api_keys" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -116,6 +116,8 @@ CREATE TABLE "generation_events" (
 	"type" text NOT NULL,
 	"status" text NOT NULL,
 	"progress" integer NOT NULL,
+	"phase" text,
+	"eta" timestamp with time zone[],
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "generation_events_workspace_id_sequence_pk" PRIMARY KEY("workspace_id","sequence"),
 	CONSTRAINT "generation_events_type_known" CHECK (type in ('queued', 'running', 'progress', 'provider.switched', 'succeeded', 'failed', 'canceled'))
@@ -132,6 +134,16 @@ CREATE TABLE "generation_outputs" (
 );
 --> statement-breakpoint
 ALTER TABLE "generation_outputs" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
+CREATE TABLE "generation_timings" (
+	"model" text NOT NULL,
+	"size" integer NOT NULL,
+	"slot" integer NOT NULL,
+	"offer" text NOT NULL,
+	"seconds" real NOT NULL,
+	CONSTRAINT "generation_timings_model_size_slot_pk" PRIMARY KEY("model","size","slot")
+);
+--> statement-breakpoint
+ALTER TABLE "generation_timings" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "generations" (
 	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
 	"id" uuid NOT NULL,
@@ -158,6 +170,7 @@ CREATE TABLE "generations" (
 	"lease_expires_at" timestamp with time zone,
 	"next_step_at" timestamp with time zone,
 	"woken_at" timestamp with time zone,
+	"eta" timestamp with time zone[],
 	"results_at" timestamp with time zone,
 	"deadline" integer NOT NULL,
 	"deadline_at" timestamp with time zone NOT NULL,
@@ -233,6 +246,7 @@ CREATE TABLE "provider_jobs" (
 	"model" text NOT NULL,
 	"output" text NOT NULL,
 	"prompt" text,
+	"inputs" jsonb NOT NULL,
 	"operation" jsonb,
 	"status" text DEFAULT 'submitting' NOT NULL,
 	"asset_ids" uuid[] NOT NULL,
@@ -407,6 +421,8 @@ CREATE POLICY "tenant" ON "generation_events" AS PERMISSIVE FOR SELECT TO "app_t
 CREATE POLICY "system" ON "generation_events" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "generation_events" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "generation_outputs" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "tenant" ON "generation_timings" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (true);--> statement-breakpoint
+CREATE POLICY "system" ON "generation_timings" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "generations" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "retention" ON "generations" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "idempotency_keys" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint

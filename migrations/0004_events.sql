@@ -1,4 +1,4 @@
--- One event for each change of a generation's status, progress or provider, and its webhook deliveries in the same
+-- One event for each change of a generation's status, phase, progress or provider, and its webhook deliveries in the same
 -- transaction: to the endpoints that subscribe to its type (to `progress` by name only), and, at the end, to the URL that
 -- the generation came with.
 create or replace function app.emit_event() returns trigger
@@ -7,7 +7,7 @@ declare
   v_type text := case
     when TG_OP = 'INSERT' or new.status is distinct from old.status then new.status
     when new.offer is distinct from old.offer and old.offer is not null then 'provider.switched'
-    when new.progress is distinct from old.progress then 'progress'
+    when (new.progress, new.phase) is distinct from (old.progress, old.phase) then 'progress'
   end;
   v_sequence bigint;
 begin
@@ -17,8 +17,8 @@ begin
   insert into public.event_heads (workspace_id, sequence) values (new.workspace_id, 1)
     on conflict (workspace_id) do update set sequence = event_heads.sequence + 1
     returning sequence into v_sequence;
-  insert into public.generation_events (workspace_id, sequence, generation_id, type, status, progress)
-  values (new.workspace_id, v_sequence, new.id, v_type, new.status, new.progress);
+  insert into public.generation_events (workspace_id, sequence, generation_id, type, status, progress, phase, eta)
+  values (new.workspace_id, v_sequence, new.id, v_type, new.status, new.progress, new.phase, new.eta);
   with target as (
     select e.id, e.url from public.webhook_endpoints e
      where e.workspace_id = new.workspace_id and e.disabled_at is null

@@ -34,6 +34,14 @@ export const hasEnded = (status: GenerationStatus) => endedStatuses.some((ended)
  */
 export const generationPhases = ['plan_line', 'provider_line', 'booting', 'running', 'storing'] as const
 export type GenerationPhase = (typeof generationPhases)[number]
+/** @returns undefined once it has ended */
+export const phaseOf = (
+  status: GenerationStatus,
+  phase: GenerationPhase | null,
+): GenerationPhase | undefined => {
+  if (status === 'queued') return 'plan_line'
+  return status === 'running' ? (phase ?? 'running') : undefined
+}
 /** `submitting`: asked, and not yet answered. `lost`: nobody will ever know. */
 export const providerJobStatuses = [
   'submitting',
@@ -102,6 +110,13 @@ export interface GenerationError {
   message: string
   retryable: boolean
   whoFixes: 'caller' | 'operator' | 'provider'
+}
+
+/** An asset as it was when a provider was sent it. */
+export interface SentInput {
+  assetId: string
+  /** Hex. */
+  sha256: string
 }
 
 /** A file of a generation that is in storage. */

@@ -3,7 +3,7 @@ import { and, desc, eq, ilike, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx, JobCtx } from '../context.ts'
 import { change, ensure, transact } from '../db/client.ts'
-import { assets, outbox } from '../db/schema.ts'
+import { assets, generationOutputs, generations, outbox, providerJobs } from '../db/schema.ts'
 import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { AppError, toAppError } from '../errors.ts'
@@ -154,6 +154,40 @@ const oneAsset = (id: string) => and(inWorkspace(assets), eq(assets.id, id))
 /** @throws {AppError} not_found */
 export const getAsset = async (ctx: Ctx, id: string): Promise<Asset> => {
   const { rows } = await transact(ctx, (db) => ({ rows: db.select().from(assets).where(oneAsset(id)) }))
+  return first(rows)
+}
+
+/** The asset, what made it, and at which provider, if anything did. @throws {AppError} not_found */
+export const getLineage = async (ctx: Ctx, id: string) => {
+  const { rows } = await transact(ctx, (db) => ({
+    rows: db
+      .select({
+        asset: assets,
+        generation: generations,
+        job: providerJobs,
+      })
+      .from(assets)
+      .leftJoin(
+        generationOutputs,
+        and(eq(generationOutputs.workspaceId, assets.workspaceId), eq(generationOutputs.assetId, assets.id)),
+      )
+      .leftJoin(
+        generations,
+        and(
+          eq(generations.workspaceId, assets.workspaceId),
+          eq(generations.id, generationOutputs.generationId),
+        ),
+      )
+      .leftJoin(
+        providerJobs,
+        and(
+          eq(providerJobs.workspaceId, assets.workspaceId),
+          eq(providerJobs.generationId, generations.id),
+          sql`${assets.id} = any(${providerJobs.assetIds})`,
+        ),
+      )
+      .where(oneAsset(id)),
+  }))
   return first(rows)
 }
 

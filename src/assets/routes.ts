@@ -5,12 +5,13 @@ import { IdPath, json, jsonBody, located, Timestamp, text } from '../http/contra
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
-import { assetKinds, assetSources, assetStatuses } from '../words.ts'
+import { assetKinds, assetSources, assetStatuses, providerNames, styles, tasks } from '../words.ts'
 import {
   type Asset,
   deleteAsset,
   downloadAsset,
   getAsset,
+  getLineage,
   listAssets,
   renameAsset,
   uploadAsset,
@@ -127,6 +128,77 @@ routes.openapi(
     responses: { 200: json(AssetView, 'The asset') },
   }),
   async (c) => c.json(presentAsset(await getAsset(c.var.ctx, c.req.valid('param').id)), 200),
+)
+
+const Lineage = z
+  .object({
+    assetId: z.uuid(),
+    sha256: z.string().describe('Hex'),
+    source: z.enum(assetSources),
+    createdBy: z.uuid().nullable(),
+    createdAt: Timestamp,
+    generation: z
+      .object({
+        id: z.uuid(),
+        task: z.enum(tasks),
+        model: z.string(),
+        provider: z.enum(providerNames).nullable(),
+        providerModel: z.string().nullable().describe('As the provider calls it'),
+        promptSent: z.string().nullable().describe('All the words that the model was sent'),
+        prompt: z.string().nullable(),
+        text: z.string().nullable(),
+        style: z.enum(styles).nullable(),
+        seed: z.int().nullable(),
+        inputs: z
+          .array(z.object({ assetId: z.uuid(), sha256: z.string() }))
+          .describe('Photos as they were then; they may be deleted by now'),
+        credits: z.number().describe('Charged for this one of its outputs'),
+        requestedBy: z.uuid().nullable(),
+        requestedAt: Timestamp,
+      })
+      .nullable()
+      .describe('What made it; null for an upload'),
+  })
+  .openapi('Lineage')
+
+routes.openapi(
+  operation('asset.lineage', {
+    method: 'get',
+    path: '/assets/{id}/lineage',
+    tag,
+    summary: 'Where an asset came from',
+    request: { params: IdPath },
+    responses: { 200: json(Lineage, 'Its lineage') },
+  }),
+  async (c) => {
+    const { asset, generation, job } = await getLineage(c.var.ctx, c.req.valid('param').id)
+    return c.json(
+      {
+        assetId: asset.id,
+        sha256: asset.sha256,
+        source: asset.source,
+        createdBy: asset.createdBy,
+        createdAt: asset.createdAt.toISOString(),
+        generation: generation && {
+          id: generation.id,
+          task: generation.task,
+          model: generation.model,
+          provider: job?.provider ?? null,
+          providerModel: job?.model ?? null,
+          promptSent: job?.prompt ?? null,
+          prompt: generation.prompt,
+          text: generation.text,
+          style: generation.style,
+          seed: generation.seed,
+          inputs: job?.inputs ?? [],
+          credits: (job?.credits ?? 0) / (job?.stored.length ?? 1),
+          requestedBy: generation.createdBy,
+          requestedAt: generation.createdAt.toISOString(),
+        },
+      },
+      200,
+    )
+  },
 )
 
 routes.openapi(

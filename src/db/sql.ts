@@ -15,6 +15,9 @@ export const thisWorkspace: SQL = eq(workspaces.id, sql`(select ${currentWorkspa
 export const exists = (table: PgTable, condition: SQL | undefined, lock?: 'for update' | 'for share'): SQL =>
   sql`exists (select from ${table} where ${condition} ${sql.raw(lock ?? '')})`
 
+/** SQL: the least id of that time, ISO 8601. */
+export const idAt = (time: string): SQL => sql`app.uuid_at(greatest(${time}::timestamptz, to_timestamp(0)))`
+
 /** The first row of a statement's result. @throws {AppError} not_found, if there is none */
 export const first = <Row>(rows: readonly Row[]): Row => {
   const [row] = rows

@@ -5,6 +5,7 @@ import { type Database, ensure, transact } from '../db/client.ts'
 import { generationEvents, generations } from '../db/schema.ts'
 import { exists, inWorkspace } from '../db/sql.ts'
 import { describeError } from '../errors.ts'
+import { etaOf } from '../generations/estimates.ts'
 import { dispatch } from '../outbox/outbox.ts'
 import { endedStatuses } from '../words.ts'
 import type { FeedEvent } from './feed.ts'
@@ -33,6 +34,8 @@ const toFeedEvent = (row: EventRow): FeedEvent => ({
   type: row.type,
   status: row.status,
   progress: row.progress,
+  phase: row.phase,
+  eta: etaOf(row),
   at: row.createdAt.toISOString(),
 })
 

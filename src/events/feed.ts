@@ -7,8 +7,8 @@ import type { generationEvents } from '../db/schema.ts'
 
 export type FeedEvent = Pick<
   typeof generationEvents.$inferSelect,
-  'sequence' | 'generationId' | 'type' | 'status' | 'progress'
-> & { at: string }
+  'sequence' | 'generationId' | 'type' | 'status' | 'progress' | 'phase'
+> & { eta?: { p50: string; p90: string } | undefined; at: string }
 
 /** What a listener gets: at first how far the feed has come, as far as it knows; then events as they are published. */
 export type FeedMessage = { head: number | null } | { events: FeedEvent[] }

@@ -1,6 +1,6 @@
 /** Live progress as server-sent events (WHATWG): replayed from the table, then passed on from the feed. */
 import type { Ctx } from '../context.ts'
-import { hasEnded } from '../words.ts'
+import { hasEnded, phaseOf } from '../words.ts'
 import { feedOf, PAGE, readEvents } from './events.ts'
 import type { FeedEvent, FeedMessage } from './feed.ts'
 
@@ -20,8 +20,9 @@ const MAX_UNREAD = 2 * PAGE
 const LOOK = 60_000
 
 const encode = (event: FeedEvent) => {
-  const { generationId, status, progress, at } = event
-  return `id: ${event.sequence}\nevent: ${event.type}\ndata: ${JSON.stringify({ generationId, status, progress, at })}\n\n`
+  const { sequence, type, generationId, status, progress, eta, at } = event
+  const phase = phaseOf(status, event.phase)
+  return `id: ${sequence}\nevent: ${type}\ndata: ${JSON.stringify({ generationId, status, phase, progress, eta, at })}\n\n`
 }
 
 /** On whose behalf a stream listens: what the feed is told when that right ends. */

@@ -6,15 +6,16 @@ import { creditsOf, misfitOf, type Wish } from '../catalogue/input.ts'
 import type { Offer } from '../catalogue/schema.ts'
 import type { Ctx } from '../context.ts'
 import { reserve } from '../credits/ledger.ts'
-import { type Database, ensure } from '../db/client.ts'
+import { type Database, ensure, transact } from '../db/client.ts'
 import { generations } from '../db/schema.ts'
 import { exists, first } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { AppError, invalidField, toAppError } from '../errors.ts'
 import { checkTarget } from '../webhooks/targets.ts'
 import { type AspectRatio, kindOf, type Style, type Task } from '../words.ts'
-import { counted, fitsStorage, queuedLimit } from '../workspaces/quotas.ts'
+import { counted, fitsStorage, grantedCredits, queuedLimit } from '../workspaces/quotas.ts'
 import { changeGeneration } from './changes.ts'
+import { etaInLine, forecast, sizeOf } from './estimates.ts'
 import { type GenerationWithOutputs, getGeneration, oneGeneration, withPosition } from './generations.ts'
 import { type Idempotency, idFor, isRepeated, keepAnswer, replayOf } from './idempotency.ts'
 
@@ -48,6 +49,9 @@ interface Plan {
   credits: number
 }
 
+const tooDear = (credits: number) =>
+  invalidField('/maxCredits', `is less than the ${credits} that this costs`)
+
 /** How the request can be done now, and for how much. @throws {AppError} validation_failed, which says what could be */
 const planFor = (env: Env, request: GenerationRequest): Plan => {
   const found = findUsable(env, request.task, request.model)
@@ -66,7 +70,7 @@ const planFor = (env: Env, request: GenerationRequest): Plan => {
   }
   const credits = creditsOf(offer, wish)
   if (request.maxCredits !== undefined && credits > request.maxCredits) {
-    throw invalidField('/maxCredits', `is less than the ${credits} that this costs`)
+    throw tooDear(credits)
   }
   return { model, offers: [offer, ...others], credits }
 }
@@ -111,6 +115,7 @@ const insert = async (
   const id = uuidv7()
   const isNew = exists(generations, oneGeneration(id))
   const { inputAssetIds } = request
+  const kindOfWork = { model: model.id, size: sizeOf(wishOf(request)) }
   const accepted = await changeGeneration(ctx, id, (db) => ({
     ...more.unless?.(db),
     inserted: db
@@ -133,6 +138,7 @@ const insert = async (
         deadline: model.deadline,
         deadlineAt: sql`now() + ${TIME_IN_LINE}`,
         creditsReserved: credits,
+        eta: etaInLine(kindOfWork),
       })
       .onConflictDoNothing(),
     inputs: ensure(db, sql`not ${isNew} or ${inputsAreReady(inputAssetIds)}`, 'not_found'),
@@ -146,12 +152,20 @@ const insert = async (
 }
 
 /** What SQL refuses about inputs, with the field and what it should be. */
-const ofInputs = (thrown: unknown, [{ input }]: [Offer, ...Offer[]]): unknown => {
+const ofInputs = (thrown: unknown, offers: Plan['offers']): unknown => {
   const { code } = toAppError(thrown)
+  const isOfInputs = code === 'not_found' || (code === 'validation_failed' && !(thrown instanceof AppError))
+  return isOfInputs ? inputsRefused(code, offers, thrown) : thrown
+}
+
+const inputsRefused = (
+  code: 'not_found' | 'validation_failed',
+  [{ input }]: Plan['offers'],
+  cause?: unknown,
+): AppError => {
   const refuse = (message: string) =>
-    new AppError(code, { cause: thrown, errors: [{ pointer: '/inputAssetIds', message }] })
+    new AppError(code, { cause, errors: [{ pointer: '/inputAssetIds', message }] })
   if (code === 'not_found') return refuse('names what is no image of this workspace, or not complete yet')
-  if (code !== 'validation_failed' || thrown instanceof AppError) return thrown
   const { types = [], maxBytes, minSide } = input.photos ?? {}
   const kinds = types.map((type) => type.replace('image/', '').toUpperCase()).join(', ')
   const size = maxBytes ? ` of at most ${maxBytes / 1e6} MB` : ''
@@ -196,6 +210,74 @@ export const retryGeneration = async (
       ? new AppError('not_retryable', { cause: thrown })
       : thrown
   })
+}
+
+/** Seconds, not exceeded in 50 and in 95 % of cases. */
+interface Expectation {
+  p50: number
+  p95: number
+}
+
+export interface Quote {
+  model: string
+  credits: number
+  /** Of the month, once this is reserved: negative if so many are missing; null when unlimited. */
+  remainingAfter: number | null
+  /** Why it would not be accepted. */
+  problem?: AppError | undefined
+  /** Absent while too few like it have been measured. */
+  startsIn?: Expectation | undefined
+  finishesIn?: Expectation | undefined
+}
+
+const expectationOf = (seconds: number[] | null): Expectation | undefined => {
+  // As `app.forecast` orders them.
+  const [p50, , p95] = seconds ?? []
+  return p50 === undefined || p95 === undefined ? undefined : { p50: Math.ceil(p50), p95: Math.ceil(p95) }
+}
+
+/**
+ * What a request would cost now, whether it would be accepted, and when it would start and end; nothing happens.
+ * @throws {AppError} validation_failed: it could never be
+ */
+export const quoteGeneration = async (ctx: Ctx, request: GenerationRequest): Promise<Quote> => {
+  const { maxCredits, ...rest } = request
+  const { model, offers, credits } = planFor(ctx.env, rest)
+  if (request.webhookUrl !== null) checkTarget(ctx.env, request.webhookUrl, '/webhookUrl')
+  const { inputAssetIds } = request
+  const { rows } = await transact(ctx, (db) => ({
+    rows: db.execute<{
+      remaining: string | null
+      are_ready: boolean
+      fit: boolean
+      has_room: boolean
+      is_in_line: boolean
+      starts: number[] | null
+      ends: number[] | null
+    }>(sql`
+      select ${grantedCredits} - ${counted.reserved} - ${counted.charged} - ${credits}::int remaining,
+             ${inputsAreReady(inputAssetIds)} are_ready, ${inputsFit(inputAssetIds, offers)} fit,
+             ${fitsStorage(1)} has_room, ${counted.queued} < ${queuedLimit} is_in_line, f.starts, f.ends
+        from ${forecast({ model: model.id, size: sizeOf(wishOf(request)) })} f`),
+  }))
+  const row = first(rows.rows)
+  const remainingAfter = row.remaining === null ? null : Number(row.remaining)
+  const problems = [
+    row.are_ready || inputsRefused('not_found', offers),
+    row.fit || inputsRefused('validation_failed', offers),
+    (maxCredits ?? credits) >= credits || tooDear(credits),
+    (remainingAfter ?? 0) >= 0 || new AppError('insufficient_credits'),
+    row.has_room || new AppError('storage_quota_exceeded'),
+    row.is_in_line || new AppError('plan_limit_reached'),
+  ]
+  return {
+    model: model.id,
+    credits,
+    remainingAfter,
+    problem: problems.find((problem) => problem !== true),
+    startsIn: expectationOf(row.starts),
+    finishesIn: expectationOf(row.ends),
+  }
 }
 
 /** SQL condition: all of these are images of the workspace, complete. */

@@ -1,10 +1,10 @@
 /** Generations as callers see them: find, list, cancel. */
-import { and, desc, eq, getTableColumns, inArray, lt, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, gte, inArray, lt, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
 import { settleCredits } from '../credits/ledger.ts'
 import { type Database, ensure, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations } from '../db/schema.ts'
-import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
+import { exists, first, idAt, inWorkspace, type Page } from '../db/sql.ts'
 import { dispatch, RESEND_DELAY, settle } from '../outbox/outbox.ts'
 import { unfinishedStatuses } from '../words.ts'
 import { changeGeneration } from './changes.ts'
@@ -63,6 +63,10 @@ export interface GenerationFilter extends Page {
   status?: Generation['status'] | undefined
   kind?: Generation['kind'] | undefined
   task?: Generation['task'] | undefined
+  /** ISO 8601; from it on. */
+  since?: string | undefined
+  /** ISO 8601; before it. */
+  until?: string | undefined
 }
 
 /** `limit + 1` rows, newest first. */
@@ -76,6 +80,8 @@ export const listGenerations = async (
     filter.status ? eq(generations.status, filter.status) : undefined,
     filter.kind ? eq(generations.kind, filter.kind) : undefined,
     filter.task ? eq(generations.task, filter.task) : undefined,
+    filter.since ? gte(generations.id, idAt(filter.since)) : undefined,
+    filter.until ? lt(generations.id, idAt(filter.until)) : undefined,
   )
   const { rows, outputs } = await transact(ctx, (db) => {
     const page = db

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { AssetView, presentAsset } from '../assets/routes.ts'
 import { presignDownload } from '../assets/storage.ts'
 import type { Env } from '../env.ts'
+import { errorCodes } from '../errors.ts'
 import { IdempotencyKey, IdPath, json, jsonBody, located, Timestamp, text } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
@@ -13,10 +14,12 @@ import {
   generationKinds,
   generationPhases,
   generationStatuses,
+  phaseOf,
   styles,
   tasks,
 } from '../words.ts'
-import { createGeneration, type GenerationRequest, retryGeneration } from './accept.ts'
+import { createGeneration, type GenerationRequest, quoteGeneration, retryGeneration } from './accept.ts'
+import { etaOf, progressByTime } from './estimates.ts'
 import {
   cancelGeneration,
   type GenerationWithOutputs,
@@ -103,7 +106,17 @@ const GenerationView = z
       .int()
       .nullable()
       .describe(`Jobs of the workspace before this one, counted to ${MAX_POSITION}; null once it runs`),
-    progress: z.int().min(0).max(100),
+    progress: z
+      .int()
+      .min(0)
+      .max(100)
+      .describe('Percent; by the time that others took, where the model says nothing'),
+    eta: z
+      .object({ p50: Timestamp, p90: Timestamp })
+      .optional()
+      .describe(
+        'When an open job will have ended in one case of two, and in nine of ten, if enough others have been measured',
+      ),
     attempts: z.int().describe('Submissions to providers'),
     outputs: z.array(AssetView.extend({ url: z.url().describe('Works for 5 minutes') })),
     error: z
@@ -123,15 +136,6 @@ const GenerationView = z
   })
   .openapi('Generation')
 
-const phaseOf = ({
-  status,
-  resultsAt,
-  phase,
-}: GenerationWithOutputs): Pick<z.output<typeof GenerationView>, 'phase'> => {
-  if (status === 'queued') return { phase: 'plan_line' }
-  return status === 'running' ? { phase: resultsAt ? 'storing' : (phase ?? 'running') } : {}
-}
-
 const present = async (env: Env, row: GenerationWithOutputs): Promise<z.output<typeof GenerationView>> => ({
   id: row.id,
   workspaceId: row.workspaceId,
@@ -148,9 +152,10 @@ const present = async (env: Env, row: GenerationWithOutputs): Promise<z.output<t
   seed: row.seed,
   durationSeconds: row.duration,
   retryOf: row.retryOf,
-  ...phaseOf(row),
+  phase: phaseOf(row.status, row.phase),
   queuePosition: row.position,
-  progress: row.progress,
+  progress: row.status === 'running' ? Math.max(row.progress, progressByTime(row)) : row.progress,
+  eta: etaOf(row),
   attempts: row.attempts,
   outputs: await Promise.all(
     row.outputs.map(async ({ asset }) => ({
@@ -208,6 +213,59 @@ routes.openapi(
   },
 )
 
+const Expectation = z
+  .object({ p50: z.int(), p95: z.int() })
+  .optional()
+  .describe('Seconds, not exceeded in 50 and in 95 % of cases; absent while too few have been measured')
+
+routes.openapi(
+  operation('generation.quote', {
+    method: 'post',
+    path: '/generations/quote',
+    tag,
+    summary: 'What a request would cost, and when it would be done; nothing happens',
+    role: 'member',
+    request: jsonBody(GenerationInput),
+    responses: {
+      200: json(
+        z
+          .object({
+            model: z.string(),
+            credits: z.int(),
+            remainingAfter: z
+              .int()
+              .nullable()
+              .describe('Credits of this month; negative: so many are missing; null: unlimited'),
+            accepted: z.boolean().describe('Whether it would be now'),
+            problem: z
+              .object({
+                code: z.enum(errorCodes),
+                detail: z.string(),
+                errors: z.array(z.object({ pointer: z.string(), message: z.string() })).optional(),
+              })
+              .optional()
+              .describe('Why it would not'),
+            startsIn: Expectation,
+            finishesIn: Expectation,
+          })
+          .openapi('Quote'),
+        'The quote',
+      ),
+    },
+  }),
+  async (c) => {
+    const { problem, ...quote } = await quoteGeneration(c.var.ctx, toRequest(c.req.valid('json')))
+    return c.json(
+      {
+        ...quote,
+        accepted: problem === undefined,
+        problem: problem && { code: problem.code, detail: problem.message, errors: problem.errors },
+      },
+      200,
+    )
+  },
+)
+
 routes.openapi(
   operation('generation.list', {
     method: 'get',
@@ -219,6 +277,8 @@ routes.openapi(
         status: z.enum(generationStatuses).optional(),
         kind: z.enum(generationKinds).optional(),
         task: z.enum(tasks).optional(),
+        since: Timestamp.optional(),
+        until: Timestamp.optional(),
       }),
     },
     responses: { 200: json(listOf(GenerationView), 'A page of generations') },

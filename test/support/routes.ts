@@ -119,6 +119,7 @@ const bodies: Record<string, (things: Things) => unknown> = {
   'webhook.create': () => ({ url: 'http://127.0.0.1:9/' }),
   'webhook.update': () => ({ enabled: false }),
   'generation.create': () => ({ task: 'scene', prompt: 'x' }),
+  'generation.quote': () => ({ task: 'scene', prompt: 'x' }),
 }
 
 export const bodyOf = (route: Route, things: Things) => {

@@ -8,6 +8,7 @@ import { reasons } from '../../providers/failures.ts'
 import { type JobProvider, ProviderError, type Standing } from '../../providers/provider.ts'
 import { providerOf } from '../../providers/registry.ts'
 import type { GenerationPhase, Operation } from '../../words.ts'
+import { progressByTime } from '../estimates.ts'
 import { type Claim, claimGeneration, fail, hold, release, succeed } from './claims.ts'
 import { costOfMade, isOpen, type JobChanges, jobsOf, keepOperation, type ProviderJob } from './jobs.ts'
 import { chooseOffer } from './offers.ts'
@@ -291,7 +292,8 @@ const runningOf = (claim: Claim, jobs: ProviderJob[], standings: (Standing | und
     (sum, one) => sum + (one?.status === 'running' ? (one.progress ?? 0) / 100 : 0),
     0,
   )
-  return { is: 'running', phase, progress: Math.min(99, Math.round(((made + under) / claim.count) * 100)) }
+  const reported = Math.min(99, Math.round(((made + under) / claim.count) * 100))
+  return { is: 'running', phase, progress: Math.max(reported, progressByTime(claim)) }
 }
 
 /** What a fault in a step comes to: time, as long as there is some. */

@@ -8,6 +8,7 @@ import { exists, inWorkspace } from '../../db/sql.ts'
 import { dispatch, owe, RESEND_DELAY, settle } from '../../outbox/outbox.ts'
 import { type GenerationError, type StoredOutput, unfinishedStatuses } from '../../words.ts'
 import { changeGeneration } from '../changes.ts'
+import { etaAtStart, etaUnderWay } from '../estimates.ts'
 import { type Generation, LONGEST_STEP, oneGeneration } from '../generations.ts'
 import { hasPlace, STEP_RESEND_DELAY } from '../places.ts'
 import {
@@ -90,6 +91,7 @@ export const claimGeneration = async (
         // The time in line doesn't count.
         deadlineAt: sql`case when ${generations.startedAt} is null and not (${outOfTime})
           then now() + make_interval(secs => ${generations.deadline}) else ${generations.deadlineAt} end`,
+        eta: sql`case when ${generations.startedAt} is null and not (${outOfTime}) then ${etaAtStart} else ${generations.eta} end`,
         leaseExpiresAt: sql`now() + ${LEASE}`,
         nextStepAt: null,
         wokenAt: null,
@@ -195,6 +197,7 @@ export const release = async (
       .set({
         leaseExpiresAt: null,
         nextStepAt: sql`now() + make_interval(secs => ${delaySeconds})`,
+        eta: etaUnderWay,
         ...changes,
       })
       .where(fenced(claim))

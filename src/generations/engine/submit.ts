@@ -49,6 +49,7 @@ const toRow = (claim: Claim, offer: Offer, indexes: number[]): ProviderJob => {
     model: offer.model,
     output: offer.output,
     prompt: typeof prompt === 'string' ? prompt : null,
+    inputs: claim.inputs.map(({ id, sha256 }) => ({ assetId: id, sha256 })),
     operation: null,
     status: 'submitting',
     assetIds: indexes.map(() => uuidv7()),

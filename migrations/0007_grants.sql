@@ -42,16 +42,17 @@ grant select, insert, update (revoked_at) on api_keys to app_tenant;
 grant select, update (last_used_at) on api_keys to app_gate;
 grant select, insert, update (name), delete on assets to app_tenant;
 grant select, insert, update (status, prompt, text, webhook_url, progress, phase, offer, error, attempts, fence,
-  lease_expires_at, next_step_at, woken_at, results_at, deadline_at, credits_charged, started_at,
+  eta, lease_expires_at, next_step_at, woken_at, results_at, deadline_at, credits_charged, started_at,
   completed_at) on generations to app_tenant;
 grant select, insert, update (status, prompt, operation, stored, fetches, failure, cost, credits,
   ended_at) on provider_jobs to app_tenant;
 grant select, insert (key, request_hash, generation_id, body), delete on idempotency_keys to app_tenant;
 grant select, insert on generation_outputs to app_tenant;
 grant select, insert (generation_id, kind, credits, period) on credit_entries to app_tenant;
-grant select on generation_events, workspace_counters to app_tenant;
+grant select on generation_events, generation_timings, workspace_counters to app_tenant;
+grant select, insert, update (offer, seconds) on generation_timings to app_gate;
 grant select, insert, update on workspace_counters to app_gate;
-grant insert (workspace_id, sequence, generation_id, type, status, progress) on generation_events to app_gate;
+grant insert (workspace_id, sequence, generation_id, type, status, progress, phase, eta) on generation_events to app_gate;
 grant select, insert, update (sequence) on event_heads to app_gate;
 grant select, insert, update (url, events, failing_since, silent_attempts, quiet_until, disabled_at, deleted_at),
   delete on webhook_endpoints to app_tenant;
@@ -86,7 +87,8 @@ revoke execute on all functions in schema app from public, app_tenant, app_syste
 grant execute on function app.context(), app.workspace_id(), app.user_id(), app.uuid_v7(), app.enter(text, text),
   app.require(boolean, integer, text, text), app.role_rank(text), app.own_rank(), app.record(text, text, uuid, jsonb, jsonb),
   app.audit_hash(text, audit_logs) to app_tenant, app_system;
-grant execute on function app.accept_invite(text), app.create_workspace(uuid, text, text), app.own_password_hash() to app_tenant;
+grant execute on function app.accept_invite(text), app.create_workspace(uuid, text, text), app.own_password_hash(),
+  app.forecast(text, integer, text, double precision, integer) to app_tenant;
 grant execute on function app.act_as(uuid) to app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.uuid_at(timestamptz), app.audit_life() to app_tenant, app_system, app_retention;
