@@ -421,7 +421,7 @@ CREATE POLICY "tenant" ON "generation_events" AS PERMISSIVE FOR SELECT TO "app_t
 CREATE POLICY "system" ON "generation_events" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "generation_events" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "generation_outputs" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
-CREATE POLICY "tenant" ON "generation_timings" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (true);--> statement-breakpoint
+CREATE POLICY "tenant" ON "generation_timings" AS PERMISSIVE FOR SELECT TO "app_tenant" USING ((select app.workspace_id()) is not null);--> statement-breakpoint
 CREATE POLICY "system" ON "generation_timings" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "generations" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "retention" ON "generations" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint

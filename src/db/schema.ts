@@ -430,7 +430,7 @@ export const generationTimings = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.model, table.size, table.slot] }),
-    pgPolicy('tenant', { for: 'select', to: tenant, using: sql`true` }),
+    pgPolicy('tenant', { for: 'select', to: tenant, using: sql`(select app.workspace_id()) is not null` }),
     systemToo,
   ],
 )
