@@ -30,25 +30,23 @@ import { routes as workspaces } from './workspaces/routes.ts'
 
 export const app = createRouter()
 
-/** The methods of a path; one that a route spells out is not also an id in the path of another. */
-const methodsOf = (path: string): string[] => {
-  /** The paths of the routes, and not only of the middleware of all, that take the method there. */
-  const routesFor = (method: string) =>
-    app.router.match(method, path)[0].flatMap(([[, route]]) => (route.method === method ? [route.path] : []))
-  // Hono answers HEAD by GET.
-  const taken = METHODS.map((method) => ({ method, paths: routesFor(method === 'HEAD' ? 'GET' : method) }))
-  const exact = taken.filter(({ paths }) => paths.includes(path))
-  const fitting = exact.length > 0 ? exact : taken.filter(({ paths }) => paths.length > 0)
-  return fitting.map(({ method }) => method)
+/** Whether a route, and not only the middleware of all, takes the method there. Hono answers HEAD by GET. */
+const takes = (method: string, path: string): boolean => {
+  const routed = method === 'HEAD' ? 'GET' : method
+  return app.router.match(routed, path)[0].some(([[, route]]) => route.method === routed)
 }
 
-/** @throws {AppError} method_not_allowed */
-const checkMethod = createMiddleware<AppEnv>(async (c, next) => {
-  const allowed = methodsOf(c.req.path)
-  if (allowed.length > 0 && !allowed.includes(c.req.method)) {
-    throw new AppError('method_not_allowed', { headers: { allow: allowed.join(', ') } })
-  }
-  await next()
+/** The methods of paths that a route spells out, by path. */
+const spelledOut = new Map<string, string[]>()
+
+/** What a route spells out is not also an id in the path of another. @throws {AppError} method_not_allowed */
+const checkMethod = createMiddleware<AppEnv>((c, next) => {
+  const { path, method } = c.req
+  const spelled = spelledOut.get(path)
+  if (spelled ? spelled.includes(method) : takes(method, path)) return next()
+  const allowed = spelled ?? METHODS.filter((other) => takes(other, path))
+  if (allowed.length === 0) return next()
+  throw new AppError('method_not_allowed', { headers: { allow: allowed.join(', ') } })
 })
 
 app.use(
@@ -86,3 +84,12 @@ app.onError((thrown, c) => problemResponse(thrown, c.var.requestId))
 app.notFound((c) =>
   problemResponse(new AppError('not_found', { detail: 'There is no such route.' }), c.var.requestId),
 )
+
+const spelled = app.routes.filter(({ method, path }) => METHODS.includes(method) && !/[:*{]/.test(path))
+for (const [path, routes] of Map.groupBy(spelled, (route) => route.path)) {
+  const methods = routes.map(({ method }) => method)
+  spelledOut.set(
+    path,
+    METHODS.filter((method) => methods.includes(method === 'HEAD' ? 'GET' : method)),
+  )
+}

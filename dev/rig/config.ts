@@ -1,20 +1,21 @@
 /** What `workerd serve` is told: the bundle with the bindings of wrangler.toml, as Cap'n Proto text. */
 import { execFile } from 'node:child_process'
 import { readdirSync } from 'node:fs'
-import { join, parse } from 'node:path'
+import { isAbsolute, join, parse } from 'node:path'
 import { promisify } from 'node:util'
 import type { Unstable_Config } from 'wrangler'
-import { PROJECT } from '../stack.ts'
 
 /** Writes what `wrangler deploy` would upload. */
-export const bundle = async (directory: string): Promise<void> => {
-  const wrangler = join(PROJECT, 'node_modules/wrangler/bin/wrangler.js')
+export const bundle = async (project: string, directory: string): Promise<void> => {
+  const wrangler = join(project, 'node_modules/wrangler/bin/wrangler.js')
   await promisify(execFile)(process.execPath, [wrangler, 'deploy', '--dry-run', '--outdir', directory], {
-    cwd: PROJECT,
+    cwd: project,
   })
 }
 
 export interface ConfigOptions {
+  /** Where the files of `assets` are. */
+  project: string
   config: Pick<
     Unstable_Config,
     'main' | 'compatibility_date' | 'compatibility_flags' | 'vars' | 'assets' | 'queues' | 'durable_objects'
@@ -97,7 +98,9 @@ export const makeConfig = (options: ConfigOptions): string => {
       { name: 'harness', worker: harness },
       { name: 'internet', network: { allow: ['public', 'private'] } },
       ...producers.map(({ queue = '' }) => ({ name: `queue ${queue}`, external: bindQueue(queue) })),
-      ...(assets ? [{ name: 'assets', assets: { ...serveAssets(assets), ...runtime } }] : []),
+      ...(assets
+        ? [{ name: 'assets', assets: { ...serveAssets(options.project, assets), ...runtime } }]
+        : []),
       ...('folder' in objects ? [{ name: 'objects', disk: { path: objects.folder, writable: true } }] : []),
     ],
     sockets: [
@@ -120,8 +123,11 @@ export const makeConfig = (options: ConfigOptions): string => {
   return `using Workerd = import "/workerd/workerd.capnp";\nconst config :Workerd.Config = ${toCapnp(root)};\n`
 }
 
-const serveAssets = ({ directory = '', html_handling, not_found_handling }: NonNullable<Assets>) => ({
-  path: join(PROJECT, directory),
+const serveAssets = (
+  project: string,
+  { directory = '', html_handling, not_found_handling }: NonNullable<Assets>,
+) => ({
+  path: isAbsolute(directory) ? directory : join(project, directory),
   config: JSON.stringify({ html_handling, not_found_handling }),
 })
 

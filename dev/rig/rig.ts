@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { unstable_readConfig } from 'wrangler'
 import { freePort } from '../child.ts'
-import { PROJECT, startStack } from '../stack.ts'
+import { PROJECT } from '../stack.ts'
 import { bucketUrl, startStorage } from '../storage.ts'
 import { type Consumer, type QueueResult, startBroker } from './broker.ts'
 import { bundle, type ConfigOptions, makeConfig } from './config.ts'
@@ -17,8 +17,10 @@ import { createWorkerd, type Workerd } from './process.ts'
 export interface RigOptions {
   /** API processes; 2 when not given. */
   processes?: number
-  /** A folder that `wrangler deploy --dry-run --outdir` filled earlier, instead of the bundle of today. */
-  bundle?: string
+  /** Whether one API process has the Durable Objects itself; false when not given. */
+  alone?: boolean
+  /** Another checkout of this project, with its dependencies: its bundle, configuration, database and model server. */
+  project?: string
   /** Vars and secrets that differ from the local stack's. */
   settings?: Record<string, string>
   /** Consumers' settings that differ from wrangler.toml's, by queue. */
@@ -65,7 +67,8 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
     undo.push(started.stop)
     return started
   }
-  const config = unstable_readConfig({ config: join(PROJECT, 'wrangler.toml') }, { hideWarnings: true })
+  const project = options.project ?? PROJECT
+  const config = unstable_readConfig({ config: join(project, 'wrangler.toml') }, { hideWarnings: true })
 
   const workers: Workerd[] = []
   /** Answers those that run, each time another one first. */
@@ -80,10 +83,12 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
   const [forClients, forEvents] = [takeTurns(), takeTurns()]
   const clients = await link(() => forClients().map((worker) => worker.port('api')))
 
-  const bundleFolder = options.bundle ?? folder('bundle')
-  const building = options.bundle ? undefined : bundle(bundleFolder)
+  const bundleFolder = folder('bundle')
+  const building = bundle(project, bundleFolder)
   let storagePort = 0
   const storage = await link(() => [storagePort])
+  // `as`: the file of another checkout.
+  const { startStack } = (await import(join(project, 'dev/stack.ts'))) as typeof import('../stack.ts')
   const starting = startStack({
     dataDir: folder('data'),
     databaseUrl: process.env.DATABASE_URL,
@@ -135,7 +140,14 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
   undo.push(broker.stop)
 
   const create = (name: string, objects: ConfigOptions['objects']) => {
-    const text = makeConfig({ config, bundle: bundleFolder, settings, brokerPort: broker.port, objects })
+    const text = makeConfig({
+      project,
+      config,
+      bundle: bundleFolder,
+      settings,
+      brokerPort: broker.port,
+      objects,
+    })
     const worker = createWorkerd({
       name,
       directory: folder(name),
@@ -147,10 +159,13 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
   }
   const host = create('objects', { folder: folder('objects-storage') })
   const objects = await link(() => [host.port('debug-port')])
-  for (let number = 1; number <= (options.processes ?? 2); number++) {
-    workers.push(create(`api-${number}`, { address: `127.0.0.1:${objects.port}` }))
+  if (options.alone) workers.push(host)
+  else {
+    for (let number = 1; number <= (options.processes ?? 2); number++) {
+      workers.push(create(`api-${number}`, { address: `127.0.0.1:${objects.port}` }))
+    }
   }
-  const all = [host, ...workers]
+  const all = [...new Set([host, ...workers])]
   await Promise.all(all.map((worker) => worker.start()))
   const processOf = (name: string) => {
     const found = all.find((worker) => worker.name === name)

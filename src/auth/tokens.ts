@@ -3,11 +3,12 @@ import { createLocalJWKSet, importJWK, jwtVerify, SignJWT } from 'jose'
 import { z } from 'zod'
 import type { Principal } from '../context.ts'
 import type { Env } from '../env.ts'
+import { remember } from '../remember.ts'
 
 /** Seconds. */
 const ACCESS_TOKEN_LIFETIME = 15 * 60
 
-const Claims = z.object({ sub: z.uuid(), sid: z.uuid() })
+const Claims = z.object({ sub: z.uuid(), sid: z.uuid(), exp: z.int() })
 
 export const publicKey = ({ kty, crv, kid, x }: Env['AUDIT_RETIRED_KEYS'][number]) => ({
   kty,
@@ -21,14 +22,20 @@ export const publicKey = ({ kty, crv, kid, x }: Env['AUDIT_RETIRED_KEYS'][number
 /** RFC 7517. */
 export const publicKeySet = (env: Env) => ({ keys: env.ACCESS_TOKEN_KEYS.map(publicKey) })
 
-/** Imported keys are kept as long as the configuration that they come from. */
-const keySets = new WeakMap<Env, ReturnType<typeof createLocalJWKSet>>()
-const keySetOf = (env: Env) => {
-  const known = keySets.get(env)
+interface Verifier {
+  keySet: ReturnType<typeof createLocalJWKSet>
+  /** Tokens that have passed, with when they expire, in milliseconds. */
+  passed: Map<string, { principal: Principal; expiresAt: number }>
+}
+
+/** Imported keys, and what they have verified, are kept as long as the configuration that they come from. */
+const verifiers = new WeakMap<Env, Verifier>()
+const verifierOf = (env: Env): Verifier => {
+  const known = verifiers.get(env)
   if (known) return known
-  const keySet = createLocalJWKSet(publicKeySet(env))
-  keySets.set(env, keySet)
-  return keySet
+  const verifier = { keySet: createLocalJWKSet(publicKeySet(env)), passed: new Map() }
+  verifiers.set(env, verifier)
+  return verifier
 }
 
 const issueAccessToken = async (env: Env, subject: { userId: string; sessionId: string }) => {
@@ -65,16 +72,22 @@ export const issueTokens = async (
 
 /** The caller that a token names, or undefined if it is malformed, expired, tampered with or another issuer's. */
 export const verifyAccessToken = async (env: Env, token: string): Promise<Principal | undefined> => {
+  const { keySet, passed } = verifierOf(env)
+  const known = passed.get(token)
+  // The gate asks for the session of a token at every request.
+  if (known && known.expiresAt > Date.now()) return known.principal
   try {
-    const { payload } = await jwtVerify(token, keySetOf(env), {
+    const { payload } = await jwtVerify(token, keySet, {
       algorithms: ['EdDSA'],
       typ: 'at+jwt',
       issuer: env.PUBLIC_URL,
       audience: env.PUBLIC_URL,
       requiredClaims: ['exp'],
     })
-    const { sub, sid } = Claims.parse(payload)
-    return { type: 'session', userId: sub, id: sid }
+    const { sub, sid, exp } = Claims.parse(payload)
+    const principal = { type: 'session' as const, userId: sub, id: sid }
+    remember(passed, token, { principal, expiresAt: exp * 1000 })
+    return principal
   } catch {
     return undefined
   }

@@ -11,14 +11,25 @@ import { first } from './sql.ts'
 /** Milliseconds; longer than any statement here should take. */
 const TIMEOUT = 10_000
 
-const connect = (ctx: Ctx) => {
-  const { DATABASE_URL, SYSTEM_DATABASE_URL, DATABASE_HTTP_URL } = ctx.env
-  const login = ctx.scope === 'system' ? SYSTEM_DATABASE_URL : DATABASE_URL
-  if (DATABASE_HTTP_URL) neonConfig.fetchEndpoint = DATABASE_HTTP_URL
-  return drizzle(neon(login, { fetchOptions: { signal: AbortSignal.timeout(TIMEOUT) } }))
-}
+neonConfig.fetchFunction = (url: string, init: RequestInit) =>
+  fetch(url, { ...init, signal: AbortSignal.timeout(TIMEOUT) })
+
+const connect = (login: string) => drizzle(neon(login))
 
 export type Database = ReturnType<typeof connect>
+
+/** By login. Nothing of a request is in them: each statement is a request of its own to the database's proxy. */
+const databases = new Map<string, Database>()
+
+const databaseOf = ({ env, scope }: Ctx): Database => {
+  const login = scope === 'system' ? env.SYSTEM_DATABASE_URL : env.DATABASE_URL
+  const known = databases.get(login)
+  if (known) return known
+  if (env.DATABASE_HTTP_URL) neonConfig.fetchEndpoint = env.DATABASE_HTTP_URL
+  const database = connect(login)
+  databases.set(login, database)
+  return database
+}
 
 /**
  * The gate: who is it, which workspace, may they? The claim is signed, so that nothing else that runs as the Worker's
@@ -41,7 +52,7 @@ const run = async <T extends Statements>(
   build: (db: Database) => T,
   turn: boolean,
 ): Promise<Results<T> & { gate: Gate }> => {
-  const db = connect(ctx)
+  const db = databaseOf(ctx)
   const statements = build(db)
   const started = Date.now()
   ctx.database.requests++

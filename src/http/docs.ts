@@ -78,6 +78,10 @@ export const mountDocs = (app: OpenAPIHono<AppEnv>) => {
   app.get('/api/v1/openapi.json', (c) => c.json(openApiOf(app, c.var.env.PUBLIC_URL)))
   app.get('/docs', (c) => c.html(page, 200, { 'content-security-policy': contentSecurityPolicy }))
   for (const file of ASSETS) {
-    app.get(`/docs/${file}`, (c) => c.env.ASSETS.fetch(new URL(`/${file}`, c.req.url)))
+    app.get(`/docs/${file}`, async (c) => {
+      const found = await c.env.ASSETS.fetch(new URL(`/${file}`, c.req.url))
+      // A fetched one takes no further headers.
+      return new Response(found.body, found)
+    })
   }
 }

@@ -29,12 +29,14 @@ export const identify = createMiddleware<AppEnv>(async (c, next) => {
   // Set by operations only.
   const ctx: Ctx | undefined = c.get('ctx')
   const { requests = 0, milliseconds = 0 } = ctx?.database ?? {}
-  c.header('x-request-id', requestId)
-  c.header(
+  // Not `c.header`, which copies a finished response for each.
+  const { headers } = c.res
+  headers.set('x-request-id', requestId)
+  headers.set(
     'server-timing',
     `db;desc="${requests}";dur=${milliseconds}, limiter;dur=${ctx?.limiterMilliseconds ?? 0}`,
   )
-  for (const [name, value] of Object.entries(limitHeaders(ctx?.limits ?? []))) c.header(name, value)
+  for (const [name, value] of Object.entries(limitHeaders(ctx?.limits ?? []))) headers.set(name, value)
   log({
     level: c.res.status >= 500 ? 'error' : 'info',
     requestId,
@@ -59,7 +61,7 @@ export const configure = createMiddleware<AppEnv>(async (c, next) => {
   await next()
 })
 
-export const allowOrigins = cors({
+const answerOrigins = cors({
   origin: (origin, c) => (c.var.env.ALLOWED_ORIGINS.includes(origin) ? origin : null),
   credentials: true,
   allowMethods: METHODS,
@@ -82,6 +84,11 @@ export const allowOrigins = cors({
   ],
   maxAge: 7200,
 })
+
+/** Who is no browser names no origin, and needs no answer to it. */
+export const allowOrigins = createMiddleware<AppEnv>((c, next) =>
+  c.req.header('origin') === undefined && c.req.method !== 'OPTIONS' ? next() : answerOrigins(c, next),
+)
 
 /** Bodies are JSON, but for the upload. @throws {AppError} unsupported_media_type */
 export const checkContentType = createMiddleware<AppEnv>(async (c, next) => {

@@ -10,10 +10,14 @@ export interface Take {
   factor?: number
   /** Tokens to take; a negative number gives back. */
   cost: number
+  /** Tokens to hand out beside, for requests to come, as long as at least half of them are left. */
+  lease?: number
 }
 
 export interface Taken {
   allowed: boolean
+  /** Tokens handed out beside. */
+  leased: number
   /** Requests per period, with the factor. */
   limit: number
   remaining: number
@@ -43,7 +47,7 @@ export class RateLimiter extends DurableObject {
     this.bucket = this.saved && { ...this.saved }
   }
 
-  take({ limit, period, factor = 1, cost }: Take): Taken {
+  take({ limit, period, factor = 1, cost, lease = 0 }: Take): Taken {
     const now = Date.now()
     const capacity = limit * factor
     const perMillisecond = capacity / (period * 1000)
@@ -52,7 +56,9 @@ export class RateLimiter extends DurableObject {
 
     const before = spentNow(this.bucket)
     const allowed = cost <= 0 || before + cost <= capacity
-    const spent = allowed ? Math.max(0, before + cost) : before
+    const taken = allowed ? Math.max(0, before + cost) : before
+    const leased = Math.min(lease, Math.max(0, Math.floor(capacity / 2 - taken)))
+    const spent = taken + leased
     this.bucket = { spent, at: now, period: period * 1000 }
     if (spent > spentNow(this.saved)) {
       // A tenth of the capacity ahead, so that most requests write nothing and an eviction forgets none.
@@ -60,6 +66,7 @@ export class RateLimiter extends DurableObject {
     }
     return {
       allowed,
+      leased,
       limit: capacity,
       remaining: Math.floor(capacity - spent),
       resetAfter: Math.ceil(spent / perMillisecond / 1000),

@@ -1,19 +1,10 @@
 /** Takes a request's tokens from the limiter, and reports its answers in the RateLimit headers. */
 import type { Ctx, LimitState } from '../context.ts'
 import { AppError, describeError } from '../errors.ts'
+import { remember } from '../remember.ts'
 import type { Plan } from '../words.ts'
 import type { Taken } from './limiter.ts'
-import { type PolicyName, planFactors, policies } from './policies.ts'
-
-/** Entries of what an isolate remembers; the oldest go first. */
-const MAX_REMEMBERED = 10_000
-
-const remember = <Value>(memory: Map<string, Value>, key: string, value: Value) => {
-  memory.delete(key)
-  memory.set(key, value)
-  const [oldest] = memory.keys()
-  if (memory.size > MAX_REMEMBERED && oldest !== undefined) memory.delete(oldest)
-}
+import { type Policy, type PolicyName, planFactors, policies } from './policies.ts'
 
 interface Bucket {
   policy: PolicyName
@@ -36,18 +27,42 @@ const recallDenial = (bucket: Bucket): LimitState | undefined => {
   return undefined
 }
 
-const ask = async (ctx: Ctx, bucket: Bucket, cost: number): Promise<Taken> => {
+const ask = async (ctx: Ctx, bucket: Bucket, cost: number, lease = 0): Promise<Taken> => {
   const { limit, period, perPlan } = policies[bucket.policy]
   const factor = perPlan && bucket.plan ? planFactors[bucket.plan] : 1
   const id = ctx.env.RATE_LIMITER.idFromName(nameOf(bucket))
-  return ctx.env.RATE_LIMITER.get(id).take({ limit, period, factor, cost })
+  return ctx.env.RATE_LIMITER.get(id).take({ limit, period, factor, cost, lease })
+}
+
+/** Milliseconds; what is left of a lease then is given back by the next request that asks. */
+const LEASE_LIFETIME = 1000
+
+/** Tokens of busy callers that this isolate holds. */
+const leases = new Map<string, { tokens: number; until: number; taken: Taken }>()
+
+const takeOne = async (ctx: Ctx, bucket: Bucket): Promise<Taken> => {
+  const { lease: wanted }: Policy = policies[bucket.policy]
+  if (!wanted) return ask(ctx, bucket, 1)
+  const name = nameOf(bucket)
+  const lease = leases.get(name)
+  const isHeld = lease !== undefined && lease.until > Date.now()
+  if (isHeld && lease.tokens > 0) {
+    lease.tokens--
+    return { ...lease.taken, remaining: lease.taken.remaining + lease.tokens }
+  }
+  leases.delete(name)
+  const taken = await ask(ctx, bucket, 1 - (lease?.tokens ?? 0), wanted)
+  if (taken.leased > 0) {
+    remember(leases, name, { tokens: taken.leased, until: Date.now() + LEASE_LIFETIME, taken })
+  }
+  return { ...taken, remaining: taken.remaining + taken.leased }
 }
 
 /** @throws {AppError} unavailable, where the policy does not pass without its limiter */
 const takeToken = async (ctx: Ctx, bucket: Bucket): Promise<LimitState | undefined> => {
   const { policy } = bucket
   try {
-    return { ...bucket, ...(await ask(ctx, bucket, 1)) }
+    return { ...bucket, ...(await takeOne(ctx, bucket)) }
   } catch (cause) {
     ctx.log({ level: 'error', message: 'rate limiter unreachable', policy, error: describeError(cause) })
     if (policies[policy].unreachable === 'pass') return undefined

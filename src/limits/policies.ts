@@ -1,7 +1,7 @@
 /** The rate limits: whose requests they count, how many per period, and what an unreachable limiter means. */
 import type { Plan } from '../words.ts'
 
-interface Policy {
+export interface Policy {
   /** Requests per period; also the burst. */
   limit: number
   /** Seconds. */
@@ -11,6 +11,8 @@ interface Policy {
   perPlan: boolean
   /** What happens without the limiter: sign-in and what costs money are refused. */
   unreachable: 'pass' | 'refuse'
+  /** Tokens that an isolate may hold for a moment, so that not every request asks the limiter. */
+  lease?: number
 }
 
 export const policies = {
@@ -21,7 +23,7 @@ export const policies = {
   // Keys that this isolate has not seen in force lately.
   'key-ip': { limit: 120, period: 60, by: 'ip', perPlan: false, unreachable: 'pass' },
   password: { limit: 10, period: 60, by: 'caller', perPlan: false, unreachable: 'refuse' },
-  api: { limit: 1200, period: 60, by: 'caller', perPlan: false, unreachable: 'pass' },
+  api: { limit: 1200, period: 60, by: 'caller', perPlan: false, unreachable: 'pass', lease: 10 },
   invite: { limit: 20, period: 3600, by: 'workspace', perPlan: false, unreachable: 'refuse' },
   'audit-verify': { limit: 10, period: 60, by: 'workspace', perPlan: false, unreachable: 'pass' },
   upload: { limit: 120, period: 60, by: 'workspace', perPlan: true, unreachable: 'pass' },

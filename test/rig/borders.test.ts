@@ -70,6 +70,7 @@ beforeAll(async () => {
       queues: { producers: [{ binding: 'JOBS', queue: 'jobs' }] },
       durable_objects: { bindings: [] },
     },
+    project: directory,
     bundle: join(directory, 'bundle'),
     settings: {},
     brokerPort: broker.port,
