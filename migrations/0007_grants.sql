@@ -31,7 +31,7 @@ grant select (id, user_id, refresh_hash, refresh_generation, refreshed_at, expir
 grant select (provider, provider_account_id, user_id),
   insert (provider, provider_account_id, user_id) on accounts to app_gate;
 grant select, update (name, slug, deleted_at, updated_at) on workspaces to app_tenant;
-grant select (id, plan, deleted_at), update (updated_at) on workspaces to app_gate;
+grant select, update (updated_at) on workspaces to app_gate;
 grant insert (id, name, slug) on workspaces to app_gate;
 grant select, update (role), delete on memberships to app_tenant;
 grant select (workspace_id, user_id, role) on memberships to app_gate;
@@ -88,7 +88,8 @@ grant execute on function app.context(), app.workspace_id(), app.user_id(), app.
   app.require(boolean, integer, text, text), app.role_rank(text), app.own_rank(), app.record(text, text, uuid, jsonb, jsonb),
   app.audit_hash(text, audit_logs) to app_tenant, app_system;
 grant execute on function app.accept_invite(text), app.create_workspace(uuid, text, text), app.own_password_hash(),
-  app.forecast(text, integer, text, double precision, integer) to app_tenant;
+  app.forecast(text, integer, text, double precision, integer), app.me(uuid), app.own_workspaces(uuid, integer, uuid),
+  app.newest_assets(uuid, integer, uuid), app.asset(uuid, uuid) to app_tenant;
 grant execute on function app.act_as(uuid) to app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.uuid_at(timestamptz), app.audit_life() to app_tenant, app_system, app_retention;

@@ -1,8 +1,8 @@
 /** A workspace's files: upload, find, rename, download, delete. */
-import { and, desc, eq, ilike, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, ilike, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx, JobCtx } from '../context.ts'
-import { change, ensure, transact } from '../db/client.ts'
+import { change, defineRead, ensure, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations, outbox, providerJobs } from '../db/schema.ts'
 import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
 import type { Env } from '../env.ts'
@@ -120,7 +120,11 @@ const SEARCHED = 10_000
 
 /** `limit + 1` rows, newest first, and where a search stopped if there may be more. */
 export const listAssets = async (ctx: Ctx, filter: AssetFilter) => {
-  const { q } = filter
+  const { q, kind, source, status, limit, cursor } = filter
+  if (!q && !kind && !source && !status) {
+    const { rows } = await readNewest(ctx, { limit: limit + 1, before: cursor ?? null })
+    return { rows, stoppedAt: undefined }
+  }
   const fits = and(
     inWorkspace(assets),
     filter.cursor ? lt(assets.id, filter.cursor) : undefined,
@@ -149,13 +153,23 @@ export const listAssets = async (ctx: Ctx, filter: AssetFilter) => {
   return { rows, stoppedAt: last[0]?.id }
 }
 
+const readNewest = defineRead<Asset>(
+  getTableColumns(assets),
+  assets.id,
+  sql`app.newest_assets(gate.workspace_id, ${sql.placeholder('limit')}, ${sql.placeholder('before')}) assets`,
+)
+
 const oneAsset = (id: string) => and(inWorkspace(assets), eq(assets.id, id))
 
 /** @throws {AppError} not_found */
-export const getAsset = async (ctx: Ctx, id: string): Promise<Asset> => {
-  const { rows } = await transact(ctx, (db) => ({ rows: db.select().from(assets).where(oneAsset(id)) }))
-  return first(rows)
-}
+export const getAsset = async (ctx: Ctx, id: string): Promise<Asset> =>
+  first((await readAsset(ctx, { id })).rows)
+
+const readAsset = defineRead<Asset>(
+  getTableColumns(assets),
+  assets.id,
+  sql`app.asset(gate.workspace_id, ${sql.placeholder('id')}) assets`,
+)
 
 /** The asset, what made it, and at which provider, if anything did. @throws {AppError} not_found */
 export const getLineage = async (ctx: Ctx, id: string) => {

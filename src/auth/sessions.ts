@@ -3,11 +3,12 @@ import { hash } from 'node:crypto'
 import { and, desc, eq, gt, isNull, lt, ne, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
-import { authorize, type Database, ensure, transact } from '../db/client.ts'
-import { currentUserId, memberships, sessions, users, workspaces } from '../db/schema.ts'
+import { authorize, type Database, defineRead, ensure, transact } from '../db/client.ts'
+import { currentUserId, memberships, sessions, users } from '../db/schema.ts'
 import { exists, first, type Page } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
 import { dismissListeners } from '../events/events.ts'
+import type { Role } from '../words.ts'
 import { hashPassword, verifyPassword } from './passwords.ts'
 import { firstRefreshToken } from './refresh-tokens.ts'
 import { issueTokens } from './tokens.ts'
@@ -123,19 +124,18 @@ const endStreams = (
     whose,
   )
 
-/** The caller and the workspaces that they belong to. */
-export const getMe = async (ctx: Ctx) => {
-  const { me, belongsTo } = await transact(ctx, (db) => ({
-    me: db.select(profile).from(users).where(isCaller),
-    belongsTo: db
-      .select({ id: workspaces.id, name: workspaces.name, slug: workspaces.slug, role: memberships.role })
-      .from(memberships)
-      .innerJoin(workspaces, eq(workspaces.id, memberships.workspaceId))
-      .where(eq(memberships.userId, currentUserId))
-      .orderBy(workspaces.id),
-  }))
-  return { ...first(me), workspaces: belongsTo }
+type Me = Pick<typeof users.$inferSelect, keyof typeof profile> & {
+  workspaces: { id: string; name: string; slug: string; role: Role }[]
 }
+
+/** The caller and the workspaces that they belong to. */
+export const getMe = async (ctx: Ctx) => first((await readMe(ctx)).rows)
+
+const readMe = defineRead<Me>(
+  { ...profile, workspaces: sql`users.workspaces` },
+  users.id,
+  sql`app.me(gate.user_id) users`,
+)
 
 /** @returns the caller with the new name */
 export const updateMe = async (ctx: Ctx, name: string) => {

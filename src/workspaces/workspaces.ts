@@ -1,9 +1,9 @@
 /** Workspaces: the tenants. */
-import { and, desc, eq, isNull, lt, sql } from 'drizzle-orm'
+import { and, getTableColumns, isNull, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
-import { change, transact } from '../db/client.ts'
-import { currentUserId, memberships, webhookEndpoints, workspaces } from '../db/schema.ts'
+import { change, defineRead, transact } from '../db/client.ts'
+import { memberships, webhookEndpoints, workspaces } from '../db/schema.ts'
 import { first, inWorkspace, type Page, thisWorkspace } from '../db/sql.ts'
 import { dismissListeners } from '../events/events.ts'
 import { dispatch } from '../outbox/outbox.ts'
@@ -43,19 +43,15 @@ export const createWorkspace = async (
 
 /** `limit + 1` of the caller's workspaces, newest first. */
 export const listWorkspaces = async (ctx: Ctx, page: Page): Promise<WorkspaceWithRole[]> => {
-  const { rows } = await transact(ctx, (db) => ({
-    rows: db
-      .select({ workspace: workspaces, role: memberships.role })
-      .from(memberships)
-      .innerJoin(workspaces, eq(workspaces.id, memberships.workspaceId))
-      .where(
-        and(eq(memberships.userId, currentUserId), page.cursor ? lt(workspaces.id, page.cursor) : undefined),
-      )
-      .orderBy(desc(workspaces.id))
-      .limit(page.limit + 1),
-  }))
-  return rows.map(({ workspace, role }) => ({ ...workspace, role }))
+  const { rows } = await readOwn(ctx, { limit: page.limit + 1, before: page.cursor ?? null })
+  return rows
 }
+
+const readOwn = defineRead<WorkspaceWithRole>(
+  { ...getTableColumns(workspaces), role: sql`workspaces.role` },
+  workspaces.id,
+  sql`app.own_workspaces(gate.user_id, ${sql.placeholder('limit')}, ${sql.placeholder('before')}) workspaces`,
+)
 
 export const getWorkspace = async (ctx: Ctx): Promise<WorkspaceWithRole> => {
   const { gate, rows } = await transact(ctx, (db) => ({
