@@ -67,3 +67,13 @@ begin
       from generate_series(1, 3) i order by i);
   end if;
 end $$;
+--> statement-breakpoint
+-- The same as times: 50 and 90 %.
+create or replace function app.eta(p_model text, p_size integer, p_offer text, p_elapsed double precision, p_places integer)
+  returns timestamptz[] language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  v_ends double precision[];
+begin
+  select f.ends into v_ends from app.forecast(p_model, p_size, p_offer, p_elapsed, p_places) f;
+  return case when v_ends is not null then array[now() + make_interval(secs => v_ends[1]), now() + make_interval(secs => v_ends[2])] end;
+end $$;

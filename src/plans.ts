@@ -31,3 +31,6 @@ export const allowances: Record<Plan, Allowance> = {
     webhookEndpoints: 10,
   },
 }
+
+/** The same for functions of the database. */
+export const plansForSql = JSON.stringify(allowances)

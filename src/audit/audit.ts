@@ -5,7 +5,7 @@ import type { Action } from '../actions.ts'
 import { type Ctx, type JobCtx, systemContext } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { auditLogs } from '../db/schema.ts'
-import { inWorkspace, type Page } from '../db/sql.ts'
+import { idAt, inWorkspace, type Page } from '../db/sql.ts'
 import { describeError } from '../errors.ts'
 import type { RefusalMessage } from '../outbox/messages.ts'
 
@@ -20,9 +20,6 @@ export interface AuditFilter extends Page {
   until?: string | undefined
 }
 
-/** SQL: what was written before this time has a smaller id. */
-const firstIdOf = (time: string) => sql`app.uuid_at(${time}::timestamptz)`
-
 /** `limit + 1` rows, newest first. */
 export const listAuditLogs = async (ctx: Ctx, filter: AuditFilter): Promise<AuditLog[]> => {
   const fits = and(
@@ -32,8 +29,8 @@ export const listAuditLogs = async (ctx: Ctx, filter: AuditFilter): Promise<Audi
     filter.actorId ? eq(auditLogs.actorId, filter.actorId) : undefined,
     filter.resourceType ? eq(auditLogs.resourceType, filter.resourceType) : undefined,
     filter.resourceId ? eq(auditLogs.resourceId, filter.resourceId) : undefined,
-    filter.since ? gte(auditLogs.id, firstIdOf(filter.since)) : undefined,
-    filter.until ? lt(auditLogs.id, firstIdOf(filter.until)) : undefined,
+    filter.since ? gte(auditLogs.id, idAt(filter.since)) : undefined,
+    filter.until ? lt(auditLogs.id, idAt(filter.until)) : undefined,
   )
   const { rows } = await transact(ctx, (db) => ({
     rows: db

@@ -1,32 +1,13 @@
 /** The credit ledger: reserved when a job is accepted, then charged or refunded; balances are the workspace's counters. */
-import { and, desc, eq, lt, type SQL, sql } from 'drizzle-orm'
+import { and, desc, lt, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
-import { type Database, ensure, transact } from '../db/client.ts'
-import { creditEntries, generations } from '../db/schema.ts'
-import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
+import { type Database, transact } from '../db/client.ts'
+import { creditEntries } from '../db/schema.ts'
+import { first, inWorkspace, type Page } from '../db/sql.ts'
 import { allowances } from '../plans.ts'
-import { counted, currentPeriod, grantedCredits } from '../workspaces/quotas.ts'
+import { counted, currentPeriod } from '../workspaces/quotas.ts'
 
 export type CreditEntry = typeof creditEntries.$inferSelect
-
-/**
- * Statements that reserve for a generation if this transaction has inserted it.
- * @throws {AppError} insufficient_credits, if that overdraws the month
- */
-export const reserve = (db: Database, generationId: string) => {
-  const isNew = exists(generations, and(inWorkspace(generations), eq(generations.id, generationId)))
-  return {
-    reserved: db.execute(sql`
-      insert into credit_entries (generation_id, kind, credits, period)
-      select id, 'reserve', credits_reserved, ${currentPeriod} from generations
-       where workspace_id = (select app.workspace_id()) and id = ${generationId}`),
-    affordable: ensure(
-      db,
-      sql`not ${isNew} or ${grantedCredits} is null or ${counted.reserved} + ${counted.charged} <= ${grantedCredits}`,
-      'insufficient_credits',
-    ),
-  }
-}
 
 /** Charges for a generation and refunds the rest of its reservation, both in the month of the reservation. */
 export const settleCredits = (db: Database, generationId: string, charged: number, when: SQL = sql`true`) =>

@@ -1,5 +1,5 @@
 /** The conditions that every domain's SQL is made of. */
-import { eq, type SQL, sql } from 'drizzle-orm'
+import { eq, getTableColumns, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import { AppError } from '../errors.ts'
 import { currentWorkspaceId, workspaces } from './schema.ts'
@@ -16,7 +16,20 @@ export const exists = (table: PgTable, condition: SQL | undefined, lock?: 'for u
   sql`exists (select from ${table} where ${condition} ${sql.raw(lock ?? '')})`
 
 /** SQL: the least id of that time, ISO 8601. */
-export const idAt = (time: string): SQL => sql`app.uuid_at(greatest(${time}::timestamptz, to_timestamp(0)))`
+export const idAt = (time: string): SQL => sql`app.uuid_at(${time}::timestamptz)`
+
+/** A table's row of which Postgres has made JSON. */
+export const rowOf = <Table extends PgTable>(
+  table: Table,
+  json: Record<string, unknown>,
+): Table['$inferSelect'] =>
+  // `as`: `fromEntries` forgets which column has which name.
+  Object.fromEntries(
+    Object.entries(getTableColumns(table)).map(([name, column]) => {
+      const value = json[column.name] ?? null
+      return [name, value === null ? null : column.mapFromDriverValue(value)]
+    }),
+  ) as Table['$inferSelect']
 
 /** The first row of a statement's result. @throws {AppError} not_found, if there is none */
 export const first = <Row>(rows: readonly Row[]): Row => {

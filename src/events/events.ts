@@ -1,9 +1,9 @@
 /** Events of generations: written by a trigger, read from their table, and told to the feed after the commit. */
-import { and, asc, eq, getTableColumns, gt, inArray, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, inArray, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
-import { type Database, ensure, transact } from '../db/client.ts'
+import { ensure, transact } from '../db/client.ts'
 import { generationEvents, generations } from '../db/schema.ts'
-import { exists, inWorkspace } from '../db/sql.ts'
+import { exists, inWorkspace, rowOf } from '../db/sql.ts'
 import { describeError } from '../errors.ts'
 import { etaOf } from '../generations/estimates.ts'
 import { dispatch } from '../outbox/outbox.ts'
@@ -12,16 +12,8 @@ import type { FeedEvent } from './feed.ts'
 
 type EventRow = typeof generationEvents.$inferSelect
 
-/** With the webhook deliveries that the event's trigger made of it. */
-const withDeliveries = {
-  ...getTableColumns(generationEvents),
-  deliveries: sql<string[]>`array(select d.id::text from webhook_deliveries d
-    where d.workspace_id = generation_events.workspace_id and d.sequence = generation_events.sequence)`.as(
-    'deliveries',
-  ),
-}
-
-type NewEvent = EventRow & { deliveries: string[] }
+/** As `app.conclude` tells of it, with the webhook deliveries that its trigger made. */
+export type NewEvent = Record<string, unknown> & { deliveries: string[] }
 
 /** Events of one page. */
 export const PAGE = 500
@@ -42,20 +34,6 @@ const toFeedEvent = (row: EventRow): FeedEvent => ({
 export const feedOf = (ctx: Ctx, workspaceId: string) =>
   ctx.env.FEED.get(ctx.env.FEED.idFromName(workspaceId))
 
-/** The events that this very transaction wrote about a generation. */
-export const newEvents = (db: Database, generationId: string) =>
-  db
-    .select(withDeliveries)
-    .from(generationEvents)
-    .where(
-      and(
-        inWorkspace(generationEvents),
-        eq(generationEvents.generationId, generationId),
-        eq(generationEvents.createdAt, sql`now()`),
-      ),
-    )
-    .orderBy(asc(generationEvents.sequence))
-
 /** Best effort: a listener that misses something sees the gap, or the table, later; what is owed, the sweeper sends. */
 export const announce = async (ctx: Ctx, workspaceId: string, rows: readonly NewEvent[]): Promise<void> => {
   if (rows.length === 0) return
@@ -64,7 +42,11 @@ export const announce = async (ctx: Ctx, workspaceId: string, rows: readonly New
     ctx,
     deliveries.map((subjectId) => ({ kind: 'webhook.deliver' as const, workspaceId, subjectId })),
   )
-  await tellFeed(ctx, (feed) => feed.publish(rows.map(toFeedEvent)), workspaceId)
+  await tellFeed(
+    ctx,
+    (feed) => feed.publish(rows.map((row) => toFeedEvent(rowOf(generationEvents, row)))),
+    workspaceId,
+  )
 }
 
 /** Ends the streams of a user, session or API key that may no longer listen. */

@@ -5,19 +5,19 @@ import { findUsable, type UsableModel } from '../catalogue/catalogue.ts'
 import { creditsOf, misfitOf, type Wish } from '../catalogue/input.ts'
 import type { Offer } from '../catalogue/schema.ts'
 import type { Ctx } from '../context.ts'
-import { reserve } from '../credits/ledger.ts'
 import { type Database, ensure, transact } from '../db/client.ts'
 import { generations } from '../db/schema.ts'
-import { exists, first } from '../db/sql.ts'
+import { first, rowOf } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { AppError, invalidField, toAppError } from '../errors.ts'
+import { plansForSql } from '../plans.ts'
 import { checkTarget } from '../webhooks/targets.ts'
 import { type AspectRatio, kindOf, type Style, type Task } from '../words.ts'
 import { counted, fitsStorage, grantedCredits, queuedLimit } from '../workspaces/quotas.ts'
 import { changeGeneration } from './changes.ts'
-import { etaInLine, forecast, sizeOf } from './estimates.ts'
-import { type GenerationWithOutputs, getGeneration, oneGeneration, withPosition } from './generations.ts'
-import { type Idempotency, idFor, isRepeated, keepAnswer, replayOf } from './idempotency.ts'
+import { forecast, sizeOf } from './estimates.ts'
+import { type GenerationWithOutputs, getGeneration, oneGeneration } from './generations.ts'
+import { type Idempotency, isRepeated } from './idempotency.ts'
 
 /** What is asked for; null is for the model to choose. */
 export interface GenerationRequest {
@@ -75,30 +75,6 @@ const planFor = (env: Env, request: GenerationRequest): Plan => {
   return { model, offers: [offer, ...others], credits }
 }
 
-/** How long a job may stand in line. */
-const TIME_IN_LINE = sql`interval '1 day'`
-
-/** What every new job takes after its row: credits, room, a note of the end of its time in line, and what came of it. */
-const accept = (db: Database, id: string, idempotency: Idempotency | undefined) => ({
-  ...reserve(db, id),
-  // How large the outputs will be, nobody knows yet: there must be room for something.
-  room: ensure(
-    db,
-    sql`not ${exists(generations, oneGeneration(id))} or ${fitsStorage(1)}`,
-    'storage_quota_exceeded',
-  ),
-  line: ensure(
-    db,
-    sql`not ${exists(generations, oneGeneration(id))} or ${counted.queued} <= ${queuedLimit}`,
-    'plan_limit_reached',
-  ),
-  note: db.execute(sql`
-    insert into outbox (kind, subject_id, available_at)
-    select 'generation', id, deadline_at from generations where ${oneGeneration(id)}`),
-  ...keepAnswer(db, id, idempotency),
-  rows: db.select(withPosition).from(generations).where(oneGeneration(id)),
-})
-
 interface Accepted {
   generation: GenerationWithOutputs
   /** An earlier request with the same idempotency key made it. */
@@ -113,43 +89,58 @@ const insert = async (
 ): Promise<Accepted> => {
   const { model, offers, credits } = planFor(ctx.env, request)
   const id = uuidv7()
-  const isNew = exists(generations, oneGeneration(id))
   const { inputAssetIds } = request
-  const kindOfWork = { model: model.id, size: sizeOf(wishOf(request)) }
-  const accepted = await changeGeneration(ctx, id, (db) => ({
+  const row = {
+    task: request.task,
+    kind: kindOf(request.task),
+    model: model.id,
+    prompt: request.prompt,
+    text: request.text,
+    style: request.style,
+    aspect_ratio: request.aspectRatio,
+    count: request.count,
+    seed: request.seed,
+    duration: request.durationSeconds,
+    input_asset_ids: inputAssetIds,
+    webhook_url: request.webhookUrl,
+    retry_of: more.retryOf ?? null,
+    deadline: model.deadline,
+    credits_reserved: credits,
+  }
+  const { accepted } = await changeGeneration(ctx, id, (db) => ({
     ...more.unless?.(db),
-    inserted: db
-      .insert(generations)
-      .values({
-        id: idFor(id, idempotency),
-        task: request.task,
-        kind: kindOf(request.task),
-        model: model.id,
-        prompt: request.prompt,
-        text: request.text,
-        style: request.style,
-        aspectRatio: request.aspectRatio,
-        count: request.count,
-        seed: request.seed,
-        duration: request.durationSeconds,
-        inputAssetIds,
-        webhookUrl: request.webhookUrl,
-        retryOf: more.retryOf ?? null,
-        deadline: model.deadline,
-        deadlineAt: sql`now() + ${TIME_IN_LINE}`,
-        creditsReserved: credits,
-        eta: etaInLine(kindOfWork),
-      })
-      .onConflictDoNothing(),
-    inputs: ensure(db, sql`not ${isNew} or ${inputsAreReady(inputAssetIds)}`, 'not_found'),
-    fit: ensure(db, sql`not ${isNew} or (${inputsFit(inputAssetIds, offers)})`, 'validation_failed'),
-    ...accept(db, id, idempotency),
+    ...(inputAssetIds.length > 0 && checkInputs(db, inputAssetIds, offers, idempotency)),
+    accepted: db.execute<AcceptedRow>(sql`
+      select made, request_hash "requestHash", body from app.accept(${id}, ${JSON.stringify(row)}, ${plansForSql},
+        ${idempotency?.key ?? null}, ${idempotency?.requestHash ?? null})`),
   })).catch((thrown: unknown) => {
     throw ctx.gate === 'refused' ? thrown : ofInputs(thrown, offers)
   })
-  const replay = replayOf(id, idempotency, accepted.earlier)
-  return { generation: replay ?? { ...first(accepted.rows), outputs: [] }, replayed: replay !== undefined }
+  const { made, requestHash, body } = first(accepted.rows)
+  if (!made && requestHash !== idempotency?.requestHash) throw new AppError('idempotency_key_reused')
+  return {
+    generation: { ...rowOf(generations, body), position: body.position, outputs: [] },
+    replayed: !made,
+  }
 }
+
+/** A type and no interface, so that it fits what a statement's rows may be. */
+type AcceptedRow = {
+  made: boolean
+  requestHash: string | null
+  body: Record<string, unknown> & { position: number | null }
+}
+
+/** Of a request that is not a repeated one. */
+const checkInputs = (
+  db: Database,
+  ids: string[],
+  offers: Plan['offers'],
+  idempotency: Idempotency | undefined,
+) => ({
+  inputs: ensure(db, sql`${isRepeated(idempotency)} or ${inputsAreReady(ids)}`, 'not_found'),
+  fit: ensure(db, sql`${isRepeated(idempotency)} or (${inputsFit(ids, offers)})`, 'validation_failed'),
+})
 
 /** What SQL refuses about inputs, with the field and what it should be. */
 const ofInputs = (thrown: unknown, offers: Plan['offers']): unknown => {

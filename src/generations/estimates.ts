@@ -18,23 +18,8 @@ interface Kind {
 export const forecast = ({ model, size }: Kind): SQL =>
   sql`app.forecast(${model}, ${size}::int, null, null, ${runningLimit}::int)`
 
-const toTimes = (seconds: SQL): SQL<Date[] | null> =>
-  sql`(select array[now() + make_interval(secs => f.ends[1]), now() + make_interval(secs => f.ends[2])] from ${seconds} f
-        where f.ends is not null)`
-
-/** SQL: `eta` of a new job. */
-export const etaInLine = (kind: Kind) => toTimes(forecast(kind))
-
-/** SQL: `eta` of a row that has its first step now. */
-export const etaAtStart = toTimes(
-  sql`app.forecast(generations.model, coalesce(generations.duration, generations.count), null, 0, 0)`,
-)
-
 /** SQL: `eta` of a row that has run for a while. */
-export const etaUnderWay = toTimes(
-  sql`app.forecast(generations.model, coalesce(generations.duration, generations.count), generations.offer,
-    extract(epoch from now() - generations.started_at)::float, 0)`,
-)
+export const etaUnderWay = sql`app.eta(model, coalesce(duration, count), offer, extract(epoch from now() - started_at)::float, 0)`
 
 /** Percent by time alone, for what says nothing of its progress. */
 export const progressByTime = ({ startedAt, eta }: Pick<Generation, 'startedAt' | 'eta'>): number => {

@@ -1,16 +1,16 @@
 /** A consumer's hold on a job: taken with a lease and a fence, given back, or ended, each once. */
-import { and, eq, inArray, isNotNull, isNull, lte, or, type SQL, sql } from 'drizzle-orm'
+import { and, eq, inArray, isNotNull, type SQL, sql } from 'drizzle-orm'
 import type { JobCtx } from '../../context.ts'
 import { settleCredits } from '../../credits/ledger.ts'
 import { change, type Database, ensure } from '../../db/client.ts'
 import { assets, generationOutputs, generations, outbox, providerJobs } from '../../db/schema.ts'
-import { exists, inWorkspace } from '../../db/sql.ts'
+import { exists, first, inWorkspace, rowOf } from '../../db/sql.ts'
 import { dispatch, owe, RESEND_DELAY, settle } from '../../outbox/outbox.ts'
+import { plansForSql } from '../../plans.ts'
 import { type GenerationError, type StoredOutput, unfinishedStatuses } from '../../words.ts'
 import { changeGeneration } from '../changes.ts'
-import { etaAtStart, etaUnderWay } from '../estimates.ts'
+import { etaUnderWay } from '../estimates.ts'
 import { type Generation, LONGEST_STEP, oneGeneration } from '../generations.ts'
-import { hasPlace, STEP_RESEND_DELAY } from '../places.ts'
 import {
   endJobs,
   isOpen,
@@ -18,16 +18,15 @@ import {
   type NewProviderJob,
   type ProviderJob,
   persist,
-  selectJobs,
   writeJobs,
 } from './jobs.ts'
 
-/** Longer than a step takes; a call that lasts renews it. After it another consumer may claim the job. */
+/** As `app.claim` gives it. */
 const LEASE = sql`interval '60 seconds'`
+/** When a job whose next step is due, but was not taken, is sent again. */
+const STEP_RESEND_DELAY = sql`interval '15 seconds'`
 /** Milliseconds between two renewals of a claim. */
 const RENEWAL = 20_000
-/** The queue may deliver a delayed message this early. */
-const EARLY = sql`interval '1 second'`
 
 type Asset = typeof assets.$inferSelect
 export type Claim = Generation & { inputs: Asset[]; jobs: ProviderJob[] }
@@ -56,12 +55,17 @@ const fenced = (claim: Claim) =>
 const holdsFence = (db: Database, claim: Claim) =>
   ensure(db, exists(generations, fenced(claim), 'for update'), 'already_finished')
 
-/** SQL: it has stood in line for as long as a job may. */
-const outOfTime = and(eq(generations.status, 'queued'), lte(generations.deadlineAt, sql`now()`))
+type Json = Record<string, unknown>
+/** A type and no interface, so that it fits what a statement's rows may be. */
+type Claimed = {
+  generation: Json | null
+  inputs: Json[] | null
+  jobs: Json[] | null
+  heldFor: number | null
+}
 
 /**
- * Takes the lease and a new fence. Refused while somebody holds the job, after its end, before its next step is due
- * (unless `early`: a provider has said that there is news), and in line while the workspace has no place.
+ * Takes the job, if it may be taken now (`app.claim`); `early`: a provider has said that there is news.
  * @returns the claim, or the seconds until whoever holds the job must have given it back, or nothing
  */
 export const claimGeneration = async (
@@ -69,67 +73,20 @@ export const claimGeneration = async (
   id: string,
   { early = false }: { early?: boolean | undefined } = {},
 ): Promise<{ claim?: Claim; heldFor?: number }> => {
-  const isClaimed = and(oneGeneration(id), eq(generations.leaseExpiresAt, sql`now() + ${LEASE}`))
-  const {
-    claimed: [row],
-    inputs,
-    jobs,
-    held: [held],
-  } = await changeGeneration(ctx, id, (db) => ({
-    held: db
-      .select({ seconds: sql<number>`ceil(extract(epoch from ${generations.leaseExpiresAt} - now()))::int` })
-      .from(generations)
-      .where(
-        and(oneGeneration(id), eq(generations.status, 'running'), sql`${generations.leaseExpiresAt} > now()`),
-      ),
-    claimed: db
-      .update(generations)
-      .set({
-        status: sql`case when ${outOfTime} then 'queued' else 'running' end`,
-        fence: sql`${generations.fence} + 1`,
-        startedAt: sql`case when ${outOfTime} then null else coalesce(${generations.startedAt}, now()) end`,
-        // The time in line doesn't count.
-        deadlineAt: sql`case when ${generations.startedAt} is null and not (${outOfTime})
-          then now() + make_interval(secs => ${generations.deadline}) else ${generations.deadlineAt} end`,
-        eta: sql`case when ${generations.startedAt} is null and not (${outOfTime}) then ${etaAtStart} else ${generations.eta} end`,
-        leaseExpiresAt: sql`now() + ${LEASE}`,
-        nextStepAt: null,
-        wokenAt: null,
-      })
-      .where(
-        and(
-          oneGeneration(id),
-          inArray(generations.status, unfinishedStatuses),
-          or(isNull(generations.leaseExpiresAt), lte(generations.leaseExpiresAt, sql`now()`)),
-          early
-            ? undefined
-            : or(isNull(generations.nextStepAt), lte(generations.nextStepAt, sql`now() + ${EARLY}`)),
-          or(eq(generations.status, 'running'), hasPlace, outOfTime),
-        ),
-      )
-      .returning(),
-    // In line without a place: whoever ends tells it again.
-    refused: db
-      .update(generations)
-      .set({ wokenAt: null })
-      .where(and(oneGeneration(id), eq(generations.status, 'queued'), isNotNull(generations.wokenAt))),
-    resend: resendAfter(db, isClaimed, sql`${LEASE} + interval '1 second'`),
-    inputs: db
-      .select()
-      .from(assets)
-      .where(
-        and(
-          inWorkspace(assets),
-          sql`${assets.id} = any(select unnest(input_asset_ids) from generations where ${isClaimed})`,
-        ),
-      ),
-    jobs: selectJobs(
-      db,
-      sql`${providerJobs.generationId} in (select id from generations where ${isClaimed})`,
+  const { claimed } = await changeGeneration(ctx, id, (db) => ({
+    claimed: db.execute<Claimed>(
+      sql`select generation, inputs, jobs, held_for "heldFor" from app.claim(${id}, ${early}, ${plansForSql})`,
     ),
   }))
-  if (row) return { claim: { ...row, inputs, jobs } }
-  return held ? { heldFor: held.seconds } : {}
+  const { generation, inputs, jobs, heldFor } = first(claimed.rows)
+  if (!generation) return heldFor === null ? {} : { heldFor }
+  return {
+    claim: {
+      ...rowOf(generations, generation),
+      inputs: (inputs ?? []).map((row) => rowOf(assets, row)),
+      jobs: (jobs ?? []).map((row) => rowOf(providerJobs, row)),
+    },
+  }
 }
 
 /**

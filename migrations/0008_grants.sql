@@ -88,8 +88,9 @@ grant execute on function app.context(), app.workspace_id(), app.user_id(), app.
   app.require(boolean, integer, text, text), app.role_rank(text), app.own_rank(), app.record(text, text, uuid, jsonb, jsonb),
   app.audit_hash(text, audit_logs) to app_tenant, app_system;
 grant execute on function app.accept_invite(text), app.create_workspace(uuid, text, text), app.own_password_hash(),
-  app.forecast(text, integer, text, double precision, integer), app.me(uuid), app.own_workspaces(uuid, integer, uuid),
-  app.newest_assets(uuid, integer, uuid), app.asset(uuid, uuid) to app_tenant;
+  app.forecast(text, integer, text, double precision, integer), app.eta(text, integer, text, double precision, integer), app.me(uuid), app.own_workspaces(uuid, integer, uuid),
+  app.newest_assets(uuid, integer, uuid), app.asset(uuid, uuid), app.accept(uuid, jsonb, jsonb, text, text),
+  app.conclude(uuid, jsonb), app.claim(uuid, boolean, jsonb) to app_tenant;
 grant execute on function app.act_as(uuid) to app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.uuid_at(timestamptz), app.audit_life() to app_tenant, app_system, app_retention;
