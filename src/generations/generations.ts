@@ -21,10 +21,10 @@ export const MAX_POSITION = 1000
 const headOfLine = sql`array(select ahead.id from generations ahead
   where ahead.workspace_id = (select app.workspace_id()) and ahead.status = 'queued' order by ahead.id limit ${MAX_POSITION}::int)`
 /** SQL: how many stand before it in line, or MAX_POSITION if those are more. */
-export const positionInLine = sql<number | null>`case when generations.status = 'queued' then
+const positionInLine = sql<number | null>`case when generations.status = 'queued' then
   coalesce(array_position(${headOfLine}, generations.id) - 1, ${MAX_POSITION}::int) end`
 
-export const withPosition = { ...getTableColumns(generations), position: positionInLine.as('position') }
+const withPosition = { ...getTableColumns(generations), position: positionInLine.as('position') }
 
 /** A step that is under way when its job ends may store outputs for so long. */
 export const LONGEST_STEP = sql`interval '10 minutes'`

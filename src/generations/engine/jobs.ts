@@ -40,7 +40,7 @@ export const persist = async <T>(attempt: () => Promise<T>): Promise<T> => {
 const oneJob = (id: string) => and(inWorkspace(providerJobs), eq(providerJobs.id, id))
 
 /** A generation's, in the order in which they were asked for. */
-export const selectJobs = (db: Database, of: SQL | undefined) =>
+const selectJobs = (db: Database, of: SQL | undefined) =>
   db
     .select(getTableColumns(providerJobs))
     .from(providerJobs)
