@@ -86,7 +86,7 @@ const startProxy = async (gateway: string) => {
 
 /** What the requests of single steps contain. */
 export const steps = {
-  claim: 'fence\\" + 1',
+  claim: 'app.claim(',
   keep: 'set \\"operation\\" = $',
   settle: 'generation.succeed',
 }
