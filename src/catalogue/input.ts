@@ -44,6 +44,9 @@ const ratiosOf = ({ input: { shape } }: Offer): AspectRatio[] | 'any' | 'none' =
   return 'values' in shape ? (Object.keys(shape.values) as AspectRatio[]) : 'any'
 }
 
+/** As the contract counts characters. */
+const lengthOf = (text: string) => Array.from(text).length
+
 const list = (values: readonly unknown[]) => values.join(', ')
 
 /** The first thing of the request that the offer can't do. */
@@ -61,9 +64,9 @@ export const misfitOf = (offer: Offer, wish: Wish): Misfit | undefined => {
   if (wish.text !== null && !(prompt && letters))
     return { field: 'text', message: 'is not taken by this model, which can not letter' }
   if (prompt) {
-    const over = composePrompt(wordsOf(wish)).length - maxPrompt
+    const over = lengthOf(composePrompt(wordsOf(wish))) - maxPrompt
     if (over > 0) {
-      const room = Math.max(0, (wish.prompt?.length ?? 0) - over)
+      const room = Math.max(0, lengthOf(wish.prompt ?? '') - over)
       return { field: 'prompt', message: `must have at most ${room} characters for this model` }
     }
   }

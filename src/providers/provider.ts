@@ -131,14 +131,12 @@ export const askJson = async (...parameters: Parameters<typeof ask>): Promise<un
 
 /** The URLs at a JSON pointer, in which `*` stands for each of a list; an empty one is the value itself. */
 export const urlsAt = (value: unknown, pointer: string): string[] => {
-  let found: unknown[] = [value].flat()
+  let found: unknown[] = [value]
   for (const part of pointer.split('/').slice(1)) {
     found = found.flatMap((one) => {
       if (part === '*') return Array.isArray(one) ? one : []
-      return typeof one === 'object' && one !== null && part in one
-        ? [one[part as keyof typeof one]].flat()
-        : []
+      return typeof one === 'object' && one !== null && part in one ? [one[part as keyof typeof one]] : []
     })
   }
-  return found.filter((one) => typeof one === 'string' && URL.canParse(one)) as string[]
+  return found.flat().filter((one) => typeof one === 'string' && URL.canParse(one)) as string[]
 }
