@@ -81,3 +81,9 @@ export const failureOf = (detail: string, status?: number): Failure => {
   )
   return { reason: found?.reason ?? (status === undefined ? 'provider_failed' : 'unreachable'), detail }
 }
+
+/** Seconds, from the header, or from where providers say it in words only. */
+export const retryAfterOf = (headers: Headers, text: string): number | undefined =>
+  Number(headers.get('retry-after')) ||
+  Number(/"retry(?:_after|Delay)":\s*"?(\d+)|resets in ~?(\d+)\s?s/i.exec(text)?.slice(1).find(Boolean)) ||
+  undefined

@@ -1,7 +1,7 @@
 /** The two shapes of providers: those that keep jobs and are asked about them, and those that answer with the result. */
 import type { Env } from '../env.ts'
 import type { Operation } from '../words.ts'
-import { type Failure, failureOf } from './failures.ts'
+import { type Failure, failureOf, retryAfterOf } from './failures.ts'
 
 export interface Submission {
   /** As the provider calls it. */
@@ -82,12 +82,6 @@ export class ProviderError extends Error {
 
 /** Milliseconds for a request that is not the work itself. */
 const REQUEST_TIMEOUT = 15_000
-
-/** Seconds, from the header, or from where providers say it in words only. */
-const retryAfterOf = (headers: Headers, text: string): number | undefined =>
-  Number(headers.get('retry-after')) ||
-  Number(/"retry_after":\s*"?(\d+)|resets in ~?(\d+)\s?s/i.exec(text)?.slice(1).find(Boolean)) ||
-  undefined
 
 /** Answers of what stands before a provider, which may have accepted the request. */
 const UNCERTAIN = [408, 502, 504, 524]

@@ -1,11 +1,11 @@
 /** How the refusals of each provider, in its own words, are understood. */
 import { expect, test } from 'vitest'
-import { failureOf, type Reason } from '../../src/providers/failures.ts'
+import { failureOf, type Reason, retryAfterOf } from '../../src/providers/failures.ts'
 import { stack } from '../support/control.ts'
 import { breakModels, newPrompt } from '../support/generations.ts'
 
 /** One request of each provider, for what it answers to one who may not ask. */
-const asks: Record<
+const requests: Record<
   string,
   (prompt: string) => [path: string, headers: Record<string, string>, body: unknown]
 > = {
@@ -39,22 +39,25 @@ const reasons: [fault: string, Record<string, Reason>][] = [
   ['server_error', all('unreachable')],
 ]
 function all(reason: Reason): Record<string, Reason> {
-  return Object.fromEntries(Object.keys(asks).map((provider) => [provider, reason]))
+  return Object.fromEntries(Object.keys(requests).map((provider) => [provider, reason]))
 }
 
 test.each(reasons)('%s', async (kind, expected) => {
   const understood: Record<string, Reason> = {}
-  for (const [provider, ask] of Object.entries(asks)) {
+  for (const [provider, request] of Object.entries(requests)) {
     const prompt = newPrompt()
-    await breakModels(prompt, { kind, provider })
-    const [path, headers, body] = ask(prompt)
+    await breakModels(prompt, { kind, provider, retryAfter: 7 })
+    const [path, headers, body] = request(prompt)
     const response = await fetch(stack.models + path, {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...headers },
       body: JSON.stringify(body),
     })
+    const text = await response.text()
     expect(response.ok, provider).toBe(false)
-    understood[provider] = failureOf(`${response.status}: ${await response.text()}`, response.status).reason
+    understood[provider] = failureOf(text, response.status).reason
+    // Some say it in words only.
+    if (kind === 'rate_limited') expect(retryAfterOf(response.headers, text), provider).toBe(7)
   }
   expect(understood).toEqual(expected)
 })

@@ -10,9 +10,10 @@ import { waitFor } from '../support/wait-for.ts'
 
 const [scene] = builtIn
 if (!scene) throw new Error('no scene')
-/** The built-in models, and each offer of the first as one of its own. */
+/** The built-in models, each offer of the first as one of its own, and one that may take ten seconds only. */
 const catalogue = [
   ...builtIn,
+  { ...scene, id: 'hasty', offers: [{ ...scene.offers[0], timeout: 10 }] },
   ...scene.offers.map((offer) => ({ ...scene, id: `by-${offer.provider}`, offers: [offer] })),
 ]
 
@@ -115,6 +116,21 @@ test.each(['replicate', 'gemini'])(
   },
   60_000,
 )
+
+test('a call that outlasts its time is stopped at the provider, unpaid if it has not begun, and made again', async () => {
+  const prompt = crypto.randomUUID()
+  await stack.breakModels({ kind: 'cold_boot', provider: 'replicate', delayMs: 60_000, match: prompt })
+  const { id } = await tenant.generate({ model: 'hasty', prompt })
+  await tenant.finished(id, 40_000)
+  expect(await stack.checkEnd(tenant, id)).toMatchObject({ status: 'succeeded', attempts: 2 })
+  const statuses = (await stack.predictionsOf(prompt)).map(({ status }) => status)
+  expect(statuses).toEqual(['succeeded', 'aborted'])
+  const costs = await stack.query<{ cost: number }>(
+    'select cost::float as cost from provider_jobs where generation_id = $1 order by id',
+    [id],
+  )
+  expect(costs.map(({ cost }) => cost)).toEqual([0, 0.039])
+}, 60_000)
 
 test('the day on which a model retires ends no job that it has, and new ones go elsewhere', async () => {
   await stack.breakModels({ kind: 'slow', provider: 'replicate', delayMs: 12_000, match: tenant.id })

@@ -327,6 +327,7 @@ export const startFaultStack = async (changes: SettingChanges = {}) => {
 
 interface Prediction {
   input: { prompt?: string }
+  status: string
   completed_at?: string
 }
 
