@@ -146,18 +146,30 @@ try {
     rig,
     `with calls as (select *, unnest(indexes) as place from provider_jobs)
      select (select count(*)::int from calls a join calls b using (workspace_id, generation_id, place)
-              where a.id < b.id and b.created_at < a.ended_at) as "calls before the one before had ended",
+              where a.id < b.id and a.status <> 'failed' and b.created_at < least(a.ended_at, a.expires_at))
+              as "calls while another might be answered",
             (select count(*)::int from (select from calls where status = 'succeeded'
               group by generation_id, place having count(*) > 1) o) as "outputs made twice"`,
   )
   const { predictions, submissions } = (await (await fetch(`${rig.stack.models.origin}/stats`)).json()) as {
-    predictions: { provider: string; prompt: string; status: string }[]
+    predictions: {
+      provider: string
+      prompt: string
+      status: string
+      createdAt: string
+      completedAt: string | null
+    }[]
     submissions: number
   }
   const paid = predictions.filter(({ status }) => status === 'succeeded')
   /** Pictures beyond the one of each job. */
   const paidTwice = (of: typeof paid) =>
     of.length - new Set(of.map(({ prompt }) => /Chaos \d+!/.exec(prompt)?.[0])).size
+  const ofOneJob = Map.groupBy(predictions, ({ prompt }) => /Chaos \d+!/.exec(prompt)?.[0])
+  // Newest first.
+  const atOnce = [...ofOneJob.values()].flatMap((all) =>
+    all.filter((one, i) => all[i + 1] && one.createdAt < (all[i + 1]?.completedAt ?? '9999')),
+  )
   const isOfReplicate = ({ provider }: (typeof paid)[number]) => provider === 'replicate'
   const again = paidTwice(paid) - paidTwice(paid.filter(isOfReplicate))
   const [{ lost = 0 } = {}] = await asOwner<{ lost: number }>(
@@ -167,6 +179,7 @@ try {
   const wrong = {
     ...(await untruths(rig)),
     ...twice,
+    'outputs made by two providers at once': atOnce.length,
     'paid twice at Replicate': paidTwice(paid.filter(isOfReplicate)),
     'paid twice for no lost call': Math.max(0, again - lost),
     'jobs that did not succeed': await count(`status <> 'succeeded'`),
