@@ -32,7 +32,9 @@ export function checkInput(schema: InputSchema, value: unknown, path: string[] =
     if (schema.format === 'uri' && !isUri(value)) return fail('format', 'uri')
     if (schema.pattern && !new RegExp(schema.pattern).test(value)) return fail('format', schema.pattern)
   }
-  const size = typeof value === 'number' ? value : (value as { length?: number }).length
+  // JSON Schema counts characters, not UTF-16's units.
+  const counted = typeof value === 'string' ? Array.from(value) : value
+  const size = typeof counted === 'number' ? counted : (counted as { length?: number }).length
   const least = schema.minimum ?? schema.minLength ?? schema.minItems
   const most = schema.maximum ?? schema.maxLength ?? schema.maxItems
   if (size !== undefined && least !== undefined && size < least) return fail('minimum', String(least))

@@ -75,10 +75,11 @@ export async function startModels(options: {
   }
 
   const sendStats = ({ response }: Call): void => {
-    const summaries = predictions.recent().map(({ provider, prediction }) => ({
+    const summaries = predictions.recent().map(({ provider, prompt, prediction }) => ({
       id: prediction.id,
       provider,
       model: prediction.model,
+      prompt,
       status: prediction.status,
       predictTime: prediction.metrics.predict_time ?? null,
       createdAt: prediction.created_at,

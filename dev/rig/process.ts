@@ -1,4 +1,5 @@
 /** One `workerd serve`, killed and started again at any moment: its log, exceptions, processor time and memory. */
+import { once } from 'node:events'
 import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -25,6 +26,8 @@ export const createWorkerd = (options: {
   directory: string
   config: string
   debugPort?: boolean
+  /** With V8's inspector, for `heap`. */
+  inspect?: boolean
 }) => {
   const { name, directory } = options
   const sockets = ['api', 'harness', ...(options.debugPort ? ['debug-port'] : [])]
@@ -38,6 +41,7 @@ export const createWorkerd = (options: {
     join(PROJECT, 'node_modules/workerd/bin/workerd'),
     ...['serve', configPath, '--experimental', '--import-path=/', '--control-fd=1'],
     ...(options.debugPort ? ['--debug-port=127.0.0.1:0'] : []),
+    ...(options.inspect ? ['--inspector-addr=127.0.0.1:0'] : []),
   ]
   let ports: Record<string, number> = {}
   let running: { pid: number; ended: Promise<void> } | undefined
@@ -46,6 +50,7 @@ export const createWorkerd = (options: {
     log.write(`${line}\n`)
     const entry = parse(line)
     if (entry.event === 'listen') ports[entry.socket] = entry.port
+    if (entry.event === 'listen-inspector') ports.inspector = entry.port
     // A line of the harness.
     if (String(entry.message).startsWith('{"exception":')) {
       exceptions.push({ process: name, ...JSON.parse(entry.message).exception })
@@ -102,6 +107,28 @@ export const createWorkerd = (options: {
       return {
         cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND,
         rssBytes: Number(resident) * 1024,
+      }
+    },
+    /** Asks the Worker's isolate for its memory again and again, until `stop` tells the most there was, in bytes. */
+    async watchHeap(every: number) {
+      const socket = new WebSocket(`ws://127.0.0.1:${ports.inspector ?? 0}/worker`)
+      await once(socket, 'open')
+      const most = { heap: 0, buffers: 0, both: 0 }
+      socket.addEventListener('message', ({ data }) => {
+        const { usedSize = 0, backingStorageSize = 0 } = JSON.parse(String(data)).result ?? {}
+        most.heap = Math.max(most.heap, usedSize)
+        most.buffers = Math.max(most.buffers, backingStorageSize)
+        most.both = Math.max(most.both, usedSize + backingStorageSize)
+      })
+      let id = 0
+      const ask = () => socket.send(JSON.stringify({ id: ++id, method: 'Runtime.getHeapUsage' }))
+      const timer = setInterval(ask, every)
+      return {
+        stop() {
+          clearInterval(timer)
+          socket.close()
+          return most
+        },
       }
     },
     /** Hands an event to the harness; rejects when the process dies meanwhile, or after five minutes. */

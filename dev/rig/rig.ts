@@ -27,6 +27,8 @@ export interface RigOptions {
   consumers?: Record<string, Partial<Consumer>>
   /** Whether the minute's cron runs by itself; true when not given. */
   cron?: boolean
+  /** Whether the API's processes have V8's inspector. */
+  inspect?: boolean
 }
 
 export type Rig = Awaited<ReturnType<typeof startRig>>
@@ -153,6 +155,7 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
       directory: folder(name),
       config: text,
       debugPort: 'folder' in objects,
+      inspect: options.inspect === true && !('folder' in objects),
     })
     undo.push(worker.stop)
     return worker

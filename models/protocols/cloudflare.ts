@@ -76,13 +76,13 @@ function explain(problem: unknown): Refusal {
   return new Refusal(500, `AiError: ${message}`)
 }
 
-/** The fields that the model knows; of what it doesn't, nobody hears. */
+/** The fields that the model knows as what they are meant to be; the others, of which it never hears, as they came. */
 async function readFields(form: FormData, { input, photos }: ModelSchema): Promise<Record<string, unknown>> {
   const fields: Record<string, unknown> = {}
   for (const [name, value] of form) {
     const type = input.properties?.[name]?.type
     if (photos?.fields.includes(name)) fields[name] = value instanceof File ? await value.bytes() : undefined
-    else if (type && !(value instanceof File)) fields[name] = type === 'string' ? value : Number(value)
+    else fields[name] = type && type !== 'string' ? Number(value) : value
   }
   return fields
 }

@@ -48,6 +48,12 @@ interface Job extends Creation {
   sentAt: Partial<Record<EventName, number>>
 }
 
+interface Recent {
+  provider: Provider
+  prompt: string
+  prediction: Prediction
+}
+
 export interface Predictions {
   create(order: Order, creation: Creation): Prediction
   /** One of this provider. */
@@ -68,7 +74,7 @@ export interface Predictions {
   /** Hands its files out for the last time: both they and the prediction are forgotten. */
   take(id: string): Uint8Array[]
   /** The predictions made since the last reset, at most the newest 2,000, newest first. */
-  recent(): { provider: Provider; prediction: Prediction }[]
+  recent(): Recent[]
   forgetRecent(): void
   stop(): Promise<void>
 }
@@ -80,7 +86,7 @@ export function createPredictions({ origin, faults }: { origin: string; faults: 
   const videos = createLimiter(maxVideos)
   const studio = createStudio()
   const active = new Set<Promise<void>>()
-  let recent: { provider: Provider; prediction: Prediction }[] = []
+  let recent: Recent[] = []
 
   const emit = async (job: Job, event: EventName): Promise<void> => {
     const { prediction, sentAt, sending } = job
@@ -209,7 +215,7 @@ export function createPredictions({ origin, faults }: { origin: string; faults: 
       const job = createJob(order, creation)
       const { prediction } = job
       jobs.set(prediction.id, job)
-      recent = [{ provider: job.provider, prediction }, ...recent].slice(0, maxListed)
+      recent = [{ provider: job.provider, prompt: order.prompt, prediction }, ...recent].slice(0, maxListed)
       for (const [oldest, { prediction: old }] of jobs) {
         if (jobs.size <= maxRemembered || !old.completed_at) break
         jobs.delete(oldest)

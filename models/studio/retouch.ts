@@ -90,7 +90,11 @@ const enlarge = ({ photo, width, height }: RetouchOptions): Promise<Buffer> =>
     .toBuffer()
 
 /** The photo in the middle of a larger frame that goes on as the photo's edges end. */
-async function extend({ photo, width, height }: RetouchOptions): Promise<Buffer> {
+export async function extend({
+  photo,
+  width,
+  height,
+}: Pick<RetouchOptions, 'photo' | 'width' | 'height'>): Promise<Buffer> {
   const { data: inner, info } = await open(photo)
     .flatten({ background: '#fff' })
     .resize(width, height, { fit: 'inside' })

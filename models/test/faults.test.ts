@@ -153,7 +153,13 @@ describe('faults', () => {
     await fetch(`${models.server.origin}/stats`, { method: 'DELETE' })
     expect(await read()).toEqual({ submissions: 0, submissionsByProvider: noSubmissions, predictions: [] })
     const { id, created_at, completed_at, metrics } = await models.generate({ prompt: 'Counted' })
-    const counted = { id, status: 'succeeded', createdAt: created_at, completedAt: completed_at }
+    const counted = {
+      id,
+      prompt: 'Counted',
+      status: 'succeeded',
+      createdAt: created_at,
+      completedAt: completed_at,
+    }
     expect(await read()).toEqual({
       submissions: 1,
       submissionsByProvider: { ...noSubmissions, replicate: 1 },

@@ -29,11 +29,23 @@ export interface Photo {
   height: number | null
 }
 
+/** The request's fields, in the order in which they are looked at. */
+const checked = [
+  'inputAssetIds',
+  'style',
+  'text',
+  'prompt',
+  'aspectRatio',
+  'durationSeconds',
+  'seed',
+] as const
+
 interface Misfit {
-  /** The request's field. */
-  field: 'prompt' | 'text' | 'style' | 'aspectRatio' | 'seed' | 'durationSeconds' | 'inputAssetIds'
+  field: (typeof checked)[number]
   /** What it could be. */
   message: string
+  /** Where it could be one of a few. */
+  values?: readonly (string | number)[]
 }
 
 const wordsOf = (wish: Wish) => ({ ...wish, hasPhotos: wish.photos > 0 })
@@ -44,7 +56,13 @@ const ratiosOf = ({ input: { shape } }: Offer): AspectRatio[] | 'any' | 'none' =
   return 'values' in shape ? (Object.keys(shape.values) as AspectRatio[]) : 'any'
 }
 
-const list = (values: readonly unknown[]) => values.join(', ')
+/** As the contract counts characters. */
+const lengthOf = (text: string) => Array.from(text).length
+
+const oneOf = (values: readonly (string | number)[]) => ({
+  message: `must be one of ${values.join(', ')} for this model`,
+  values,
+})
 
 /** The first thing of the request that the offer can't do. */
 export const misfitOf = (offer: Offer, wish: Wish): Misfit | undefined => {
@@ -56,29 +74,33 @@ export const misfitOf = (offer: Offer, wish: Wish): Misfit | undefined => {
     const range = least === most ? `exactly ${most}` : `${least} to ${most}`
     return { field: 'inputAssetIds', message: `must name ${range} of your images for this model` }
   }
-  if (!prompt && wish.prompt !== null) return { field: 'prompt', message: 'is not taken by this model' }
   if (!prompt && wish.style !== null) return { field: 'style', message: 'is not taken by this model' }
   if (wish.text !== null && !(prompt && letters))
     return { field: 'text', message: 'is not taken by this model, which can not letter' }
+  if (!prompt && wish.prompt !== null) return { field: 'prompt', message: 'is not taken by this model' }
   if (prompt) {
-    const over = composePrompt(wordsOf(wish)).length - maxPrompt
+    const over = lengthOf(composePrompt(wordsOf(wish))) - maxPrompt
     if (over > 0) {
-      const room = Math.max(0, (wish.prompt?.length ?? 0) - over)
+      const room = Math.max(0, lengthOf(wish.prompt ?? '') - over)
       return { field: 'prompt', message: `must have at most ${room} characters for this model` }
     }
   }
   if (wish.aspectRatio !== null && ratios === 'none')
     return { field: 'aspectRatio', message: "must be left out: this model keeps the photo's" }
   if (wish.aspectRatio !== null && Array.isArray(ratios) && !ratios.includes(wish.aspectRatio))
-    return { field: 'aspectRatio', message: `must be one of ${list(ratios)} for this model` }
+    return { field: 'aspectRatio', ...oneOf(ratios) }
   if (wish.duration !== null && !seconds) return { field: 'durationSeconds', message: 'is for films only' }
   if (wish.duration !== null && !seconds?.values.includes(wish.duration))
-    return {
-      field: 'durationSeconds',
-      message: `must be one of ${list(seconds?.values ?? [])} for this model`,
-    }
+    return { field: 'durationSeconds', ...oneOf(seconds?.values ?? []) }
   if (wish.seed !== null && !seed) return { field: 'seed', message: 'is not taken by this model' }
   return undefined
+}
+
+/** What to tell of a request that none of the offers can do: of the one that comes nearest, with what any of them could. */
+export const nearestOf = (misfits: readonly Misfit[]): Misfit | undefined => {
+  const [nearest] = misfits.toSorted((a, b) => checked.indexOf(b.field) - checked.indexOf(a.field))
+  const values = misfits.flatMap((misfit) => (misfit.field === nearest?.field ? (misfit.values ?? []) : []))
+  return nearest?.values ? { ...nearest, ...oneOf([...new Set(values)]) } : nearest
 }
 
 /** Whether the model can read the photo. */

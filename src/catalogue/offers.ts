@@ -10,6 +10,9 @@ type OfferInput = Input[number]['offers'][number]
 
 const MEGABYTE = 1_000_000
 
+/** Characters: more than any request comes to, and far less than what these models take. */
+const LONG_PROMPT = 4000
+
 const sameRatios = { '1:1': '1:1', '4:3': '4:3', '3:4': '3:4', '16:9': '16:9', '9:16': '9:16' }
 
 /** Google's image models make one picture a call, from words, photos or both. */
@@ -18,6 +21,7 @@ const nanoBanana: OfferInput = {
   model: 'google/nano-banana',
   input: {
     prompt: 'prompt',
+    maxPrompt: LONG_PROMPT,
     photos: { field: 'image_input', as: 'list', min: 0, max: 4, maxBytes: 7 * MEGABYTE },
     shape: { field: 'aspect_ratio', values: sameRatios },
     fixed: { output_format: 'png' },
@@ -42,6 +46,7 @@ const falNanoBanana: OfferInput = {
   model: 'google/nano-banana-2.1/edit',
   input: {
     prompt: 'prompt',
+    maxPrompt: LONG_PROMPT,
     photos: { field: 'image_urls', as: 'list', max: 4, maxBytes: 7 * MEGABYTE },
     shape: { field: 'aspect_ratio', values: sameRatios },
     count: { field: 'num_images', max: 4 },
@@ -56,6 +61,7 @@ const geminiFlash: OfferInput = {
   model: 'gemini-3.1-flash-image',
   input: {
     prompt: 'text',
+    maxPrompt: LONG_PROMPT,
     photos: { field: 'inlineData', as: 'list', min: 0, max: 4, maxBytes: 7 * MEGABYTE },
     shape: { field: 'aspectRatio', values: sameRatios },
   },
@@ -68,6 +74,7 @@ const gptImage: OfferInput = {
   model: 'gpt-image-2.6-sunburst',
   input: {
     prompt: 'prompt',
+    maxPrompt: LONG_PROMPT,
     letters: true,
     photos: { field: 'image[]', as: 'list', min: 0, max: 4, maxBytes: 50 * MEGABYTE },
     shape: {
@@ -230,6 +237,7 @@ export const builtIn: Input = [
         model: 'fal-ai/wan-25-preview/image-to-video',
         input: {
           prompt: 'prompt',
+          maxPrompt: 800,
           negativePrompt: 'negative_prompt',
           photos: { field: 'image_url', as: 'one', max: 1, minSide: 360, maxBytes: 10 * MEGABYTE },
           shape: 'from-photo',

@@ -2,7 +2,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { findUsable, type UsableModel } from '../catalogue/catalogue.ts'
-import { creditsOf, misfitOf, type Wish } from '../catalogue/input.ts'
+import { creditsOf, misfitOf, nearestOf, type Wish } from '../catalogue/input.ts'
 import type { Offer } from '../catalogue/schema.ts'
 import type { Ctx } from '../context.ts'
 import { type Database, ensure, transact } from '../db/client.ts'
@@ -65,7 +65,7 @@ const planFor = (env: Env, request: GenerationRequest): Plan => {
   const misfits = offers.map((offer) => misfitOf(offer, wish))
   const [offer, ...others] = offers.filter((_, i) => misfits[i] === undefined)
   if (!offer) {
-    const [misfit] = misfits
+    const misfit = nearestOf(misfits.flatMap((one) => one ?? []))
     throw invalidField(`/${misfit?.field}`, misfit?.message ?? 'is nothing that this model can do')
   }
   const credits = creditsOf(offer, wish)

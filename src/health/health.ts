@@ -1,12 +1,14 @@
 /** Whether the API can work: the state of the database and of the storage. */
 import { sql } from 'drizzle-orm'
 import { checkStorage } from '../assets/storage.ts'
-import { usableModels } from '../catalogue/catalogue.ts'
+import { usableModels, usableOffers } from '../catalogue/catalogue.ts'
 import type { Ctx } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { first } from '../db/sql.ts'
+import type { Env } from '../env.ts'
 import { describeError } from '../errors.ts'
 import { breakerOf } from '../providers/breakers.ts'
+import { providerOf } from '../providers/registry.ts'
 
 /** From best to worst. */
 export const states = ['ok', 'degraded', 'down'] as const
@@ -35,6 +37,22 @@ export const checkReadiness = async (ctx: Ctx) => {
   return last.readiness
 }
 
+/**
+ * Of models that nobody can ask now, the offers that are retired; keys that are not set are a fault only where nothing
+ * can be asked at all.
+ */
+const findUnserved = (env: Env) => {
+  const servesAny = usableModels(env).length > 0
+  return env.MODEL_CATALOGUE.filter((model) => usableOffers(env, model).length === 0)
+    .flatMap(({ offers }) => offers)
+    .map(({ provider, model }) => ({
+      provider,
+      model,
+      reason: providerOf(provider).isConfigured(env) ? 'retired' : 'key_missing',
+    }))
+    .filter(({ reason }) => reason === 'retired' || !servesAny)
+}
+
 /** The offers that only the operator can mend, and why. */
 const findFaults = async ({ env }: Ctx) => {
   const offers = new Map(
@@ -50,7 +68,8 @@ const findFaults = async ({ env }: Ctx) => {
       return reason ? [{ provider, model, reason }] : []
     }),
   )
-  return faults.flat()
+  const unserved = new Map(findUnserved(env).map((one) => [`${one.provider}:${one.model}`, one]))
+  return [...faults.flat(), ...unserved.values()]
 }
 
 const checkNow = async (ctx: Ctx) => {

@@ -48,7 +48,7 @@ const table: readonly { reason: Reason; status?: readonly number[]; words?: RegE
   {
     reason: 'out_of_credit',
     words:
-      /insufficient[_ ]quota|insufficient credit|payment required|billing hard limit|exhausted balance|out of credit/i,
+      /insufficient[_ ]quota|insufficient credit|payment required|billing hard limit|exhausted balance|out of credit|free allocation/i,
   },
   { reason: 'out_of_credit', status: [402] },
   {
@@ -57,16 +57,18 @@ const table: readonly { reason: Reason; status?: readonly number[]; words?: RegE
   },
   { reason: 'key_refused', status: [401, 403] },
   { reason: 'too_many_requests', status: [429] },
+  // Before photos: a model's name may have "image" in it.
+  {
+    reason: 'model_gone',
+    words:
+      /no such model|model[^.]{0,40}(not found|does not exist|deprecated|shut ?down|retired)|model_not_found/i,
+  },
+  { reason: 'model_gone', status: [404, 410] },
   {
     reason: 'input_rejected',
     words:
       /(image|photo|file)[^.]{0,60}(too (small|large)|unsupported|not supported|corrupt|could not be (read|decoded|processed|loaded)|cannot identify|at least \d+|invalid image)|invalid_image|image_parse_error|failed to (load|decode|download) (the )?image/i,
   },
-  {
-    reason: 'model_gone',
-    words: /model[^.]{0,40}(not found|does not exist|deprecated|shut ?down|retired)|model_not_found/i,
-  },
-  { reason: 'model_gone', status: [404, 410] },
   { reason: 'schema_changed', status: [400, 405, 415, 422] },
 ]
 
@@ -79,3 +81,9 @@ export const failureOf = (detail: string, status?: number): Failure => {
   )
   return { reason: found?.reason ?? (status === undefined ? 'provider_failed' : 'unreachable'), detail }
 }
+
+/** Seconds, from the header, or from where providers say it in words only. */
+export const retryAfterOf = (headers: Headers, text: string): number | undefined =>
+  Number(headers.get('retry-after')) ||
+  Number(/"retry(?:_after|Delay)":\s*"?(\d+)|resets in ~?(\d+)\s?s/i.exec(text)?.slice(1).find(Boolean)) ||
+  undefined

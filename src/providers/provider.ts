@@ -1,7 +1,7 @@
 /** The two shapes of providers: those that keep jobs and are asked about them, and those that answer with the result. */
 import type { Env } from '../env.ts'
 import type { Operation } from '../words.ts'
-import { type Failure, failureOf } from './failures.ts'
+import { type Failure, failureOf, retryAfterOf } from './failures.ts'
 
 export interface Submission {
   /** As the provider calls it. */
@@ -83,12 +83,6 @@ export class ProviderError extends Error {
 /** Milliseconds for a request that is not the work itself. */
 const REQUEST_TIMEOUT = 15_000
 
-/** Seconds, from the header, or from where providers say it in words only. */
-const retryAfterOf = (headers: Headers, text: string): number | undefined =>
-  Number(headers.get('retry-after')) ||
-  Number(/"retry_after":\s*"?(\d+)|resets in ~?(\d+)\s?s/i.exec(text)?.slice(1).find(Boolean)) ||
-  undefined
-
 /** Answers of what stands before a provider, which may have accepted the request. */
 const UNCERTAIN = [408, 502, 504, 524]
 
@@ -131,14 +125,12 @@ export const askJson = async (...parameters: Parameters<typeof ask>): Promise<un
 
 /** The URLs at a JSON pointer, in which `*` stands for each of a list; an empty one is the value itself. */
 export const urlsAt = (value: unknown, pointer: string): string[] => {
-  let found: unknown[] = [value].flat()
+  let found: unknown[] = [value]
   for (const part of pointer.split('/').slice(1)) {
     found = found.flatMap((one) => {
       if (part === '*') return Array.isArray(one) ? one : []
-      return typeof one === 'object' && one !== null && part in one
-        ? [one[part as keyof typeof one]].flat()
-        : []
+      return typeof one === 'object' && one !== null && part in one ? [one[part as keyof typeof one]] : []
     })
   }
-  return found.filter((one) => typeof one === 'string' && URL.canParse(one)) as string[]
+  return found.flat().filter((one) => typeof one === 'string' && URL.canParse(one)) as string[]
 }

@@ -53,7 +53,7 @@ routes.post('/providers/replicate/webhook', (c) =>
 /** Seconds that a signature of fal's may be old. */
 const FAL_WINDOW = 300
 
-/** Cached by `jose` for as long as it is sensible. */
+/** `jose` keeps what it has fetched, and says when that is old. */
 const falKeys = new Map<string, ReturnType<typeof createRemoteJWKSet>>()
 
 /** Ed25519 over the ids, the time and the body's hash (fal's documentation, "Webhooks"). */
@@ -61,21 +61,28 @@ routes.post('/providers/fal/webhook', (c) =>
   wakeUp(c, async (env, body) => {
     const header = (name: string) => c.req.header(`x-fal-webhook-${name}`) ?? ''
     const [requestId, userId, timestamp] = ['request-id', 'user-id', 'timestamp'].map(header)
-    if (Math.abs(Date.now() / 1000 - Number(timestamp)) > FAL_WINDOW) throw new Error('too old')
+    if (!(Math.abs(Date.now() / 1000 - Number(timestamp)) <= FAL_WINDOW)) throw new Error('too old')
     const digest = Buffer.from(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(body)))
     const message = new TextEncoder().encode(
       [requestId, userId, timestamp, digest.toString('hex')].join('\n'),
     )
     const keys = falKeys.get(env.FAL_JWKS_URL) ?? createRemoteJWKSet(new URL(env.FAL_JWKS_URL))
     falKeys.set(env.FAL_JWKS_URL, keys)
-    if (!keys.jwks()) await keys.reload()
     const signature = Buffer.from(header('signature'), 'hex')
-    for (const key of keys.jwks()?.keys ?? []) {
-      const imported = await importJWK(key, 'EdDSA')
-      if (!('type' in imported)) continue
-      // Its three addresses are not told: the answer to the submission has them.
-      if (await crypto.subtle.verify('Ed25519', imported as CryptoKey, signature, message)) return undefined
+    const fits = async () => {
+      for (const key of keys.jwks()?.keys ?? []) {
+        const imported = await importJWK(key, 'EdDSA')
+        if (!('type' in imported)) continue
+        if (await crypto.subtle.verify('Ed25519', imported as CryptoKey, signature, message)) return true
+      }
+      return false
     }
+    if (!keys.fresh) await keys.reload()
+    if (await fits()) return undefined
+    // The key may be newer than what was fetched; it is asked for again once in 30 seconds.
+    if (!keys.coolingDown) await keys.reload()
+    // Its three addresses are not told: the answer to the submission has them.
+    if (await fits()) return undefined
     throw new Error('no key fits')
   }),
 )

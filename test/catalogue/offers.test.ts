@@ -41,6 +41,16 @@ describe.each(offers)('$id by $offer.provider', (one) => {
     expect(photos?.max ?? 0).toBeLessThanOrEqual(recorded?.photos?.max ?? 100)
     expect(count?.max ?? 1).toBeLessThanOrEqual(recorded?.picturesPerCall?.max ?? 1)
     expect((recorded?.retires ?? '9999') > '2026-12-31').toBe(true)
+    const { shape } = offer.input
+    const sizes = recorded?.size && typeof shape === 'object' && 'values' in shape ? shape.values : {}
+    for (const [ratio, size] of Object.entries(sizes)) {
+      const [width = 0, height = 0] = size.split('x').map(Number)
+      const [across = 0, down = 0] = ratio.split(':').map(Number)
+      const { multipleOf = 1, minPixels = 0, maxPixels = 0 } = recorded?.size ?? {}
+      expect([width % multipleOf, height % multipleOf, width * down]).toEqual([0, 0, height * across])
+      expect(width * height).toBeGreaterThanOrEqual(minPixels)
+      expect(width * height).toBeLessThanOrEqual(maxPixels)
+    }
   })
 
   test('fits the smallest wish, and costs as many credits as cents', () => {

@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, test } from 'vitest'
 import { createTestHarness } from 'wrangler'
+import { builtIn } from '../../src/catalogue/offers.ts'
 import { times } from '../support/at-once.ts'
 import { createClient } from '../support/client.ts'
 import { stack } from '../support/control.ts'
@@ -71,6 +72,21 @@ test.each([
     { ACCESS_TOKEN_KEYS: keys('audit') },
     /AUDIT_SIGNING_KEY: must have a kid of its own/,
   ],
+  [
+    'a catalogue with a typo',
+    {
+      ACCESS_TOKEN_KEYS: keys('a'),
+      MODEL_CATALOGUE: JSON.stringify([
+        { ...builtIn[0], offers: [{ ...builtIn[0]?.offers[0], input: { promt: 'prompt' } }] },
+      ]),
+    },
+    /MODEL_CATALOGUE\.0\.offers\.0\.input: Unrecognized key: \\?"promt/,
+  ],
+  [
+    'a catalogue that is cut off',
+    { ACCESS_TOKEN_KEYS: keys('a'), MODEL_CATALOGUE: '[{"id":' },
+    /MODEL_CATALOGUE: must be JSON/,
+  ],
 ])('answers 503 with %s, and logs which, without values', async (_, changes, named) => {
   const harness = createTestHarness({
     workers: [{ configPath, secrets: { ...production, ...changes } }],
@@ -91,23 +107,19 @@ test.each([
   }
 })
 
-/** Another Worker on the stack's database, with these settings. */
-const createHarness = (settings: Record<string, string>) =>
-  createTestHarness({
-    workers: [
-      {
-        configPath,
-        secrets: {
-          ...secrets,
-          PUBLIC_URL: 'http://127.0.0.1',
-          DATABASE_URL: stack.tenantDatabase,
-          SYSTEM_DATABASE_URL: stack.systemDatabase,
-          GATE_KEY: stack.gateKey,
-          ...settings,
-        } as Record<string, string>,
-      },
-    ],
-  })
+/** Another Worker on the stack's database, with these settings; undefined takes one away. */
+const createHarness = (settings: Record<string, string | undefined>) => {
+  const all = {
+    ...secrets,
+    PUBLIC_URL: 'http://127.0.0.1',
+    DATABASE_URL: stack.tenantDatabase,
+    SYSTEM_DATABASE_URL: stack.systemDatabase,
+    GATE_KEY: stack.gateKey,
+    ...settings,
+  }
+  const given = Object.entries(all).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]]))
+  return createTestHarness({ workers: [{ configPath, secrets: Object.fromEntries(given) }] })
+}
 
 test('reports the database and the storage as down when neither answers', async () => {
   const harness = createHarness({
@@ -123,6 +135,52 @@ test('reports the database and the storage as down when neither answers', async 
       checks: { database: 'down', storage: 'down' },
     })
     expect((await harness.fetch('/health')).status).toBe(200)
+  } finally {
+    await harness.close()
+  }
+})
+
+test('without any provider nothing is offered, and readiness tells the operator why', async () => {
+  const { client: owner, workspaceId } = await newTenant()
+  const harness = createHarness({
+    DATABASE_HTTP_URL: stack.databaseGateway,
+    S3_ENDPOINT: `${stack.models}/no-bucket`,
+    REPLICATE_API_TOKEN: undefined,
+  })
+  try {
+    await harness.listen()
+    const ask = async (path: string, body?: object) => {
+      const response = await harness.fetch(path, {
+        method: body ? 'POST' : 'GET',
+        headers: {
+          authorization: `Bearer ${owner.token}`,
+          'x-workspace-id': workspaceId,
+          'content-type': 'application/json',
+        },
+        ...(body && { body: JSON.stringify(body) }),
+      })
+      return { status: response.status, body: await response.json() }
+    }
+    expect(await ask('/api/v1/models')).toEqual({ status: 200, body: { data: [], nextCursor: null } })
+    const cases = [
+      [{ task: 'scene', prompt: 'x' }, '/task'],
+      [{ task: 'scene', prompt: 'x', model: 'studio-scene' }, '/model'],
+    ] as const
+    for (const [request, pointer] of cases) {
+      const message = 'can not be served now: GET /api/v1/models lists what can'
+      expect(await ask('/api/v1/generations', request)).toMatchObject({
+        status: 422,
+        body: { errors: [{ pointer, message }] },
+      })
+    }
+    const { body } = await ask('/health/ready')
+    expect(body).toMatchObject({ checks: { models: 'degraded' } })
+    const offers = builtIn.flatMap((model) =>
+      model.offers.map(({ provider, model }) => `${provider}:${model}`),
+    )
+    const told = (body as { offers: Record<string, string>[] }).offers
+    expect(told.map(({ provider, model }) => `${provider}:${model}`)).toEqual([...new Set(offers)])
+    expect(new Set(told.map(({ reason }) => reason))).toEqual(new Set(['key_missing']))
   } finally {
     await harness.close()
   }

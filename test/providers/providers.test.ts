@@ -46,6 +46,8 @@ test.each<[string, Fault, Partial<GenerationBody>, number]>([
     { status: 'succeeded', attempts: 2 },
     0,
   ],
+  ['a model that is gone', { kind: 'not_found', times: 1 }, { status: 'succeeded', attempts: 2 }, 0],
+  ['no credit left', { kind: 'payment_required', times: 1 }, { status: 'succeeded', attempts: 2 }, 0],
   ['a failed prediction', { kind: 'failed_prediction', times: 1 }, { status: 'succeeded', attempts: 2 }, 1],
 ])(
   'a job whose provider answers with %s goes on to the next, and is charged once',
@@ -129,12 +131,29 @@ test('a submission that is never answered is not made again while it may still b
   expect(await finished(client, job.id)).toMatchObject({ status: 'succeeded', attempts: 2 })
 }, 60_000)
 
-test('a rejection for safety fails with content_rejected, which is not retryable', async () => {
+test.each<Fault>([{ kind: 'failed_prediction', error: 'NSFW content detected' }, { kind: 'empty_output' }])(
+  'a rejection for safety, told by $kind, fails with content_rejected, which is not retryable',
+  async (fault) => {
+    const { client } = await newTenant()
+    const prompt = newPrompt()
+    await breakModels(prompt, { ...fault, times: 1 })
+    const job = await generate(client, { prompt, model: MODEL })
+    expect((await finished(client, job.id)).error).toMatchObject({
+      code: 'content_rejected',
+      retryable: false,
+    })
+  },
+)
+
+test('too many requests slow a job down, and say nothing of the offer', async () => {
+  const name = 'replicate:google/nano-banana-pro'
+  await control('breaker', { name, reports: Array(4).fill({ succeeded: false }) })
   const { client } = await newTenant()
   const prompt = newPrompt()
-  await breakModels(prompt, { kind: 'failed_prediction', times: 1, error: 'NSFW content detected' })
+  await breakModels(prompt, { kind: 'rate_limited', times: 1, provider: 'replicate' })
   const job = await generate(client, { prompt, model: MODEL })
-  expect((await finished(client, job.id)).error).toMatchObject({ code: 'content_rejected', retryable: false })
+  expect(await finished(client, job.id)).toMatchObject({ status: 'succeeded', attempts: 2 })
+  expect(await control('breaker', { name, reports: [] })).toBe(true)
 })
 
 test('an error that names an internal address is told without it', async () => {

@@ -91,7 +91,10 @@ export const steps = {
   settle: 'generation.succeed',
 }
 
-export const startFaultStack = async () => {
+/** Settings that differ from the local stack's; undefined takes one away. */
+type SettingChanges = Record<string, string | undefined>
+
+export const startFaultStack = async (changes: SettingChanges = {}) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'content-api-faults-'))
   chmodSync(dataDir, 0o755)
   const [port, storagePort] = [await freePort(), await freePort()]
@@ -106,6 +109,13 @@ export const startFaultStack = async () => {
   })
   const proxy = await startProxy(stack.database.gatewayUrl)
   const settings: Record<string, string> = { ...stack.settings, DATABASE_HTTP_URL: proxy.url }
+  const change = (changed: SettingChanges) => {
+    for (const [name, value] of Object.entries(changed)) {
+      if (value === undefined) delete settings[name]
+      else settings[name] = value
+    }
+  }
+  change(changes)
   const startBucket = () => startStorage({ port: storagePort, dataDir, settings })
   const startApi = () => startWorker({ port, dataDir, settings })
   let [storage, worker] = [await startBucket(), await startApi()]
@@ -140,6 +150,8 @@ export const startFaultStack = async () => {
       id,
       ask,
       get,
+      upload: async (bytes: Uint8Array) =>
+        (await createClient(worker.url, access_token).upload('photo.jpg', bytes)).id,
       async generate(input: object = {}) {
         const { status, body } = await ask<GenerationBody>('POST', '/generations', {
           task: 'scene',
@@ -214,6 +226,14 @@ export const startFaultStack = async () => {
     async startWorker() {
       worker = await startApi()
     },
+    /** The Worker with other settings. */
+    async restart(changed: SettingChanges) {
+      await worker.kill()
+      change(changed)
+      worker = await startApi()
+    },
+    url: () => worker.url,
+    models: stack.models,
     killStorage: () => storage.kill(),
     async startStorage() {
       storage = await startBucket()
@@ -221,6 +241,11 @@ export const startFaultStack = async () => {
     async submissions() {
       const answer = await fetch(`${stack.models.origin}/stats`)
       return ((await answer.json()) as { submissions: number }).submissions
+    },
+    /** What providers were sent, newest first. */
+    async sent() {
+      const answer = await fetch(`${stack.models.origin}/submissions`)
+      return (await answer.json()) as Sent[]
     },
     /** What Replicate was asked with this prompt. */
     async predictionsOf(prompt: string) {
@@ -302,11 +327,20 @@ export const startFaultStack = async () => {
 
 interface Prediction {
   input: { prompt?: string }
+  status: string
   completed_at?: string
+}
+
+/** As a provider got it; files by their size. */
+export interface Sent {
+  provider: string
+  model: string
+  input: Record<string, unknown>
 }
 
 interface Tenant {
   id: string
+  upload(bytes: Uint8Array): Promise<string>
   ask: <T>(method: string, path: string, body?: unknown) => Promise<{ status: number; body: T }>
   get(job: string): Promise<GenerationBody>
   generate(input?: object): Promise<GenerationBody>

@@ -1,0 +1,77 @@
+/** What `GET /models` says of each model is what `POST /generations` refuses the rest by: the field, and what it could be. */
+import { describe, expect, test } from 'vitest'
+import { makeSamplePhoto } from '../../models/photo.ts'
+import { aspectRatios } from '../../src/words.ts'
+import { newTenant } from '../support/tenants.ts'
+
+interface Model {
+  id: string
+  task: string
+  inputs: {
+    prompt: boolean
+    minInputAssets: number
+    maxInputAssets: number
+    maxCount: number
+    aspectRatios: string[]
+    durations: number[] | null
+  }
+}
+
+const { client } = await newTenant()
+const { body: catalogue } = await client.get<{ data: Model[] }>('/models')
+const photo = await makeSamplePhoto()
+const photos: string[] = []
+for (let i = 0; i <= Math.max(...catalogue.data.map(({ inputs }) => inputs.maxInputAssets)); i++) {
+  photos.push((await client.upload('mug.jpg', photo)).body.id)
+}
+
+describe.each(catalogue.data)('$id', ({ id, task, inputs }) => {
+  const refusalOf = async (changes: object) => {
+    const { status, body } = await client.post<{ errors: { pointer: string; message: string }[] }>(
+      '/generations',
+      {
+        task,
+        model: id,
+        ...(inputs.prompt && { prompt: 'x' }),
+        inputAssetIds: photos.slice(0, inputs.minInputAssets),
+        ...changes,
+      },
+    )
+    expect(status, JSON.stringify(changes)).toBe(422)
+    return body.errors[0]
+  }
+
+  test('names the ratios that it makes', async () => {
+    for (const aspectRatio of aspectRatios.filter((one) => !inputs.aspectRatios.includes(one))) {
+      const refusal = await refusalOf({ aspectRatio })
+      expect(refusal?.pointer).toBe('/aspectRatio')
+      if (inputs.aspectRatios.length > 0)
+        expect(refusal?.message).toBe(`must be one of ${inputs.aspectRatios.join(', ')} for this model`)
+      else expect(refusal?.message).toBe("must be left out: this model keeps the photo's")
+    }
+  })
+
+  test('names the durations that it makes', async () => {
+    for (const durationSeconds of [1, 7, 60]) {
+      const refusal = await refusalOf({
+        durationSeconds,
+        inputAssetIds: photos.slice(0, inputs.maxInputAssets),
+      })
+      expect(refusal?.pointer).toBe('/durationSeconds')
+      const said =
+        refusal?.message
+          .match(/\d+/g)
+          ?.map(Number)
+          .toSorted((a, b) => a - b) ?? null
+      expect(said).toEqual(inputs.durations)
+    }
+  })
+
+  test('names the most outputs and photos that it takes', async () => {
+    const tooMany = await refusalOf({ count: inputs.maxCount + 1 })
+    expect(tooMany).toEqual({ pointer: '/count', message: `must be at most ${inputs.maxCount}` })
+    const refusal = await refusalOf({ inputAssetIds: photos.slice(0, inputs.maxInputAssets + 1) })
+    expect(refusal).toMatchObject({ pointer: '/inputAssetIds' })
+    expect(refusal?.message).toMatch(new RegExp(`^must name .*\\b${inputs.maxInputAssets} of your images`))
+  })
+})
