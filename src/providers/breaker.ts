@@ -7,30 +7,57 @@ const THRESHOLD = 5
 /** Milliseconds that it stays open, and between trials after that. */
 const PAUSE = 30_000
 
+interface State {
+  /** In a row. */
+  failures: number
+  /** Milliseconds. */
+  openUntil: number
+  /** What only the operator can mend. */
+  reason?: Reason | undefined
+}
+
 export class Breaker extends DurableObject {
-  // Lost with an eviction, which costs a few failed calls.
-  private failures = 0
-  private openUntil = 0
-  private reason: Reason | undefined
+  /** Stored while it is open; failures before that are lost with an eviction, which costs a few failed calls. */
+  private state: State
+
+  constructor(ctx: DurableObjectState, env: Cloudflare.Env) {
+    super(ctx, env)
+    this.state = ctx.storage.kv.get<State>('state') ?? { failures: 0, openUntil: 0 }
+  }
+
+  private get isOpen() {
+    return this.state.failures >= THRESHOLD
+  }
+
+  private save(): void {
+    if (this.isOpen) this.ctx.storage.kv.put('state', this.state)
+    else this.ctx.storage.kv.delete('state')
+  }
 
   /** Whether the offer may be asked now; after a pause one caller at a time is the trial. */
   admits(): boolean {
-    if (this.failures < THRESHOLD) return true
+    if (!this.isOpen) return true
     const now = Date.now()
-    if (now < this.openUntil) return false
-    this.openUntil = now + PAUSE
+    if (now < this.state.openUntil) return false
+    this.state.openUntil = now + PAUSE
+    this.save()
     return true
   }
 
   report({ succeeded, fault }: { succeeded: boolean; fault?: Reason }): void {
-    const before = this.failures
-    this.failures = succeeded ? 0 : fault ? THRESHOLD : before + 1
-    this.reason = fault
-    if (before < THRESHOLD && this.failures >= THRESHOLD) this.openUntil = Date.now() + PAUSE
+    const wasOpen = this.isOpen
+    const { failures, openUntil } = this.state
+    this.state = {
+      failures: succeeded ? 0 : fault ? THRESHOLD : failures + 1,
+      openUntil,
+      ...(fault && { reason: fault }),
+    }
+    if (this.isOpen && !wasOpen) this.state.openUntil = Date.now() + PAUSE
+    if (wasOpen || this.isOpen) this.save()
   }
 
   /** What the operator should mend, if that is why it is open. */
   fault(): Reason | null {
-    return this.failures >= THRESHOLD ? (this.reason ?? null) : null
+    return this.isOpen ? (this.state.reason ?? null) : null
   }
 }

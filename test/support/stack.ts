@@ -88,7 +88,8 @@ export default async (project: TestProject) => {
       for (const one of reports) await breaker.report(one)
       return breaker.admits()
     },
-    evict: ({ name }: { name: string }) => worker.getWorker().evictDurableObject('RateLimiter', { name }),
+    evict: ({ name, of = 'RateLimiter' }: { name: string; of?: 'RateLimiter' | 'Breaker' }) =>
+      worker.getWorker().evictDurableObject(of, { name }),
     failDatabase: ({ count, kind }: { count: number; kind: 'unreachable' | 'after_commit' }) =>
       stack.database.failNext(count, kind),
     logs: () => worker.getLogs().map((entry) => entry.message),
