@@ -445,3 +445,19 @@ test.each([
 test('cron runs in one process', async () => {
   expect(await rig.scheduled()).toMatchObject({ outcome: 'ok' })
 })
+
+test('an offer that only the operator can mend is left alone when the process of its breaker ends', async () => {
+  const readiness = async () =>
+    (await (await fetch(`${rig.url}/health/ready`)).json()) as { offers?: object[] }
+  await fetch(`${rig.stack.models.origin}/faults`, {
+    method: 'POST',
+    body: JSON.stringify({ kind: 'payment_required', provider: 'replicate', match: 'Rig' }),
+  })
+  const { id } = await generate()
+  await succeeds(id)
+  await rig.kill('objects')
+  await rig.start('objects')
+  await waitFor('it is told of', async () =>
+    JSON.stringify((await readiness()).offers ?? []).includes('out_of_credit'),
+  )
+}, 60_000)

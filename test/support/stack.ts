@@ -88,8 +88,7 @@ export default async (project: TestProject) => {
       for (const one of reports) await breaker.report(one)
       return breaker.admits()
     },
-    evict: ({ name, of = 'RateLimiter' }: { name: string; of?: 'RateLimiter' | 'Breaker' }) =>
-      worker.getWorker().evictDurableObject(of, { name }),
+    evict: ({ name }: { name: string }) => worker.getWorker().evictDurableObject('RateLimiter', { name }),
     failDatabase: ({ count, kind }: { count: number; kind: 'unreachable' | 'after_commit' }) =>
       stack.database.failNext(count, kind),
     logs: () => worker.getLogs().map((entry) => entry.message),
