@@ -137,3 +137,122 @@ begin
   jobs := (select jsonb_agg(to_jsonb(j) order by j.id) from public.provider_jobs j
     where j.workspace_id = v_workspace and j.generation_id = p_id);
 end $$;
+--> statement-breakpoint
+-- Refuses the transaction if another claim, or a cancellation, came in between.
+create or replace function app.hold(p_id uuid, p_fence integer) returns public.generations
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  v_row public.generations;
+begin
+  select * into v_row from public.generations g
+   where g.workspace_id = (select app.workspace_id()) and g.id = p_id and g.fence = p_fence and g.status in ('queued', 'running') for update;
+  perform app.require(found, 409, 'already_finished');
+  return v_row;
+end $$;
+--> statement-breakpoint
+-- Notes what providers are about to be asked: rows of provider_jobs, as JSON. Noting twice is harmless.
+create or replace function app.note_calls(p_id uuid, p_fence integer, p_calls jsonb) returns void
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  v_workspace constant uuid := app.workspace_id();
+begin
+  perform app.hold(p_id, p_fence);
+  insert into public.provider_jobs (id, generation_id, indexes, provider, model, output, prompt, inputs, asset_ids, cost, expires_at)
+  select c.id, p_id, c.indexes, c.provider, c.model, c.output, c.prompt, c.inputs, c.asset_ids, c.cost, c.expires_at
+    from jsonb_populate_recordset(null::public.provider_jobs, p_calls) c
+  on conflict do nothing;
+  update public.generations g
+     set attempts = (select count(*) from public.provider_jobs j where j.workspace_id = v_workspace and j.generation_id = p_id),
+         offer = (p_calls -> 0 ->> 'provider') || ':' || (p_calls -> 0 ->> 'model')
+   where g.workspace_id = v_workspace and g.id = p_id;
+end $$;
+--> statement-breakpoint
+-- Writes what a step has found out about calls that may still be answered: objects with `id`, and what has changed of
+-- status, stored, fetches, failure and cost.
+create or replace function app.write_calls(p_calls jsonb) returns void
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  update public.provider_jobs j
+     set status = coalesce(c ->> 'status', j.status),
+         stored = coalesce(c -> 'stored', j.stored),
+         fetches = coalesce((c ->> 'fetches')::integer, j.fetches),
+         failure = coalesce(c -> 'failure', j.failure),
+         cost = coalesce((c ->> 'cost')::numeric, j.cost),
+         ended_at = case when c ->> 'status' <> 'running' then now() else j.ended_at end
+    from jsonb_array_elements(p_calls) c
+   where j.workspace_id = (select app.workspace_id()) and j.id = (c ->> 'id')::uuid and j.status in ('submitting', 'running');
+end $$;
+--> statement-breakpoint
+-- Gives the lease back: the next step is due in so many seconds. `p_changes`: progress, phase, results_at. Answers whether
+-- the claim still held; what was found out about the calls is written in any case.
+create or replace function app.release(p_id uuid, p_fence integer, p_delay double precision, p_changes jsonb, p_calls jsonb) returns boolean
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  v_workspace constant uuid := app.workspace_id();
+  v_held boolean;
+begin
+  update public.generations g
+     set lease_expires_at = null,
+         next_step_at = now() + make_interval(secs => p_delay),
+         progress = coalesce((p_changes ->> 'progress')::integer, g.progress),
+         phase = coalesce(p_changes ->> 'phase', g.phase),
+         results_at = coalesce((p_changes ->> 'results_at')::timestamptz, g.results_at),
+         eta = app.eta(g.model, coalesce(g.duration, g.count), g.offer, extract(epoch from now() - g.started_at), 0)
+   where g.workspace_id = v_workspace and g.id = p_id and g.fence = p_fence and g.status in ('queued', 'running');
+  v_held := found;
+  perform app.write_calls(p_calls);
+  if v_held then
+    -- The sweeper sends it again if the message is lost.
+    update public.outbox o set available_at = now() + make_interval(secs => p_delay) + interval '15 seconds', sends = 0
+     where o.workspace_id = v_workspace and o.kind = 'generation' and o.subject_id = p_id;
+  end if;
+  return v_held;
+end $$;
+--> statement-breakpoint
+-- Ends a job: it succeeds with `p_outputs`, and is charged for their share of what was asked for, or fails with `p_error`, and
+-- is charged nothing. The rest of the reservation goes back, what may still run at providers is to be stopped (then the answer
+-- is true), and objects that no output needs are to be deleted, once a step that may still store them is over.
+create or replace function app.settle(p_id uuid, p_fence integer, p_error jsonb, p_outputs jsonb, p_calls jsonb) returns boolean
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  v_workspace constant uuid := app.workspace_id();
+  v_row constant public.generations := app.hold(p_id, p_fence);
+  v_made constant integer := jsonb_array_length(p_outputs);
+  v_charged constant integer := ceil(v_row.credits_reserved::numeric * v_made / v_row.count);
+  v_stops boolean;
+begin
+  perform app.write_calls(p_calls);
+  update public.generations g
+     set status = case when v_made > 0 then 'succeeded' else 'failed' end,
+         progress = case when v_made > 0 then 100 else g.progress end,
+         credits_charged = v_charged, error = p_error, completed_at = now(), lease_expires_at = null, next_step_at = null
+   where g.workspace_id = v_workspace and g.id = p_id;
+  insert into public.assets (id, name, kind, mime_type, size, sha256, width, height, source, status, created_by)
+  select (o ->> 'assetId')::uuid, o ->> 'name', b.kind, b."mimeType", b.size, b.sha256, b.width, b.height, 'generation', 'ready', v_row.created_by
+    from jsonb_array_elements(p_outputs) o,
+         lateral jsonb_to_record(o -> 'object') b (kind text, "mimeType" text, size bigint, sha256 text, width integer, height integer);
+  insert into public.generation_outputs (generation_id, index, asset_id)
+  select p_id, (o ->> 'index')::integer, (o ->> 'assetId')::uuid from jsonb_array_elements(p_outputs) o;
+  if v_made > 0 then
+    update public.provider_jobs j set credits = round(v_charged::numeric * jsonb_array_length(j.stored) / v_made)
+     where j.workspace_id = v_workspace and j.generation_id = p_id and j.status = 'succeeded';
+  end if;
+  update public.provider_jobs j set status = 'canceled', ended_at = now()
+   where j.workspace_id = v_workspace and j.generation_id = p_id and j.status in ('submitting', 'running');
+  v_stops := found;
+  insert into public.credit_entries (generation_id, kind, credits, period)
+  select p_id, part.kind, part.credits, e.period
+    from public.credit_entries e,
+         lateral (values ('charge', v_charged), ('refund', e.credits - v_charged)) part (kind, credits)
+   where e.workspace_id = v_workspace and e.generation_id = p_id and e.kind = 'reserve' and part.credits > 0;
+  delete from public.outbox o where o.workspace_id = v_workspace and o.kind = 'generation' and o.subject_id = p_id;
+  insert into public.outbox (kind, subject_id, available_at)
+  select 'prediction.cancel', p_id, now() + interval '30 seconds' where v_stops
+  union all
+  select 'object.delete', a, now() + interval '10 minutes'
+    from public.provider_jobs j, lateral unnest(j.asset_ids) a
+   where j.workspace_id = v_workspace and j.generation_id = p_id
+     and not exists (select from jsonb_array_elements(p_outputs) o where (o ->> 'assetId')::uuid = a)
+  on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0;
+  return v_stops;
+end $$;

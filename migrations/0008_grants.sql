@@ -90,7 +90,9 @@ grant execute on function app.context(), app.workspace_id(), app.user_id(), app.
 grant execute on function app.accept_invite(text), app.create_workspace(uuid, text, text), app.own_password_hash(),
   app.forecast(text, integer, text, double precision, integer), app.eta(text, integer, text, double precision, integer), app.me(uuid), app.own_workspaces(uuid, integer, uuid),
   app.newest_assets(uuid, integer, uuid), app.asset(uuid, uuid), app.accept(uuid, jsonb, jsonb, text, text),
-  app.conclude(uuid, jsonb), app.claim(uuid, boolean, jsonb) to app_tenant;
+  app.conclude(uuid, jsonb), app.claim(uuid, boolean, jsonb), app.hold(uuid, integer), app.note_calls(uuid, integer, jsonb),
+  app.write_calls(jsonb), app.release(uuid, integer, double precision, jsonb, jsonb),
+  app.settle(uuid, integer, jsonb, jsonb, jsonb) to app_tenant;
 grant execute on function app.act_as(uuid) to app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.uuid_at(timestamptz), app.audit_life() to app_tenant, app_system, app_retention;

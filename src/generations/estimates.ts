@@ -18,9 +18,6 @@ interface Kind {
 export const forecast = ({ model, size }: Kind): SQL =>
   sql`app.forecast(${model}, ${size}::int, null, null, ${runningLimit}::int)`
 
-/** SQL: `eta` of a row that has run for a while. */
-export const etaUnderWay = sql`app.eta(model, coalesce(duration, count), offer, extract(epoch from now() - started_at)::float, 0)`
-
 /** Percent by time alone, for what says nothing of its progress. */
 export const progressByTime = ({ startedAt, eta }: Pick<Generation, 'startedAt' | 'eta'>): number => {
   const [probably] = eta ?? []

@@ -9,7 +9,6 @@ import { type Operation, unfinishedStatuses } from '../../words.ts'
 import { oneGeneration } from '../generations.ts'
 
 export type ProviderJob = typeof providerJobs.$inferSelect
-export type NewProviderJob = Omit<typeof providerJobs.$inferInsert, 'workspaceId'>
 /** What a step has found out about one. */
 export type JobChanges = Partial<Pick<ProviderJob, 'status' | 'stored' | 'fetches' | 'failure' | 'cost'>>
 
@@ -47,30 +46,9 @@ const selectJobs = (db: Database, of: SQL | undefined) =>
     .where(and(inWorkspace(providerJobs), of))
     .orderBy(providerJobs.id)
 
-/** One statement for each job that a step has changed. */
-export const writeJobs = (db: Database, changes: ReadonlyMap<string, JobChanges>) =>
-  Object.fromEntries(
-    [...changes].map(([id, changed]) => [
-      `job ${id}`,
-      db
-        .update(providerJobs)
-        .set({ ...changed, ...(changed.status && changed.status !== 'running' && { endedAt: sql`now()` }) })
-        .where(and(oneJob(id), inArray(providerJobs.status, ['submitting', 'running']))),
-    ]),
-  )
-
-/** Those that may still run are stopped by a job of its own. */
-export const endJobs = (db: Database, generationId: string) =>
-  db
-    .update(providerJobs)
-    .set({ status: 'canceled', endedAt: sql`now()` })
-    .where(
-      and(
-        inWorkspace(providerJobs),
-        eq(providerJobs.generationId, generationId),
-        inArray(providerJobs.status, ['submitting', 'running']),
-      ),
-    )
+/** What `app.write_calls` takes. */
+export const toJson = (changes: ReadonlyMap<string, JobChanges>): string =>
+  JSON.stringify([...changes].map(([id, changed]) => ({ id, ...changed })))
 
 /** SQL: somebody still waits for the generation of the job. */
 const isWaitedFor = exists(
@@ -111,7 +89,8 @@ export const keepOperation = async (ctx: JobCtx, id: string, operation: Operatio
 /** Keeps what came of a call, whoever holds the generation by now. */
 export const keepResult = async (ctx: JobCtx, id: string, changes: JobChanges): Promise<void> => {
   if (Object.keys(changes).length === 0) return
-  await persist(() => change(ctx, (db) => writeJobs(db, new Map([[id, changes]]))))
+  const calls = toJson(new Map([[id, changes]]))
+  await persist(() => change(ctx, (db) => ({ written: db.execute(sql`select app.write_calls(${calls})`) })))
 }
 
 export const jobsOf = (db: Database, generationId: string) =>
