@@ -187,6 +187,16 @@ test('the circuit breaker of an offer opens after five failures, and a success c
   expect(await admits([{ succeeded: false, fault: 'out_of_credit' }])).toBe(false)
 })
 
+test('an offer that answers with the pictures is tried again after its pause, and not only planned with', async () => {
+  const { client } = await newTenant()
+  const prompt = newPrompt()
+  await breakModels(prompt, { kind: 'server_error', times: 100, provider: 'replicate' })
+  for (const name of ['replicate:google/nano-banana-pro', 'gemini:gemini-3-pro-image'])
+    await control('breaker', { name, reports: [{ succeeded: false, fault: 'out_of_credit' }] })
+  const job = await generate(client, { prompt, model: MODEL })
+  expect(await finished(client, job.id, 60_000)).toMatchObject({ status: 'succeeded' })
+}, 70_000)
+
 test("answers 401 to Replicate's webhook when its signature is another's or too old", async () => {
   const { workspaceId } = await newTenant()
   const url = `${stack.api}/api/v1/providers/replicate/webhook?workspaceId=${workspaceId}&generationId=${crypto.randomUUID()}&jobId=${crypto.randomUUID()}`

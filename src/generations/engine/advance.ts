@@ -129,7 +129,7 @@ const step = async (
   claim: Claim,
   progress: Progress,
   held: AbortSignal,
-  { lasting }: Wake,
+  { lasting = false }: Wake,
 ): Promise<Outcome> => {
   if (claim.fence > MAX_STEPS) {
     ctx.log({ level: 'error', message: 'job exceeds its steps', generationId: claim.id, steps: claim.fence })
@@ -139,7 +139,7 @@ const step = async (
   const missing = missingOutputs(claim, progress)
   if (missing.length > 0 && !isLate(claim)) {
     if (claim.inputs.length < claim.inputAssetIds.length) return giveUp(progress, failed('input_deleted'))
-    const offer = await chooseOffer(ctx, { ...claim, jobs: progress.jobs() })
+    const offer = await chooseOffer(ctx, { ...claim, jobs: progress.jobs() }, { lasting })
     // Others are under way, and may yet come to something.
     if ('is' in offer)
       return progress.jobs().some(isOpen) ? standingOf(claim, progress) : giveUp(progress, offer)

@@ -6,6 +6,7 @@ import type { Offer } from '../../catalogue/schema.ts'
 import type { JobCtx } from '../../context.ts'
 import { breakerOf } from '../../providers/breakers.ts'
 import { reasons } from '../../providers/failures.ts'
+import { providerOf } from '../../providers/registry.ts'
 import type { Claim } from './claims.ts'
 import { failed, type Outcome } from './outcome.ts'
 
@@ -48,13 +49,17 @@ const recordOf = (claim: Claim, offer: Offer) => {
 }
 
 /** Only a hint: where it can't be reached, the provider is asked. */
-const admits = (ctx: JobCtx, offer: Offer): Promise<boolean> =>
+const admits = (ctx: JobCtx, offer: Offer, lasting: boolean): Promise<boolean> =>
   breakerOf(ctx.env, offer)
-    .admits()
+    .admits({ plans: !providerOf(offer.provider).keepsJobs && !lasting })
     .catch(() => true)
 
-/** The offer to ask now, or what else the step comes to. */
-export const chooseOffer = async (ctx: JobCtx, claim: Claim): Promise<Offer | Outcome> => {
+/** The offer to ask now, or what else the step comes to. `lasting`: calls that last can be made now. */
+export const chooseOffer = async (
+  ctx: JobCtx,
+  claim: Claim,
+  { lasting }: { lasting: boolean },
+): Promise<Offer | Outcome> => {
   const model = findModel(ctx.env, claim.task, claim.model)
   if (!model) return failed('model_unavailable')
   const fitting = usableOffers(ctx.env, model)
@@ -71,7 +76,7 @@ export const chooseOffer = async (ctx: JobCtx, claim: Claim): Promise<Offer | Ou
     const backoff = failures === 0 ? 0 : Math.max(retryAfter, Math.min(MAX_BACKOFF, 2 ** failures))
     const seconds = Math.ceil((lastAt + backoff * 1000 - Date.now()) / 1000)
     if (failures > 0 && seconds > 0) wait = Math.min(wait, seconds)
-    else if (await admits(ctx, offer)) return offer
+    else if (await admits(ctx, offer, lasting)) return offer
   }
   return { is: 'again', after: Math.ceil(wait * (1 + Math.random() / 4)) }
 }
