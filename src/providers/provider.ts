@@ -153,8 +153,10 @@ export const urlsAt = (value: unknown, pointer: string): string[] => {
       return typeof one === 'object' && one !== null && part in one ? [one[part as keyof typeof one]] : []
     })
   }
-  return found.flat().filter(
-    (one): one is string =>
-      typeof one === 'string' && URL.canParse(one) && /^(https?|data):$/.test(new URL(one).protocol),
-  )
+  return found
+    .flat()
+    .filter(
+      (one): one is string =>
+        typeof one === 'string' && URL.canParse(one) && /^(https?|data):$/.test(new URL(one).protocol),
+    )
 }

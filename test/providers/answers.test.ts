@@ -5,7 +5,7 @@ import { failureOf } from '../../src/providers/failures.ts'
 import { fal } from '../../src/providers/fal.ts'
 import { gemini } from '../../src/providers/gemini.ts'
 import { openai } from '../../src/providers/openai.ts'
-import { type AtOnceProvider, ProviderError } from '../../src/providers/provider.ts'
+import { type AtOnceProvider, ProviderError, urlsAt } from '../../src/providers/provider.ts'
 import { replicate } from '../../src/providers/replicate.ts'
 import { workersAi } from '../../src/providers/workers-ai.ts'
 import { asJson, startAnswers } from '../support/answers.ts'
@@ -120,6 +120,22 @@ test('a cancellation is one whatever its answer says', async () => {
   answers['/predictions/x/cancel'] = (_, response) => void response.writeHead(202).end()
   await replicate.cancel(envOf(), { id: 'x' })
   await fal.cancel(envOf(), { cancel_url: `${server.url}/predictions/x/cancel` })
+})
+
+test.each([
+  ['', 'https://a/1', ['https://a/1']],
+  ['', ['https://a/1', null, 'no URL', { url: 'https://a/2' }, 'gs://b/3'], ['https://a/1']],
+  [
+    '/images/*/url',
+    { images: [{ url: 'https://a/1' }, {}, { url: 2 }, { url: 'https://a/2' }] },
+    ['https://a/1', 'https://a/2'],
+  ],
+  ['/images/*/url', { images: { url: 'https://a/1' } }, []],
+  ['/image/url', { image: { url: 'https://a/1' } }, ['https://a/1']],
+  ['/images', { images: ['https://a/1'] }, ['https://a/1']],
+  ['/images/*/url', null, []],
+])('at %j of %j are %j', (pointer, value, urls) => {
+  expect(urlsAt(value, pointer)).toEqual(urls)
 })
 
 test("fal's result is not given up for what stands before it", async () => {
