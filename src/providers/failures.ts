@@ -39,7 +39,7 @@ export interface Failure {
   retryAfter?: number
 }
 
-/** The first that fits; recorded from the providers' answers (docs/providers.md lists the sources). */
+/** The first that fits; recorded from the providers' answers. */
 const table: readonly { reason: Reason; status?: readonly number[]; words?: RegExp }[] = [
   {
     reason: 'content_rejected',

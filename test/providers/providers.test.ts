@@ -75,6 +75,17 @@ test('the next provider takes over from one that fails, with an event and one ch
   expect(await eventsOf(job.id)).toEqual(['queued', 'running', 'provider.switched', 'succeeded'])
 })
 
+test('two of three calls that fail are one try of their offer, which makes those again', async () => {
+  const { client } = await newTenant()
+  const prompt = newPrompt()
+  await breakModels(prompt, { kind: 'failed_prediction', times: 2, provider: 'replicate' })
+  await breakModels(prompt, { kind: 'proxy_refusal', times: 10, provider: 'gemini' })
+  const job = await generate(client, { prompt, model: MODEL, count: 3 })
+  const done = await finished(client, job.id)
+  expect(done).toMatchObject({ status: 'succeeded', creditsCharged: 45 })
+  expect(done.outputs).toHaveLength(3)
+})
+
 test("what only the operator can mend at every provider fails as the service's fault, and is not charged", async () => {
   const { client } = await newTenant()
   const prompt = newPrompt()

@@ -10,7 +10,7 @@ import { providerOf } from '../../providers/registry.ts'
 import type { Claim } from './claims.ts'
 import { failed, type Outcome } from './outcome.ts'
 
-/** Times that an offer may take a job on and fail. */
+/** Times that an offer may take an output on and fail. */
 const MAX_FAILURES = 2
 /** Seconds between two tries of the same offer, at most. */
 const MAX_BACKOFF = 60
@@ -33,15 +33,22 @@ const isOf =
   (job: Claim['jobs'][number]) =>
     job.provider === provider && job.model === model
 
+/** How often the output that failed most often has failed: calls for others at the same time are the same try. */
+const timesOf = (past: Claim['jobs']): number => {
+  const times = new Map<number, number>()
+  for (const index of past.flatMap(({ indexes }) => indexes)) times.set(index, (times.get(index) ?? 0) + 1)
+  return Math.max(0, ...times.values())
+}
+
 /** How this job fared at the offer so far. */
 const recordOf = (claim: Claim, offer: Offer) => {
   const past = claim.jobs.filter(isOf(offer)).filter(({ status }) => status === 'failed' || status === 'lost')
   const kinds = past.map(({ failure }) => failure && reasons[failure.reason])
   return {
-    failures: past.length,
+    failures: timesOf(past),
     isOut:
       kinds.some((kind) => kind?.ends === 'offer') ||
-      past.filter(({ failure }) => failure?.reason === 'provider_failed').length >= MAX_FAILURES,
+      timesOf(past.filter(({ failure }) => failure?.reason === 'provider_failed')) >= MAX_FAILURES,
     isOperators: kinds.some((kind) => kind?.whoFixes === 'operator'),
     lastAt: Math.max(0, ...past.map(({ endedAt }) => endedAt?.getTime() ?? 0)),
     retryAfter: past.at(-1)?.failure?.retryAfter ?? 0,
