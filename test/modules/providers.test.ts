@@ -1,4 +1,4 @@
-/** What providers must not do to us: each is asked at a server that answers as the test says. */
+/** What providers must not do to us: each is asked, in Node, at a server that answers as the test says. */
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Env } from '../../src/env.ts'
 import { failureOf } from '../../src/providers/failures.ts'
@@ -16,7 +16,7 @@ beforeAll(async () => {
   server = await startAnswers(answers)
   // Node wants it said that a stream is sent before the answer is read.
   const { fetch } = globalThis
-  globalThis.fetch = (url, init) => fetch(url, { ...init, duplex: 'half' })
+  globalThis.fetch = (url, init) => fetch(url, Object.assign({ method: 'GET', duplex: 'half' }, init))
   return () => {
     globalThis.fetch = fetch
     server.stop()
@@ -50,7 +50,9 @@ const envOf = () =>
 const render = (provider: AtOnceProvider, photos: { url: string; mimeType: string }[] = []) => {
   const kept: Buffer[] = []
   const keep = async (bytes: AsyncIterable<Uint8Array>) => {
-    kept.push(Buffer.concat(await Array.fromAsync(bytes, (piece) => Buffer.from(piece))))
+    const pieces: Buffer[] = []
+    for await (const piece of bytes) pieces.push(Buffer.from(piece))
+    kept.push(Buffer.concat(pieces))
   }
   const failure = provider.render(envOf(), { ...submission, photos }, keep, AbortSignal.timeout(1500))
   return failure.then((said) => ({ said, kept }))

@@ -22,13 +22,13 @@ class DigestStream extends WritableStream<Uint8Array> {
 }
 const platform = { scheduler: { wait: (ms: number) => new Promise((resolve) => setTimeout(resolve, ms)) } }
 
-const { scheduler } = globalThis
+const known = Reflect.get(globalThis, 'scheduler')
 beforeAll(() => {
   Object.assign(globalThis, platform)
   Object.assign(crypto, { DigestStream })
 })
 afterAll(() => {
-  Object.assign(globalThis, { scheduler })
+  Object.assign(globalThis, { scheduler: known })
   Reflect.deleteProperty(crypto, 'DigestStream')
 })
 
