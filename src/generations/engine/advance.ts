@@ -1,8 +1,6 @@
 /** The next step of a generation, whatever woke it; safe to call twice, at once, late or for nothing. */
 import type { JobCtx } from '../../context.ts'
-import { transact } from '../../db/client.ts'
 import { describeError, toAppError } from '../../errors.ts'
-import { settle } from '../../outbox/outbox.ts'
 import { report } from '../../providers/breakers.ts'
 import { reasons } from '../../providers/failures.ts'
 import { type JobProvider, ProviderError, type Standing } from '../../providers/provider.ts'
@@ -10,7 +8,7 @@ import { providerOf } from '../../providers/registry.ts'
 import type { GenerationPhase, Operation } from '../../words.ts'
 import { progressByTime } from '../estimates.ts'
 import { type Claim, claimGeneration, fail, hold, release, succeed } from './claims.ts'
-import { costOfMade, isOpen, type JobChanges, jobsOf, keepOperation, type ProviderJob } from './jobs.ts'
+import { costOfMade, isOpen, type JobChanges, keepOperation, type ProviderJob } from './jobs.ts'
 import { chooseOffer } from './offers.ts'
 import { failed, type Outcome } from './outcome.ts'
 import { storeUrls } from './outputs.ts'
@@ -335,26 +333,4 @@ export const abandon = async (ctx: JobCtx, id: string): Promise<void> => {
   if (!claim) return
   const progress = createProgress(claim)
   await conclude(ctx, claim, progress, untilLater(claim, progress, 5))
-}
-
-/** Tells providers that nobody waits for what they may still have of a generation that has ended. */
-export const cancelJobs = async (ctx: JobCtx, id: string): Promise<void> => {
-  const { jobs } = await transact(ctx, (db) => ({ jobs: jobsOf(db, id) }))
-  const told = await Promise.allSettled(
-    jobs.map(async ({ provider, operation, status, expiresAt }) => {
-      const asked = providerOf(provider)
-      const mayRun =
-        ['submitting', 'running', 'canceled'].includes(status) && expiresAt.getTime() > Date.now()
-      if (!operation || !asked.keepsJobs || !mayRun) return
-      try {
-        await asked.cancel(ctx.env, operation)
-      } catch (error) {
-        if (!(error instanceof ProviderError) || !error.isRefusal) throw error
-      }
-    }),
-  )
-  // Later again, of all: to hear it twice is harmless.
-  const fault = told.find((one) => one.status === 'rejected')
-  if (fault) throw fault.reason
-  await transact(ctx, (db) => ({ settled: settle(db, 'prediction.cancel', id) }))
 }
