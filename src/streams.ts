@@ -33,13 +33,17 @@ export const openWindow = (body: ReadableStream<Uint8Array>) => {
   }
 }
 
-/** The stream's chunks; each is valid until the next is asked for. */
+/** The stream's chunks; each is valid until the next is asked for. What is not read is not sent. */
 export const readChunks = async function* (body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
   const window = openWindow(body)
-  while (await window.fill()) {
-    const view = window.view()
-    window.take(view.length)
-    yield view
+  try {
+    while (await window.fill()) {
+      const view = window.view()
+      window.take(view.length)
+      yield view
+    }
+  } finally {
+    await window.cancel()
   }
 }
 

@@ -38,7 +38,7 @@ const clientOf = ({ S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, S3_REGION }: Env) =>
   })
 
 /**
- * Signs and sends; after a fault whatever is idempotent is sent again. The body stays out of the signature and of
+ * Signs and sends; after a fault it is sent again, which no request here minds. The body stays out of the signature and of
  * aws4fetch's own `fetch`, which would copy it.
  * @throws {AppError} unavailable
  */
@@ -55,7 +55,7 @@ const request = async (
   const end = AbortSignal.timeout(all)
   for (let attempt = 1; ; attempt++) {
     // An upload that is started twice leaves one that the bucket's lifecycle rule removes.
-    let mayRetry = (method !== 'POST' || path.endsWith('?uploads=')) && attempt < attempts
+    let mayRetry = attempt < attempts
     let fault: unknown
     try {
       const response = await fetch(signed.url, {
@@ -173,18 +173,28 @@ const startMultipart = async (
   if (!id) throw new AppError('unavailable', { cause: new Error('storage started no multipart upload') })
   const uploadId = encodeURIComponent(id)
   const etags: string[] = []
+  let size = 0
   return {
     async add(part: Uint8Array) {
       const query = `?partNumber=${etags.length + 1}&uploadId=${uploadId}`
       const response = await request(env, path + query, { method: 'PUT', body: part }, patience)
       etags.push(response.headers.get('etag') ?? '')
+      size += part.length
     },
     async complete() {
       const parts = etags.map(
         (etag, i) => `<Part><PartNumber>${i + 1}</PartNumber><ETag>${etag}</ETag></Part>`,
       )
       const body = `<CompleteMultipartUpload>${parts.join('')}</CompleteMultipartUpload>`
-      const response = await request(env, `${path}?uploadId=${uploadId}`, { method: 'POST', body })
+      const target = `${path}?uploadId=${uploadId}`
+      const response = await request(env, target, { method: 'POST', body }, patience).catch(
+        async (fault: unknown) => {
+          // Its answer may have been lost: then the upload is over, and the object is there.
+          const found = await request(env, path, { method: 'HEAD' }).catch(() => undefined)
+          if (found?.headers.get('content-length') !== String(size)) throw fault
+        },
+      )
+      if (!response) return
       // S3 can answer 200 and report the failure in the body, or nothing at all.
       const answer = await response.text()
       if (!answer.includes('<CompleteMultipartUploadResult')) {

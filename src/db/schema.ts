@@ -383,7 +383,7 @@ export const generations = pgTable(
     wokenAt: time('woken_at'),
     /** When it will have ended in one case of two, and in nine of ten; null while too few like it have been measured. */
     eta: time('eta').array(),
-    /** When the provider first had results: from then on the job waits for nothing but their storage. */
+    /** When a provider first had results that storage did not take at once: those are waited for past the deadline. */
     resultsAt: time('results_at'),
     /** Seconds from the first step; before that `deadlineAt` bounds the time in line. */
     deadline: integer('deadline').notNull(),

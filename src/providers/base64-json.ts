@@ -1,18 +1,21 @@
 /** JSON that carries pictures as base64: read as it arrives, so that no picture is ever held whole. */
 
-/** A string of at least so many characters under the field's name is a picture, and not a word. */
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
+/** Characters of all that is no picture. */
+const MAX_REST = 8 * 1024 * 1024
 
 /**
  * Reads JSON in which the strings under `field` are base64. Each goes to `keep` as bytes while it arrives; the rest is
  * answered as text, with an empty string in its place.
+ * @throws {Error} if that is longer than MAX_REST
  */
 export const readPictures = async (
-  body: ReadableStream<Uint8Array>,
+  body: ReadableStream<Uint8Array> | null,
   field: string,
   keep: (bytes: AsyncIterable<Uint8Array>) => Promise<void>,
-): Promise<string> => {
+): Promise<{ pictures: number; rest: string }> => {
+  if (!body) return { pictures: 0, rest: '' }
   const reader = body.getReader()
   const marker = new RegExp(`"${field}"\\s*:\\s*"$`)
   let chunk: Uint8Array = new Uint8Array()
@@ -43,14 +46,20 @@ export const readPictures = async (
     throw new Error('the answer ended within a picture')
   }
   let rest = ''
+  let pictures = 0
   try {
     while (await more()) {
       // What is no picture is short; its strings may contain anything but the marker with its own opening quote.
-      const byte = chunk[at++] as number
-      rest += String.fromCharCode(byte)
+      const ends = [chunk.indexOf(QUOTE, at), chunk.indexOf(BACKSLASH, at)].filter((end) => end >= 0)
+      const end = Math.min(chunk.length - 1, ...ends)
+      rest += Buffer.from(chunk.buffer, chunk.byteOffset + at, end + 1 - at).toString('latin1')
+      at = end + 1
+      if (rest.length > MAX_REST) throw new Error('the answer is too long for one without pictures')
+      const byte = chunk[end]
       if (byte === BACKSLASH) {
         if (await more()) rest += String.fromCharCode(chunk[at++] as number)
       } else if (byte === QUOTE && marker.test(rest.slice(-field.length - 16))) {
+        pictures++
         const bytes = decode()
         await keep(bytes)
         // Whatever was left of it is passed over.
@@ -61,5 +70,5 @@ export const readPictures = async (
   } finally {
     await reader.cancel().catch(() => undefined)
   }
-  return Buffer.from(rest, 'latin1').toString()
+  return { pictures, rest: Buffer.from(rest, 'latin1').toString() }
 }

@@ -34,11 +34,15 @@ export class Breaker extends DurableObject {
     else this.ctx.storage.kv.delete('state')
   }
 
-  /** Whether the offer may be asked now; after a pause one caller at a time is the trial. */
-  admits(): boolean {
+  /**
+   * Whether the offer may be asked now; after a pause one caller at a time is the trial. Whoever only plans to ask is
+   * none, and asks again before the call.
+   */
+  admits({ plans = false }: { plans?: boolean } = {}): boolean {
     if (!this.isOpen) return true
     const now = Date.now()
     if (now < this.state.openUntil) return false
+    if (plans) return true
     this.state.openUntil = now + PAUSE
     this.save()
     return true

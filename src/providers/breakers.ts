@@ -1,10 +1,11 @@
 /** The circuit breaker of each offer: one model that fails says nothing of its provider's others. */
 import type { Env } from '../env.ts'
-import type { Failure } from './failures.ts'
-import { reasons } from './failures.ts'
+import { type Failure, type Reason, reasons } from './failures.ts'
 
 export const breakerOf = ({ BREAKER }: Env, { provider, model }: { provider: string; model: string }) =>
   BREAKER.get(BREAKER.idFromName(`${provider}:${model}`))
+
+const isNoFault: Reason[] = ['too_many_requests', 'no_input']
 
 /** How a call went, for other jobs; it must not cost this one. */
 export const report = async (
@@ -12,9 +13,8 @@ export const report = async (
   offer: { provider: string; model: string },
   failure: Failure | undefined,
 ): Promise<void> => {
-  // Too many requests slow us down, and what is the caller's fault says nothing of the offer.
-  if (failure && (failure.reason === 'too_many_requests' || reasons[failure.reason].whoFixes === 'caller'))
-    return
+  // Too many requests slow us down; what is the caller's fault, or our storage's, says nothing of the offer.
+  if (failure && (isNoFault.includes(failure.reason) || reasons[failure.reason].whoFixes === 'caller')) return
   const fault = failure && reasons[failure.reason].whoFixes === 'operator' ? failure.reason : undefined
   await breakerOf(env, offer)
     .report({ succeeded: failure === undefined, ...(fault && { fault }) })

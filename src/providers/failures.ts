@@ -23,6 +23,8 @@ export const reasons = {
   schema_changed: { whoFixes: 'operator', ends: 'offer' },
   too_many_requests: { whoFixes: 'provider', ends: 'time' },
   unreachable: { whoFixes: 'provider', ends: 'time' },
+  /** Our storage did not give a photo: the provider was not asked. */
+  no_input: { whoFixes: 'provider', ends: 'time' },
   provider_failed: { whoFixes: 'provider', ends: 'time' },
   no_output: { whoFixes: 'provider', ends: 'job' },
 } as const satisfies Record<string, Kind>
@@ -37,7 +39,7 @@ export interface Failure {
   retryAfter?: number
 }
 
-/** The first that fits; recorded from the providers' answers (docs/providers.md lists the sources). */
+/** The first that fits; recorded from the providers' answers. */
 const table: readonly { reason: Reason; status?: readonly number[]; words?: RegExp }[] = [
   {
     reason: 'content_rejected',
@@ -72,18 +74,27 @@ const table: readonly { reason: Reason; status?: readonly number[]; words?: RegE
   { reason: 'schema_changed', status: [400, 405, 415, 422] },
 ]
 
+/** Without what URLs are signed with: providers repeat those that they were sent. */
+export const redact = (text: string): string => text.replace(/(https?:\/\/[^\s"'<>?]+)\?[^\s"'<>]*/g, '$1?…')
+
 /** @param status of the HTTP answer, if the words came with one */
-export const failureOf = (detail: string, status?: number): Failure => {
+export const failureOf = (said: string, status?: number): Failure => {
+  const detail = redact(said)
+  // The page of something in between, and what breaks at the provider, say nothing of words and photos.
+  const isCallers = !(status && status >= 500) && !/<html|<!doctype/i.test(detail)
   const found = table.find(
     (row) =>
+      (isCallers || reasons[row.reason].whoFixes !== 'caller') &&
       (row.words?.test(detail) ?? true) &&
       (row.status === undefined || (status !== undefined && row.status.includes(status))),
   )
   return { reason: found?.reason ?? (status === undefined ? 'provider_failed' : 'unreachable'), detail }
 }
 
-/** Seconds, from the header, or from where providers say it in words only. */
-export const retryAfterOf = (headers: Headers, text: string): number | undefined =>
-  Number(headers.get('retry-after')) ||
-  Number(/"retry(?:_after|Delay)":\s*"?(\d+)|resets in ~?(\d+)\s?s/i.exec(text)?.slice(1).find(Boolean)) ||
-  undefined
+/** Whole seconds, from the header, or from where providers say it in words only; what is no time to wait counts as none. */
+export const retryAfterOf = (headers: Headers, text: string): number | undefined => {
+  const [, json, words] = /"retry(?:_after|Delay)":\s*"?(\d+)|resets in ~?(\d+)\s?s/i.exec(text) ?? []
+  const seconds = [headers.get('retry-after'), json, words].map(Number)
+  const first = seconds.find((one) => Number.isFinite(one) && one > 0)
+  return first && Math.ceil(first)
+}

@@ -3,24 +3,26 @@ import { readChunks, toStream } from '../streams.ts'
 import { ProviderError, type Submission } from './provider.ts'
 
 /** @throws {ProviderError} when storage does not give a photo: no fault of the provider's */
-const readPhoto = async (url: string): Promise<ReadableStream<Uint8Array>> => {
-  const response = await fetch(url)
+export const readPhoto = async (url: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> => {
+  const refuse = (detail: string, cause?: unknown) =>
+    new ProviderError({ reason: 'no_input', detail }, { isRefusal: true, cause })
+  const response = await fetch(url, { signal }).catch((cause: unknown) => {
+    throw refuse('an input could not be read', cause)
+  })
   if (response.ok && response.body) return response.body
-  throw new ProviderError(
-    { reason: 'unreachable', detail: `an input answered ${response.status}` },
-    { isRefusal: true },
-  )
+  throw refuse(`an input answered ${response.status}`)
 }
 
 /** A form of text fields and photos, by the names that `nameOf` gives them. */
 export const formOf = async (
   { fields, photos }: Pick<Submission, 'fields' | 'photos'>,
   nameOf: (index: number) => string,
+  signal: AbortSignal,
 ): Promise<{ body: ReadableStream<Uint8Array>; contentType: string }> => {
   const boundary = `form-${crypto.randomUUID()}`
   const text = new TextEncoder()
   // Opened before the provider is asked, so that what can't be read costs nothing.
-  const bodies = await Promise.all(photos.map(({ url }) => readPhoto(url)))
+  const bodies = await Promise.all(photos.map(({ url }) => readPhoto(url, signal)))
   const parts = async function* () {
     for (const [name, value] of Object.entries(fields)) {
       yield text.encode(`--${boundary}\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`)

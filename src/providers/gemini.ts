@@ -3,7 +3,8 @@ import { z } from 'zod'
 import { readChunks, toStream } from '../streams.ts'
 import { readPictures } from './base64-json.ts'
 import { failureOf } from './failures.ts'
-import { type AtOnceProvider, ask, ProviderError } from './provider.ts'
+import { readPhoto } from './form.ts'
+import { type AtOnceProvider, ask, MAX_DETAIL } from './provider.ts'
 
 const Answer = z.object({
   promptFeedback: z.object({ blockReason: z.string().optional() }).optional(),
@@ -19,6 +20,14 @@ const Answer = z.object({
     )
     .optional(),
 })
+
+const parse = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
 
 /** Base64 of a stream, whole groups of three bytes at a time. */
 const encode = async function* (body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
@@ -36,19 +45,14 @@ export const gemini: AtOnceProvider = {
   keepsJobs: false,
   isConfigured: (env) => env.GEMINI_API_KEY !== undefined,
   async render(env, { model, fields: { text, ...imageConfig }, photos }, keep, signal) {
-    const opened = await Promise.all(photos.map(({ url }) => fetch(url)))
-    const broken = opened.find(({ ok, body }) => !ok || !body)
-    if (broken) {
-      const detail = `an input answered ${broken.status}`
-      throw new ProviderError({ reason: 'unreachable', detail }, { isRefusal: true })
-    }
+    const opened = await Promise.all(photos.map(({ url }) => readPhoto(url, signal)))
     const generationConfig = { responseModalities: ['IMAGE'], imageConfig }
     const body = async function* () {
       const utf8 = new TextEncoder()
       yield utf8.encode(`{"contents":[{"role":"user","parts":[{"text":${JSON.stringify(text)}}`)
-      for (const [i, { body }] of opened.entries()) {
+      for (const [i, photo] of opened.entries()) {
         yield utf8.encode(`,{"inlineData":{"mimeType":"${photos[i]?.mimeType}","data":"`)
-        if (body) for await (const piece of encode(body)) yield utf8.encode(piece)
+        for await (const piece of encode(photo)) yield utf8.encode(piece)
         yield utf8.encode('"}}')
       }
       yield utf8.encode(`]}],"generationConfig":${JSON.stringify(generationConfig)}}`)
@@ -63,16 +67,10 @@ export const gemini: AtOnceProvider = {
       },
       signal,
     )
-    let pictures = 0
-    const rest = response.body
-      ? await readPictures(response.body, 'data', (bytes) => {
-          pictures++
-          return keep(bytes)
-        })
-      : '{}'
+    const { pictures, rest } = await readPictures(response.body, 'data', keep)
     if (pictures > 0) return undefined
     // It may answer in words only, or say why not.
-    const { data } = Answer.safeParse(JSON.parse(rest))
+    const { data } = Answer.safeParse(parse(rest))
     const [candidate] = data?.candidates ?? []
     const said = [
       data?.promptFeedback?.blockReason,
@@ -80,6 +78,6 @@ export const gemini: AtOnceProvider = {
       candidate?.finishMessage,
       ...(candidate?.content?.parts ?? []).map((part) => part.text),
     ]
-    return failureOf(`Gemini: no picture: ${said.filter(Boolean).join('; ')}`)
+    return failureOf(`Gemini: no picture: ${said.filter(Boolean).join('; ') || rest.slice(0, MAX_DETAIL)}`)
   },
 }

@@ -1,7 +1,8 @@
 /** OpenAI's images API; plain requests, since the official client would weigh more than the rest of the providers. */
 import { readPictures } from './base64-json.ts'
+import { failureOf } from './failures.ts'
 import { formOf } from './form.ts'
-import { type AtOnceProvider, ask } from './provider.ts'
+import { type AtOnceProvider, ask, MAX_DETAIL } from './provider.ts'
 
 export const openai: AtOnceProvider = {
   keepsJobs: false,
@@ -9,7 +10,7 @@ export const openai: AtOnceProvider = {
   async render(env, { model, fields, photos }, keep, signal) {
     const isEdit = photos.length > 0
     const asked = { model, ...fields }
-    const form = isEdit ? await formOf({ fields: asked, photos }, () => 'image[]') : undefined
+    const form = isEdit ? await formOf({ fields: asked, photos }, () => 'image[]', signal) : undefined
     const response = await ask(
       'OpenAI',
       `${env.OPENAI_BASE_URL}/images/${isEdit ? 'edits' : 'generations'}`,
@@ -23,7 +24,7 @@ export const openai: AtOnceProvider = {
       },
       signal,
     )
-    if (response.body) await readPictures(response.body, 'b64_json', keep)
-    return undefined
+    const { pictures, rest } = await readPictures(response.body, 'b64_json', keep)
+    return pictures > 0 ? undefined : failureOf(`OpenAI: no picture: ${rest.slice(0, MAX_DETAIL)}`)
   },
 }

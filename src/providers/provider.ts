@@ -1,7 +1,9 @@
 /** The two shapes of providers: those that keep jobs and are asked about them, and those that answer with the result. */
+import type { z } from 'zod'
 import type { Env } from '../env.ts'
+import { readChunks } from '../streams.ts'
 import type { Operation } from '../words.ts'
-import { type Failure, failureOf, retryAfterOf } from './failures.ts'
+import { type Failure, failureOf, redact, retryAfterOf } from './failures.ts'
 
 export interface Submission {
   /** As the provider calls it. */
@@ -86,10 +88,26 @@ const REQUEST_TIMEOUT = 15_000
 /** Answers of what stands before a provider, which may have accepted the request. */
 const UNCERTAIN = [408, 502, 504, 524]
 
-/** A refusal's body, as much of it as says something. */
-const MAX_DETAIL = 2000
+/** Characters of a body that say something. */
+export const MAX_DETAIL = 2000
+/** Bytes of an answer that has no picture in it. */
+const MAX_ANSWER = 8 * 1024 * 1024
 
-/** One request. @throws {ProviderError} for every answer but 2xx, and for none */
+/** The beginning of a body; the rest is not sent. */
+const readText = async ({ body }: Response, most: number): Promise<string> => {
+  const pieces: Buffer[] = []
+  let size = 0
+  if (body) {
+    for await (const chunk of readChunks(body)) {
+      pieces.push(Buffer.from(chunk))
+      size += chunk.length
+      if (size >= most) break
+    }
+  }
+  return Buffer.concat(pieces).toString()
+}
+
+/** One request; redirects are not followed, since they would take the key along. @throws {ProviderError} for every answer but 2xx, and for none */
 export const ask = async (
   provider: string,
   url: string,
@@ -98,13 +116,13 @@ export const ask = async (
 ): Promise<Response> => {
   let response: Response
   try {
-    response = await fetch(url, { ...init, signal })
+    response = await fetch(url, { ...init, signal, redirect: 'manual' })
   } catch (cause) {
     const detail = `${provider} gave no answer`
     throw new ProviderError({ reason: 'unreachable', detail }, { isRefusal: false, cause })
   }
   if (response.ok) return response
-  const text = (await response.text().catch(() => '')).slice(0, MAX_DETAIL)
+  const text = (await readText(response, MAX_DETAIL).catch(() => '')).slice(0, MAX_DETAIL)
   const { status, headers } = response
   throw new ProviderError(failureOf(`${provider} answered ${status}: ${text}`, status), {
     isRefusal: !UNCERTAIN.includes(status),
@@ -112,18 +130,21 @@ export const ask = async (
   })
 }
 
-/** The same, of what answers with JSON. @throws {ProviderError} */
-export const askJson = async (...parameters: Parameters<typeof ask>): Promise<unknown> => {
+/** The same, of what answers with JSON of this shape. @throws {ProviderError} */
+export const askJson = async <T>(schema: z.ZodType<T>, ...parameters: Parameters<typeof ask>): Promise<T> => {
   const response = await ask(...parameters)
+  let text = ''
   try {
-    return await response.json()
+    text = await readText(response, MAX_ANSWER)
+    return schema.parse(JSON.parse(text))
   } catch (cause) {
-    const detail = `${parameters[0]} answered ${response.status} without JSON`
+    const said = redact(text.slice(0, MAX_DETAIL))
+    const detail = `${parameters[0]} answered ${response.status} with something else: ${said}`
     throw new ProviderError({ reason: 'unreachable', detail }, { isRefusal: false, cause })
   }
 }
 
-/** The URLs at a JSON pointer, in which `*` stands for each of a list; an empty one is the value itself. */
+/** The URLs that can be fetched at a JSON pointer, in which `*` stands for each of a list; an empty one is the value itself. */
 export const urlsAt = (value: unknown, pointer: string): string[] => {
   let found: unknown[] = [value]
   for (const part of pointer.split('/').slice(1)) {
@@ -132,5 +153,10 @@ export const urlsAt = (value: unknown, pointer: string): string[] => {
       return typeof one === 'object' && one !== null && part in one ? [one[part as keyof typeof one]] : []
     })
   }
-  return found.flat().filter((one) => typeof one === 'string' && URL.canParse(one)) as string[]
+  return found
+    .flat()
+    .filter(
+      (one): one is string =>
+        typeof one === 'string' && URL.canParse(one) && /^(https?|data):$/.test(new URL(one).protocol),
+    )
 }

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import type { Env } from '../env.ts'
 import { failureOf } from './failures.ts'
-import { askJson, type JobProvider, type Standing, urlsAt } from './provider.ts'
+import { ask, askJson, type JobProvider, type Standing, urlsAt } from './provider.ts'
 
 const Prediction = z.object({
   id: z.string(),
@@ -12,13 +12,11 @@ const Prediction = z.object({
   logs: z.string().nullish(),
 })
 
-const call = async (env: Env, path: string, init: RequestInit = {}) =>
-  Prediction.parse(
-    await askJson('Replicate', `${env.REPLICATE_BASE_URL}/predictions${path}`, {
-      ...init,
-      headers: { authorization: `Bearer ${env.REPLICATE_API_TOKEN}`, ...init.headers },
-    }),
-  )
+const requestOf = (env: Env, path: string, init: RequestInit = {}): Parameters<typeof ask> => [
+  'Replicate',
+  `${env.REPLICATE_BASE_URL}/predictions${path}`,
+  { ...init, headers: { authorization: `Bearer ${env.REPLICATE_API_TOKEN}`, ...init.headers } },
+]
 
 /** The last percentage of a progress bar (tqdm) in the log; the log may count beyond the end. */
 const progressOf = (logs: string | null | undefined): number | undefined => {
@@ -61,7 +59,7 @@ export const replicate: JobProvider = {
   isConfigured: (env) => env.REPLICATE_API_TOKEN !== undefined,
   tells: (env) => env.REPLICATE_WEBHOOK_SECRET !== undefined,
   async submit(env, { model, fields, photoFields, output, webhookUrl, timeout }) {
-    const prediction = await call(env, '', {
+    const request = requestOf(env, '', {
       method: 'POST',
       headers: { 'content-type': 'application/json', 'cancel-after': `${timeout}s` },
       body: JSON.stringify({
@@ -71,10 +69,13 @@ export const replicate: JobProvider = {
         webhook_events_filter: ['completed'],
       }),
     })
+    const prediction = await askJson(Prediction, ...request)
     return { operation: { id: prediction.id }, standing: standingOf(prediction, output) }
   },
-  get: async (env, { id }, output) => standingOf(await call(env, `/${id}`), output),
+  get: async (env, { id }, output) =>
+    standingOf(await askJson(Prediction, ...requestOf(env, `/${id}`)), output),
   cancel: async (env, { id }) => {
-    await call(env, `/${id}/cancel`, { method: 'POST' })
+    const { body } = await ask(...requestOf(env, `/${id}/cancel`, { method: 'POST' }))
+    await body?.cancel()
   },
 }

@@ -3,11 +3,10 @@ import type { Context } from 'hono'
 import { createRemoteJWKSet, importJWK } from 'jose'
 import { Webhook } from 'standardwebhooks'
 import { z } from 'zod'
-import { systemContext } from '../context.ts'
 import type { Env } from '../env.ts'
 import { AppError } from '../errors.ts'
 import { type AppEnv, createRouter } from '../http/router.ts'
-import { dispatch } from '../outbox/outbox.ts'
+import { send } from '../outbox/outbox.ts'
 import type { Operation } from '../words.ts'
 
 const Query = z.object({ workspaceId: z.uuid(), generationId: z.uuid(), jobId: z.uuid() })
@@ -19,7 +18,7 @@ const wakeUp = async (
   c: Context<AppEnv>,
   read: (env: Env, body: string) => Promise<Operation | undefined>,
 ) => {
-  const { env, requestId } = c.var
+  const { env } = c.var
   const query = Query.safeParse(c.req.query())
   let operation: Operation | undefined
   try {
@@ -29,15 +28,13 @@ const wakeUp = async (
     throw new AppError('unauthorized', { detail: 'The signature does not fit.', cause })
   }
   const { workspaceId, generationId, jobId } = query.data
-  await dispatch(systemContext(env, { id: requestId }), [
-    {
-      kind: 'generation',
-      workspaceId,
-      subjectId: generationId,
-      early: true,
-      ...(operation && { told: { jobId, operation } }),
+  const told = operation && { told: { jobId, operation } }
+  // Its news is owed nowhere: what the queue does not take, the provider is to tell again.
+  await send(env, [{ kind: 'generation', workspaceId, subjectId: generationId, early: true, ...told }]).catch(
+    (cause: unknown) => {
+      throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause })
     },
-  ])
+  )
   return c.body(null, 204)
 }
 
@@ -53,7 +50,7 @@ routes.post('/providers/replicate/webhook', (c) =>
 /** Seconds that a signature of fal's may be old. */
 const FAL_WINDOW = 300
 
-/** `jose` keeps what it has fetched, and says when that is old. */
+/** `jose` keeps what it has fetched, and says when that is old; while nothing newer can be fetched, it holds. */
 const falKeys = new Map<string, ReturnType<typeof createRemoteJWKSet>>()
 
 /** Ed25519 over the ids, the time and the body's hash (fal's documentation, "Webhooks"). */
@@ -77,7 +74,10 @@ routes.post('/providers/fal/webhook', (c) =>
       }
       return false
     }
-    if (!keys.fresh) await keys.reload()
+    if (!keys.fresh)
+      await keys.reload().catch((error: unknown) => {
+        if (!keys.jwks()) throw error
+      })
     if (await fits()) return undefined
     // The key may be newer than what was fetched; it is asked for again once in 30 seconds.
     if (!keys.coolingDown) await keys.reload()

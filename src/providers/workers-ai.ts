@@ -1,7 +1,8 @@
 /** Cloudflare Workers AI over REST: the models that take photos, by form, one picture a call. */
 import { readPictures } from './base64-json.ts'
+import { failureOf } from './failures.ts'
 import { formOf } from './form.ts'
-import { type AtOnceProvider, ask } from './provider.ts'
+import { type AtOnceProvider, ask, MAX_DETAIL } from './provider.ts'
 
 export const workersAi: AtOnceProvider = {
   keepsJobs: false,
@@ -9,7 +10,7 @@ export const workersAi: AtOnceProvider = {
   async render(env, { model, fields, photos, photoFields }, keep, signal) {
     const names = Object.keys(photoFields)
     // A form even for a bare prompt: these models know no JSON.
-    const { body, contentType } = await formOf({ fields, photos }, (i) => String(names[i]))
+    const { body, contentType } = await formOf({ fields, photos }, (i) => String(names[i]), signal)
     const response = await ask(
       'Workers AI',
       `${env.CLOUDFLARE_AI_BASE_URL}/accounts/${env.CLOUDFLARE_ACCOUNT_ID}/ai/run/${model}`,
@@ -20,7 +21,7 @@ export const workersAi: AtOnceProvider = {
       },
       signal,
     )
-    if (response.body) await readPictures(response.body, 'image', keep)
-    return undefined
+    const { pictures, rest } = await readPictures(response.body, 'image', keep)
+    return pictures > 0 ? undefined : failureOf(`Workers AI: no picture: ${rest.slice(0, MAX_DETAIL)}`)
   },
 }

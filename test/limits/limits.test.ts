@@ -15,6 +15,7 @@ import {
   PASSWORD,
   signUp,
 } from '../support/tenants.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 /** The name of the bucket that counts sign-ins as this address. */
 const bucketOf = (email: string) => `login-email:${createHash('sha256').update(email).digest('hex')}`
@@ -182,6 +183,17 @@ test('the API is limited per user, not per session', async () => {
     expect(Number(/"api";r=(\d+)/.exec(headers.get('ratelimit') ?? '')?.[1])).toBeLessThan(600)
   }
   expect((await (await signUp()).client.get('/auth/me')).headers.get('ratelimit')).toContain('r=1199')
+})
+
+test('requests that begin at once take no more of the limit than they are', async () => {
+  const { client } = await signUp()
+  const remaining = async () => {
+    const { headers } = await client.get('/auth/me')
+    return Number(/"api";r=(\d+)/.exec(headers.get('ratelimit') ?? '')?.[1])
+  }
+  await times(40, remaining)
+  // What was leased comes back when the lease is over; 440 tokens would take as many twentieths of a second.
+  await waitFor('the rest is back', async () => (await remaining()) > 1140, 6000)
 })
 
 test('a refused caller is remembered and refused again without a call to the limiter', async () => {

@@ -75,6 +75,17 @@ test('the next provider takes over from one that fails, with an event and one ch
   expect(await eventsOf(job.id)).toEqual(['queued', 'running', 'provider.switched', 'succeeded'])
 })
 
+test('two of three calls that fail are one try of their offer, which makes those again', async () => {
+  const { client } = await newTenant()
+  const prompt = newPrompt()
+  await breakModels(prompt, { kind: 'failed_prediction', times: 2, provider: 'replicate' })
+  await breakModels(prompt, { kind: 'proxy_refusal', times: 10, provider: 'gemini' })
+  const job = await generate(client, { prompt, model: MODEL, count: 3 })
+  const done = await finished(client, job.id)
+  expect(done).toMatchObject({ status: 'succeeded', creditsCharged: 45 })
+  expect(done.outputs).toHaveLength(3)
+})
+
 test("what only the operator can mend at every provider fails as the service's fault, and is not charged", async () => {
   const { client } = await newTenant()
   const prompt = newPrompt()
@@ -186,6 +197,16 @@ test('the circuit breaker of an offer opens after five failures, and a success c
   // What only the operator can mend opens it at once.
   expect(await admits([{ succeeded: false, fault: 'out_of_credit' }])).toBe(false)
 })
+
+test('an offer that answers with the pictures is tried again after its pause, and not only planned with', async () => {
+  const { client } = await newTenant()
+  const prompt = newPrompt()
+  await breakModels(prompt, { kind: 'server_error', times: 100, provider: 'replicate' })
+  for (const name of ['replicate:google/nano-banana-pro', 'gemini:gemini-3-pro-image'])
+    await control('breaker', { name, reports: [{ succeeded: false, fault: 'out_of_credit' }] })
+  const job = await generate(client, { prompt, model: MODEL })
+  expect(await finished(client, job.id, 60_000)).toMatchObject({ status: 'succeeded' })
+}, 70_000)
 
 test("answers 401 to Replicate's webhook when its signature is another's or too old", async () => {
   const { workspaceId } = await newTenant()

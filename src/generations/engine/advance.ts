@@ -1,8 +1,6 @@
 /** The next step of a generation, whatever woke it; safe to call twice, at once, late or for nothing. */
 import type { JobCtx } from '../../context.ts'
-import { transact } from '../../db/client.ts'
 import { describeError, toAppError } from '../../errors.ts'
-import { settle } from '../../outbox/outbox.ts'
 import { report } from '../../providers/breakers.ts'
 import { reasons } from '../../providers/failures.ts'
 import { type JobProvider, ProviderError, type Standing } from '../../providers/provider.ts'
@@ -10,7 +8,7 @@ import { providerOf } from '../../providers/registry.ts'
 import type { GenerationPhase, Operation } from '../../words.ts'
 import { progressByTime } from '../estimates.ts'
 import { type Claim, claimGeneration, fail, hold, release, succeed } from './claims.ts'
-import { costOfMade, isOpen, type JobChanges, jobsOf, keepOperation, type ProviderJob } from './jobs.ts'
+import { costOfMade, isOpen, type JobChanges, keepOperation, type ProviderJob } from './jobs.ts'
 import { chooseOffer } from './offers.ts'
 import { failed, type Outcome } from './outcome.ts'
 import { storeUrls } from './outputs.ts'
@@ -25,7 +23,9 @@ const MAX_POLL_DELAY = { polling: 10, webhooks: 60 }
 /** Times that a missing or broken output is fetched again before the job goes on without it. */
 const MAX_FETCHES = 3
 /** Steps that a job may take. A healthy one takes far fewer: more means a loop, which costs money until it ends. */
-const MAX_STEPS = 500
+const MAX_STEPS = 1000
+/** Milliseconds that results wait for storage at most: their place and credits wait with them. */
+const MAX_STORING = 6 * 3600 * 1000
 
 interface Wake {
   /** A provider has news. */
@@ -122,24 +122,29 @@ const pollDelay = ({ env }: JobCtx, { kind, startedAt, jobs }: Claim): number =>
 const untilDeadline = ({ deadlineAt }: Claim, seconds: number) =>
   Math.min(seconds, Math.max(1, Math.ceil((deadlineAt.getTime() - Date.now()) / 1000) + 1))
 
-const isLate = ({ resultsAt, deadlineAt }: Claim) => resultsAt === null && deadlineAt.getTime() < Date.now()
+/** No time is left; what is claimed in line was claimed to end there, whatever this machine's clock says. */
+const isLate = ({ status, deadlineAt }: Claim) => status === 'queued' || deadlineAt.getTime() < Date.now()
+
+/** Whether results that storage has not taken yet are still waited for. */
+const mayStore = ({ resultsAt }: Claim) =>
+  resultsAt === null || Date.now() - resultsAt.getTime() < MAX_STORING
 
 const step = async (
   ctx: JobCtx,
   claim: Claim,
   progress: Progress,
   held: AbortSignal,
-  { lasting }: Wake,
+  { lasting = false }: Wake,
 ): Promise<Outcome> => {
   if (claim.fence > MAX_STEPS) {
     ctx.log({ level: 'error', message: 'job exceeds its steps', generationId: claim.id, steps: claim.fence })
-    return failed('internal_error')
+    return giveUp(progress, failed('internal_error'))
   }
   await look(ctx, claim, progress)
   const missing = missingOutputs(claim, progress)
   if (missing.length > 0 && !isLate(claim)) {
     if (claim.inputs.length < claim.inputAssetIds.length) return giveUp(progress, failed('input_deleted'))
-    const offer = await chooseOffer(ctx, { ...claim, jobs: progress.jobs() })
+    const offer = await chooseOffer(ctx, { ...claim, jobs: progress.jobs() }, { lasting })
     // Others are under way, and may yet come to something.
     if ('is' in offer)
       return progress.jobs().some(isOpen) ? standingOf(claim, progress) : giveUp(progress, offer)
@@ -169,9 +174,12 @@ const awaitPictures = async (ctx: JobCtx, claim: Claim, progress: Progress): Pro
   }
 }
 
-/** Asks providers how their jobs stand, and stores what has arrived. */
+/**
+ * Asks providers how their jobs stand, and stores what has arrived; what goes wrong with one keeps nothing of the others
+ * from being stored and written down.
+ */
 const look = async (ctx: JobCtx, claim: Claim, progress: Progress): Promise<void> => {
-  await Promise.all(
+  const looks = await Promise.allSettled(
     unsettled(progress).map(async (job) => {
       if (!job.operation) {
         // Asked, and the answer was lost: a webhook may still name it, until nothing can come of it any more.
@@ -185,6 +193,8 @@ const look = async (ctx: JobCtx, claim: Claim, progress: Progress): Promise<void
       progress.change(job, await changesOf(ctx, claim, job, standing))
     }),
   )
+  const fault = looks.find((one) => one.status === 'rejected')
+  if (fault) throw fault.reason
 }
 
 /** The truth about a job that a provider has. @throws {ProviderError} */
@@ -214,7 +224,11 @@ const changesOf = async (
     const { provider, model } = job
     ctx.log({ level: 'warn', message: 'model failed', provider, model, jobId: job.id, ...standing.failure })
     await report(ctx.env, job, standing.failure)
-    return { status: 'failed', failure: standing.failure, cost: 0 }
+    const { failure } = standing
+    // What it has made before counts, and nobody makes it again.
+    if (job.stored.length > 0)
+      return { status: 'succeeded', failure, cost: costOfMade(job, job.stored.length) }
+    return { status: 'failed', failure, cost: 0 }
   }
   const { stored, broken, waiting } = await storeUrls(ctx, claim, job, standing.urls)
   if (waiting) return { stored }
@@ -258,7 +272,7 @@ const standingOf = (claim: Claim, progress: Progress): Outcome => {
   const jobs = progress.jobs()
   const open = jobs.filter(isOpen)
   const standings = open.map(({ id }) => progress.standings.get(id))
-  if (standings.some((standing) => standing?.status === 'succeeded')) {
+  if (standings.some((standing) => standing?.status === 'succeeded') && mayStore(claim)) {
     return { is: 'storing', after: storingDelay(claim, open) }
   }
   if (isLate(claim)) return giveUp(progress, failed('deadline_exceeded'))
@@ -276,9 +290,8 @@ const refusalOf = (jobs: ProviderJob[]) => {
 /** Results that wait for storage, or for a source that does not answer, are tried again at growing intervals. */
 const storingDelay = ({ resultsAt }: Claim, open: ProviderJob[]): number => {
   const fetches = Math.max(0, ...open.map((job) => job.fetches))
-  if (fetches > 0) return 2 ** fetches
   const seconds = resultsAt ? (Date.now() - resultsAt.getTime()) / 1000 : 0
-  return Math.ceil(Math.min(300, Math.max(5, seconds / 10)))
+  return Math.ceil(Math.min(300, Math.max(fetches > 0 ? 2 ** fetches : 5, seconds / 10)))
 }
 
 const order = ['provider_line', 'booting', 'running'] as const
@@ -296,11 +309,19 @@ const runningOf = (claim: Claim, jobs: ProviderJob[], standings: (Standing | und
   return { is: 'running', phase, progress: Math.max(reported, progressByTime(claim)) }
 }
 
-/** What a fault in a step comes to: time, as long as there is some. */
+/** What a fault in a step comes to. */
 const outcomeOfFault = (claim: Claim, progress: Progress, thrown: unknown): Outcome => {
-  if (isLate(claim)) return giveUp(progress, failed('deadline_exceeded'))
   const asked = thrown instanceof ProviderError ? thrown.retryAfter : undefined
-  return { is: 'again', after: asked ?? 2 + Math.ceil(Math.random() * 4) }
+  return untilLater(claim, progress, asked ?? 2 + Math.ceil(Math.random() * 4))
+}
+
+/** What a step that has found out nothing comes to: time, while there is some or results wait for storage. */
+const untilLater = (claim: Claim, progress: Progress, after: number): Outcome => {
+  if (!isLate(claim)) return { is: 'again', after }
+  const made = progress.jobs().filter((job) => isOpen(job) && job.operation !== null)
+  return claim.resultsAt !== null && made.length > 0 && mayStore(claim)
+    ? { is: 'storing', after: storingDelay(claim, made) }
+    : giveUp(progress, failed('deadline_exceeded'))
 }
 
 /**
@@ -311,23 +332,5 @@ export const abandon = async (ctx: JobCtx, id: string): Promise<void> => {
   const { claim } = await claimGeneration(ctx, id)
   if (!claim) return
   const progress = createProgress(claim)
-  const outcome = isLate(claim)
-    ? giveUp(progress, failed('deadline_exceeded'))
-    : ({ is: 'again', after: 5 } as const)
-  await conclude(ctx, claim, progress, outcome)
-}
-
-/** Tells providers that nobody waits for what they may still have of a generation that has ended. */
-export const cancelJobs = async (ctx: JobCtx, id: string): Promise<void> => {
-  const { jobs } = await transact(ctx, (db) => ({ jobs: jobsOf(db, id) }))
-  for (const { provider, operation, status } of jobs) {
-    const asked = providerOf(provider)
-    if (!operation || !asked.keepsJobs || !['submitting', 'running', 'canceled'].includes(status)) continue
-    try {
-      await asked.cancel(ctx.env, operation)
-    } catch (error) {
-      if (!(error instanceof ProviderError) || !error.isRefusal) throw error
-    }
-  }
-  await transact(ctx, (db) => ({ settled: settle(db, 'prediction.cancel', id) }))
+  await conclude(ctx, claim, progress, untilLater(claim, progress, 5))
 }

@@ -1,10 +1,13 @@
 /** The rows of a generation's jobs at providers: noted before a provider is asked, and kept whatever comes of it. */
 import { and, eq, getTableColumns, inArray, isNull, type SQL, sql } from 'drizzle-orm'
 import type { JobCtx } from '../../context.ts'
-import { change, type Database } from '../../db/client.ts'
+import { change, type Database, transact } from '../../db/client.ts'
 import { generations, providerJobs } from '../../db/schema.ts'
 import { exists, inWorkspace } from '../../db/sql.ts'
 import { toAppError } from '../../errors.ts'
+import { settle } from '../../outbox/outbox.ts'
+import { ProviderError } from '../../providers/provider.ts'
+import { providerOf } from '../../providers/registry.ts'
 import { type Operation, unfinishedStatuses } from '../../words.ts'
 import { oneGeneration } from '../generations.ts'
 
@@ -93,8 +96,30 @@ export const keepResult = async (ctx: JobCtx, id: string, changes: JobChanges): 
   await persist(() => change(ctx, (db) => ({ written: db.execute(sql`select app.write_calls(${calls})`) })))
 }
 
-export const jobsOf = (db: Database, generationId: string) =>
+const jobsOf = (db: Database, generationId: string) =>
   selectJobs(
     db,
     sql`${providerJobs.generationId} in (select id from generations where ${oneGeneration(generationId)})`,
   )
+
+/** Tells providers that nobody waits for what they may still have of a generation that has ended. */
+export const cancelJobs = async (ctx: JobCtx, id: string): Promise<void> => {
+  const { jobs } = await transact(ctx, (db) => ({ jobs: jobsOf(db, id) }))
+  const told = await Promise.allSettled(
+    jobs.map(async ({ provider, operation, status, expiresAt }) => {
+      const asked = providerOf(provider)
+      const mayRun =
+        ['submitting', 'running', 'canceled'].includes(status) && expiresAt.getTime() > Date.now()
+      if (!operation || !asked.keepsJobs || !mayRun) return
+      try {
+        await asked.cancel(ctx.env, operation)
+      } catch (error) {
+        if (!(error instanceof ProviderError) || !error.isRefusal) throw error
+      }
+    }),
+  )
+  // Later again, of all: to hear it twice is harmless.
+  const fault = told.find((one) => one.status === 'rejected')
+  if (fault) throw fault.reason
+  await transact(ctx, (db) => ({ settled: settle(db, 'prediction.cancel', id) }))
+}

@@ -6,10 +6,11 @@ import type { Offer } from '../../catalogue/schema.ts'
 import type { JobCtx } from '../../context.ts'
 import { breakerOf } from '../../providers/breakers.ts'
 import { reasons } from '../../providers/failures.ts'
+import { providerOf } from '../../providers/registry.ts'
 import type { Claim } from './claims.ts'
 import { failed, type Outcome } from './outcome.ts'
 
-/** Times that an offer may take a job on and fail. */
+/** Times that an offer may take an output on and fail. */
 const MAX_FAILURES = 2
 /** Seconds between two tries of the same offer, at most. */
 const MAX_BACKOFF = 60
@@ -32,15 +33,22 @@ const isOf =
   (job: Claim['jobs'][number]) =>
     job.provider === provider && job.model === model
 
+/** How often the output that failed most often has failed: calls for others at the same time are the same try. */
+const timesOf = (past: Claim['jobs']): number => {
+  const times = new Map<number, number>()
+  for (const index of past.flatMap(({ indexes }) => indexes)) times.set(index, (times.get(index) ?? 0) + 1)
+  return Math.max(0, ...times.values())
+}
+
 /** How this job fared at the offer so far. */
 const recordOf = (claim: Claim, offer: Offer) => {
   const past = claim.jobs.filter(isOf(offer)).filter(({ status }) => status === 'failed' || status === 'lost')
   const kinds = past.map(({ failure }) => failure && reasons[failure.reason])
   return {
-    failures: past.length,
+    failures: timesOf(past),
     isOut:
       kinds.some((kind) => kind?.ends === 'offer') ||
-      past.filter(({ failure }) => failure?.reason === 'provider_failed').length >= MAX_FAILURES,
+      timesOf(past.filter(({ failure }) => failure?.reason === 'provider_failed')) >= MAX_FAILURES,
     isOperators: kinds.some((kind) => kind?.whoFixes === 'operator'),
     lastAt: Math.max(0, ...past.map(({ endedAt }) => endedAt?.getTime() ?? 0)),
     retryAfter: past.at(-1)?.failure?.retryAfter ?? 0,
@@ -48,13 +56,17 @@ const recordOf = (claim: Claim, offer: Offer) => {
 }
 
 /** Only a hint: where it can't be reached, the provider is asked. */
-const admits = (ctx: JobCtx, offer: Offer): Promise<boolean> =>
+const admits = (ctx: JobCtx, offer: Offer, lasting: boolean): Promise<boolean> =>
   breakerOf(ctx.env, offer)
-    .admits()
+    .admits({ plans: !providerOf(offer.provider).keepsJobs && !lasting })
     .catch(() => true)
 
-/** The offer to ask now, or what else the step comes to. */
-export const chooseOffer = async (ctx: JobCtx, claim: Claim): Promise<Offer | Outcome> => {
+/** The offer to ask now, or what else the step comes to. `lasting`: calls that last can be made now. */
+export const chooseOffer = async (
+  ctx: JobCtx,
+  claim: Claim,
+  { lasting }: { lasting: boolean },
+): Promise<Offer | Outcome> => {
   const model = findModel(ctx.env, claim.task, claim.model)
   if (!model) return failed('model_unavailable')
   const fitting = usableOffers(ctx.env, model)
@@ -71,7 +83,7 @@ export const chooseOffer = async (ctx: JobCtx, claim: Claim): Promise<Offer | Ou
     const backoff = failures === 0 ? 0 : Math.max(retryAfter, Math.min(MAX_BACKOFF, 2 ** failures))
     const seconds = Math.ceil((lastAt + backoff * 1000 - Date.now()) / 1000)
     if (failures > 0 && seconds > 0) wait = Math.min(wait, seconds)
-    else if (await admits(ctx, offer)) return offer
+    else if (await admits(ctx, offer, lasting)) return offer
   }
   return { is: 'again', after: Math.ceil(wait * (1 + Math.random() / 4)) }
 }

@@ -66,6 +66,10 @@ export const storeOutput = async (
     MAX_OUTPUT,
     options.comesOnce ? PATIENCE : undefined,
   )
+  // An error page is a text, and some models answer with a description.
+  if (object.kind !== claim.kind) {
+    throw new AppError('unsupported_media_type', { cause: new Error(`the output is ${object.mimeType}`) })
+  }
   return { index, assetId, name, object }
 }
 

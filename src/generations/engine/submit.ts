@@ -4,7 +4,7 @@ import { presignInput } from '../../assets/storage.ts'
 import { costOf, fieldsOf, photoFieldsOf } from '../../catalogue/input.ts'
 import type { Offer } from '../../catalogue/schema.ts'
 import type { JobCtx } from '../../context.ts'
-import { describeError } from '../../errors.ts'
+import { AppError, describeError } from '../../errors.ts'
 import { report } from '../../providers/breakers.ts'
 import type { Failure } from '../../providers/failures.ts'
 import {
@@ -95,8 +95,6 @@ const toSubmission = async (
 /** What a call that was not answered as it should be comes to; unknown ones are logged whole. */
 const changesOf = (ctx: JobCtx, job: ProviderJob, thrown: unknown): JobChanges => {
   const { provider, model } = job
-  if (!(thrown instanceof ProviderError)) throw thrown
-  const { failure, isRefusal, retryAfter } = thrown
   ctx.log({
     level: 'warn',
     message: 'provider failed',
@@ -106,7 +104,8 @@ const changesOf = (ctx: JobCtx, job: ProviderJob, thrown: unknown): JobChanges =
     error: describeError(thrown),
   })
   // It may have been accepted: until it can't be any more, nobody asks again.
-  if (!isRefusal) return {}
+  if (!(thrown instanceof ProviderError) || !thrown.isRefusal) return {}
+  const { failure, retryAfter } = thrown
   return {
     status: 'failed',
     failure: { ...failure, ...(retryAfter !== undefined && { retryAfter }) },
@@ -154,9 +153,8 @@ const render = async (
   held: AbortSignal,
 ): Promise<JobChanges> => {
   const stored: StoredOutput[] = []
-  let failure: Failure | undefined
   try {
-    failure = await provider.render(
+    const failure = await provider.render(
       ctx.env,
       await toSubmission(ctx, claim, offer, job),
       async (bytes) => {
@@ -165,22 +163,36 @@ const render = async (
       },
       AbortSignal.any([held, AbortSignal.timeout(offer.timeout * 1000)]),
     )
-  } catch (thrown) {
+    await report(ctx.env, offer, failure)
     if (stored.length === 0) {
-      await report(ctx.env, offer, thrown instanceof ProviderError ? thrown.failure : undefined)
-      const changes = thrown instanceof ProviderError ? changesOf(ctx, job, thrown) : {}
-      if (changes.status || held.aborted) return changes
-      // The call is over: whatever it made is lost.
-      const detail = describeError(thrown)
-      return { status: 'lost', failure: { reason: 'unreachable', detail } }
+      const { provider, model } = offer
+      ctx.log({ level: 'warn', message: 'model failed', provider, model, jobId: job.id, ...failure })
+      return { status: 'failed', failure: failure ?? { reason: 'provider_failed', detail: 'no picture' } }
     }
-    ctx.log({ level: 'warn', message: 'results are missing', jobId: job.id, error: describeError(thrown) })
-  }
-  await report(ctx.env, offer, failure)
-  if (stored.length === 0) {
-    return { status: 'failed', failure: failure ?? { reason: 'provider_failed', detail: 'no picture' } }
+  } catch (thrown) {
+    const failure = held.aborted ? undefined : failureOfCall(thrown)
+    if (failure) await report(ctx.env, offer, failure)
+    const changes = changesOf(ctx, job, thrown)
+    if (stored.length === 0) {
+      if (changes.status || held.aborted) return changes
+      if (failure?.reason === 'provider_failed') return { status: 'failed', failure }
+      // The call is over: whatever it made is lost.
+      return {
+        status: 'lost',
+        failure: failure ?? { reason: 'unreachable', detail: describeError(thrown) },
+      }
+    }
   }
   return { status: 'succeeded', stored, cost: costOfMade(job, stored.length) }
+}
+
+/** What a call that lasts has died of; undefined if that says nothing of the offer: storage was away. */
+const failureOfCall = (thrown: unknown): Failure | undefined => {
+  if (thrown instanceof ProviderError) return thrown.failure
+  const detail = describeError(thrown)
+  if (!(thrown instanceof AppError)) return { reason: 'unreachable', detail }
+  // What storage refuses is no picture.
+  return thrown.code === 'unavailable' ? undefined : { reason: 'provider_failed', detail }
 }
 
 /** Asks a provider that answers with the results, call after call. @throws {AppError} already_finished */
