@@ -7,6 +7,7 @@ import type { JobCtx } from '../../context.ts'
 import { breakerOf } from '../../providers/breakers.ts'
 import { reasons } from '../../providers/failures.ts'
 import type { Claim } from './claims.ts'
+import type { ReadyClaim } from './inputs.ts'
 import { failed, type Outcome } from './outcome.ts'
 
 /** Times that an offer may take a job on and fail. */
@@ -54,13 +55,13 @@ const admits = (ctx: JobCtx, offer: Offer): Promise<boolean> =>
     .catch(() => true)
 
 /** The offer to ask now, or what else the step comes to. */
-export const chooseOffer = async (ctx: JobCtx, claim: Claim): Promise<Offer | Outcome> => {
+export const chooseOffer = async (ctx: JobCtx, claim: ReadyClaim): Promise<Offer | Outcome> => {
   const model = findModel(ctx.env, claim.task, claim.model)
   if (!model) return failed('model_unavailable')
-  const fitting = usableOffers(ctx.env, model)
-    .filter((offer) => misfitOf(offer, wishOf(claim)) === undefined)
-    .filter((offer) => claim.inputs.every((photo) => takes(offer, photo)))
-    .map((offer) => ({ offer, ...recordOf(claim, offer) }))
+  const able = usableOffers(ctx.env, model).filter((offer) => misfitOf(offer, wishOf(claim)) === undefined)
+  const taking = able.filter((offer) => claim.inputs.every(({ prepared }) => takes(offer, prepared)))
+  if (able.length > 0 && taking.length === 0) return failed('input_rejected')
+  const fitting = taking.map((offer) => ({ offer, ...recordOf(claim, offer) }))
   const left = fitting.filter(({ isOut }) => !isOut)
   if (left.length === 0) {
     const isOperators = fitting.length === 0 || fitting.some((one) => one.isOperators)
