@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { objectsOf } from '../support/assets.ts'
 import type { AssetBody, Client } from '../support/client.ts'
 import { stack } from '../support/control.ts'
-import { asOwner } from '../support/database.ts'
+import { asOwner, setPlan } from '../support/database.ts'
 import {
   breakModels,
   creditsOf,
@@ -31,6 +31,19 @@ const picture = (width = 600, height = 400): Sharp =>
       },
     ])
     .removeAlpha()
+
+/** A GIF of two frames, the first one the picture, that calls no colour transparent. */
+const film = async () => {
+  const frames = [await picture().png().toBuffer(), await picture().negate().png().toBuffer()]
+  const bytes = await sharp(frames, { join: { animated: true } })
+    .gif()
+    .toBuffer()
+  const control = Buffer.from([0x21, 0xf9, 0x04])
+  for (let at = bytes.indexOf(control); at >= 0; at = bytes.indexOf(control, at + 1)) {
+    bytes[at + 3] = (bytes[at + 3] ?? 0) & 0xfe
+  }
+  return bytes
+}
 
 const GPS = { IFD3: { GPSLatitudeRef: 'N', GPSLatitude: '52/1 31/1 0/1', GPSLongitude: '13/1 24/1 0/1' } }
 
@@ -108,7 +121,7 @@ describe('is sent', () => {
   test.each([
     ['in RGB, from CMYK', () => picture().toColourspace('cmyk').jpeg().toBuffer(), 'cmyk.jpg'],
     ['in 8 bits, from 16', () => picture().toColourspace('rgb16').png().toBuffer(), 'deep.png'],
-    ['as JPEG, from a GIF', () => picture().gif().toBuffer(), 'photo.gif'],
+    ['as JPEG, from the first frame of a GIF', film, 'photo.gif'],
     ['as JPEG, from AVIF', () => picture().avif().toBuffer(), 'photo.avif'],
     ['as JPEG, from WebP', () => picture().webp().toBuffer(), 'photo.webp'],
     ['as JPEG, from a PNG without transparency', () => picture().png().toBuffer(), 'photo.png'],
@@ -186,8 +199,8 @@ test('is prepared once, beside its original, for jobs one after the other and at
   expect(await inputs()).toEqual([`workspaces/${workspaceId}/inputs/${asset.id}.jpg`])
   // It counts for nothing: the original and two results are what is stored.
   const { data } = (await client.get<{ data: AssetBody[] }>('/assets')).body
-  const { body: usage } = await client.get<{ storage: { usedBytes: number } }>('/usage')
-  expect(usage.storage.usedBytes).toBe(data.reduce((sum, { size }) => sum + size, 0))
+  const { body: usage } = await client.get<{ storage: { used: number } }>('/usage')
+  expect(usage.storage.used).toBe(data.reduce((sum, { size }) => sum + size, 0))
 
   await client.delete(`/assets/${asset.id}`)
   await waitFor('the copy is gone, too', async () => (await inputs()).length === 0)
@@ -236,7 +249,8 @@ test.each([
   ['a solid photo goes to the next model', 1, ['replicate', 'fal']],
   ['but not a transparent one to a model that takes none', 0, ['replicate']],
 ])('%s', async (_, alpha, providers) => {
-  const { client } = await newTenant()
+  const { client, workspaceId } = await newTenant()
+  await setPlan(workspaceId, 'pro')
   const bytes = await sharp({
     create: { width: 600, height: 400, channels: 4, background: { ...RED, alpha } },
   })
@@ -248,7 +262,7 @@ test.each([
   const job = await generate(client, {
     task: 'animate',
     prompt,
-    durationSeconds: null,
+
     inputAssetIds: [asset.id],
   })
   const asked = async () => {
