@@ -18,8 +18,8 @@ export const MAX_SIDE = 2000
 export const MAX_PIXELS = 100_000_000
 /** Bytes, likewise the least; less than a part of an upload, so that a copy is stored whole or not at all. */
 const MAX_BYTES = 5_000_000
-/** Pixels of the longer side, tried in turn until the copy is small enough: without compression the last one is. */
-const SIDES = [MAX_SIDE, 1400, 1000]
+/** Of the longer side, tried in turn until the copy is small enough: the last one is, even uncompressed. */
+const SCALES = [1, 0.7, 0.5]
 const QUALITY = 90
 /** Milliseconds for one copy; Cloudflare Images has no limit of its own to rely on. */
 const PATIENCE = 60_000
@@ -54,7 +54,9 @@ const makeCopy = async (ctx: JobCtx, asset: Asset): Promise<PreparedInput> => {
   const isSolid = asset.mimeType === 'image/jpeg' || !isTransparent(asset.mimeType, await headOf(ctx, asset))
   const mimeType = isSolid ? 'image/jpeg' : 'image/png'
   const location = { workspaceId, assetId: asset.id, name: 'input', input: mimeType } as const
-  for (const side of SIDES) {
+  const longer = Math.min(MAX_SIDE, Math.max(asset.width ?? MAX_SIDE, asset.height ?? MAX_SIDE))
+  for (const scale of SCALES) {
+    const side = Math.ceil(longer * scale)
     const { body } = await openObject(env, workspaceId, asset.id)
     if (!body) throw new AppError('unavailable')
     const copy = await env.IMAGES.input(body)
