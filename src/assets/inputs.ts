@@ -63,7 +63,10 @@ const makeCopy = async (ctx: JobCtx, asset: Asset): Promise<PreparedInput> => {
       .transform({ width: side, height: side, fit: 'scale-down' })
       .output({ format: mimeType, quality: QUALITY, anim: false })
     try {
-      const { size, width, height } = await putObject(env, location, readChunks(copy.image()), MAX_BYTES)
+      const made = await putObject(env, location, readChunks(copy.image()), MAX_BYTES)
+      const { size, width, height } = made
+      // By its own documentation Cloudflare Images may choose another format.
+      if (made.mimeType !== mimeType) throw new Error(`asked for ${mimeType}, got ${made.mimeType}`)
       return { mimeType, size, width: width ?? 0, height: height ?? 0 }
     } catch (thrown) {
       if (!(thrown instanceof AppError) || thrown.code !== 'payload_too_large') throw thrown

@@ -1,4 +1,5 @@
 /** Photos prepared by the deployed bundle: by two processes at once, and while Cloudflare Images is away. */
+import { AwsClient } from 'aws4fetch'
 import sharp from 'sharp'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
@@ -8,6 +9,7 @@ import { waitFor } from '../support/wait-for.ts'
 let rig: Rig
 let client: ReturnType<typeof createClient>
 let photo: Buffer
+let headers: Record<string, string>
 
 beforeAll(async () => {
   rig = await startRig({ cron: false })
@@ -15,6 +17,7 @@ beforeAll(async () => {
   const { access_token: token } = await createClient(rig.url).register(account)
   await createClient(rig.url, token).createWorkspace('Photos')
   client = createClient(rig.url, token)
+  headers = { authorization: `Bearer ${token}` }
   photo = await sharp({ create: { width: 3000, height: 2000, channels: 3, background: '#d22' } })
     .withExif({ IFD3: { GPSLatitudeRef: 'N', GPSLatitude: '52/1 31/1 0/1' } })
     .withMetadata({ orientation: 6 })
@@ -89,6 +92,31 @@ test('Cloudflare Images that is away, or cuts off its answer, costs a job time o
   const cut = fault({ kind: 'reset', of: 'answer', after: 300, times: 1 })
   expect(await ended(job.id)).toMatchObject({ status: 'succeeded' })
   expect(cut.hits).toBe(1)
+})
+
+/** The keys of copies, as storage itself lists them. */
+const copies = async () => {
+  const { S3_ENDPOINT, S3_ACCESS_KEY_ID = '', S3_SECRET_ACCESS_KEY = '' } = rig.stack.settings
+  const s3 = new AwsClient({
+    accessKeyId: S3_ACCESS_KEY_ID,
+    secretAccessKey: S3_SECRET_ACCESS_KEY,
+    service: 's3',
+    region: 'auto',
+  })
+  const list = await (await s3.fetch(`${S3_ENDPOINT}?list-type=2`)).text()
+  return [...list.matchAll(/<Key>([^<]+)/g)].flatMap(([, key]) => (key?.includes('/inputs/') ? [key] : []))
+}
+
+test('a photo that is deleted while it is prepared leaves no copy', async () => {
+  const { id } = await client.upload('photo.jpg', photo)
+  const before = await copies()
+  rig.links.images.delay(3000)
+  const job = await client.generate({ task: 'scene', prompt: 'x', inputAssetIds: [id] })
+  await waitFor('it has started', async () => (await client.getGeneration(job.id)).startedAt !== null)
+  const response = await fetch(`${rig.url}/api/v1/assets/${id}`, { method: 'DELETE', headers })
+  expect(response.status).toBe(204)
+  expect(await ended(job.id)).toMatchObject({ status: 'failed', error: { code: 'input_deleted' } })
+  expect(await copies()).toEqual(before)
 })
 
 test('a broken photo ends its job, and says so', async () => {
