@@ -37,6 +37,7 @@ CREATE TABLE "assets" (
 	"height" integer,
 	"source" text NOT NULL,
 	"status" text NOT NULL,
+	"prepared" jsonb,
 	"created_by" uuid DEFAULT app.user_id(),
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "assets_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),

@@ -253,6 +253,11 @@ begin
     from public.provider_jobs j, lateral unnest(j.asset_ids) a
    where j.workspace_id = v_workspace and j.generation_id = p_id
      and not exists (select from jsonb_array_elements(p_outputs) o where (o ->> 'assetId')::uuid = a)
+  union all
+  -- Of an input that was deleted while it was prepared, the copy may be left.
+  select 'object.delete', i, now() + interval '10 minutes'
+    from unnest(v_row.input_asset_ids) i
+   where not exists (select from public.assets a where a.workspace_id = v_workspace and a.id = i)
   on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0;
   return v_stops;
 end $$;

@@ -40,7 +40,7 @@ grant select, insert, delete on invites to app_tenant;
 grant select, update (accepted_at) on invites to app_gate;
 grant select, insert, update (revoked_at) on api_keys to app_tenant;
 grant select, update (last_used_at) on api_keys to app_gate;
-grant select, insert, update (name), delete on assets to app_tenant;
+grant select, insert, update (name, prepared), delete on assets to app_tenant;
 grant select, insert, update (status, prompt, text, webhook_url, progress, phase, offer, error, attempts, fence,
   eta, lease_expires_at, next_step_at, woken_at, results_at, deadline_at, credits_charged, started_at,
   completed_at) on generations to app_tenant;

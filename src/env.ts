@@ -117,6 +117,7 @@ interface Bindings {
   FEED: DurableObjectNamespace<Feed>
   BREAKER: DurableObjectNamespace<Breaker>
   ASSETS: Fetcher
+  IMAGES: ImagesBinding
 }
 
 /** Raw, as the runtime passes it. */
@@ -147,6 +148,7 @@ export const parseEnv = (raw: RawEnv): Env => {
     FEED: raw.FEED,
     BREAKER: raw.BREAKER,
     ASSETS: raw.ASSETS,
+    IMAGES: raw.IMAGES,
   }
   parsed.set(raw, env)
   return env

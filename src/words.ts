@@ -80,7 +80,7 @@ export const failureCodes = {
   input_rejected: {
     whoFixes: 'caller',
     retryable: false,
-    message: 'The model could not use a photo: send another, as JPEG or PNG.',
+    message: 'A photo could not be read, or not be used by the model: send another.',
   },
   input_deleted: {
     whoFixes: 'caller',
@@ -117,6 +117,16 @@ export interface SentInput {
   assetId: string
   /** Hex. */
   sha256: string
+}
+
+/** The copy of a photo that providers are sent. */
+export interface PreparedInput {
+  mimeType: 'image/jpeg' | 'image/png'
+  /** Bytes. */
+  size: number
+  /** Pixels. */
+  width: number
+  height: number
 }
 
 /** A file of a generation that is in storage. */

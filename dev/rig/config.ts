@@ -18,12 +18,20 @@ export interface ConfigOptions {
   project: string
   config: Pick<
     Unstable_Config,
-    'main' | 'compatibility_date' | 'compatibility_flags' | 'vars' | 'assets' | 'queues' | 'durable_objects'
+    | 'main'
+    | 'compatibility_date'
+    | 'compatibility_flags'
+    | 'vars'
+    | 'assets'
+    | 'images'
+    | 'queues'
+    | 'durable_objects'
   >
   /** A folder that `bundle` filled. */
   bundle: string
   settings: Record<string, string>
   brokerPort: number
+  imagesPort: number
   /** Where Durable Objects live: in a folder of this process, or behind the debug port of another. */
   objects: { folder: string } | { address: string }
 }
@@ -34,11 +42,12 @@ const SERVICE = 'worker'
 const NAMESPACE = 'rig:namespace'
 
 export const makeConfig = (options: ConfigOptions): string => {
-  const { config, settings, brokerPort, objects } = options
+  const { config, settings, brokerPort, imagesPort, objects } = options
   const {
     compatibility_date: compatibilityDate = '',
     compatibility_flags: compatibilityFlags,
     assets,
+    images,
   } = config
   const runtime = { compatibilityDate, compatibilityFlags }
   const namespaces = config.durable_objects.bindings
@@ -72,6 +81,7 @@ export const makeConfig = (options: ConfigOptions): string => {
       ...variables.map(([name, value]) => ({ name, text: String(value) })),
       ...producers.map(({ binding, queue }) => ({ name: binding, queue: `queue ${queue}` })),
       ...namespaces.map(bindNamespace),
+      ...(images ? [bindImages(images)] : []),
       ...(assets ? [{ name: assets.binding, service: { name: 'assets', entrypoint: 'AssetWorker' } }] : []),
     ],
     durableObjectNamespaces: namespaces.map(({ class_name: className }) => ({
@@ -98,6 +108,7 @@ export const makeConfig = (options: ConfigOptions): string => {
       { name: 'harness', worker: harness },
       { name: 'internet', network: { allow: ['public', 'private'] } },
       ...producers.map(({ queue = '' }) => ({ name: `queue ${queue}`, external: bindQueue(queue) })),
+      ...(images ? [{ name: 'images', external: { address: `127.0.0.1:${imagesPort}`, http: {} } }] : []),
       ...(assets
         ? [{ name: 'assets', assets: { ...serveAssets(options.project, assets), ...runtime } }]
         : []),
@@ -122,6 +133,14 @@ export const makeConfig = (options: ConfigOptions): string => {
   }
   return `using Workerd = import "/workerd/workerd.capnp";\nconst config :Workerd.Config = ${toCapnp(root)};\n`
 }
+
+const bindImages = ({ binding }: { binding: string }) => ({
+  name: binding,
+  wrapped: {
+    moduleName: 'cloudflare-internal:images-api',
+    innerBindings: [{ name: 'fetcher', service: 'images' }],
+  },
+})
 
 const serveAssets = (
   project: string,

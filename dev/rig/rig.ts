@@ -11,6 +11,7 @@ import { PROJECT } from '../stack.ts'
 import { bucketUrl, startStorage } from '../storage.ts'
 import { type Consumer, type QueueResult, startBroker } from './broker.ts'
 import { bundle, type ConfigOptions, makeConfig } from './config.ts'
+import { startImages } from './images.ts'
 import { startLink } from './link.ts'
 import { createWorkerd, type Workerd } from './process.ts'
 
@@ -112,6 +113,10 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
   })
   undo.push(files.stop)
 
+  const preparing = await startImages()
+  undo.push(preparing.stop)
+  const images = await link(() => [preparing.port])
+
   const gateway = new URL(stack.database.gatewayUrl)
   const database = await link(() => [Number(gateway.port)])
   // The model server names its files by its own address; they, too, are fetched over the link.
@@ -148,6 +153,7 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
       bundle: bundleFolder,
       settings,
       brokerPort: broker.port,
+      imagesPort: images.port,
       objects,
     })
     const worker = createWorkerd({
@@ -193,7 +199,7 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
     api: workers,
     broker,
     /** Between clients and API, and between the API and what it uses. */
-    links: { clients, database, storage, models, objects },
+    links: { clients, database, storage, models, images, objects },
     scheduled,
     kill: (name: string) => processOf(name).kill(),
     start: (name: string) => processOf(name).start(),

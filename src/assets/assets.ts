@@ -159,7 +159,7 @@ const readNewest = defineRead<Asset>(
   sql`app.newest_assets(gate.workspace_id, ${sql.placeholder('limit')}, ${sql.placeholder('before')}) assets`,
 )
 
-const oneAsset = (id: string) => and(inWorkspace(assets), eq(assets.id, id))
+export const oneAsset = (id: string) => and(inWorkspace(assets), eq(assets.id, id))
 
 /** @throws {AppError} not_found */
 export const getAsset = async (ctx: Ctx, id: string): Promise<Asset> =>

@@ -2,6 +2,7 @@
 import { AwsClient } from 'aws4fetch'
 import type { Env } from '../env.ts'
 import { AppError, invalidField } from '../errors.ts'
+import type { PreparedInput } from '../words.ts'
 import { createInspector, type FileDescription } from './inspect.ts'
 
 /** Bytes: S3's least size of a part, and what an upload's buffer grows to. */
@@ -13,6 +14,8 @@ interface Patience {
   all: number
 }
 const PATIENCE: Patience = { attempts: 3, each: 15_000, all: 30_000 }
+/** For a file that is passed on as it is read. */
+const READ_PATIENCE: Patience = { attempts: 3, each: 60_000, all: 60_000 }
 /** For whoever only wants to know whether storage is there. */
 const CHECK_PATIENCE: Patience = { attempts: 1, each: 3000, all: 3000 }
 /** Seconds that a presigned URL is valid: for people, and for a provider, which may read a photo when the job's turn comes. */
@@ -26,8 +29,14 @@ export interface StoredObject extends FileDescription {
   sha256: string
 }
 
-/** The one place where an object's key is made. */
-const keyOf = (workspaceId: string, assetId: string) => `workspaces/${workspaceId}/assets/${assetId}`
+type InputType = PreparedInput['mimeType']
+const inputTypes: readonly InputType[] = ['image/jpeg', 'image/png']
+
+/** The one place where an object's key is made: an asset's, or that of the copy that providers are sent, which shows its type. */
+const keyOf = (workspaceId: string, assetId: string, input?: InputType) =>
+  input
+    ? `workspaces/${workspaceId}/inputs/${assetId}.${input === 'image/png' ? 'png' : 'jpg'}`
+    : `workspaces/${workspaceId}/assets/${assetId}`
 
 const clientOf = ({ S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, S3_REGION }: Env) =>
   new AwsClient({
@@ -118,12 +127,12 @@ const partsOf = async function* (chunks: AsyncIterable<Uint8Array>) {
  */
 export const putObject = async (
   env: Env,
-  location: { workspaceId: string; assetId: string; name: string },
+  location: { workspaceId: string; assetId: string; name: string; input?: InputType },
   chunks: AsyncIterable<Uint8Array>,
   maxSize: number,
   patience: Patience = PATIENCE,
 ): Promise<StoredObject> => {
-  const path = `/${keyOf(location.workspaceId, location.assetId)}`
+  const path = `/${keyOf(location.workspaceId, location.assetId, location.input)}`
   const inspector = createInspector()
   const digest = new crypto.DigestStream('SHA-256')
   const hash = digest.getWriter()
@@ -209,9 +218,31 @@ const startMultipart = async (
   }
 }
 
-/** Deleting what does not exist succeeds. @throws {AppError} unavailable */
+/** Of the first bytes only, if `length` is given. @throws {AppError} unavailable */
+export const openObject = (
+  env: Env,
+  workspaceId: string,
+  assetId: string,
+  length?: number,
+): Promise<Response> =>
+  request(
+    env,
+    `/${keyOf(workspaceId, assetId)}`,
+    { method: 'GET', ...(length !== undefined && { headers: { range: `bytes=0-${length - 1}` } }) },
+    READ_PATIENCE,
+  )
+
+/** An asset's object, and the copy that providers are sent. Deleting what does not exist succeeds. @throws {AppError} unavailable */
 export const deleteObject = async (env: Env, workspaceId: string, assetId: string): Promise<void> => {
   await request(env, `/${keyOf(workspaceId, assetId)}`, { method: 'DELETE' })
+  await deleteInput(env, workspaceId, assetId)
+}
+
+/** The copy alone, of whichever type it is. @throws {AppError} unavailable */
+export const deleteInput = async (env: Env, workspaceId: string, assetId: string): Promise<void> => {
+  for (const type of inputTypes) {
+    await request(env, `/${keyOf(workspaceId, assetId, type)}`, { method: 'DELETE' })
+  }
 }
 
 /** A URL that anyone may GET for five minutes. */
@@ -230,11 +261,10 @@ export const presignDownload = async (
 /** A URL by which a provider may GET a photo for as long as its job may wait. */
 export const presignInput = async (
   env: Env,
-  asset: { workspaceId: string; id: string; mimeType: string },
+  { workspaceId, id, prepared }: { workspaceId: string; id: string; prepared: PreparedInput },
 ): Promise<string> => {
-  const url = new URL(`${env.S3_ENDPOINT}/${keyOf(asset.workspaceId, asset.id)}`)
+  const url = new URL(`${env.S3_ENDPOINT}/${keyOf(workspaceId, id, prepared.mimeType)}`)
   url.searchParams.set('X-Amz-Expires', String(INPUT_LIFETIME))
-  url.searchParams.set('response-content-type', asset.mimeType)
   return (await clientOf(env).sign(url, { aws: { signQuery: true } })).url
 }
 

@@ -49,7 +49,6 @@ export const inputsOf = ({ model, offers }: UsableModel) => {
     seed: inputs.some(({ seed }) => seed !== undefined),
     minInputAssets: Math.min(...inputs.map(({ photos }) => photos?.min ?? 0)),
     maxInputAssets: Math.max(...inputs.map(({ photos }) => photos?.max ?? 0)),
-    inputTypes: [...new Set(inputs.flatMap(({ photos }) => photos?.types ?? []))],
     maxCount: model.maxCount,
     aspectRatios: aspectRatios.filter((ratio) => ratios.has(ratio)),
     durations: seconds.size > 0 ? [...seconds].sort((a, b) => a - b) : null,

@@ -1,5 +1,5 @@
 /** From a request to what one offer's provider is sent: its own names, its own values, and nothing that it would drop. */
-import type { AspectRatio, GenerationKind, Style, Task } from '../words.ts'
+import type { AspectRatio, GenerationKind, PreparedInput, Style, Task } from '../words.ts'
 import { composePrompt, NEGATIVE_PROMPT } from './prompts.ts'
 import type { Offer } from './schema.ts'
 
@@ -18,15 +18,6 @@ export interface Wish {
   duration: number | null
   /** Photos to start from. */
   photos: number
-}
-
-/** Of an asset that is to be an input. */
-export interface Photo {
-  mimeType: string
-  /** Bytes. */
-  size: number
-  width: number | null
-  height: number | null
 }
 
 /** The request's fields, in the order in which they are looked at. */
@@ -103,11 +94,9 @@ export const nearestOf = (misfits: readonly Misfit[]): Misfit | undefined => {
   return nearest?.values ? { ...nearest, ...oneOf([...new Set(values)]) } : nearest
 }
 
-/** Whether the model can read the photo. */
-export const takes = ({ input: { photos } }: Offer, { mimeType, size, width, height }: Photo): boolean =>
-  photos?.types.includes(mimeType) === true &&
-  size <= (photos.maxBytes ?? Number.POSITIVE_INFINITY) &&
-  Math.min(width ?? 0, height ?? 0) >= (photos.minSide ?? 0)
+/** Whether the model can use the photo, as it is prepared. */
+export const takes = ({ input: { photos } }: Offer, { mimeType, width, height }: PreparedInput): boolean =>
+  photos?.types.includes(mimeType) === true && Math.min(width, height) >= photos.minSide
 
 /** Seconds of the film that the offer would make. */
 const secondsOf = ({ input: { seconds } }: Offer, { duration }: Wish): number | undefined =>

@@ -8,8 +8,6 @@ import type { Catalogue } from './schema.ts'
 type Input = z.input<typeof Catalogue>
 type OfferInput = Input[number]['offers'][number]
 
-const MEGABYTE = 1_000_000
-
 /** Characters: more than any request comes to, and far less than what these models take. */
 const LONG_PROMPT = 4000
 
@@ -22,7 +20,7 @@ const nanoBanana: OfferInput = {
   input: {
     prompt: 'prompt',
     maxPrompt: LONG_PROMPT,
-    photos: { field: 'image_input', as: 'list', min: 0, max: 4, maxBytes: 7 * MEGABYTE },
+    photos: { field: 'image_input', as: 'list', min: 0, max: 4 },
     shape: { field: 'aspect_ratio', values: sameRatios },
     fixed: { output_format: 'png' },
   },
@@ -36,7 +34,7 @@ const nanoBananaPro: OfferInput = {
   input: {
     ...nanoBanana.input,
     letters: true,
-    photos: { field: 'image_input', as: 'list', min: 0, max: 10, maxBytes: 7 * MEGABYTE },
+    photos: { field: 'image_input', as: 'list', min: 0, max: 10 },
     fixed: { output_format: 'png', resolution: '2K' },
   },
   price: { per: 'image', usd: 0.15, checked: '2026-11-20' },
@@ -47,7 +45,7 @@ const falNanoBanana: OfferInput = {
   input: {
     prompt: 'prompt',
     maxPrompt: LONG_PROMPT,
-    photos: { field: 'image_urls', as: 'list', max: 4, maxBytes: 7 * MEGABYTE },
+    photos: { field: 'image_urls', as: 'list', max: 4 },
     shape: { field: 'aspect_ratio', values: sameRatios },
     count: { field: 'num_images', max: 4 },
     fixed: { output_format: 'png' },
@@ -62,7 +60,7 @@ const geminiFlash: OfferInput = {
   input: {
     prompt: 'text',
     maxPrompt: LONG_PROMPT,
-    photos: { field: 'inlineData', as: 'list', min: 0, max: 4, maxBytes: 7 * MEGABYTE },
+    photos: { field: 'inlineData', as: 'list', min: 0, max: 4 },
     shape: { field: 'aspectRatio', values: sameRatios },
   },
   output: '',
@@ -76,7 +74,7 @@ const gptImage: OfferInput = {
     prompt: 'prompt',
     maxPrompt: LONG_PROMPT,
     letters: true,
-    photos: { field: 'image[]', as: 'list', min: 0, max: 4, maxBytes: 50 * MEGABYTE },
+    photos: { field: 'image[]', as: 'list', min: 0, max: 4 },
     shape: {
       field: 'size',
       values: {
@@ -99,7 +97,7 @@ const fluxKlein: OfferInput = {
   model: '@cf/black-forest-labs/flux-2-klein-9b',
   input: {
     prompt: 'prompt',
-    photos: { field: 'input_image_', as: 'numbered', min: 0, max: 4, maxBytes: 7 * MEGABYTE },
+    photos: { field: 'input_image_', as: 'numbered', min: 0, max: 4 },
     shape: { width: 'width', height: 'height', multipleOf: 32, pixels: 1_048_576 },
   },
   output: '',
@@ -142,7 +140,7 @@ export const builtIn: Input = [
         provider: 'replicate',
         model: 'bria/remove-background',
         input: {
-          photos: { field: 'image', as: 'one', max: 1, maxBytes: 12 * MEGABYTE },
+          photos: { field: 'image', as: 'one', max: 1 },
           fixed: { preserve_alpha: true },
         },
         output: '',
@@ -191,7 +189,7 @@ export const builtIn: Input = [
       {
         provider: 'replicate',
         model: 'recraft-ai/recraft-crisp-upscale',
-        input: { photos: { field: 'image', as: 'one', max: 1, maxBytes: 5 * MEGABYTE }, shape: 'from-photo' },
+        input: { photos: { field: 'image', as: 'one', max: 1 }, shape: 'from-photo' },
         output: '',
         price: { per: 'image', usd: 0.006, checked: '2026-11-20' },
         timeout: 120,
@@ -222,7 +220,7 @@ export const builtIn: Input = [
         input: {
           prompt: 'prompt',
           negativePrompt: 'negative_prompt',
-          photos: { field: 'image', as: 'one', min: 0, max: 1, maxBytes: 7 * MEGABYTE },
+          photos: { field: 'image', as: 'one', min: 0, max: 1 },
           shape: { field: 'aspect_ratio', values: { '16:9': '16:9', '9:16': '9:16' } },
           seconds: { field: 'duration', values: [6, 8], as: 'number' },
           seed: 'seed',
@@ -239,7 +237,7 @@ export const builtIn: Input = [
           prompt: 'prompt',
           maxPrompt: 800,
           negativePrompt: 'negative_prompt',
-          photos: { field: 'image_url', as: 'one', max: 1, minSide: 360, maxBytes: 10 * MEGABYTE },
+          photos: { field: 'image_url', as: 'one', max: 1, minSide: 360, types: ['image/jpeg'] },
           shape: 'from-photo',
           seconds: { field: 'duration', values: [5, 10], as: 'string' },
           seed: 'seed',

@@ -33,11 +33,10 @@ export const Offer = z.strictObject({
         as: z.enum(['one', 'list', 'numbered']),
         min: z.int().min(0).default(1),
         max: z.int().min(1),
-        /** Pixels of the shorter side. */
-        minSide: z.int().optional(),
-        /** Bytes of each. */
-        maxBytes: z.int().optional(),
-        types: z.array(z.string()).default(['image/jpeg', 'image/png', 'image/webp']),
+        /** Pixels of the shorter side, as photos are prepared (src/assets/inputs.ts). */
+        minSide: z.int().default(1),
+        /** Those that are transparent are prepared as PNG, others as JPEG. */
+        types: z.array(z.enum(['image/jpeg', 'image/png'])).default(['image/jpeg', 'image/png']),
       })
       .optional(),
     shape: Shape.optional(),

@@ -36,6 +36,7 @@ import {
   generationStatuses,
   jobKinds,
   type Operation,
+  type PreparedInput,
   plans,
   providerJobStatuses,
   providerNames,
@@ -322,6 +323,8 @@ export const assets = pgTable(
     height: integer('height'),
     source: text('source', { enum: assetSources }).notNull(),
     status: text('status', { enum: assetStatuses }).notNull(),
+    /** The copy that providers are sent, once there is one. */
+    prepared: jsonb('prepared').$type<PreparedInput>(),
     /** A user, or null for what a server did. */
     createdBy: uuid('created_by').default(currentUserId),
     createdAt: createdAt(),

@@ -1,6 +1,7 @@
 /** Accepting jobs: from a request, or again from one that failed or was canceled; and what they would cost. */
 import { type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
+import { MAX_PIXELS, MAX_SIDE } from '../assets/inputs.ts'
 import { findUsable, type UsableModel } from '../catalogue/catalogue.ts'
 import { creditsOf, misfitOf, nearestOf, type Wish } from '../catalogue/input.ts'
 import type { Offer } from '../catalogue/schema.ts'
@@ -151,18 +152,15 @@ const ofInputs = (thrown: unknown, offers: Plan['offers']): unknown => {
 
 const inputsRefused = (
   code: 'not_found' | 'validation_failed',
-  [{ input }]: Plan['offers'],
+  offers: Plan['offers'],
   cause?: unknown,
 ): AppError => {
   const refuse = (message: string) =>
     new AppError(code, { cause, errors: [{ pointer: '/inputAssetIds', message }] })
   if (code === 'not_found') return refuse('names what is no image of this workspace, or not complete yet')
-  const { types = [], maxBytes, minSide } = input.photos ?? {}
-  const kinds = types.map((type) => type.replace('image/', '').toUpperCase()).join(', ')
-  const size = maxBytes ? ` of at most ${maxBytes / 1e6} MB` : ''
-  return refuse(
-    `must be ${kinds}${size}${minSide ? `, at least ${minSide} pixels a side` : ''}, for this model`,
-  )
+  const most = `of at most ${MAX_PIXELS / 1e6} megapixels`
+  const least = `at least ${leastSideOf(offers)} pixels high and wide when it is scaled to ${MAX_SIDE}`
+  return refuse(`must be ${most} and, for this model, ${least}`)
 }
 
 /**
@@ -276,17 +274,14 @@ const inputsAreReady = (ids: string[]) =>
   sql`(select count(*) from assets where workspace_id = (select app.workspace_id()) and id = any(${sql.param(ids)}::uuid[])
         and kind = 'image' and status = 'ready') = ${ids.length}`
 
-/** SQL condition: one of the offers takes all of them. */
+const leastSideOf = (offers: readonly Offer[]) =>
+  Math.min(...offers.map(({ input: { photos } }) => photos?.minSide ?? 1))
+
+/** SQL condition: all of them can be prepared, and one of the offers takes them so. */
 const inputsFit = (ids: string[], offers: readonly Offer[]): SQL =>
   ids.length === 0
     ? sql`true`
-    : sql.join(
-        offers.map(
-          ({ input: { photos } }) => sql`not exists (
-            select from assets where workspace_id = (select app.workspace_id()) and id = any(${sql.param(ids)}::uuid[])
-               and not (mime_type = any(${sql.param(photos?.types ?? [])}::text[])
-                 and size <= ${photos?.maxBytes ?? Number.MAX_SAFE_INTEGER}::bigint
-                 and coalesce(least(width, height), 0) >= ${photos?.minSide ?? 0}::int))`,
-        ),
-        sql` or `,
-      )
+    : sql`not exists (
+        select from assets where workspace_id = (select app.workspace_id()) and id = any(${sql.param(ids)}::uuid[])
+           and (width::bigint * height > ${MAX_PIXELS}::bigint
+             or round(least(width, height) * least(1.0, ${MAX_SIDE}::numeric / greatest(width, height))) < ${leastSideOf(offers)}::int))`

@@ -27,7 +27,7 @@ const positionInLine = sql<number | null>`case when generations.status = 'queued
 const withPosition = { ...getTableColumns(generations), position: positionInLine.as('position') }
 
 /** A step that is under way when its job ends may store outputs for so long. */
-export const LONGEST_STEP = sql`interval '10 minutes'`
+const LONGEST_STEP = sql`interval '10 minutes'`
 
 export const oneGeneration = (id: string) => and(inWorkspace(generations), eq(generations.id, id))
 

@@ -67,6 +67,7 @@ beforeAll(async () => {
       compatibility_flags: [],
       vars: {},
       assets: undefined,
+      images: undefined,
       queues: { producers: [{ binding: 'JOBS', queue: 'jobs' }] },
       durable_objects: { bindings: [] },
     },
@@ -74,6 +75,7 @@ beforeAll(async () => {
     bundle: join(directory, 'bundle'),
     settings: {},
     brokerPort: broker.port,
+    imagesPort: 0,
     objects: { address: '' },
   })
   worker = createWorkerd({ name: 'worker', directory: join(directory, 'worker'), config: text })

@@ -8,6 +8,7 @@ import { providerOf } from '../../providers/registry.ts'
 import type { GenerationPhase, Operation } from '../../words.ts'
 import { progressByTime } from '../estimates.ts'
 import { type Claim, claimGeneration, fail, hold, release, succeed } from './claims.ts'
+import { prepareInputs } from './inputs.ts'
 import { costOfMade, isOpen, type JobChanges, keepOperation, type ProviderJob } from './jobs.ts'
 import { chooseOffer } from './offers.ts'
 import { failed, type Outcome } from './outcome.ts'
@@ -144,15 +145,17 @@ const step = async (
   const missing = missingOutputs(claim, progress)
   if (missing.length > 0 && !isLate(claim)) {
     if (claim.inputs.length < claim.inputAssetIds.length) return giveUp(progress, failed('input_deleted'))
-    const offer = await chooseOffer(ctx, { ...claim, jobs: progress.jobs() }, { lasting })
+    const ready = await prepareInputs(ctx, claim)
+    if ('is' in ready) return giveUp(progress, ready)
+    const offer = await chooseOffer(ctx, { ...ready, jobs: progress.jobs() }, { lasting })
     // Others are under way, and may yet come to something.
     if ('is' in offer)
       return progress.jobs().some(isOpen) ? standingOf(claim, progress) : giveUp(progress, offer)
     const provider = providerOf(offer.provider)
     if (!provider.keepsJobs && !lasting) return { is: 'handed over' }
     const submitted = provider.keepsJobs
-      ? await submitJobs(ctx, claim, offer, provider, missing)
-      : await renderJobs(ctx, claim, offer, provider, missing, held)
+      ? await submitJobs(ctx, ready, offer, provider, missing)
+      : await renderJobs(ctx, ready, offer, provider, missing, held)
     for (const one of submitted) progress.add(one)
     await awaitPictures(ctx, claim, progress)
   }

@@ -8,6 +8,7 @@ import { breakerOf } from '../../providers/breakers.ts'
 import { reasons } from '../../providers/failures.ts'
 import { providerOf } from '../../providers/registry.ts'
 import type { Claim } from './claims.ts'
+import type { ReadyClaim } from './inputs.ts'
 import { failed, type Outcome } from './outcome.ts'
 
 /** Times that an offer may take an output on and fail. */
@@ -64,15 +65,15 @@ const admits = (ctx: JobCtx, offer: Offer, lasting: boolean): Promise<boolean> =
 /** The offer to ask now, or what else the step comes to. `lasting`: calls that last can be made now. */
 export const chooseOffer = async (
   ctx: JobCtx,
-  claim: Claim,
+  claim: ReadyClaim,
   { lasting }: { lasting: boolean },
 ): Promise<Offer | Outcome> => {
   const model = findModel(ctx.env, claim.task, claim.model)
   if (!model) return failed('model_unavailable')
-  const fitting = usableOffers(ctx.env, model)
-    .filter((offer) => misfitOf(offer, wishOf(claim)) === undefined)
-    .filter((offer) => claim.inputs.every((photo) => takes(offer, photo)))
-    .map((offer) => ({ offer, ...recordOf(claim, offer) }))
+  const able = usableOffers(ctx.env, model).filter((offer) => misfitOf(offer, wishOf(claim)) === undefined)
+  const taking = able.filter((offer) => claim.inputs.every(({ prepared }) => takes(offer, prepared)))
+  if (able.length > 0 && taking.length === 0) return failed('input_rejected')
+  const fitting = taking.map((offer) => ({ offer, ...recordOf(claim, offer) }))
   const left = fitting.filter(({ isOut }) => !isOut)
   if (left.length === 0) {
     const isOperators = fitting.length === 0 || fitting.some((one) => one.isOperators)

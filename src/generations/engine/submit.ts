@@ -15,7 +15,8 @@ import {
   type Submission,
 } from '../../providers/provider.ts'
 import type { StoredOutput } from '../../words.ts'
-import { type Claim, startJobs } from './claims.ts'
+import { startJobs } from './claims.ts'
+import type { ReadyClaim } from './inputs.ts'
 import { costOfMade, type JobChanges, keepOperation, keepResult, type ProviderJob } from './jobs.ts'
 import { wishOf } from './offers.ts'
 import { storeOutput } from './outputs.ts'
@@ -38,7 +39,7 @@ const callsFor = (offer: Offer, indexes: readonly number[]): number[][] => {
   )
 }
 
-const toRow = (claim: Claim, offer: Offer, indexes: number[]): ProviderJob => {
+const toRow = (claim: ReadyClaim, offer: Offer, indexes: number[]): ProviderJob => {
   const { [offer.input.prompt ?? '']: prompt } = fieldsOf(offer, wishOf(claim), indexes.length)
   return {
     workspaceId: claim.workspaceId,
@@ -66,13 +67,16 @@ const toRow = (claim: Claim, offer: Offer, indexes: number[]): ProviderJob => {
 
 const toSubmission = async (
   ctx: JobCtx,
-  claim: Claim,
+  claim: ReadyClaim,
   offer: Offer,
   job: ProviderJob,
 ): Promise<Submission> => {
   const inputs = claim.inputAssetIds.flatMap((id) => claim.inputs.find((asset) => asset.id === id) ?? [])
   const photos = await Promise.all(
-    inputs.map(async (asset) => ({ url: await presignInput(ctx.env, asset), mimeType: asset.mimeType })),
+    inputs.map(async (asset) => ({
+      url: await presignInput(ctx.env, asset),
+      mimeType: asset.prepared.mimeType,
+    })),
   )
   const webhook = new URL(`${ctx.env.PUBLIC_URL}/api/v1/providers/${offer.provider}/webhook`)
   webhook.search = String(
@@ -116,7 +120,7 @@ const changesOf = (ctx: JobCtx, job: ProviderJob, thrown: unknown): JobChanges =
 /** Asks a provider that keeps jobs, for all outputs at the same time. @throws {AppError} already_finished */
 export const submitJobs = async (
   ctx: JobCtx,
-  claim: Claim,
+  claim: ReadyClaim,
   offer: Offer,
   provider: JobProvider,
   indexes: readonly number[],
@@ -146,7 +150,7 @@ export const submitJobs = async (
 /** One call that lasts, and ends when the claim is lost. */
 const render = async (
   ctx: JobCtx,
-  claim: Claim,
+  claim: ReadyClaim,
   offer: Offer,
   provider: AtOnceProvider,
   job: ProviderJob,
@@ -198,7 +202,7 @@ const failureOfCall = (thrown: unknown): Failure | undefined => {
 /** Asks a provider that answers with the results, call after call. @throws {AppError} already_finished */
 export const renderJobs = async (
   ctx: JobCtx,
-  claim: Claim,
+  claim: ReadyClaim,
   offer: Offer,
   provider: AtOnceProvider,
   indexes: readonly number[],
