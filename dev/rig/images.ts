@@ -5,8 +5,9 @@ import { Readable } from 'node:stream'
 import sharp from 'sharp'
 
 /** As Cloudflare numbers them. */
-const CODES = { noImage: 9412, tooManyPixels: 9413, unsupported: 9520 }
+const CODES = { noImage: 9412, tooLarge: 9413, unsupported: 9520 }
 const MAX_PIXELS = 100_000_000
+const MAX_BYTES = 20_000_000
 const formats = { 'image/jpeg': 'jpeg', 'image/png': 'png' } as const
 
 class Refused extends Error {
@@ -23,11 +24,12 @@ const isFormat = (type: unknown): type is keyof typeof formats => Object.hasOwn(
 const transform = async (form: FormData): Promise<{ type: string; bytes: Buffer }> => {
   const [image, type] = [form.get('image'), form.get('output_format')]
   if (!(image instanceof File) || !isFormat(type)) throw new Refused(CODES.unsupported, 'no image or format')
+  if (image.size > MAX_BYTES) throw new Refused(CODES.tooLarge, `${image.size} bytes`)
   const input = sharp(await image.bytes(), { autoOrient: true, limitInputPixels: false })
   const { width, height } = await input.metadata().catch((error: Error) => {
     throw new Refused(CODES.noImage, error.message)
   })
-  if (width * height > MAX_PIXELS) throw new Refused(CODES.tooManyPixels, `${width} x ${height} pixels`)
+  if (width * height > MAX_PIXELS) throw new Refused(CODES.tooLarge, `${width} x ${height} pixels`)
   for (const step of JSON.parse(String(form.get('transforms')))) {
     if (step.fit !== 'scale-down') throw new Refused(CODES.unsupported, `fit: ${step.fit}`)
     input.resize(step.width, step.height, { fit: 'inside', withoutEnlargement: true })

@@ -14,8 +14,9 @@ import { HEAD, isTransparent } from './transparency.ts'
 
 /** Pixels of the longer side: the least that a model of the catalogue takes as its most. */
 export const MAX_SIDE = 2000
-/** Pixels in all that Cloudflare Images takes. */
+/** What Cloudflare Images takes: pixels in all, and bytes. */
 export const MAX_PIXELS = 100_000_000
+export const MAX_ORIGINAL = 20_000_000
 /** Bytes, likewise the least; less than a part of an upload, so that a copy is stored whole or not at all. */
 const MAX_BYTES = 5_000_000
 /** Of the longer side, tried in turn until the copy is small enough: the last one is, even uncompressed. */

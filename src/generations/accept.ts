@@ -1,7 +1,7 @@
 /** Accepting jobs: from a request, or again from one that failed or was canceled; and what they would cost. */
 import { type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { MAX_PIXELS, MAX_SIDE } from '../assets/inputs.ts'
+import { MAX_ORIGINAL, MAX_PIXELS, MAX_SIDE } from '../assets/inputs.ts'
 import { findUsable, type UsableModel } from '../catalogue/catalogue.ts'
 import { creditsOf, misfitOf, nearestOf, type Wish } from '../catalogue/input.ts'
 import type { Offer } from '../catalogue/schema.ts'
@@ -158,7 +158,7 @@ const inputsRefused = (
   const refuse = (message: string) =>
     new AppError(code, { cause, errors: [{ pointer: '/inputAssetIds', message }] })
   if (code === 'not_found') return refuse('names what is no image of this workspace, or not complete yet')
-  const most = `of at most ${MAX_PIXELS / 1e6} megapixels`
+  const most = `of at most ${MAX_ORIGINAL / 1e6} MB and ${MAX_PIXELS / 1e6} megapixels`
   const least = `at least ${leastSideOf(offers)} pixels high and wide when it is scaled to ${MAX_SIDE}`
   return refuse(`must be ${most} and, for this model, ${least}`)
 }
@@ -283,5 +283,5 @@ const inputsFit = (ids: string[], offers: readonly Offer[]): SQL =>
     ? sql`true`
     : sql`not exists (
         select from assets where workspace_id = (select app.workspace_id()) and id = any(${sql.param(ids)}::uuid[])
-           and (width::bigint * height > ${MAX_PIXELS}::bigint
+           and (size > ${MAX_ORIGINAL}::bigint or width::bigint * height > ${MAX_PIXELS}::bigint
              or round(least(width, height) * least(1.0, ${MAX_SIDE}::numeric / greatest(width, height))) < ${leastSideOf(offers)}::int))`

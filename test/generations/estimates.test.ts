@@ -80,21 +80,23 @@ describe('a quote', () => {
   test('knows how long such jobs took, and who is before it in line', async () => {
     const { client, workspaceId } = await newTenant()
     await measure(
-      'studio-scene-pro',
+      'packshot',
       3,
       Array.from({ length: 20 }, (_, i) => 50 + i),
     )
-    const free = await quote(client, { model: 'studio-scene-pro', count: 3 })
+    const { body: asset } = await client.upload('mug.jpg', photo)
+    const request = { task: 'packshot', inputAssetIds: [asset.id], count: 3 }
+    const free = await quote(client, request)
     expect(free.startsIn).toEqual({ p50: 0, p95: 0 })
     expect(free.finishesIn).toEqual({ p50: 60, p95: 69 })
     // A free plan runs two at once: four in line, and two that have done half of it, share two places.
     await asOwner(
       `insert into generations (workspace_id, id, task, kind, status, model, count, input_asset_ids, deadline, deadline_at, credits_reserved)
-       select $1, app.uuid_v7(), 'scene', 'image', case when i <= 2 then 'running' else 'queued' end, 'studio-scene-pro', 3, '{}', 600,
+       select $1, app.uuid_v7(), 'packshot', 'image', case when i <= 2 then 'running' else 'queued' end, 'packshot', 3, '{}', 600,
          now() + interval '1 day', 1 from generate_series(1, 6) i`,
       [workspaceId],
     )
-    const behind = await quote(client, { model: 'studio-scene-pro', count: 3 })
+    const behind = await quote(client, request)
     expect(behind.startsIn?.p50).toBeGreaterThanOrEqual(140)
     expect(behind.startsIn?.p50).toBeLessThanOrEqual(155)
     expect(behind.finishesIn?.p50).toBe((behind.startsIn?.p50 ?? 0) + 60)
@@ -150,13 +152,19 @@ test('of two hundred jobs, 85 to 95 % end before the time that nine of ten were 
 test('a job says when it will probably end, and how far it is by the time alone', async () => {
   const { client } = await newTenant()
   await measure(
-    'studio-scene-pro',
+    'packshot',
     2,
     Array.from({ length: 40 }, () => 4),
   )
+  const { body: asset } = await client.upload('mug.jpg', photo)
   const prompt = newPrompt()
   await breakModels(prompt, { kind: 'slow', delayMs: 8000, times: 2 })
-  const job = await generate(client, { model: 'studio-scene-pro', prompt, count: 2 })
+  const job = await generate(client, {
+    task: 'packshot',
+    inputAssetIds: [asset.id],
+    prompt,
+    count: 2,
+  })
   expect(job).toMatchObject({ phase: 'plan_line', progress: 0 })
   const { p50, p90 } = job.eta as { p50: string; p90: string }
   const inSeconds = (time: string) => (Date.parse(time) - Date.parse(job.createdAt)) / 1000

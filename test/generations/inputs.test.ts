@@ -244,6 +244,16 @@ test.each([
   expect(JSON.stringify(answer.body)).toContain(words)
 })
 
+test('nor is one of more than 20 MB, which Cloudflare Images does not take', async () => {
+  const { client, workspaceId } = await newTenant()
+  const { body: asset } = await client.upload('photo.png', await picture(400, 300).png().toBuffer())
+  const generates = () => client.post('/generations', { task: 'scene', inputAssetIds: [asset.id] })
+  await asOwner('update assets set size = 20000001 where workspace_id = $1', [workspaceId])
+  const answer = await generates()
+  expect(answer).toMatchObject({ status: 422, body: { errors: [{ pointer: '/inputAssetIds' }] } })
+  expect(JSON.stringify(answer.body)).toContain('at most 20 MB')
+})
+
 /** Of the models that animate, only fal's makes five seconds. */
 test.each([
   ['a solid photo goes to a model that takes no transparency', 1, ['fal'], undefined],
