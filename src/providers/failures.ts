@@ -71,11 +71,23 @@ const table: readonly { reason: Reason; status?: readonly number[]; words?: RegE
     words:
       /(image|photo|file)[^.]{0,60}(too (small|large)|unsupported|not supported|corrupt|could not be (read|decoded|processed|loaded)|cannot identify|at least \d+|invalid image)|invalid_image|image_parse_error|failed to (load|decode|download) (the )?image/i,
   },
+  { reason: 'input_rejected', status: [413] },
   { reason: 'schema_changed', status: [400, 405, 415, 422] },
 ]
 
-/** Without what URLs are signed with: providers repeat those that they were sent. */
-export const redact = (text: string): string => text.replace(/(https?:\/\/[^\s"'<>?]+)\?[^\s"'<>]*/g, '$1?…')
+/** Characters of what a provider says that say something. */
+const MAX_DETAIL = 2000
+
+/**
+ * What providers say, as the log and the database take it: cut, well-formed, and without what URLs are signed with, since
+ * providers repeat those that they were sent.
+ */
+export const redact = (text: string): string =>
+  text
+    .slice(0, MAX_DETAIL)
+    .toWellFormed()
+    .replaceAll('\0', '\ufffd')
+    .replace(/(https?:\/\/[^\s"'<>?]+)\?[^\s"'<>]*/g, '$1?…')
 
 /** @param status of the HTTP answer, if the words came with one */
 export const failureOf = (said: string, status?: number): Failure => {

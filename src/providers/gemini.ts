@@ -4,7 +4,7 @@ import { readChunks, toStream } from '../streams.ts'
 import { readPictures } from './base64-json.ts'
 import { failureOf } from './failures.ts'
 import { readPhoto } from './form.ts'
-import { type AtOnceProvider, ask, MAX_DETAIL } from './provider.ts'
+import { type AtOnceProvider, ask } from './provider.ts'
 
 const Answer = z.object({
   promptFeedback: z.object({ blockReason: z.string().optional() }).optional(),
@@ -78,6 +78,6 @@ export const gemini: AtOnceProvider = {
       candidate?.finishMessage,
       ...(candidate?.content?.parts ?? []).map((part) => part.text),
     ]
-    return failureOf(`Gemini: no picture: ${said.filter(Boolean).join('; ') || rest.slice(0, MAX_DETAIL)}`)
+    return failureOf(`Gemini: no picture: ${said.filter(Boolean).join('; ') || rest}`)
   },
 }

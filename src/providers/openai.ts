@@ -2,7 +2,7 @@
 import { readPictures } from './base64-json.ts'
 import { failureOf } from './failures.ts'
 import { formOf } from './form.ts'
-import { type AtOnceProvider, ask, MAX_DETAIL } from './provider.ts'
+import { type AtOnceProvider, ask } from './provider.ts'
 
 export const openai: AtOnceProvider = {
   keepsJobs: false,
@@ -25,6 +25,6 @@ export const openai: AtOnceProvider = {
       signal,
     )
     const { pictures, rest } = await readPictures(response.body, 'b64_json', keep)
-    return pictures > 0 ? undefined : failureOf(`OpenAI: no picture: ${rest.slice(0, MAX_DETAIL)}`)
+    return pictures > 0 ? undefined : failureOf(`OpenAI: no picture: ${rest}`)
   },
 }

@@ -88,8 +88,8 @@ const REQUEST_TIMEOUT = 15_000
 /** Answers of what stands before a provider, which may have accepted the request. */
 const UNCERTAIN = [408, 502, 504, 524]
 
-/** Characters of a body that say something. */
-export const MAX_DETAIL = 2000
+/** Bytes of a body that say something. */
+const MAX_SAID = 2000
 /** Bytes of an answer that has no picture in it. */
 const MAX_ANSWER = 8 * 1024 * 1024
 
@@ -122,7 +122,7 @@ export const ask = async (
     throw new ProviderError({ reason: 'unreachable', detail }, { isRefusal: false, cause })
   }
   if (response.ok) return response
-  const text = (await readText(response, MAX_DETAIL).catch(() => '')).slice(0, MAX_DETAIL)
+  const text = await readText(response, MAX_SAID).catch(() => '')
   const { status, headers } = response
   throw new ProviderError(failureOf(`${provider} answered ${status}: ${text}`, status), {
     isRefusal: !UNCERTAIN.includes(status),
@@ -138,8 +138,7 @@ export const askJson = async <T>(schema: z.ZodType<T>, ...parameters: Parameters
     text = await readText(response, MAX_ANSWER)
     return schema.parse(JSON.parse(text))
   } catch (cause) {
-    const said = redact(text.slice(0, MAX_DETAIL))
-    const detail = `${parameters[0]} answered ${response.status} with something else: ${said}`
+    const detail = redact(`${parameters[0]} answered ${response.status} with something else: ${text}`)
     throw new ProviderError({ reason: 'unreachable', detail }, { isRefusal: false, cause })
   }
 }

@@ -7,8 +7,8 @@ import { ask, askJson, type JobProvider, type Standing, urlsAt } from './provide
 const Prediction = z.object({
   id: z.string(),
   status: z.enum(['starting', 'processing', 'succeeded', 'failed', 'canceled', 'aborted']),
-  output: z.unknown(),
-  error: z.unknown(),
+  output: z.unknown().optional(),
+  error: z.unknown().optional(),
   logs: z.string().nullish(),
 })
 
@@ -49,7 +49,9 @@ const standingOf = (
     case 'aborted':
       return {
         status: 'failed',
-        failure: failureOf(`Replicate: ${status}: ${JSON.stringify(error ?? null)}`),
+        failure: failureOf(
+          `Replicate: ${status}: ${typeof error === 'string' ? error : JSON.stringify(error ?? null)}`,
+        ),
       }
   }
 }

@@ -2,7 +2,7 @@
 import { readPictures } from './base64-json.ts'
 import { failureOf } from './failures.ts'
 import { formOf } from './form.ts'
-import { type AtOnceProvider, ask, MAX_DETAIL } from './provider.ts'
+import { type AtOnceProvider, ask } from './provider.ts'
 
 export const workersAi: AtOnceProvider = {
   keepsJobs: false,
@@ -22,6 +22,6 @@ export const workersAi: AtOnceProvider = {
       signal,
     )
     const { pictures, rest } = await readPictures(response.body, 'image', keep)
-    return pictures > 0 ? undefined : failureOf(`Workers AI: no picture: ${rest.slice(0, MAX_DETAIL)}`)
+    return pictures > 0 ? undefined : failureOf(`Workers AI: no picture: ${rest}`)
   },
 }

@@ -173,3 +173,10 @@ test('a page of something in between is nobody’s content, and what URLs are si
   )
   expect(detail).toBe('{"image_url":"https://s3.example.com/b/k?…","a":1}')
 })
+
+test('what a provider says is cut, and fits into JSON that PostgreSQL takes', () => {
+  const { detail } = failureOf(`Replicate: failed: a\0b ${'x'.repeat(1980)}😀😀 and more`)
+  expect(detail.length).toBeLessThanOrEqual(2000)
+  expect(detail).not.toContain('\0')
+  expect(detail.isWellFormed()).toBe(true)
+})

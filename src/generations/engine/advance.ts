@@ -210,9 +210,20 @@ const standingAt = async (
   try {
     return await provider.get(ctx.env, operation, job.output)
   } catch (thrown) {
-    if (!(thrown instanceof ProviderError) || reasons[thrown.failure.reason].ends === 'time') throw thrown
-    // It no longer knows the job, or does not let us ask: another may have to make it.
-    return { status: 'failed', failure: thrown.failure }
+    if (!(thrown instanceof ProviderError)) throw thrown
+    const { failure } = thrown
+    // Not the model, but the job is gone: another may have to make it.
+    if (failure.reason === 'model_gone') {
+      return { status: 'failed', failure: { reason: 'provider_failed', detail: failure.detail } }
+    }
+    const { ends, whoFixes } = reasons[failure.reason]
+    if (ends === 'time') throw thrown
+    // Who does not let us ask still makes it, and it is paid: until nothing can come of it, the operator may mend that.
+    if (whoFixes === 'operator' && job.expiresAt.getTime() > Date.now()) {
+      await report(ctx.env, job, failure)
+      throw thrown
+    }
+    return { status: 'failed', failure }
   }
 }
 

@@ -11,7 +11,7 @@ import type { Claim } from './claims.ts'
 import type { ReadyClaim } from './inputs.ts'
 import { failed, type Outcome } from './outcome.ts'
 
-/** Times that an offer may take an output on and fail. */
+/** Times that an offer may take an output on and fail, or leave us without an answer: either may have been paid. */
 const MAX_FAILURES = 2
 /** Seconds between two tries of the same offer, at most. */
 const MAX_BACKOFF = 60
@@ -49,7 +49,9 @@ const recordOf = (claim: Claim, offer: Offer) => {
     failures: timesOf(past),
     isOut:
       kinds.some((kind) => kind?.ends === 'offer') ||
-      timesOf(past.filter(({ failure }) => failure?.reason === 'provider_failed')) >= MAX_FAILURES,
+      timesOf(
+        past.filter(({ failure, status }) => failure?.reason === 'provider_failed' || status === 'lost'),
+      ) >= MAX_FAILURES,
     isOperators: kinds.some((kind) => kind?.whoFixes === 'operator'),
     lastAt: Math.max(0, ...past.map(({ endedAt }) => endedAt?.getTime() ?? 0)),
     retryAfter: past.at(-1)?.failure?.retryAfter ?? 0,
