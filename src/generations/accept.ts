@@ -159,8 +159,9 @@ const inputsRefused = (
     new AppError(code, { cause, errors: [{ pointer: '/inputAssetIds', message }] })
   if (code === 'not_found') return refuse('names what is no image of this workspace, or not complete yet')
   const most = `of at most ${MAX_ORIGINAL / 1e6} MB and ${MAX_PIXELS / 1e6} megapixels`
-  const least = `at least ${leastSideOf(offers)} pixels high and wide when it is scaled to ${MAX_SIDE}`
-  return refuse(`must be ${most} and, for this model, ${least}`)
+  const side = leastSideOf(offers)
+  const least = `, and for this model at least ${side} pixels high and wide when it is scaled to ${MAX_SIDE}`
+  return refuse(`must be ${most}${side > 1 ? least : ''}`)
 }
 
 /**

@@ -225,7 +225,7 @@ test('what is broken ends the job as the merchant can mend it, with the credits 
 })
 
 test.each([
-  ['has too many pixels', [12_000, 9000], { task: 'scene' }, 'at most 100 megapixels'],
+  ['has too many pixels', [12_000, 9000], { task: 'scene' }, '100 megapixels'],
   [
     'is too narrow for the model once it is scaled',
     [4000, 700],
