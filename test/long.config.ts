@@ -6,6 +6,8 @@ export const long = [
   'test/rig/*.test.ts',
   'test/events/lost-event.test.ts',
   'test/generations/faults-restart.test.ts',
+  'test/generations/faults.test.ts',
+  'test/generations/provider-answers.test.ts',
   'test/providers/operator.test.ts',
   'test/providers/requests.test.ts',
   'test/stack/keep-up.test.ts',
