@@ -53,7 +53,9 @@ const takeOne = async (ctx: Ctx, bucket: Bucket): Promise<Taken> => {
   leases.delete(name)
   const taken = await ask(ctx, bucket, 1 - (lease?.tokens ?? 0), wanted)
   if (taken.leased > 0) {
-    remember(leases, name, { tokens: taken.leased, until: Date.now() + LEASE_LIFETIME, taken })
+    // Others who asked at the same time have brought theirs.
+    const tokens = taken.leased + (leases.get(name)?.tokens ?? 0)
+    remember(leases, name, { tokens, until: Date.now() + LEASE_LIFETIME, taken })
   }
   return { ...taken, remaining: taken.remaining + taken.leased }
 }
