@@ -69,6 +69,8 @@ export const misfitOf = (offer: Offer, wish: Wish): Misfit | undefined => {
   if (wish.text !== null && !(prompt && letters))
     return { field: 'text', message: 'is not taken by this model, which can not letter' }
   if (!prompt && wish.prompt !== null) return { field: 'prompt', message: 'is not taken by this model' }
+  if (wish.prompt === null && wish.photos === 0)
+    return { field: 'prompt', message: 'is needed, unless there are inputAssetIds' }
   if (prompt) {
     const over = lengthOf(composePrompt(wordsOf(wish))) - maxPrompt
     if (over > 0) {
@@ -91,7 +93,10 @@ export const misfitOf = (offer: Offer, wish: Wish): Misfit | undefined => {
 export const nearestOf = (misfits: readonly Misfit[]): Misfit | undefined => {
   const [nearest] = misfits.toSorted((a, b) => checked.indexOf(b.field) - checked.indexOf(a.field))
   const values = misfits.flatMap((misfit) => (misfit.field === nearest?.field ? (misfit.values ?? []) : []))
-  return nearest?.values ? { ...nearest, ...oneOf([...new Set(values)]) } : nearest
+  const all = [...new Set(values)].sort((a, b) =>
+    typeof a === 'number' && typeof b === 'number' ? a - b : 0,
+  )
+  return nearest?.values ? { ...nearest, ...oneOf(all) } : nearest
 }
 
 /** Whether the model can use the photo, as it is prepared. */

@@ -61,10 +61,6 @@ const GenerationInput = z
       .optional()
       .openapi({ description: 'Told of the end; https, a public host' }),
   })
-  .refine(({ prompt, inputAssetIds }) => prompt !== undefined || inputAssetIds.length > 0, {
-    path: ['prompt'],
-    message: 'is needed, unless there are inputAssetIds',
-  })
   .openapi('GenerationInput')
 
 /** What was left out is for the model to choose. */

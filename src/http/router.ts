@@ -1,5 +1,5 @@
 /** The router that every domain's routes are made with: its variables, and how it reports what does not fit a contract. */
-import { OpenAPIHono } from '@hono/zod-openapi'
+import { OpenAPIHono, z } from '@hono/zod-openapi'
 import type { Ctx } from '../context.ts'
 import type { Env, RawEnv } from '../env.ts'
 import { AppError } from '../errors.ts'
@@ -14,6 +14,12 @@ export interface AppEnv {
     mismatched?: true
   }
 }
+
+// zod's own words name JavaScript's `undefined`.
+z.config({
+  customError: ({ code, input }) =>
+    code === 'invalid_type' && input === undefined ? 'is required' : undefined,
+})
 
 /** A reference token of a JSON pointer (RFC 6901). */
 const toToken = (key: PropertyKey) => String(key).replaceAll('~', '~0').replaceAll('/', '~1')

@@ -6,6 +6,8 @@ import type { Reason } from './failures.ts'
 const THRESHOLD = 5
 /** Milliseconds that it stays open, and between trials after that. */
 const PAUSE = 30_000
+/** Milliseconds that a fault is told of when nobody asks for the offer any more. */
+const MEMORY = 24 * 3600 * 1000
 
 interface State {
   /** In a row. */
@@ -60,8 +62,9 @@ export class Breaker extends DurableObject {
     if (wasOpen || this.isOpen) this.save()
   }
 
-  /** What the operator should mend, if that is why it is open. */
+  /** What the operator should mend, if that is why it is open: until a call succeeds, or a day without any. */
   fault(): Reason | null {
-    return this.isOpen ? (this.state.reason ?? null) : null
+    const { reason, openUntil } = this.state
+    return this.isOpen && reason && Date.now() < openUntil + MEMORY ? reason : null
   }
 }

@@ -58,12 +58,7 @@ describe.each(catalogue.data)('$id', ({ id, task, inputs }) => {
         inputAssetIds: photos.slice(0, inputs.maxInputAssets),
       })
       expect(refusal?.pointer).toBe('/durationSeconds')
-      const said =
-        refusal?.message
-          .match(/\d+/g)
-          ?.map(Number)
-          .toSorted((a, b) => a - b) ?? null
-      expect(said).toEqual(inputs.durations)
+      expect(refusal?.message.match(/\d+/g)?.map(Number) ?? null).toEqual(inputs.durations)
     }
   })
 

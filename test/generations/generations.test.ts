@@ -115,6 +115,8 @@ describe('a request', () => {
       '/prompt',
     ],
     ['no photo for a task that needs one', { task: 'cutout', prompt: 'x' }, '/inputAssetIds'],
+    ['nothing for a task that needs a photo', { task: 'cutout' }, '/inputAssetIds'],
+    ['neither prompt nor photo for a film', { task: 'animate' }, '/prompt'],
     ['lettering of a model that can not', { task: 'animate', prompt: 'x', text: 'Sale' }, '/text'],
     ['less than it costs', { task: 'scene', prompt: 'x', count: 2, maxCredits: 7 }, '/maxCredits'],
     [

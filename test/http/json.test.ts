@@ -50,6 +50,11 @@ test.each(patientRoutes)(
   },
 )
 
+test('says of a field that is missing that it is required', async () => {
+  const { body } = await anywhere(shared).post<Refusal>('/auth/register', { email: newEmail() })
+  expect(body.errors).toEqual([{ pointer: '/password', message: 'is required' }])
+})
+
 test.each(jsonRoutes)(
   '$method $path answers 415 to what is not JSON, and 413 above 256 KB',
   async ({ method, url }) => {

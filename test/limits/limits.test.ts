@@ -107,6 +107,17 @@ test('the first request of a caller also asks which workspace counts; the next o
   expect(await databaseRequests()).toBe('1')
 })
 
+test('requests at once take one token each', async () => {
+  const { client } = await newTenant()
+  const remaining = async () => {
+    const { headers } = await client.get('/auth/me')
+    return Number(/"api";r=(\d+)/.exec(headers.get('ratelimit') ?? '')?.[1])
+  }
+  const before = await remaining()
+  for (let i = 0; i < 6; i++) await times(30, remaining)
+  expect(before - (await remaining())).toBeLessThanOrEqual(181)
+})
+
 test('API keys that nobody made are limited by IP, and make no bucket of their own', async () => {
   const ip = `203.0.113.${Math.floor(Math.random() * 256)}`
   const newSecret = () => {
