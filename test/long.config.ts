@@ -1,4 +1,4 @@
-/** `npm run test:long`: tests that start several stacks and end their processes, those of the edge rig, and what waits a minute. */
+/** `npm run test:long`: tests that start several stacks and end their processes, those of the edge rig, what waits a minute, and what holds up the local queue. */
 import { defineConfig } from 'vitest/config'
 
 /** Left out by `npm test`. */
@@ -7,8 +7,10 @@ export const long = [
   'test/events/lost-event.test.ts',
   'test/generations/faults-restart.test.ts',
   'test/generations/faults.test.ts',
+  'test/generations/inputs.test.ts',
   'test/generations/provider-answers.test.ts',
   'test/providers/operator.test.ts',
+  'test/providers/patience.test.ts',
   'test/providers/requests.test.ts',
   'test/stack/keep-up.test.ts',
   'test/stack/restart.test.ts',

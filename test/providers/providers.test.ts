@@ -125,23 +125,6 @@ test('a job with a photo succeeds at the provider that takes over', async () => 
   expect(await finished(client, job.id)).toMatchObject({ status: 'succeeded', attempts: 2 })
 })
 
-test('a submission that is never answered is not made again while it may still be, and then is', async () => {
-  const { client } = await newTenant()
-  const prompt = newPrompt()
-  await breakModels(prompt, { kind: 'hang', times: 1, provider: 'replicate' })
-  const job = await generate(client, { prompt, model: MODEL })
-  const open = () =>
-    asOwner('select status, operation, expires_at from provider_jobs where generation_id = $1', [job.id])
-  await waitFor('the step is over', async () => {
-    const rows = await asOwner('select from generations where id = $1 and next_step_at is not null', [job.id])
-    return rows.length > 0
-  })
-  expect(await open()).toMatchObject([{ status: 'submitting', operation: null }])
-  expect((await client.get<GenerationBody>(`/generations/${job.id}`)).body).toMatchObject({ attempts: 1 })
-  await asOwner('update provider_jobs set expires_at = now() where generation_id = $1', [job.id])
-  expect(await finished(client, job.id)).toMatchObject({ status: 'succeeded', attempts: 2 })
-}, 60_000)
-
 test.each<Fault>([{ kind: 'failed_prediction', error: 'NSFW content detected' }, { kind: 'empty_output' }])(
   'a rejection for safety, told by $kind, fails with content_rejected, which is not retryable',
   async (fault) => {
@@ -197,16 +180,6 @@ test('the circuit breaker of an offer opens after five failures, and a success c
   // What only the operator can mend opens it at once.
   expect(await admits([{ succeeded: false, fault: 'out_of_credit' }])).toBe(false)
 })
-
-test('an offer that answers with the pictures is tried again after its pause, and not only planned with', async () => {
-  const { client } = await newTenant()
-  const prompt = newPrompt()
-  await breakModels(prompt, { kind: 'server_error', times: 100, provider: 'replicate' })
-  for (const name of ['replicate:google/nano-banana-pro', 'gemini:gemini-3-pro-image'])
-    await control('breaker', { name, reports: [{ succeeded: false, fault: 'out_of_credit' }] })
-  const job = await generate(client, { prompt, model: MODEL })
-  expect(await finished(client, job.id, 60_000)).toMatchObject({ status: 'succeeded' })
-}, 70_000)
 
 test("answers 401 to Replicate's webhook when its signature is another's or too old", async () => {
   const { workspaceId } = await newTenant()
