@@ -3,7 +3,7 @@ import { and, eq, inArray, isNotNull, sql } from 'drizzle-orm'
 import type { JobCtx } from '../../context.ts'
 import { change } from '../../db/client.ts'
 import { assets, generations, outbox, providerJobs } from '../../db/schema.ts'
-import { first, inWorkspace, rowOf } from '../../db/sql.ts'
+import { exists, first, inWorkspace, rowOf } from '../../db/sql.ts'
 import { dispatch } from '../../outbox/outbox.ts'
 import { plansForSql } from '../../plans.ts'
 import { type GenerationError, type StoredOutput, unfinishedStatuses } from '../../words.ts'
@@ -80,24 +80,31 @@ export const startJobs = async (ctx: JobCtx, { id, fence }: Claim, jobs: Provide
 
 /** Keeps the claim. @returns false if it is lost */
 const renew = async (ctx: JobCtx, { id, fence }: Claim): Promise<boolean> => {
+  const held = and(
+    oneGeneration(id),
+    eq(generations.fence, fence),
+    inArray(generations.status, unfinishedStatuses),
+    // What was given back meanwhile has no lease.
+    isNotNull(generations.leaseExpiresAt),
+  )
   const { renewed } = await change(ctx, (db) => ({
     renewed: db
       .update(generations)
       .set({ leaseExpiresAt: sql`now() + ${LEASE}` })
-      .where(
-        and(
-          oneGeneration(id),
-          eq(generations.fence, fence),
-          inArray(generations.status, unfinishedStatuses),
-          // What was given back meanwhile has no lease.
-          isNotNull(generations.leaseExpiresAt),
-        ),
-      )
+      .where(held)
       .returning({ id: generations.id }),
     resend: db
       .update(outbox)
       .set({ availableAt: sql`now() + ${LEASE} + interval '1 second'`, sends: 0 })
-      .where(and(inWorkspace(outbox), eq(outbox.kind, 'generation'), eq(outbox.subjectId, id))),
+      // Not for a claim that is lost: whoever has the job by now says when to look after it.
+      .where(
+        and(
+          inWorkspace(outbox),
+          eq(outbox.kind, 'generation'),
+          eq(outbox.subjectId, id),
+          exists(generations, held),
+        ),
+      ),
   }))
   return renewed.length > 0
 }
