@@ -1,4 +1,4 @@
-/** `npm run test:long`: tests that start several stacks and end their processes, those of the edge rig, what waits a minute, and what holds up the local queue. */
+/** `npm run test:long`: tests that start several stacks and end their processes, those of a whole rig, and what waits a minute. */
 import { defineConfig } from 'vitest/config'
 
 /** Left out by `npm test`. */

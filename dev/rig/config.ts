@@ -95,8 +95,16 @@ export const makeConfig = (options: ConfigOptions): string => {
   const harness = {
     modules: [{ name: 'harness.js', esModule: new Embedded(join(import.meta.dirname, 'harness.js')) }],
     compatibilityDate,
-    compatibilityFlags: ['service_binding_extra_handlers'],
-    bindings: [{ name: 'WORKER', service: SERVICE }],
+    compatibilityFlags: ['service_binding_extra_handlers', 'unsafe_module'],
+    bindings: [
+      { name: 'WORKER', service: SERVICE },
+      ...('folder' in objects
+        ? namespaces.map(({ name, class_name: className }) => ({
+            name,
+            durableObjectNamespace: { className, serviceName: SERVICE },
+          }))
+        : []),
+    ],
   }
   const bindQueue = (queue: string) => ({
     address: `127.0.0.1:${brokerPort}`,

@@ -1,8 +1,20 @@
-/** Beside the Worker in each process: delivers events to it that come by HTTP, and tells what exceptions it had. */
+/** Beside the Worker in each process: delivers events to it that come by HTTP, reaches its objects, and tells what exceptions it had. */
+import unsafe from 'workerd:unsafe'
+
 export default {
-  async fetch(request, { WORKER }) {
+  async fetch(request, { WORKER, ...namespaces }) {
     const event = await request.json()
-    if (new URL(request.url).pathname === '/scheduled') {
+    const { pathname } = new URL(request.url)
+    if (pathname === '/object') {
+      const namespace = namespaces[event.binding]
+      const object = namespace.get(namespace.idFromName(event.name))
+      const call = event.method ? object[event.method](...event.parameters) : unsafe.evict(object)
+      return call.then(
+        (result) => Response.json(result ?? null),
+        (error) => new Response(String(error), { status: 500 }),
+      )
+    }
+    if (pathname === '/scheduled') {
       return Response.json(
         await WORKER.scheduled({ cron: event.cron, scheduledTime: new Date(event.scheduledTime) }),
       )

@@ -15,6 +15,9 @@ interface Exception {
   at: string
 }
 
+/** Messages of the log that can be asked for. */
+const KEPT = 20_000
+
 /** Linux counts processor time in these. */
 const TICKS_PER_SECOND = 100
 
@@ -37,6 +40,7 @@ export const createWorkerd = (options: {
   writeFileSync(configPath, options.config, { mode: 0o600 })
   const log = createWriteStream(logPath)
   const exceptions: Exception[] = []
+  const messages: string[] = []
   const command = [
     join(PROJECT, 'node_modules/workerd/bin/workerd'),
     ...['serve', configPath, '--experimental', '--import-path=/', '--control-fd=1'],
@@ -51,6 +55,8 @@ export const createWorkerd = (options: {
     const entry = parse(line)
     if (entry.event === 'listen') ports[entry.socket] = entry.port
     if (entry.event === 'listen-inspector') ports.inspector = entry.port
+    if (typeof entry.message === 'string') messages.push(entry.message)
+    if (messages.length >= 2 * KEPT) messages.splice(0, KEPT)
     // A line of the harness.
     if (String(entry.message).startsWith('{"exception":')) {
       exceptions.push({ process: name, ...JSON.parse(entry.message).exception })
@@ -67,6 +73,8 @@ export const createWorkerd = (options: {
     name,
     logPath,
     exceptions,
+    /** The newest of what the Worker has logged that contains `text`. */
+    logged: (text: string) => messages.findLast((message) => message.includes(text)),
     /** 0, which accepts nothing, while it doesn't run. */
     port: (socket: 'api' | 'debug-port') => ports[socket] ?? 0,
     /** Past the balancer. */
@@ -132,7 +140,7 @@ export const createWorkerd = (options: {
       }
     },
     /** Hands an event to the harness; rejects when the process dies meanwhile, or after five minutes. */
-    async event<T>(path: '/queue' | '/scheduled', body: object): Promise<T> {
+    async event<T>(path: '/queue' | '/scheduled' | '/object', body: object): Promise<T> {
       const url = `http://127.0.0.1:${ports.harness ?? 0}${path}`
       const response = await fetch(url, { method: 'POST', body: JSON.stringify(body) })
       if (!response.ok) throw new Error(`${name} ${path}: ${await response.text()}`)

@@ -201,6 +201,11 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
     /** Between clients and API, and between the API and what it uses. */
     links: { clients, database, storage, models, images, objects },
     scheduled,
+    /** Calls a method of one Durable Object. */
+    callObject: <T>(binding: string, name: string, method: string, ...parameters: unknown[]) =>
+      host.event<T>('/object', { binding, name, method, parameters }),
+    /** Takes one Durable Object out of memory; rejects if it isn't there. */
+    evictObject: (binding: string, name: string) => host.event<null>('/object', { binding, name }),
     kill: (name: string) => processOf(name).kill(),
     start: (name: string) => processOf(name).start(),
     /** Uncaught ones of all processes, killed ones' too. */

@@ -20,6 +20,15 @@ interface Identity {
 
 const randomIp = () => `198.51.${Math.floor(Math.random() * 256)}.${Math.floor(Math.random() * 256)}`
 
+/** A form in one piece: bare `workerd` refuses without reading, and then closes on whoever still sends. */
+const encode = async (form: FormData) => {
+  const response = new Response(form)
+  return {
+    headers: { 'content-type': response.headers.get('content-type') ?? '' },
+    body: await response.bytes(),
+  }
+}
+
 export const createClient = ({ token, workspaceId, ip = randomIp() }: Identity = {}) => {
   const identity: Record<string, string> = {
     'cf-connecting-ip': ip,
@@ -32,7 +41,12 @@ export const createClient = ({ token, workspaceId, ip = randomIp() }: Identity =
     body?: unknown,
     headers: Record<string, string> = {},
   ): Promise<Answer<T>> => {
-    const answer = await send<T>(method, stack.api + path, body, { ...identity, ...headers })
+    const whole = body instanceof FormData ? await encode(body) : { body, headers: {} }
+    const answer = await send<T>(method, stack.api + path, whole.body, {
+      ...identity,
+      ...whole.headers,
+      ...headers,
+    })
     checkContract(method, path.split('?')[0] ?? path, answer)
     return answer
   }

@@ -16,6 +16,6 @@ export const control = async <T = unknown>(operation: string, argument?: unknown
 
 /** What the Worker has logged about one request, once it has: after its answer, or without one. */
 export const logOf = async (requestId: string): Promise<Record<string, unknown> | undefined> => {
-  const line = (await control<string[]>('logs')).find((entry) => entry.includes(requestId))
-  return line === undefined ? undefined : JSON.parse(line)
+  const line = await control<string | null>('logged', requestId)
+  return line === null ? undefined : JSON.parse(line)
 }

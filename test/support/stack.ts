@@ -1,14 +1,8 @@
-/** One throw-away stack for all tests: the local stack's services, storage and the Worker under test. */
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+/** One throw-away stack for all tests: the edge rig, with one process. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
-import { createTestHarness } from 'wrangler'
-import { freePort } from '../../dev/child.ts'
-import { startStack } from '../../dev/stack.ts'
-import { bucketUrl, startStorage } from '../../dev/storage.ts'
+import { startRig } from '../../dev/rig/rig.ts'
 
 export interface StackAddresses {
   api: string
@@ -34,64 +28,37 @@ declare module 'vitest' {
   }
 }
 
-const configPath = new URL('../../wrangler.toml', import.meta.url)
-
 export default async (project: TestProject) => {
-  process.env.WRANGLER_SEND_METRICS = 'false'
-  const dataDir = mkdtempSync(join(tmpdir(), 'content-api-test-'))
-  // PostgreSQL refuses to run as root, so its own user must get in.
-  chmodSync(dataDir, 0o755)
-  const storagePort = await freePort()
-  const stack = await startStack({
-    dataDir,
-    databaseUrl: process.env.DATABASE_URL,
-    throwAway: true,
-    publicUrl: 'http://127.0.0.1',
-    s3Endpoint: bucketUrl(storagePort),
-    log: () => undefined,
-  })
-  const storage = await startStorage({ port: storagePort, dataDir, settings: stack.settings })
   const newAuthSecret = 'local-only-auth-secret-that-is-newer'
-  const secrets = { ...stack.settings, AUTH_SECRET_1: newAuthSecret }
-  const worker = createTestHarness({ workers: [{ configPath, secrets }] })
-  const { url } = await worker.listen()
+  const rig = await startRig({
+    alone: true,
+    cron: false,
+    settings: { PUBLIC_URL: 'http://127.0.0.1', AUTH_SECRET_1: newAuthSecret },
+  })
+  const { stack, broker } = rig
+  const [worker] = rig.api
+  if (!worker) throw new Error('The rig has no process')
 
-  /** What tests in other processes ask of the harness. */
+  /** What tests in other processes ask of the rig. */
   const operations: Record<string, (argument: never) => unknown> = {
     /** Runs the sweeper. */
-    cron: () => worker.getWorker().scheduled({ cron: '* * * * *' }),
+    cron: () => rig.scheduled(),
     /** Puts messages on the queue, as they are. */
-    enqueue: async (messages: unknown[]) => {
-      const env = await worker.getWorker().getEnv()
-      await env.JOBS.sendBatch(messages.map((body) => ({ body })))
+    enqueue: (messages: unknown[]) => {
+      for (const message of messages) broker.send('jobs', message)
     },
     /** Takes tokens of one bucket, as the Worker does. */
-    take: async ({
-      name,
-      count = 1,
-      ...take
-    }: {
-      name: string
-      count?: number
-      limit: number
-      period: number
-      cost: number
-    }) => {
-      const limiters = (await worker.getWorker().getEnv()).RATE_LIMITER
-      const limiter = limiters.get(limiters.idFromName(name))
-      return Promise.all(Array.from({ length: count }, () => limiter.take(take)))
-    },
+    take: ({ name, count = 1, ...take }: { name: string; count?: number }) =>
+      Promise.all(Array.from({ length: count }, () => rig.callObject('RATE_LIMITER', name, 'take', take))),
     /** Tells a circuit breaker how calls went, and asks it whether it admits the next. */
     breaker: async ({ name, reports }: { name: string; reports: { succeeded: boolean }[] }) => {
-      const breakers = (await worker.getWorker().getEnv()).BREAKER
-      const breaker = breakers.get(breakers.idFromName(name))
-      for (const one of reports) await breaker.report(one)
-      return breaker.admits()
+      for (const one of reports) await rig.callObject('BREAKER', name, 'report', one)
+      return rig.callObject('BREAKER', name, 'admits')
     },
-    evict: ({ name }: { name: string }) => worker.getWorker().evictDurableObject('RateLimiter', { name }),
+    evict: ({ name }: { name: string }) => rig.evictObject('RATE_LIMITER', name),
     failDatabase: ({ count, kind }: { count: number; kind: 'unreachable' | 'after_commit' }) =>
       stack.database.failNext(count, kind),
-    logs: () => worker.getLogs().map((entry) => entry.message),
+    logged: (text: string) => worker.logged(text),
   }
   const control = createServer(async (request, response) => {
     try {
@@ -107,7 +74,7 @@ export default async (project: TestProject) => {
   await new Promise<void>((resolve) => control.listen(0, '127.0.0.1', resolve))
 
   project.provide('stack', {
-    api: url.origin,
+    api: worker.url(),
     control: `http://127.0.0.1:${(control.address() as AddressInfo).port}`,
     models: stack.models.origin,
     adminDatabase: stack.database.adminUrl,
@@ -122,9 +89,6 @@ export default async (project: TestProject) => {
 
   return async () => {
     control.close()
-    await worker.close()
-    await storage.stop()
-    await stack.stop()
-    rmSync(dataDir, { recursive: true, force: true })
+    await rig.stop()
   }
 }

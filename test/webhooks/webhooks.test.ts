@@ -233,7 +233,7 @@ test('of two attempts at once a late failure does not undo a success, nor is the
   await waitFor('both attempts', async () => at(path).length === 2)
   await waitFor('one succeeds', async () => (await stored(id))?.status === 'delivered')
   answer()
-  // The queue brings the next job when it is done with both.
+  await waitFor('both are over', async () => at(path).every(({ isOver }) => isOver))
   await runJob(tenant)
   expect(await stored(id)).toEqual({ status: 'delivered', attempts: 1, response_status: 204, error: null })
   expect(await asOwner('select from outbox where subject_id = $1', [id])).toEqual([])
@@ -253,7 +253,7 @@ test('a message that comes again makes no attempt before the next one is due', a
     asOwner(`update webhook_deliveries set next_attempt_at = now() + $2::interval where id = $1`, [id, when])
   await due('1 hour')
   await control('enqueue', [message, message, message])
-  // The queue brings the next job when it is done with all three.
+  // By the end of a job all three are long over.
   await runJob(tenant)
   expect(at(path)).toHaveLength(1)
   expect(await owedTo(tenant)).toEqual([{ kind: 'webhook.deliver' }])
@@ -324,10 +324,9 @@ test('a target that never answers does not hold up jobs', async () => {
   const answer = holdAnswer(path)
   await newEndpoint(tenant, path, [])
   await runJob(tenant)
-  await waitFor('an attempt', async () => at(path).length === 1)
+  await waitFor('an attempt', async () => at(path).length > 0)
   await runJob(tenant)
-  // Nor does the local queue, which has one batch at a time, bring any delivery meanwhile.
-  expect(at(path)).toMatchObject([{ isOver: false }])
+  expect(at(path)[0]).toMatchObject({ isOver: false })
   answer()
   await waitFor('all are delivered', async () => at(path).length === 6)
 })

@@ -296,7 +296,7 @@ describe('the deletion of a workspace', () => {
     expect(count('object.delete')).toBeGreaterThan(2500)
     expect(count('object.delete')).toBeLessThanOrEqual(3000 + 20)
     expect(count('prediction.cancel')).toBeLessThanOrEqual(20)
-    // Some of each stand for all: the local queue has one batch at a time.
+    // Some of each stand for all.
     await asOwner(
       `delete from outbox where workspace_id = $1 and subject_id not in (
          select subject_id from (select *, row_number() over (partition by kind) as n from outbox where workspace_id = $1) o
