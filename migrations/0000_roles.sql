@@ -24,15 +24,21 @@ do $$ begin
   end if;
 end $$;
 --> statement-breakpoint
+-- Owns what accepts, takes and ends jobs.
+do $$ begin
+  create role app_jobs nologin nobypassrls;
+exception when duplicate_object then null;
+end $$;
+--> statement-breakpoint
 -- Owns what deletes old rows.
 do $$ begin
   create role app_retention nologin nobypassrls;
 exception when duplicate_object then null;
 end $$;
 --> statement-breakpoint
--- An owner that isn't a superuser needs them to make app_gate and app_retention the owners of functions.
+-- An owner that isn't a superuser needs them to make them the owners of functions.
 do $$ begin
-  execute format('grant app_tenant, app_system, app_gate, app_retention to %I', current_user);
+  execute format('grant app_tenant, app_system, app_gate, app_jobs, app_retention to %I', current_user);
 end $$;
 --> statement-breakpoint
 -- What the Worker signs its claims with, and the gate its contexts. `npm run db:migrate` sets it.

@@ -13,7 +13,7 @@ begin
   return true;
 end $$;
 --> statement-breakpoint
--- Signs a context and makes it that of the transaction. Its members: userId, workspaceId, role (the server itself is an
+-- Signs a context and makes it that of the transaction. Its members: userId, workspaceId, plan, role (the server itself is an
 -- owner), actor (`type:id`), action, request (id, ip, userAgent); what is null is nobody or nothing.
 create or replace function app.set_context(p_context jsonb) returns void
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -118,9 +118,6 @@ begin
   case v_type
   when 'system' then
     v_user := v_credential ->> 'userId';
-    v_context := v_context || jsonb_build_object('workspaceId', v_workspace, 'role', 'owner',
-      'actor', coalesce(v_credential ->> 'actor', 'user:' || v_user, 'system:'));
-    perform app.set_context(v_context);
     if v_workspace is not null then
       if v_turn then
         select w.plan into v_plan from public.workspaces w
@@ -130,6 +127,8 @@ begin
         select w.plan into v_plan from public.workspaces w where w.id = v_workspace;
       end if;
     end if;
+    perform app.set_context(v_context || jsonb_build_object('workspaceId', v_workspace, 'role', 'owner', 'plan', v_plan,
+      'actor', coalesce(v_credential ->> 'actor', 'user:' || v_user, 'system:')));
     return query select v_user, v_workspace, null::text, v_plan;
     return;
   when 'api_key' then
@@ -149,7 +148,8 @@ begin
     end loop;
     v_workspace := v_key.workspace_id;
     v_role := 'member';
-    perform app.set_context(v_context || jsonb_build_object('workspaceId', v_workspace, 'role', v_role, 'actor', 'api_key:' || v_key.id));
+    perform app.set_context(v_context || jsonb_build_object('workspaceId', v_workspace, 'role', v_role, 'plan', v_plan,
+      'actor', 'api_key:' || v_key.id));
     perform app.require(v_action = any(v_key.scopes), 403, 'forbidden', 'AG');
     -- To the minute, and without waiting for another request that does the same.
     update public.api_keys set last_used_at = now()
@@ -187,7 +187,7 @@ begin
       perform app.require(v_plan is not null, 404, 'not_found', 'AG');
     end if;
   end loop;
-  perform app.set_context(v_context || jsonb_build_object('workspaceId', v_workspace, 'role', v_role));
+  perform app.set_context(v_context || jsonb_build_object('workspaceId', v_workspace, 'role', v_role, 'plan', v_plan));
   perform app.require(app.role_rank(v_role) >= app.role_rank(v_claim ->> 'role'), 403, 'forbidden', 'AG');
   return query select v_user, v_workspace, v_role, v_plan;
 end $$;

@@ -1,21 +1,29 @@
 -- The audit log: written by triggers, append-only, chained by hashes.
 
+-- Writes an audit row of what the context names.
+create or replace function app.write_audit(p_context jsonb, p_type text, p_id uuid, p_before jsonb, p_after jsonb) returns void
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_actor text := p_context ->> 'actor';
+  v_request jsonb := p_context -> 'request';
+begin
+  insert into public.audit_logs
+    (workspace_id, action, actor_type, actor_id, resource_type, resource_id, before, after, ip, user_agent, request_id)
+  values (
+    (p_context ->> 'workspaceId')::uuid, p_context ->> 'action', split_part(v_actor, ':', 1), nullif(split_part(v_actor, ':', 2), '')::uuid,
+    p_type, p_id, p_before, p_after, v_request ->> 'ip', v_request ->> 'userAgent', v_request ->> 'id');
+end $$;
+--> statement-breakpoint
 -- Writes one audit row of the current action by the current actor, for what no single changed row shows.
 create or replace function app.record(p_action text, p_type text, p_id uuid, p_before jsonb, p_after jsonb) returns void
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  v_context jsonb := app.context();
-  v_actor text := v_context ->> 'actor';
-  v_request jsonb := v_context -> 'request';
+  v_context constant jsonb := app.context();
 begin
   if p_action is distinct from v_context ->> 'action' then
     raise exception 'the action is %', v_context ->> 'action' using errcode = 'insufficient_privilege';
   end if;
-  insert into public.audit_logs
-    (workspace_id, action, actor_type, actor_id, resource_type, resource_id, before, after, ip, user_agent, request_id)
-  values (
-    (v_context ->> 'workspaceId')::uuid, p_action, split_part(v_actor, ':', 1), nullif(split_part(v_actor, ':', 2), '')::uuid,
-    p_type, p_id, p_before, p_after, v_request ->> 'ip', v_request ->> 'userAgent', v_request ->> 'id');
+  perform app.write_audit(v_context, p_type, p_id, p_before, p_after);
 end $$;
 --> statement-breakpoint
 -- Writes the audit row of a changed row. Arguments: the noun of the resource, then the columns that may be shown.
@@ -51,8 +59,8 @@ begin
     from unnest(TG_ARGV[1:]) key
    where TG_OP <> 'UPDATE' or v_before -> key is distinct from v_after -> key;
   if v_shown_before is not null or v_shown_after is not null then
-    perform app.record(
-      v_action, TG_ARGV[0], coalesce(v_row ->> 'id', v_row ->> 'user_id')::uuid, v_shown_before, v_shown_after);
+    perform app.write_audit(
+      v_context, TG_ARGV[0], coalesce(v_row ->> 'id', v_row ->> 'user_id')::uuid, v_shown_before, v_shown_after);
   end if;
   return null;
 end $$;
@@ -78,7 +86,8 @@ create or replace trigger audit after insert or update on api_keys
 create or replace trigger audit after insert or update or delete on assets
   for each row execute function app.audit('asset', 'name', 'kind', 'mime_type', 'size', 'sha256');
 --> statement-breakpoint
-create or replace trigger audit after insert or update on generations
+create or replace trigger audit after insert or update of task, kind, status, model, prompt, text, style, count,
+  input_asset_ids, error, credits_reserved, credits_charged on generations
   for each row execute function app.audit('generation', 'task', 'kind', 'status', 'model', 'prompt', 'text', 'style', 'count',
     'input_asset_ids', 'error', 'credits_reserved', 'credits_charged');
 --> statement-breakpoint
@@ -115,9 +124,12 @@ begin
   if new.workspace_id is null then
     return new;
   end if;
-  insert into public.audit_heads (workspace_id, sequence, hash) values (new.workspace_id, 0, '')
-    on conflict (workspace_id) do update set sequence = audit_heads.sequence
-    returning * into v_head;
+  select * into v_head from public.audit_heads h where h.workspace_id = new.workspace_id for update;
+  if not found then
+    insert into public.audit_heads (workspace_id, sequence, hash) values (new.workspace_id, 0, '')
+      on conflict (workspace_id) do update set sequence = audit_heads.sequence
+      returning * into v_head;
+  end if;
   new.id := app.uuid_v7();
   new.sequence := v_head.sequence + 1;
   new.hash := app.audit_hash(v_head.hash, new);

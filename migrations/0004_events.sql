@@ -38,4 +38,4 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
-create or replace trigger event after insert or update on generations for each row execute function app.emit_event();
+create or replace trigger event after insert or update of status, progress, phase, offer on generations for each row execute function app.emit_event();

@@ -16,7 +16,7 @@ create or replace trigger timing after update of status on generations
 -- Seconds from now until such a job starts and ends, not exceeded in 50, 90 and 95 % of cases; null while fewer than ten
 -- like it have been measured. `p_elapsed`: since its first step; null: it has not started, and all open jobs of the workspace
 -- share `p_places` before it. Of n measured, the k-th shortest is exceeded by one in (n + 1) / (n + 1 - k) of those to come.
-create or replace function app.forecast(p_model text, p_size integer, p_offer text, p_elapsed double precision, p_places integer,
+create or replace function app.forecast(p_workspace uuid, p_model text, p_size integer, p_offer text, p_elapsed double precision, p_places integer,
     out starts double precision[], out ends double precision[])
   language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -48,7 +48,7 @@ begin
   starts := '{0, 0, 0}';
   if p_elapsed is null then
     select c.queued + c.running / 2.0 into v_open from public.workspace_counters c
-     where c.workspace_id = (select app.workspace_id()) and c.queued + c.running >= p_places;
+     where c.workspace_id = p_workspace and c.queued + c.running >= p_places;
   end if;
   if v_open > 0 then
     -- The first of the line stand for the rest of it.
@@ -56,7 +56,7 @@ begin
       into v_mean, v_variance
       from (select h.model, coalesce(h.duration, h.count) size, count(*) jobs
               from (select model, duration, count from public.generations
-                     where workspace_id = (select app.workspace_id()) and status in ('queued', 'running') order by status desc, id limit 200) h
+                     where workspace_id = p_workspace and status in ('queued', 'running') order by status desc, id limit 200) h
              group by 1, 2) g
       cross join (select avg(s) mean, var_pop(s) variance from unnest(v_seconds) s) o
       left join lateral (select avg(seconds) mean, var_pop(seconds) variance from public.generation_timings
@@ -69,11 +69,11 @@ begin
 end $$;
 --> statement-breakpoint
 -- The same as times: 50 and 90 %.
-create or replace function app.eta(p_model text, p_size integer, p_offer text, p_elapsed double precision, p_places integer)
+create or replace function app.eta(p_workspace uuid, p_model text, p_size integer, p_offer text, p_elapsed double precision, p_places integer)
   returns timestamptz[] language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   v_ends double precision[];
 begin
-  select f.ends into v_ends from app.forecast(p_model, p_size, p_offer, p_elapsed, p_places) f;
+  select f.ends into v_ends from app.forecast(p_workspace, p_model, p_size, p_offer, p_elapsed, p_places) f;
   return case when v_ends is not null then array[now() + make_interval(secs => v_ends[1]), now() + make_interval(secs => v_ends[2])] end;
 end $$;

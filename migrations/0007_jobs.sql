@@ -1,99 +1,170 @@
 -- A generation's life, as functions behind the gate: planned once a connection, where the statements of a request are planned
--- each time. They run as whoever calls them, under row-level security. `p_plans` is what each plan allows (src/plans.ts).
+-- each time. They run as app_jobs, which alone writes most of it; whom the gate let in, and for what, each asks the signed
+-- context. Their first argument is the gate's answer, so that they are called after it. `p_plans` is what each plan allows
+-- (src/plans.ts). What changes a generation answers the events that it made, with their deliveries, and whom it wakes.
 
--- Accepts a job in the workspace's turn: its row, the reservation of its credits, the note of what is owed, and how it is
--- answered. With a key that came before nothing happens, and `body` is the earlier answer.
-create or replace function app.accept(p_id uuid, p_request jsonb, p_plans jsonb, p_key text, p_hash text,
-    out made boolean, out request_hash text, out body jsonb)
+-- The workspace in which the server itself acts: nobody else takes jobs and ends them.
+create or replace function app.server_workspace() returns uuid
+  language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  v_context constant jsonb := app.context();
+begin
+  if v_context ->> 'actor' is distinct from 'system:' or v_context ->> 'workspaceId' is null then
+    raise exception 'only the server itself may do this' using errcode = 'insufficient_privilege';
+  end if;
+  return v_context ->> 'workspaceId';
+end $$;
+--> statement-breakpoint
+-- What is sent of a generation that has its turn. A fresh one without photos goes along, so that its first calls of providers
+-- are known before it is claimed; a long one would not fit the queue's batches.
+create or replace function app.wake_of(p_row public.generations) returns jsonb
+  language sql stable set search_path = pg_catalog, pg_temp
+  return jsonb_build_object('id', p_row.id, 'row', case
+    when p_row.attempts = 0 and cardinality(p_row.input_asset_ids) = 0
+      and length(concat(p_row.prompt, p_row.text, p_row.webhook_url)) <= 1000 then to_jsonb(p_row) end);
+--> statement-breakpoint
+-- Last of each change of a generation: its events, and whom it makes room for: of the first in line, as many as there are
+-- places, those who were not sent yet, or so long ago that the message is lost.
+create or replace function app.conclude(p_workspace uuid, p_id uuid, p_places integer, out events jsonb, out woken jsonb)
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  v_free integer;
+  v_first uuid[];
+begin
+  select jsonb_agg(to_jsonb(e) || jsonb_build_object('deliveries', array(
+      select d.id from public.webhook_deliveries d where d.workspace_id = p_workspace and d.sequence = e.sequence)) order by e.sequence)
+    into events from public.generation_events e
+   where e.workspace_id = p_workspace and e.generation_id = p_id and e.created_at = now();
+  select p_places - c.running into v_free from public.workspace_counters c where c.workspace_id = p_workspace and c.queued > 0;
+  if v_free > 0 then
+    v_first := array(select h.id from (select q.id, q.woken_at from public.generations q
+        where q.workspace_id = p_workspace and q.status = 'queued' order by q.id limit v_free) h
+      where h.woken_at is null or h.woken_at < now() - interval '10 seconds');
+    if cardinality(v_first) > 0 then
+      with first as (
+        update public.generations g set woken_at = now() where g.workspace_id = p_workspace and g.id = any(v_first)
+        returning app.wake_of(g) as wake)
+      select jsonb_agg(f.wake order by f.wake ->> 'id') into woken from first f;
+      -- The sweeper sends them again if nothing comes of it.
+      update public.outbox o set available_at = now() + interval '15 seconds', sends = 0
+       where o.workspace_id = p_workspace and o.kind = 'generation' and o.subject_id = any(v_first);
+    end if;
+  end if;
+end $$;
+--> statement-breakpoint
+-- Why these photos can't be had, as one of the API's error codes, or null. `p_limits`: the most bytes (`size`), pixels, and
+-- side that a photo is scaled to, and the least side that is left then.
+create or replace function app.misfit(p_workspace uuid, p_ids uuid[], p_limits jsonb) returns text
+  language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  v_ready integer;
+  v_large boolean;
+begin
+  if cardinality(p_ids) = 0 then
+    return null;
+  end if;
+  select count(*), bool_or(a.size > (p_limits ->> 'size')::bigint or a.width::bigint * a.height > (p_limits ->> 'pixels')::bigint
+      or round(least(a.width, a.height) * least(1.0, (p_limits ->> 'side')::numeric / greatest(a.width, a.height)))
+        < (p_limits ->> 'leastSide')::integer)
+    into v_ready, v_large from public.assets a
+   where a.workspace_id = p_workspace and a.id = any(p_ids) and a.kind = 'image' and a.status = 'ready';
+  return case when v_ready < cardinality(p_ids) then 'not_found' when v_large then 'validation_failed' end;
+end $$;
+--> statement-breakpoint
+-- Accepts a job in the workspace's turn: its row, the reservation of its credits, the note of what is owed, and how it is
+-- answered. With a key that came before nothing happens, and `body` is the earlier answer. `p_photos` as in app.misfit.
+create or replace function app.accept(p_gate uuid, p_id uuid, p_request jsonb, p_photos jsonb, p_plans jsonb, p_key text, p_hash text,
+    out made boolean, out request_hash text, out body jsonb, out events jsonb, out woken jsonb)
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   v_context constant jsonb := app.context();
   v_workspace constant uuid := v_context ->> 'workspaceId';
+  v_allowed constant jsonb := p_plans -> (v_context ->> 'plan');
+  v_places constant integer := v_allowed ->> 'running';
   v_period constant date := date_trunc('month', now() at time zone 'utc');
   v_asked constant public.generations := jsonb_populate_record(null::public.generations, p_request);
-  v_allowed jsonb;
+  v_misfit text;
   v_counts public.workspace_counters;
+  v_queued integer;
+  v_has_place boolean;
   v_row public.generations;
 begin
-  made := true;
+  if v_context ->> 'action' in ('generation.create', 'generation.retry') is not true then
+    raise exception 'the action is %', v_context ->> 'action' using errcode = 'insufficient_privilege';
+  end if;
   if p_key is not null then
     select false, k.request_hash, k.body into made, request_hash, body from public.idempotency_keys k
      where k.workspace_id = v_workspace and k.caller = v_context ->> 'actor' and k.key = p_key;
     if found then
       return;
     end if;
-    made := true;
   end if;
-  select p_plans -> w.plan into v_allowed from public.workspaces w where w.id = v_workspace;
-  insert into public.generations (id, task, kind, model, prompt, text, style, aspect_ratio, count, seed, duration,
-    input_asset_ids, webhook_url, retry_of, deadline, deadline_at, credits_reserved, eta)
-  values (p_id, v_asked.task, v_asked.kind, v_asked.model, v_asked.prompt, v_asked.text, v_asked.style, v_asked.aspect_ratio,
+  made := true;
+  if v_asked.retry_of is not null then
+    perform app.require(exists (select from public.generations g where g.workspace_id = v_workspace and g.id = v_asked.retry_of
+      and g.status in ('failed', 'canceled')), 409, 'not_retryable');
+  end if;
+  v_misfit := app.misfit(v_workspace, v_asked.input_asset_ids, p_photos);
+  perform app.require(v_misfit is null, case v_misfit when 'not_found' then 404 else 422 end, v_misfit);
+  select * into v_counts from public.workspace_counters c where c.workspace_id = v_workspace;
+  v_queued := coalesce(v_counts.queued, 0);
+  v_has_place := v_queued + coalesce(v_counts.running, 0) < v_places;
+  perform app.require(coalesce(v_asked.credits_reserved + case when v_counts.period = v_period then v_counts.reserved + v_counts.charged else 0 end
+    <= (v_allowed ->> 'credits')::bigint, true), 402, 'insufficient_credits');
+  -- How large the outputs will be, nobody knows yet: there must be room for something.
+  perform app.require(coalesce(v_counts.stored_bytes, 0) < (v_allowed ->> 'storage')::bigint, 402, 'storage_quota_exceeded');
+  perform app.require(v_queued < (v_allowed ->> 'queued')::integer, 402, 'plan_limit_reached');
+  insert into public.generations (workspace_id, id, task, kind, model, prompt, text, style, aspect_ratio, count, seed, duration,
+    input_asset_ids, webhook_url, retry_of, deadline, deadline_at, credits_reserved, eta, woken_at, created_by)
+  values (v_workspace, p_id, v_asked.task, v_asked.kind, v_asked.model, v_asked.prompt, v_asked.text, v_asked.style, v_asked.aspect_ratio,
     v_asked.count, v_asked.seed, v_asked.duration, v_asked.input_asset_ids, v_asked.webhook_url, v_asked.retry_of,
     -- How long it may stand in line; its first step sets when it must have ended.
     v_asked.deadline, now() + interval '1 day', v_asked.credits_reserved,
-    app.eta(v_asked.model, coalesce(v_asked.duration, v_asked.count), null, null, (v_allowed ->> 'running')::integer))
+    app.eta(v_workspace, v_asked.model, coalesce(v_asked.duration, v_asked.count), null, null, v_places),
+    case when v_has_place then now() end, (v_context ->> 'userId')::uuid)
   returning * into v_row;
-  insert into public.credit_entries (generation_id, kind, credits, period) values (p_id, 'reserve', v_row.credits_reserved, v_period);
-  select * into v_counts from public.workspace_counters c where c.workspace_id = v_workspace;
-  perform app.require(coalesce(v_counts.reserved + v_counts.charged <= (v_allowed ->> 'credits')::bigint, true), 402, 'insufficient_credits');
-  -- How large the outputs will be, nobody knows yet: there must be room for something.
-  perform app.require(v_counts.stored_bytes < (v_allowed ->> 'storage')::bigint, 402, 'storage_quota_exceeded');
-  perform app.require(v_counts.queued <= (v_allowed ->> 'queued')::integer, 402, 'plan_limit_reached');
-  insert into public.outbox (kind, subject_id, available_at) values ('generation', p_id, v_row.deadline_at);
-  body := to_jsonb(v_row) || jsonb_build_object('position', v_counts.queued - 1);
+  insert into public.credit_entries (workspace_id, generation_id, kind, credits, period)
+  values (v_workspace, p_id, 'reserve', v_row.credits_reserved, v_period);
+  insert into public.outbox (workspace_id, kind, subject_id, available_at)
+  values (v_workspace, 'generation', p_id, case when v_has_place then now() + interval '15 seconds' else v_row.deadline_at end);
+  body := to_jsonb(v_row) || jsonb_build_object('position', v_queued);
   if p_key is not null then
-    insert into public.idempotency_keys (key, request_hash, generation_id, body) values (p_key, p_hash, p_id, body);
+    insert into public.idempotency_keys (workspace_id, caller, key, request_hash, generation_id, body)
+    values (v_workspace, v_context ->> 'actor', p_key, p_hash, p_id, body);
+  end if;
+  select c.events, c.woken into events, woken from app.conclude(v_workspace, p_id, v_places) c;
+  if v_has_place then
+    woken := coalesce(woken, '[]') || app.wake_of(v_row);
   end if;
 end $$;
 --> statement-breakpoint
--- Last of each change of a generation: the events that it made, with their deliveries, and whom it makes room for: the first
--- in line who were not sent yet, or so long ago that the message is lost, as many as there are places.
-create or replace function app.conclude(p_id uuid, p_plans jsonb, out events jsonb, out woken uuid[])
+-- Notes what providers are about to be asked: rows of provider_jobs, as JSON. Noting twice is harmless.
+create or replace function app.insert_calls(p_workspace uuid, p_id uuid, p_calls jsonb) returns void
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  v_workspace constant uuid := app.workspace_id();
-  v_lost constant timestamptz := now() - interval '10 seconds';
-  v_free integer;
 begin
-  events := (select jsonb_agg(to_jsonb(e) || jsonb_build_object('deliveries', array(
-      select d.id from public.webhook_deliveries d where d.workspace_id = v_workspace and d.sequence = e.sequence)) order by e.sequence)
-    from public.generation_events e
-   where e.workspace_id = v_workspace and e.generation_id = p_id and e.created_at = now());
-  select (p_plans -> w.plan ->> 'running')::integer - c.running into v_free
-    from public.workspaces w join public.workspace_counters c on c.workspace_id = w.id
-   where w.id = v_workspace and c.queued > 0;
-  if v_free > 0 then
-    v_free := v_free - (select count(*) from public.generations g
-      where g.workspace_id = v_workspace and g.status = 'queued' and g.woken_at >= v_lost);
-  end if;
-  if v_free > 0 then
-    with first as (
-      update public.generations set woken_at = now() where workspace_id = v_workspace and id in (
-        select g.id from public.generations g
-         where g.workspace_id = v_workspace and g.status = 'queued' and (g.woken_at is null or g.woken_at < v_lost)
-         order by g.id limit v_free)
-      returning id)
-    select array_agg(f.id order by f.id) into woken from first f;
-    -- The sweeper sends them again if nothing comes of it.
-    update public.outbox o set available_at = now() + interval '15 seconds', sends = 0
-     where o.workspace_id = v_workspace and o.kind = 'generation' and o.subject_id = any(woken);
-  end if;
+  insert into public.provider_jobs (workspace_id, id, generation_id, indexes, provider, model, output, prompt, inputs, asset_ids, cost, expires_at)
+  select p_workspace, c.id, p_id, c.indexes, c.provider, c.model, c.output, c.prompt, c.inputs, c.asset_ids, c.cost, c.expires_at
+    from jsonb_populate_recordset(null::public.provider_jobs, p_calls) c
+  on conflict do nothing;
 end $$;
 --> statement-breakpoint
 -- Takes the lease and a new fence, in the workspace's turn. Refused while somebody holds the job (`held_for`: seconds until
 -- it must have been given back), after its end, before its next step is due (unless `p_early`: a provider has said that there
 -- is news), and in line while the workspace has no place. What has stood in line for as long as a job may is claimed to be ended.
-create or replace function app.claim(p_id uuid, p_early boolean, p_plans jsonb,
-    out generation jsonb, out inputs jsonb, out jobs jsonb, out held_for integer)
-  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Of a job that was never claimed before, `p_calls` are noted as its first.
+create or replace function app.claim(p_gate uuid, p_id uuid, p_early boolean, p_plans jsonb, p_calls jsonb,
+    out generation jsonb, out inputs jsonb, out jobs jsonb, out held_for integer, out events jsonb, out woken jsonb)
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  v_workspace constant uuid := app.workspace_id();
+  v_workspace constant uuid := app.server_workspace();
+  v_places constant integer := p_plans -> (app.context() ->> 'plan') ->> 'running';
   -- Longer than a step takes; a call that lasts renews it. After it another consumer may claim the job.
   v_lease constant interval := interval '60 seconds';
   v_row public.generations;
+  v_starts boolean;
   v_late boolean;
-  v_place boolean;
+  v_notes boolean;
 begin
   select * into v_row from public.generations g where g.workspace_id = v_workspace and g.id = p_id;
   if not found or v_row.status not in ('queued', 'running') then
@@ -108,23 +179,23 @@ begin
     return;
   end if;
   v_late := v_row.status = 'queued' and v_row.deadline_at <= now();
-  if v_row.status = 'queued' and not v_late then
-    select c.running < (p_plans -> w.plan ->> 'running')::integer into v_place
-      from public.workspaces w join public.workspace_counters c on c.workspace_id = w.id where w.id = v_workspace;
-    if not v_place then
-      -- Whoever ends tells it again.
-      update public.generations set woken_at = null where workspace_id = v_workspace and id = p_id and woken_at is not null;
-      return;
-    end if;
+  if v_row.status = 'queued' and not v_late
+    and (select c.running from public.workspace_counters c where c.workspace_id = v_workspace) >= v_places then
+    -- Whoever ends tells it again.
+    update public.generations g set woken_at = null where g.workspace_id = v_workspace and g.id = p_id and g.woken_at is not null;
+    return;
   end if;
+  v_starts := v_row.started_at is null and not v_late;
+  v_notes := v_starts and v_row.fence = 0 and jsonb_array_length(p_calls) > 0;
   update public.generations g
      set status = case when v_late then 'queued' else 'running' end,
          fence = g.fence + 1,
-         started_at = case when not v_late then coalesce(g.started_at, now()) end,
+         started_at = case when v_starts then now() else g.started_at end,
          -- The time in line doesn't count.
-         deadline_at = case when g.started_at is null and not v_late then now() + make_interval(secs => g.deadline) else g.deadline_at end,
-         eta = case when g.started_at is null and not v_late
-           then app.eta(g.model, coalesce(g.duration, g.count), null, 0, 0) else g.eta end,
+         deadline_at = case when v_starts then now() + make_interval(secs => g.deadline) else g.deadline_at end,
+         eta = case when v_starts then app.eta(v_workspace, g.model, coalesce(g.duration, g.count), null, 0, 0) else g.eta end,
+         attempts = case when v_notes then jsonb_array_length(p_calls) else g.attempts end,
+         offer = case when v_notes then (p_calls -> 0 ->> 'provider') || ':' || (p_calls -> 0 ->> 'model') else g.offer end,
          lease_expires_at = now() + v_lease,
          next_step_at = null,
          woken_at = null
@@ -132,64 +203,112 @@ begin
   returning * into v_row;
   update public.outbox o set available_at = now() + v_lease + interval '1 second', sends = 0
    where o.workspace_id = v_workspace and o.kind = 'generation' and o.subject_id = p_id;
+  if v_notes then
+    perform app.insert_calls(v_workspace, p_id, p_calls);
+  end if;
   generation := to_jsonb(v_row);
-  inputs := (select jsonb_agg(to_jsonb(a)) from public.assets a where a.workspace_id = v_workspace and a.id = any(v_row.input_asset_ids));
-  jobs := (select jsonb_agg(to_jsonb(j) order by j.id) from public.provider_jobs j
-    where j.workspace_id = v_workspace and j.generation_id = p_id);
+  if cardinality(v_row.input_asset_ids) > 0 then
+    inputs := (select jsonb_agg(to_jsonb(a)) from public.assets a where a.workspace_id = v_workspace and a.id = any(v_row.input_asset_ids));
+  end if;
+  if v_row.attempts > 0 then
+    jobs := (select jsonb_agg(to_jsonb(j) order by j.id) from public.provider_jobs j
+      where j.workspace_id = v_workspace and j.generation_id = p_id);
+  end if;
+  select c.events, c.woken into events, woken from app.conclude(v_workspace, p_id, v_places) c;
 end $$;
 --> statement-breakpoint
 -- Refuses the transaction if another claim, or a cancellation, came in between.
-create or replace function app.hold(p_id uuid, p_fence integer) returns public.generations
+create or replace function app.hold(p_workspace uuid, p_id uuid, p_fence integer) returns public.generations
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   v_row public.generations;
 begin
   select * into v_row from public.generations g
-   where g.workspace_id = (select app.workspace_id()) and g.id = p_id and g.fence = p_fence and g.status in ('queued', 'running') for update;
+   where g.workspace_id = p_workspace and g.id = p_id and g.fence = p_fence and g.status in ('queued', 'running') for update;
   perform app.require(found, 409, 'already_finished');
   return v_row;
 end $$;
 --> statement-breakpoint
--- Notes what providers are about to be asked: rows of provider_jobs, as JSON. Noting twice is harmless.
-create or replace function app.note_calls(p_id uuid, p_fence integer, p_calls jsonb) returns void
-  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Notes calls while the claim holds.
+create or replace function app.note_calls(p_gate uuid, p_id uuid, p_fence integer, p_plans jsonb, p_calls jsonb, out events jsonb, out woken jsonb)
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  v_workspace constant uuid := app.workspace_id();
+  v_workspace constant uuid := app.server_workspace();
 begin
-  perform app.hold(p_id, p_fence);
-  insert into public.provider_jobs (id, generation_id, indexes, provider, model, output, prompt, inputs, asset_ids, cost, expires_at)
-  select c.id, p_id, c.indexes, c.provider, c.model, c.output, c.prompt, c.inputs, c.asset_ids, c.cost, c.expires_at
-    from jsonb_populate_recordset(null::public.provider_jobs, p_calls) c
-  on conflict do nothing;
+  perform app.hold(v_workspace, p_id, p_fence);
+  perform app.insert_calls(v_workspace, p_id, p_calls);
   update public.generations g
      set attempts = (select count(*) from public.provider_jobs j where j.workspace_id = v_workspace and j.generation_id = p_id),
          offer = (p_calls -> 0 ->> 'provider') || ':' || (p_calls -> 0 ->> 'model')
    where g.workspace_id = v_workspace and g.id = p_id;
+  select c.events, c.woken into events, woken
+    from app.conclude(v_workspace, p_id, (p_plans -> (app.context() ->> 'plan') ->> 'running')::integer) c;
+end $$;
+--> statement-breakpoint
+-- Keeps what a provider calls its job; answers whether anybody still waits for it. Keeping twice is harmless.
+create or replace function app.keep_operation(p_gate uuid, p_id uuid, p_operation jsonb, out wanted boolean)
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_workspace constant uuid := app.server_workspace();
+begin
+  update public.provider_jobs j
+     set operation = p_operation, status = case j.status when 'submitting' then 'running' else j.status end
+   where j.workspace_id = v_workspace and j.id = p_id and j.operation is null;
+  wanted := exists (select from public.provider_jobs j join public.generations g on g.workspace_id = j.workspace_id and g.id = j.generation_id
+    where j.workspace_id = v_workspace and j.id = p_id and g.status in ('queued', 'running'));
 end $$;
 --> statement-breakpoint
 -- Writes what a step has found out about calls that may still be answered: objects with `id`, and what has changed of
--- status, stored, fetches, failure and cost.
-create or replace function app.write_calls(p_calls jsonb) returns void
+-- operation, status, stored, fetches, failure and cost.
+create or replace function app.write_calls(p_workspace uuid, p_calls jsonb) returns void
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  update public.provider_jobs j
-     set status = coalesce(c ->> 'status', j.status),
-         stored = coalesce(c -> 'stored', j.stored),
-         fetches = coalesce((c ->> 'fetches')::integer, j.fetches),
-         failure = coalesce(c -> 'failure', j.failure),
-         cost = coalesce((c ->> 'cost')::numeric, j.cost),
-         ended_at = case when c ->> 'status' <> 'running' then now() else j.ended_at end
-    from jsonb_array_elements(p_calls) c
-   where j.workspace_id = (select app.workspace_id()) and j.id = (c ->> 'id')::uuid and j.status in ('submitting', 'running');
+  if jsonb_array_length(p_calls) > 0 then
+    update public.provider_jobs j
+       set status = coalesce(c ->> 'status', j.status),
+           operation = coalesce(j.operation, c -> 'operation'),
+           stored = coalesce(c -> 'stored', j.stored),
+           fetches = coalesce((c ->> 'fetches')::integer, j.fetches),
+           failure = coalesce(c -> 'failure', j.failure),
+           cost = coalesce((c ->> 'cost')::numeric, j.cost),
+           ended_at = case when c ->> 'status' <> 'running' then now() else j.ended_at end
+      from jsonb_array_elements(p_calls) c
+     where j.workspace_id = p_workspace and j.id = (c ->> 'id')::uuid and j.status in ('submitting', 'running');
+  end if;
+end $$;
+--> statement-breakpoint
+-- The same at once, whoever holds the generation by now.
+create or replace function app.keep_calls(p_gate uuid, p_calls jsonb) returns void
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform app.write_calls(app.server_workspace(), p_calls);
+end $$;
+--> statement-breakpoint
+-- Keeps the claim; answers whether it held. What was given back meanwhile has no lease, and whoever has the job by now says
+-- when to look after it.
+create or replace function app.renew(p_gate uuid, p_id uuid, p_fence integer, out held boolean)
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_workspace constant uuid := app.server_workspace();
+  v_lease constant interval := interval '60 seconds';
+begin
+  update public.generations g set lease_expires_at = now() + v_lease
+   where g.workspace_id = v_workspace and g.id = p_id and g.fence = p_fence and g.status in ('queued', 'running')
+     and g.lease_expires_at is not null;
+  held := found;
+  if held then
+    update public.outbox o set available_at = now() + v_lease + interval '1 second', sends = 0
+     where o.workspace_id = v_workspace and o.kind = 'generation' and o.subject_id = p_id;
+  end if;
 end $$;
 --> statement-breakpoint
 -- Gives the lease back: the next step is due in so many seconds. `p_changes`: progress, phase, results_at. Answers whether
 -- the claim still held; what was found out about the calls is written in any case.
-create or replace function app.release(p_id uuid, p_fence integer, p_delay double precision, p_changes jsonb, p_calls jsonb) returns boolean
-  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+create or replace function app.release(p_gate uuid, p_id uuid, p_fence integer, p_plans jsonb, p_delay double precision, p_changes jsonb,
+    p_calls jsonb, out held boolean, out events jsonb, out woken jsonb)
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  v_workspace constant uuid := app.workspace_id();
-  v_held boolean;
+  v_workspace constant uuid := app.server_workspace();
 begin
   update public.generations g
      set lease_expires_at = null,
@@ -197,67 +316,111 @@ begin
          progress = coalesce((p_changes ->> 'progress')::integer, g.progress),
          phase = coalesce(p_changes ->> 'phase', g.phase),
          results_at = coalesce((p_changes ->> 'results_at')::timestamptz, g.results_at),
-         eta = app.eta(g.model, coalesce(g.duration, g.count), g.offer, extract(epoch from now() - g.started_at), 0)
+         eta = app.eta(v_workspace, g.model, coalesce(g.duration, g.count), g.offer, extract(epoch from now() - g.started_at), 0)
    where g.workspace_id = v_workspace and g.id = p_id and g.fence = p_fence and g.status in ('queued', 'running');
-  v_held := found;
-  perform app.write_calls(p_calls);
-  if v_held then
+  held := found;
+  perform app.write_calls(v_workspace, p_calls);
+  if held then
     -- The sweeper sends it again if the message is lost.
     update public.outbox o set available_at = now() + make_interval(secs => p_delay) + interval '15 seconds', sends = 0
      where o.workspace_id = v_workspace and o.kind = 'generation' and o.subject_id = p_id;
   end if;
-  return v_held;
+  select c.events, c.woken into events, woken
+    from app.conclude(v_workspace, p_id, (p_plans -> (app.context() ->> 'plan') ->> 'running')::integer) c;
 end $$;
 --> statement-breakpoint
--- Ends a job: it succeeds with `p_outputs`, and is charged for their share of what was asked for, or fails with `p_error`, and
--- is charged nothing. The rest of the reservation goes back, what may still run at providers is to be stopped (then the answer
--- is true), and objects that no output needs are to be deleted, once a step that may still store them is over.
-create or replace function app.settle(p_id uuid, p_fence integer, p_error jsonb, p_outputs jsonb, p_calls jsonb) returns boolean
+-- The end of a job, whose row is held: it is charged for the outputs' share of what was asked for, the rest of the reservation
+-- goes back, what may still run at providers is to be stopped (then the answer is true), and objects that no output needs are
+-- to be deleted, once a step that may still store them is over.
+create or replace function app.finish(p_row public.generations, p_status text, p_error jsonb, p_outputs jsonb) returns boolean
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  v_workspace constant uuid := app.workspace_id();
-  v_row constant public.generations := app.hold(p_id, p_fence);
+  v_workspace constant uuid := p_row.workspace_id;
   v_made constant integer := jsonb_array_length(p_outputs);
-  v_charged constant integer := ceil(v_row.credits_reserved::numeric * v_made / v_row.count);
-  v_stops boolean;
+  v_charged constant integer := ceil(p_row.credits_reserved::numeric * v_made / p_row.count);
+  v_stops boolean := false;
 begin
-  perform app.write_calls(p_calls);
   update public.generations g
-     set status = case when v_made > 0 then 'succeeded' else 'failed' end,
-         progress = case when v_made > 0 then 100 else g.progress end,
+     set status = p_status, progress = case when v_made > 0 then 100 else g.progress end,
          credits_charged = v_charged, error = p_error, completed_at = now(), lease_expires_at = null, next_step_at = null
-   where g.workspace_id = v_workspace and g.id = p_id;
-  insert into public.assets (id, name, kind, mime_type, size, sha256, width, height, source, status, created_by)
-  select (o ->> 'assetId')::uuid, o ->> 'name', b.kind, b."mimeType", b.size, b.sha256, b.width, b.height, 'generation', 'ready', v_row.created_by
-    from jsonb_array_elements(p_outputs) o,
-         lateral jsonb_to_record(o -> 'object') b (kind text, "mimeType" text, size bigint, sha256 text, width integer, height integer);
-  insert into public.generation_outputs (generation_id, index, asset_id)
-  select p_id, (o ->> 'index')::integer, (o ->> 'assetId')::uuid from jsonb_array_elements(p_outputs) o;
-  if v_made > 0 then
-    update public.provider_jobs j set credits = round(v_charged::numeric * jsonb_array_length(j.stored) / v_made)
-     where j.workspace_id = v_workspace and j.generation_id = p_id and j.status = 'succeeded';
-  end if;
-  update public.provider_jobs j set status = 'canceled', ended_at = now()
-   where j.workspace_id = v_workspace and j.generation_id = p_id and j.status in ('submitting', 'running');
-  v_stops := found;
-  insert into public.credit_entries (generation_id, kind, credits, period)
-  select p_id, part.kind, part.credits, e.period
+   where g.workspace_id = v_workspace and g.id = p_row.id;
+  insert into public.credit_entries (workspace_id, generation_id, kind, credits, period)
+  select v_workspace, p_row.id, part.kind, part.credits, e.period
     from public.credit_entries e,
          lateral (values ('charge', v_charged), ('refund', e.credits - v_charged)) part (kind, credits)
-   where e.workspace_id = v_workspace and e.generation_id = p_id and e.kind = 'reserve' and part.credits > 0;
-  delete from public.outbox o where o.workspace_id = v_workspace and o.kind = 'generation' and o.subject_id = p_id;
-  insert into public.outbox (kind, subject_id, available_at)
-  select 'prediction.cancel', p_id, now() + interval '30 seconds' where v_stops
-  union all
-  select 'object.delete', a, now() + interval '10 minutes'
-    from public.provider_jobs j, lateral unnest(j.asset_ids) a
-   where j.workspace_id = v_workspace and j.generation_id = p_id
-     and not exists (select from jsonb_array_elements(p_outputs) o where (o ->> 'assetId')::uuid = a)
-  union all
-  -- Of an input that was deleted while it was prepared, the copy may be left.
-  select 'object.delete', i, now() + interval '10 minutes'
-    from unnest(v_row.input_asset_ids) i
-   where not exists (select from public.assets a where a.workspace_id = v_workspace and a.id = i)
-  on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0;
+   where e.workspace_id = v_workspace and e.generation_id = p_row.id and e.kind = 'reserve' and part.credits > 0;
+  if p_row.attempts > 0 then
+    if v_made > 0 then
+      update public.provider_jobs j set credits = round(v_charged::numeric * jsonb_array_length(j.stored) / v_made)
+       where j.workspace_id = v_workspace and j.generation_id = p_row.id and j.status = 'succeeded';
+    end if;
+    update public.provider_jobs j set status = 'canceled', ended_at = now()
+     where j.workspace_id = v_workspace and j.generation_id = p_row.id and j.status in ('submitting', 'running');
+    v_stops := found;
+  end if;
+  delete from public.outbox o where o.workspace_id = v_workspace and o.kind = 'generation' and o.subject_id = p_row.id;
+  if p_row.attempts > 0 or cardinality(p_row.input_asset_ids) > 0 then
+    insert into public.outbox (workspace_id, kind, subject_id, available_at)
+    select v_workspace, 'prediction.cancel', p_row.id, now() + interval '30 seconds' where v_stops
+    union all
+    select v_workspace, 'object.delete', a, now() + interval '10 minutes'
+      from public.provider_jobs j, lateral unnest(j.asset_ids) a
+     where j.workspace_id = v_workspace and j.generation_id = p_row.id
+       and not exists (select from jsonb_array_elements(p_outputs) o where (o ->> 'assetId')::uuid = a)
+    union all
+    -- Of an input that was deleted while it was prepared, the copy may be left.
+    select v_workspace, 'object.delete', i, now() + interval '10 minutes'
+      from unnest(p_row.input_asset_ids) i
+     where not exists (select from public.assets a where a.workspace_id = v_workspace and a.id = i)
+    on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0;
+  end if;
   return v_stops;
+end $$;
+--> statement-breakpoint
+-- Ends a job while the claim holds: it succeeds with `p_outputs`, or fails with `p_error`, and is charged nothing. `stops`:
+-- something may still run at providers.
+create or replace function app.settle(p_gate uuid, p_id uuid, p_fence integer, p_plans jsonb, p_error jsonb, p_outputs jsonb, p_calls jsonb,
+    out stops boolean, out events jsonb, out woken jsonb)
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_workspace constant uuid := app.server_workspace();
+  v_row constant public.generations := app.hold(v_workspace, p_id, p_fence);
+begin
+  perform app.write_calls(v_workspace, p_calls);
+  if jsonb_array_length(p_outputs) > 0 then
+    insert into public.assets (workspace_id, id, name, kind, mime_type, size, sha256, width, height, source, status, created_by)
+    select v_workspace, (o ->> 'assetId')::uuid, o ->> 'name', b.kind, b."mimeType", b.size, b.sha256, b.width, b.height, 'generation', 'ready', v_row.created_by
+      from jsonb_array_elements(p_outputs) o,
+           lateral jsonb_to_record(o -> 'object') b (kind text, "mimeType" text, size bigint, sha256 text, width integer, height integer);
+    insert into public.generation_outputs (workspace_id, generation_id, index, asset_id)
+    select v_workspace, p_id, (o ->> 'index')::integer, (o ->> 'assetId')::uuid from jsonb_array_elements(p_outputs) o;
+    stops := app.finish(v_row, 'succeeded', p_error, p_outputs);
+  else
+    stops := app.finish(v_row, 'failed', p_error, p_outputs);
+  end if;
+  select c.events, c.woken into events, woken
+    from app.conclude(v_workspace, p_id, (p_plans -> (app.context() ->> 'plan') ->> 'running')::integer) c;
+end $$;
+--> statement-breakpoint
+-- Ends a job for its caller, whoever holds it; twice is the same as once. `stops` as above.
+create or replace function app.cancel(p_gate uuid, p_id uuid, p_plans jsonb, out generation jsonb, out stops boolean, out events jsonb, out woken jsonb)
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_context constant jsonb := app.context();
+  v_workspace constant uuid := v_context ->> 'workspaceId';
+  v_row public.generations;
+begin
+  if v_context ->> 'action' is distinct from 'generation.cancel' then
+    raise exception 'the action is %', v_context ->> 'action' using errcode = 'insufficient_privilege';
+  end if;
+  select * into v_row from public.generations g where g.workspace_id = v_workspace and g.id = p_id for update;
+  perform app.require(found, 404, 'not_found');
+  perform app.require(v_row.status in ('queued', 'running', 'canceled'), 409, 'already_finished');
+  stops := false;
+  if v_row.status <> 'canceled' then
+    stops := app.finish(v_row, 'canceled', null, '[]');
+  end if;
+  generation := (select to_jsonb(g) from public.generations g where g.workspace_id = v_workspace and g.id = p_id);
+  select c.events, c.woken into events, woken
+    from app.conclude(v_workspace, p_id, (p_plans -> (v_context ->> 'plan') ->> 'running')::integer) c;
 end $$;

@@ -9,7 +9,7 @@ begin
   end loop;
 end $$;
 --> statement-breakpoint
-grant usage on schema public, app to app_tenant, app_system, app_gate, app_retention;
+grant usage on schema public, app to app_tenant, app_system, app_gate, app_jobs, app_retention;
 --> statement-breakpoint
 -- Nobody needs tables of their own.
 do $$ begin
@@ -17,9 +17,9 @@ do $$ begin
 end $$;
 --> statement-breakpoint
 -- app_tenant works for a caller; app_system signs users in, sweeps and prunes; app_gate, which inherits from it, is what
--- the gate and the triggers run as. Updates are granted for the columns that the code writes; inserts by Drizzle name every
+-- the gate and the triggers run as; app_jobs, as what jobs live by. Updates are granted for the columns that the code writes; inserts by Drizzle name every
 -- column. A row lock needs `update` on any one.
-revoke all on all tables in schema public, app from public, app_tenant, app_system, app_gate, app_retention;
+revoke all on all tables in schema public, app from public, app_tenant, app_system, app_gate, app_jobs, app_retention;
 grant select on app.gate_key to app_gate;
 grant select (id, email, name, created_at, updated_at), update (name, password_hash, updated_at) on users to app_tenant;
 grant select, insert, update (updated_at) on users to app_system;
@@ -41,14 +41,23 @@ grant select, update (accepted_at) on invites to app_gate;
 grant select, insert, update (revoked_at) on api_keys to app_tenant;
 grant select, update (last_used_at) on api_keys to app_gate;
 grant select, insert, update (name, prepared), delete on assets to app_tenant;
-grant select, insert, update (status, prompt, text, webhook_url, progress, phase, offer, error, attempts, fence,
-  eta, lease_expires_at, next_step_at, woken_at, results_at, deadline_at, credits_charged, started_at,
-  completed_at) on generations to app_tenant;
-grant select, insert, update (status, prompt, operation, stored, fetches, failure, cost, credits,
-  ended_at) on provider_jobs to app_tenant;
-grant select, insert (key, request_hash, generation_id, body), delete on idempotency_keys to app_tenant;
-grant select, insert on generation_outputs to app_tenant;
+grant select, update (status, prompt, text, webhook_url, lease_expires_at, next_step_at, completed_at) on generations to app_tenant;
+grant select, insert (workspace_id, id, task, kind, model, prompt, text, style, aspect_ratio, count, seed, duration, input_asset_ids,
+  webhook_url, retry_of, deadline, deadline_at, credits_reserved, eta, woken_at, created_by),
+  update (status, progress, phase, offer, error, attempts, fence, eta, lease_expires_at, next_step_at, woken_at, results_at,
+  deadline_at, credits_charged, started_at, completed_at) on generations to app_jobs;
+grant select, update (status, prompt) on provider_jobs to app_tenant;
+grant select, insert (workspace_id, id, generation_id, indexes, provider, model, output, prompt, inputs, asset_ids, cost, expires_at),
+  update (status, operation, stored, fetches, failure, cost, credits, ended_at) on provider_jobs to app_jobs;
+grant select, delete on idempotency_keys to app_tenant;
+grant select, insert (workspace_id, caller, key, request_hash, generation_id, body) on idempotency_keys to app_jobs;
+grant select on generation_outputs to app_tenant;
+grant insert (workspace_id, generation_id, index, asset_id) on generation_outputs to app_jobs;
 grant select, insert (generation_id, kind, credits, period) on credit_entries to app_tenant;
+grant select, insert (workspace_id, generation_id, kind, credits, period) on credit_entries to app_jobs;
+grant select, insert (workspace_id, id, name, kind, mime_type, size, sha256, width, height, source, status, created_by) on assets to app_jobs;
+grant select on generation_events, generation_timings, workspace_counters, webhook_deliveries to app_jobs;
+grant select, insert (workspace_id, kind, subject_id, available_at), update (available_at, sends), delete on outbox to app_jobs;
 grant select on generation_events, generation_timings, workspace_counters to app_tenant;
 grant select, insert, update (offer, seconds) on generation_timings to app_gate;
 grant select, insert, update on workspace_counters to app_gate;
@@ -83,18 +92,24 @@ grant update (accepted_at) on invites to app_retention;
 grant update (ended_at) on webhook_deliveries to app_retention;
 --> statement-breakpoint
 -- What is not named is called by triggers and other functions only, or by the owner (app.set_plan).
-revoke execute on all functions in schema app from public, app_tenant, app_system, app_gate, app_retention;
+revoke execute on all functions in schema app from public, app_tenant, app_system, app_gate, app_jobs, app_retention;
 grant execute on function app.context(), app.workspace_id(), app.user_id(), app.uuid_v7(), app.enter(text, text),
   app.require(boolean, integer, text, text), app.role_rank(text), app.own_rank(), app.record(text, text, uuid, jsonb, jsonb),
   app.audit_hash(text, audit_logs) to app_tenant, app_system;
 grant execute on function app.accept_invite(text), app.create_workspace(uuid, text, text), app.own_password_hash(),
-  app.forecast(text, integer, text, double precision, integer), app.eta(text, integer, text, double precision, integer), app.me(uuid), app.own_workspaces(uuid, integer, uuid),
-  app.newest_assets(uuid, integer, uuid), app.asset(uuid, uuid), app.accept(uuid, jsonb, jsonb, text, text),
-  app.conclude(uuid, jsonb), app.claim(uuid, boolean, jsonb), app.hold(uuid, integer), app.note_calls(uuid, integer, jsonb),
-  app.write_calls(jsonb), app.release(uuid, integer, double precision, jsonb, jsonb),
-  app.settle(uuid, integer, jsonb, jsonb, jsonb) to app_tenant;
+  app.forecast(uuid, text, integer, text, double precision, integer), app.misfit(uuid, uuid[], jsonb), app.me(uuid),
+  app.own_workspaces(uuid, integer, uuid), app.newest_assets(uuid, integer, uuid), app.asset(uuid, uuid),
+  app.accept(uuid, uuid, jsonb, jsonb, jsonb, text, text), app.claim(uuid, uuid, boolean, jsonb, jsonb),
+  app.note_calls(uuid, uuid, integer, jsonb, jsonb), app.keep_operation(uuid, uuid, jsonb), app.keep_calls(uuid, jsonb),
+  app.renew(uuid, uuid, integer), app.release(uuid, uuid, integer, jsonb, double precision, jsonb, jsonb),
+  app.settle(uuid, uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, uuid, jsonb) to app_tenant;
 grant execute on function app.act_as(uuid) to app_system;
 grant execute on all functions in schema app to app_gate;
+grant execute on function app.context(), app.require(boolean, integer, text, text), app.uuid_v7(), app.server_workspace(),
+  app.wake_of(generations), app.conclude(uuid, uuid, integer), app.misfit(uuid, uuid[], jsonb), app.insert_calls(uuid, uuid, jsonb),
+  app.hold(uuid, uuid, integer), app.write_calls(uuid, jsonb), app.finish(generations, text, jsonb, jsonb),
+  app.forecast(uuid, text, integer, text, double precision, integer), app.eta(uuid, text, integer, text, double precision, integer)
+  to app_jobs;
 grant execute on function app.uuid_at(timestamptz), app.audit_life() to app_tenant, app_system, app_retention;
 --> statement-breakpoint
 -- Definer functions run as app_gate, which sees just enough for them: no role bypasses row-level security.
@@ -109,7 +124,20 @@ begin
   revoke create on schema app from app_gate;
 end $$;
 --> statement-breakpoint
--- But for the one that deletes what is old: the Worker's login may not, except through it.
+-- But for those that jobs live by.
+do $$
+declare
+  v_function regprocedure;
+begin
+  grant create on schema app to app_jobs;
+  for v_function in select oid from pg_proc where pronamespace = 'app'::regnamespace and prosecdef
+    and proname in ('accept', 'claim', 'note_calls', 'keep_operation', 'keep_calls', 'renew', 'release', 'settle', 'cancel') loop
+    execute format('alter function %s owner to app_jobs', v_function);
+  end loop;
+  revoke create on schema app from app_jobs;
+end $$;
+--> statement-breakpoint
+-- And for the one that deletes what is old: the Worker's login may not, except through it.
 do $$
 begin
   grant create on schema app to app_retention;

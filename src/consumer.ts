@@ -23,7 +23,12 @@ const run = async (ctx: JobCtx, job: WorkspaceJob): Promise<number | undefined> 
       await recordRefusal(ctx, job)
       return undefined
     case 'generation':
-      return advance(ctx, subjectId, { early: job.early, told: job.told, lasting: job.lasting ?? false })
+      return advance(ctx, subjectId, {
+        row: job.row,
+        early: job.early,
+        told: job.told,
+        lasting: job.lasting ?? false,
+      })
     case 'prediction.cancel':
       await cancelJobs(ctx, subjectId)
       return undefined

@@ -1,23 +1,13 @@
 /** The credit ledger: reserved when a job is accepted, then charged or refunded; balances are the workspace's counters. */
-import { and, desc, lt, type SQL, sql } from 'drizzle-orm'
+import { and, desc, lt, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
-import { type Database, transact } from '../db/client.ts'
+import { transact } from '../db/client.ts'
 import { creditEntries } from '../db/schema.ts'
 import { first, inWorkspace, type Page } from '../db/sql.ts'
 import { allowances } from '../plans.ts'
 import { counted, currentPeriod } from '../workspaces/quotas.ts'
 
 export type CreditEntry = typeof creditEntries.$inferSelect
-
-/** Charges for a generation and refunds the rest of its reservation, both in the month of the reservation. */
-export const settleCredits = (db: Database, generationId: string, charged: number, when: SQL = sql`true`) =>
-  db.execute(sql`
-    insert into credit_entries (generation_id, kind, credits, period)
-    select reserved.generation_id, part.kind, part.credits, reserved.period
-      from credit_entries reserved,
-           lateral (values ('charge', ${charged}::int), ('refund', reserved.credits - ${charged}::int)) part (kind, credits)
-     where reserved.workspace_id = (select app.workspace_id()) and reserved.generation_id = ${generationId}
-       and reserved.kind = 'reserve' and part.credits > 0 and ${when}`)
 
 /** Plan, credits of this month and storage of the workspace. */
 export const getUsage = async (ctx: Ctx) => {

@@ -141,6 +141,23 @@ export const defineRead = <Row>(columns: Record<string, PgColumn | SQL>, key: Pg
     })
 }
 
+/**
+ * The gate and one function of the database in one statement, in the workspace's turn (`change`). The function's first
+ * argument is the gate's answer, so that the gate comes first. @returns the function's row
+ */
+export const call = async <Row extends Record<string, unknown>>(
+  ctx: Ctx,
+  source: SQL,
+): Promise<Row & { gate: Gate }> => {
+  const { claim, proof } = sign(ctx, true)
+  return account(ctx, async () => {
+    const { rows } = await databaseOf(ctx).execute<Row & { gate: Gate }>(sql`
+      select jsonb_build_object('userId', gate.user_id, 'workspaceId', gate.workspace_id, 'role', gate.role, 'plan', gate.plan) gate, f.*
+        from app.enter(${claim}, ${proof}) gate cross join lateral ${source} f`)
+    return first(rows)
+  })
+}
+
 /** Only the gate: for what needs a caller and no data. */
 export const authorize = (ctx: Ctx) => transact(ctx, () => ({}))
 

@@ -52,6 +52,8 @@ import {
 const tenant = pgRole('app_tenant').existing()
 /** Runs sign-in, the sweeper and the gate; holds only the grants it needs. */
 const system = pgRole('app_system').existing()
+/** Owns what jobs live by (`migrations/0007_jobs.sql`), and is reached through that only. */
+const jobs = pgRole('app_jobs').existing()
 /** Owns `app.prune`, and is reached through it only. */
 const retention = pgRole('app_retention').existing()
 
@@ -74,6 +76,7 @@ const adminsOnly = pgPolicy('admin', { as: 'restrictive', for: 'all', to: tenant
 /** Reading the audit log: a key that gets so far has the scope for it. */
 const auditors = sql`${inWorkspace} and (${isAtLeast('admin')} or starts_with((select app.context() ->> 'actor'), 'api_key:'))`
 const systemToo = pgPolicy('system', { for: 'all', to: system, using: sql`true`, withCheck: sql`true` })
+const jobsToo = pgPolicy('jobs', { for: 'all', to: jobs, using: sql`true`, withCheck: sql`true` })
 const pruned = pgPolicy('retention', { for: 'all', to: retention, using: sql`true`, withCheck: sql`true` })
 
 const time = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' })
@@ -338,6 +341,7 @@ export const assets = pgTable(
     oneOf('assets', 'source', assetSources),
     oneOf('assets', 'status', assetStatuses),
     tenantOnly,
+    jobsToo,
   ],
 )
 
@@ -401,9 +405,7 @@ export const generations = pgTable(
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.id] }),
     index('generations_status').on(table.workspaceId, table.status, table.id),
-    index('generations_woken')
-      .on(table.workspaceId, table.wokenAt)
-      .where(sql`status = 'queued' and woken_at is not null`),
+    index('generations_line').on(table.workspaceId, table.id).where(sql`status = 'queued'`),
     index('generations_kind').on(table.workspaceId, table.kind, table.id),
     // What the removal of its workspace has still to do with.
     index('generations_telling')
@@ -412,6 +414,7 @@ export const generations = pgTable(
     oneOf('generations', 'kind', generationKinds),
     oneOf('generations', 'status', generationStatuses),
     tenantOnly,
+    jobsToo,
     pruned,
   ],
 )
@@ -435,6 +438,7 @@ export const generationTimings = pgTable(
     primaryKey({ columns: [table.model, table.size, table.slot] }),
     pgPolicy('tenant', { for: 'select', to: tenant, using: sql`(select app.workspace_id()) is not null` }),
     systemToo,
+    jobsToo,
   ],
 )
 
@@ -483,6 +487,7 @@ export const providerJobs = pgTable(
     index('provider_jobs_generation').on(table.workspaceId, table.generationId),
     oneOf('provider_jobs', 'status', providerJobStatuses),
     tenantOnly,
+    jobsToo,
   ],
 )
 
@@ -508,6 +513,7 @@ export const idempotencyKeys = pgTable(
     }),
     index('idempotency_keys_time').on(table.createdAt),
     tenantOnly,
+    jobsToo,
     pruned,
   ],
 )
@@ -540,6 +546,7 @@ export const generationEvents = pgTable(
     oneOf('generation_events', 'type', eventTypes),
     pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }),
     systemToo,
+    jobsToo,
     pruned,
   ],
 )
@@ -574,6 +581,7 @@ export const generationOutputs = pgTable(
       foreignColumns: [assets.workspaceId, assets.id],
     }).onDelete('cascade'),
     tenantOnly,
+    jobsToo,
   ],
 )
 
@@ -641,6 +649,7 @@ export const webhookDeliveries = pgTable(
       .where(sql`status <> 'delivered'`),
     oneOf('webhook_deliveries', 'status', deliveryStatuses),
     tenantOnly,
+    jobsToo,
     pgPolicy('resend', { as: 'restrictive', for: 'update', to: tenant, using: isAtLeast('admin') }),
     pgPolicy('clear', { as: 'restrictive', for: 'delete', to: tenant, using: isAtLeast('admin') }),
     systemToo,
@@ -665,7 +674,7 @@ export const workspaceCounters = pgTable(
     reserved: bigint('reserved', { mode: 'number' }).notNull().default(0),
     charged: bigint('charged', { mode: 'number' }).notNull().default(0),
   },
-  () => [pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }), systemToo],
+  () => [pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }), systemToo, jobsToo],
 )
 
 /** Append-only. A generation is reserved for, then charged and refunded, each at most once. */
@@ -692,6 +701,7 @@ export const creditEntries = pgTable(
     oneOf('credit_entries', 'kind', creditKinds),
     check('credit_entries_credits_positive', sql`credits > 0`),
     tenantOnly,
+    jobsToo,
   ],
 )
 
@@ -799,6 +809,7 @@ export const outbox = pgTable(
     index('outbox_due').on(table.availableAt),
     oneOf('outbox', 'kind', jobKinds),
     tenantOnly,
+    jobsToo,
     systemToo,
   ],
 )

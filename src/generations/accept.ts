@@ -1,12 +1,12 @@
 /** Accepting jobs: from a request, or again from one that failed or was canceled; and what they would cost. */
-import { type SQL, sql } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { MAX_ORIGINAL, MAX_PIXELS, MAX_SIDE } from '../assets/inputs.ts'
 import { findUsable, type UsableModel } from '../catalogue/catalogue.ts'
 import { creditsOf, misfitOf, nearestOf, type Wish } from '../catalogue/input.ts'
 import type { Offer } from '../catalogue/schema.ts'
 import type { Ctx } from '../context.ts'
-import { type Database, ensure, transact } from '../db/client.ts'
+import { transact } from '../db/client.ts'
 import { generations } from '../db/schema.ts'
 import { first, rowOf } from '../db/sql.ts'
 import type { Env } from '../env.ts'
@@ -15,10 +15,10 @@ import { plansForSql } from '../plans.ts'
 import { checkTarget } from '../webhooks/targets.ts'
 import { type AspectRatio, kindOf, type Style, type Task } from '../words.ts'
 import { counted, fitsStorage, grantedCredits, queuedLimit } from '../workspaces/quotas.ts'
-import { changeGeneration } from './changes.ts'
+import { changeGeneration, type Json } from './changes.ts'
 import { forecast, sizeOf } from './estimates.ts'
-import { type GenerationWithOutputs, getGeneration, oneGeneration } from './generations.ts'
-import { type Idempotency, isRepeated } from './idempotency.ts'
+import { type GenerationWithOutputs, getGeneration } from './generations.ts'
+import type { Idempotency } from './idempotency.ts'
 
 /** What is asked for; null is for the model to choose. */
 export interface GenerationRequest {
@@ -86,11 +86,10 @@ const insert = async (
   ctx: Ctx,
   request: GenerationRequest,
   idempotency: Idempotency | undefined,
-  more: { retryOf?: string; unless?: (db: Database) => Record<string, ReturnType<typeof ensure>> },
+  retryOf?: string,
 ): Promise<Accepted> => {
   const { model, offers, credits } = planFor(ctx.env, request)
   const id = uuidv7()
-  const { inputAssetIds } = request
   const row = {
     task: request.task,
     kind: kindOf(request.task),
@@ -102,23 +101,20 @@ const insert = async (
     count: request.count,
     seed: request.seed,
     duration: request.durationSeconds,
-    input_asset_ids: inputAssetIds,
+    input_asset_ids: request.inputAssetIds,
     webhook_url: request.webhookUrl,
-    retry_of: more.retryOf ?? null,
+    retry_of: retryOf ?? null,
     deadline: model.deadline,
     credits_reserved: credits,
   }
-  const { accepted } = await changeGeneration(ctx, id, (db) => ({
-    ...more.unless?.(db),
-    ...(inputAssetIds.length > 0 && checkInputs(db, inputAssetIds, offers, idempotency)),
-    accepted: db.execute<AcceptedRow>(sql`
-      select made, request_hash "requestHash", body from app.accept(${id}, ${JSON.stringify(row)}, ${plansForSql},
-        ${idempotency?.key ?? null}, ${idempotency?.requestHash ?? null})`),
-  })).catch((thrown: unknown) => {
+  const { made, request_hash, body } = await changeGeneration<AcceptedRow>(
+    ctx,
+    sql`app.accept(gate.workspace_id, ${id}, ${JSON.stringify(row)}, ${limitsOf(offers)}, ${plansForSql},
+      ${idempotency?.key ?? null}, ${idempotency?.requestHash ?? null})`,
+  ).catch((thrown: unknown) => {
     throw ctx.gate === 'refused' ? thrown : ofInputs(thrown, offers)
   })
-  const { made, requestHash, body } = first(accepted.rows)
-  if (!made && requestHash !== idempotency?.requestHash) throw new AppError('idempotency_key_reused')
+  if (!made && request_hash !== idempotency?.requestHash) throw new AppError('idempotency_key_reused')
   return {
     generation: { ...rowOf(generations, body), position: body.position, outputs: [] },
     replayed: !made,
@@ -128,20 +124,9 @@ const insert = async (
 /** A type and no interface, so that it fits what a statement's rows may be. */
 type AcceptedRow = {
   made: boolean
-  requestHash: string | null
-  body: Record<string, unknown> & { position: number | null }
+  request_hash: string | null
+  body: Json & { position: number | null }
 }
-
-/** Of a request that is not a repeated one. */
-const checkInputs = (
-  db: Database,
-  ids: string[],
-  offers: Plan['offers'],
-  idempotency: Idempotency | undefined,
-) => ({
-  inputs: ensure(db, sql`${isRepeated(idempotency)} or ${inputsAreReady(ids)}`, 'not_found'),
-  fit: ensure(db, sql`${isRepeated(idempotency)} or (${inputsFit(ids, offers)})`, 'validation_failed'),
-})
 
 /** What SQL refuses about inputs, with the field and what it should be. */
 const ofInputs = (thrown: unknown, offers: Plan['offers']): unknown => {
@@ -174,7 +159,7 @@ export const createGeneration = async (
   idempotency?: Idempotency,
 ): Promise<Accepted> => {
   if (request.webhookUrl !== null) checkTarget(ctx.env, request.webhookUrl, '/webhookUrl')
-  return insert(ctx, request, idempotency, {})
+  return insert(ctx, request, idempotency)
 }
 
 /**
@@ -187,14 +172,8 @@ export const retryGeneration = async (
   idempotency?: Idempotency,
 ): Promise<Accepted> => {
   const original = await getGeneration(ctx, originalId)
-  const isOver = sql`exists (select from generations where ${oneGeneration(originalId)} and status in ('failed', 'canceled'))`
   const request = { ...original, durationSeconds: original.duration }
-  return insert(ctx, request, idempotency, {
-    retryOf: originalId,
-    unless: (db) => ({
-      retryable: ensure(db, sql`${isRepeated(idempotency)} or ${isOver}`, 'not_retryable'),
-    }),
-  }).catch((thrown: unknown) => {
+  return insert(ctx, request, idempotency, originalId).catch((thrown: unknown) => {
     // What the model could do then, it can't do now.
     throw thrown instanceof AppError && thrown.code === 'validation_failed' && !thrown.cause
       ? new AppError('not_retryable', { cause: thrown })
@@ -234,27 +213,24 @@ export const quoteGeneration = async (ctx: Ctx, request: GenerationRequest): Pro
   const { maxCredits, ...rest } = request
   const { model, offers, credits } = planFor(ctx.env, rest)
   if (request.webhookUrl !== null) checkTarget(ctx.env, request.webhookUrl, '/webhookUrl')
-  const { inputAssetIds } = request
   const { rows } = await transact(ctx, (db) => ({
     rows: db.execute<{
       remaining: string | null
-      are_ready: boolean
-      fit: boolean
+      misfit: 'not_found' | 'validation_failed' | null
       has_room: boolean
       is_in_line: boolean
       starts: number[] | null
       ends: number[] | null
     }>(sql`
       select ${grantedCredits} - ${counted.reserved} - ${counted.charged} - ${credits}::int remaining,
-             ${inputsAreReady(inputAssetIds)} are_ready, ${inputsFit(inputAssetIds, offers)} fit,
+             app.misfit(app.workspace_id(), ${sql.param(request.inputAssetIds)}::uuid[], ${limitsOf(offers)}) misfit,
              ${fitsStorage(1)} has_room, ${counted.queued} < ${queuedLimit} is_in_line, f.starts, f.ends
         from ${forecast({ model: model.id, size: sizeOf(wishOf(request)) })} f`),
   }))
   const row = first(rows.rows)
   const remainingAfter = row.remaining === null ? null : Number(row.remaining)
   const problems = [
-    row.are_ready || inputsRefused('not_found', offers),
-    row.fit || inputsRefused('validation_failed', offers),
+    row.misfit === null || inputsRefused(row.misfit, offers),
     (maxCredits ?? credits) >= credits || tooDear(credits),
     (remainingAfter ?? 0) >= 0 || new AppError('insufficient_credits'),
     row.has_room || new AppError('storage_quota_exceeded'),
@@ -270,19 +246,9 @@ export const quoteGeneration = async (ctx: Ctx, request: GenerationRequest): Pro
   }
 }
 
-/** SQL condition: all of these are images of the workspace, complete. */
-const inputsAreReady = (ids: string[]) =>
-  sql`(select count(*) from assets where workspace_id = (select app.workspace_id()) and id = any(${sql.param(ids)}::uuid[])
-        and kind = 'image' and status = 'ready') = ${ids.length}`
-
 const leastSideOf = (offers: readonly Offer[]) =>
   Math.min(...offers.map(({ input: { photos } }) => photos?.minSide ?? 1))
 
-/** SQL condition: all of them can be prepared, and one of the offers takes them so. */
-const inputsFit = (ids: string[], offers: readonly Offer[]): SQL =>
-  ids.length === 0
-    ? sql`true`
-    : sql`not exists (
-        select from assets where workspace_id = (select app.workspace_id()) and id = any(${sql.param(ids)}::uuid[])
-           and (size > ${MAX_ORIGINAL}::bigint or width::bigint * height > ${MAX_PIXELS}::bigint
-             or round(least(width, height) * least(1.0, ${MAX_SIDE}::numeric / greatest(width, height))) < ${leastSideOf(offers)}::int))`
+/** As `app.misfit` takes them: photos that can be prepared, and that one of the offers takes so. */
+const limitsOf = (offers: readonly Offer[]): string =>
+  JSON.stringify({ size: MAX_ORIGINAL, pixels: MAX_PIXELS, side: MAX_SIDE, leastSide: leastSideOf(offers) })

@@ -16,7 +16,7 @@ interface Kind {
 
 /** SQL: seconds until a job that has not been accepted yet would start and end, at 50, 90 and 95 %. */
 export const forecast = ({ model, size }: Kind): SQL =>
-  sql`app.forecast(${model}, ${size}::int, null, null, ${runningLimit}::int)`
+  sql`app.forecast(app.workspace_id(), ${model}, ${size}::int, null, null, ${runningLimit}::int)`
 
 /** Percent by time alone, for what says nothing of its progress. */
 export const progressByTime = ({ startedAt, eta }: Pick<Generation, 'startedAt' | 'eta'>): number => {

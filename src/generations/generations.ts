@@ -1,13 +1,12 @@
 /** Generations as callers see them: find, list, cancel. */
 import { and, desc, eq, getTableColumns, gte, inArray, lt, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
-import { settleCredits } from '../credits/ledger.ts'
-import { type Database, ensure, transact } from '../db/client.ts'
+import { type Database, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations } from '../db/schema.ts'
-import { exists, first, idAt, inWorkspace, type Page } from '../db/sql.ts'
-import { dispatch, RESEND_DELAY, settle } from '../outbox/outbox.ts'
-import { unfinishedStatuses } from '../words.ts'
-import { changeGeneration } from './changes.ts'
+import { first, idAt, inWorkspace, type Page, rowOf } from '../db/sql.ts'
+import { dispatch } from '../outbox/outbox.ts'
+import { plansForSql } from '../plans.ts'
+import { changeGeneration, type Json } from './changes.ts'
 
 export type Generation = typeof generations.$inferSelect
 type Output = { generationId: string; index: number; asset: typeof assets.$inferSelect }
@@ -25,9 +24,6 @@ const positionInLine = sql<number | null>`case when generations.status = 'queued
   coalesce(array_position(${headOfLine}, generations.id) - 1, ${MAX_POSITION}::int) end`
 
 const withPosition = { ...getTableColumns(generations), position: positionInLine.as('position') }
-
-/** A step that is under way when its job ends may store outputs for so long. */
-const LONGEST_STEP = sql`interval '10 minutes'`
 
 export const oneGeneration = (id: string) => and(inWorkspace(generations), eq(generations.id, id))
 
@@ -105,38 +101,12 @@ export const listGenerations = async (
  * @throws {AppError} not_found, already_finished
  */
 export const cancelGeneration = async (ctx: Ctx, id: string): Promise<GenerationWithOutputs> => {
-  const canceledNow = sql`exists (select from generations where ${oneGeneration(id)} and status = 'canceled' and completed_at = now())`
-  const { gate, rows } = await changeGeneration(ctx, id, (db) => ({
-    found: ensure(db, exists(generations, oneGeneration(id), 'for update'), 'not_found'),
-    canceled: db
-      .update(generations)
-      .set({ status: 'canceled', completedAt: sql`now()`, leaseExpiresAt: null, nextStepAt: null })
-      .where(and(oneGeneration(id), inArray(generations.status, unfinishedStatuses))),
-    unfinished: ensure(
-      db,
-      sql`exists (select from generations where ${oneGeneration(id)} and status = 'canceled')`,
-      'already_finished',
-    ),
-    refunded: settleCredits(db, id, 0, canceledNow),
-    settled: settle(db, 'generation', id),
-    note: db.execute(sql`
-      insert into outbox (kind, subject_id, available_at)
-      select 'prediction.cancel', id, now() + ${RESEND_DELAY} from generations
-       where ${oneGeneration(id)} and ${canceledNow} and started_at is not null`),
-    erasures: db.execute(sql`
-      insert into outbox (kind, subject_id, available_at)
-      select 'object.delete', unnest(asset_ids), now() + ${LONGEST_STEP} from provider_jobs
-       where workspace_id = (select app.workspace_id()) and generation_id = ${id} and ${canceledNow}`),
-    stopped: db.execute(sql`
-      update provider_jobs set status = 'canceled', ended_at = now()
-       where workspace_id = (select app.workspace_id()) and generation_id = ${id} and ${canceledNow}
-         and status in ('submitting', 'running')`),
-    rows: db.select(withPosition).from(generations).where(oneGeneration(id)),
-  }))
-  const generation = first(rows)
-  const { workspaceId } = gate
-  if (generation.startedAt) {
-    await dispatch(ctx, [{ kind: 'prediction.cancel', workspaceId, subjectId: id }])
+  const { gate, generation, stops } = await changeGeneration<{ generation: Json; stops: boolean }>(
+    ctx,
+    sql`app.cancel(gate.workspace_id, ${id}, ${plansForSql})`,
+  )
+  if (stops) {
+    await dispatch(ctx, [{ kind: 'prediction.cancel', workspaceId: gate.workspaceId, subjectId: id }])
   }
-  return { ...generation, outputs: [] }
+  return { ...rowOf(generations, generation), position: null, outputs: [] }
 }

@@ -4,13 +4,15 @@ import { actions } from '../actions.ts'
 import { jobKinds } from '../words.ts'
 
 /**
- * Ids only: the database knows the rest. `early`: a provider has news, so the next step need not wait for its time; `told`:
- * and so it calls the job. `lasting`: the step is a call that lasts.
+ * Ids: the database knows the rest. `row`: a fresh generation as it was accepted, so that its first calls are known before
+ * it is claimed. `early`: a provider has news, so the next step need not wait for its time; `told`: and so it calls the job.
+ * `lasting`: the step is a call that lasts.
  */
 export const OwedMessage = z.object({
   kind: z.enum(jobKinds),
   workspaceId: z.uuid(),
   subjectId: z.uuid(),
+  row: z.record(z.string(), z.unknown()).optional(),
   early: z.boolean().optional(),
   told: z.object({ jobId: z.uuid(), operation: z.record(z.string(), z.string()) }).optional(),
   lasting: z.boolean().optional(),

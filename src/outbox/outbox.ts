@@ -7,7 +7,7 @@ import type { Env } from '../env.ts'
 import { describeError } from '../errors.ts'
 import { type JobMessage, type OwedMessage, queueOf } from './messages.ts'
 
-/** Messages in one `sendBatch`: the platform's limit. Its other one, 256 KB, is far: the largest has 1 KB. */
+/** Messages in one `sendBatch`: the platform's limit. Its other one, 256 KB, is far: at most 32 have 6 KB. */
 const BATCH = 100
 /** Seconds that a queue holds a message back at most; what is due later the sweeper sends when its time has come. */
 const MAX_DELAY = 12 * 3600

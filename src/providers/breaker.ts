@@ -38,10 +38,11 @@ export class Breaker extends DurableObject {
 
   /**
    * Whether the offer may be asked now; after a pause one caller at a time is the trial. Whoever only plans to ask is
-   * none, and asks again before the call.
+   * none, and asks again before the call; whoever is early, and may never call, waits for it to close.
    */
-  admits({ plans = false }: { plans?: boolean } = {}): boolean {
+  admits({ plans = false, early = false }: { plans?: boolean; early?: boolean | undefined } = {}): boolean {
     if (!this.isOpen) return true
+    if (early) return false
     const now = Date.now()
     if (now < this.state.openUntil) return false
     if (plans) return true

@@ -24,7 +24,9 @@ beforeAll(async () => {
   await chmod(dataDir, 0o755)
   await asOwner(`create role ${OPERATOR} login createrole createdb password 'local-only'`)
   // Roles belong to the server, and these were made for the stack's own database.
-  await asOwner(`grant app_tenant, app_system, app_gate, app_retention to ${OPERATOR} with admin option`)
+  await asOwner(
+    `grant app_tenant, app_system, app_gate, app_jobs, app_retention to ${OPERATOR} with admin option`,
+  )
   database = await startDatabase({
     dataDir,
     databaseUrl: Object.assign(new URL(stack.adminDatabase), { username: OPERATOR, password: 'local-only' })
@@ -71,6 +73,10 @@ test('what is written by hand does the same twice as once', async () => {
   expect(await definitions()).toEqual(once)
 })
 
+const jobs = 'accept claim note_calls keep_operation keep_calls renew release settle cancel'.split(' ')
+const ownerOf = (name: string) =>
+  name === 'prune' ? 'app_retention' : jobs.includes(name) ? 'app_jobs' : 'app_gate'
+
 test('functions are for nobody by default; what runs as another role pins its search path', async () => {
   const functions = await query<{ name: string; definer: boolean; owner: string; path: string | null }>(`
     select proname as name, prosecdef as definer, proowner::regrole::text as owner, proconfig[1] as path
@@ -82,7 +88,7 @@ test('functions are for nobody by default; what runs as another role pins its se
   for (const { name, owner, path } of definers) {
     expect({ name, owner, path }).toEqual({
       name,
-      owner: name === 'prune' ? 'app_retention' : 'app_gate',
+      owner: ownerOf(name),
       path: 'search_path=pg_catalog, pg_temp',
     })
   }

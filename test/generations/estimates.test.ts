@@ -125,7 +125,7 @@ test('of two hundred jobs, 85 to 95 % end before the time that nine of ten were 
     for (let job = 0; job < 300; job++) {
       const seconds = 8 * Math.exp(0.5 * normal())
       const { rows } = await client.query<{ ends: number[] | null }>(
-        `select ends from app.forecast('backtest', 1, null, 0, 0)`,
+        `select ends from app.forecast(null, 'backtest', 1, null, 0, 0)`,
       )
       const ends = rows[0]?.ends
       if (job >= 100) {

@@ -87,7 +87,7 @@ const startProxy = async (gateway: string) => {
 /** What the requests of single steps contain. */
 export const steps = {
   claim: 'app.claim(',
-  keep: 'set \\"operation\\" = $',
+  keep: 'app.keep_operation(',
   settle: 'generation.succeed',
 }
 

@@ -56,12 +56,8 @@ const refund = (credits: string, period: string) =>
   `insert into credit_entries (generation_id, kind, credits, period)
    select generation_id, 'refund', ${credits}, ${period} from credit_entries where kind = 'reserve'`
 
-const newJob = (then: string) =>
-  `with job as (
-     insert into generations (id, task, kind, model, count, input_asset_ids, deadline, deadline_at,
-       credits_reserved)
-     values (gen_random_uuid(), 'scene', 'image', 'studio-scene', 1, '{}', 600, now(), 5) returning *)
-   ${then}`
+/** Of each of our jobs. */
+const ofJobs = (call: string) => `select app.${call} from generations`
 
 /** Each with what it gets: an error's SQLSTATE, or how many rows. */
 const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][] = [
@@ -133,27 +129,25 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
   ['a refund of what was charged', () => refund('1', 'period'), '23514'],
   ['a refund in another month', () => refund('1', `'9999-01-01'`), '23514'],
   [
-    'a reservation at a price of its own',
-    () =>
-      newJob(`insert into credit_entries (generation_id, kind, credits, period)
-      select id, 'reserve', 1, date_trunc('month', now() at time zone 'utc') from job`),
-    '23514',
+    'a job that nobody pays for',
+    () => `insert into generations (id, task, kind, model, count, input_asset_ids, deadline, deadline_at, credits_reserved)
+      values (gen_random_uuid(), 'scene', 'image', 'studio-scene', 1, '{}', 600, now(), 5)`,
+    '42501',
   ],
   [
-    'a reservation in another month',
-    () =>
-      newJob(`insert into credit_entries (generation_id, kind, credits, period)
-      select id, 'reserve', credits_reserved, '9999-01-01' from job`),
-    '23514',
+    'a job in a request for something else',
+    () => `select app.accept(null, gen_random_uuid(), '{}', '{}', '{}', null, null)`,
+    '42501',
   ],
-  [
-    'a charge and a refund of the whole',
-    () =>
-      newJob(`insert into credit_entries (generation_id, kind, credits, period)
-      select id, entry, credits_reserved, date_trunc('month', now() at time zone 'utc')
-        from job, unnest(array['reserve', 'charge', 'refund']) with ordinality kinds (entry, position) order by position`),
-    '23514',
-  ],
+  ['canceling in a request for something else', () => ofJobs(`cancel(null, id, '{}')`), '42501'],
+  ['taking jobs', () => ofJobs(`claim(null, id, true, '{}', '[]')`), '42501'],
+  ['noting calls', () => ofJobs(`note_calls(null, id, fence, '{}', '[]')`), '42501'],
+  ['naming calls', () => `select app.keep_operation(null, id, '{}') from provider_jobs`, '42501'],
+  ['results of calls', () => `select app.keep_calls(null, '[]')`, '42501'],
+  ['holding jobs', () => ofJobs('renew(null, id, fence)'), '42501'],
+  ['giving jobs back', () => ofJobs(`release(null, id, fence, '{}', 0, '{}', '[]')`), '42501'],
+  ['ending jobs', () => ofJobs(`settle(null, id, fence, '{}', '{}', '[]', '[]')`), '42501'],
+  ['the steps of the functions', () => ofJobs(`finish(generations, 'failed', null, '[]')`), '42501'],
   ['rewriting the ledger', () => 'delete from credit_entries', '42501'],
   [
     'a forged audit row',

@@ -1,19 +1,24 @@
 /** The next step of a generation, whatever woke it; safe to call twice, at once, late or for nothing. */
+import type { Offer } from '../../catalogue/schema.ts'
 import type { JobCtx } from '../../context.ts'
+import { generations } from '../../db/schema.ts'
+import { rowOf } from '../../db/sql.ts'
 import { describeError, toAppError } from '../../errors.ts'
 import { report } from '../../providers/breakers.ts'
 import { reasons } from '../../providers/failures.ts'
 import { type JobProvider, ProviderError, type Standing } from '../../providers/provider.ts'
 import { providerOf } from '../../providers/registry.ts'
 import type { GenerationPhase, Operation } from '../../words.ts'
+import type { Json } from '../changes.ts'
 import { progressByTime } from '../estimates.ts'
-import { type Claim, claimGeneration, fail, hold, release, succeed } from './claims.ts'
-import { prepareInputs } from './inputs.ts'
+import type { Generation } from '../generations.ts'
+import { type Claim, claimGeneration, fail, hold, noteCalls, release, succeed } from './claims.ts'
+import { prepareInputs, type ReadyClaim } from './inputs.ts'
 import { costOfMade, isOpen, type JobChanges, keepOperation, type ProviderJob } from './jobs.ts'
 import { chooseOffer } from './offers.ts'
 import { failed, type Outcome } from './outcome.ts'
 import { storeUrls } from './outputs.ts'
-import { renderJobs, type Submitted, submitJobs } from './submit.ts'
+import { planCalls, renderJobs, type Submitted, submitJobs } from './submit.ts'
 
 /** Milliseconds that a step waits for a picture before it hands over to a delayed message. */
 const MAX_WAIT = 2500
@@ -29,6 +34,8 @@ const MAX_STEPS = 1000
 const MAX_STORING = 6 * 3600 * 1000
 
 interface Wake {
+  /** A fresh generation without photos, as it was accepted. */
+  row?: Json | undefined
   /** A provider has news. */
   early?: boolean | undefined
   /** Calls that last are made here. */
@@ -40,12 +47,13 @@ interface Wake {
 /** @returns the seconds until whoever holds the job must have given it back, if it is held */
 export const advance = async (ctx: JobCtx, id: string, wake: Wake = {}): Promise<number | undefined> => {
   if (wake.told) await keepOperation(ctx, wake.told.jobId, wake.told.operation)
-  const { claim, heldFor } = await claimGeneration(ctx, id, wake)
+  const plan = wake.row && (await planFirst(ctx, rowOf(generations, wake.row)))
+  const { claim, heldFor } = await claimGeneration(ctx, id, { early: wake.early, calls: plan?.calls })
   if (!claim) return heldFor
   const progress = createProgress(claim)
   const held = hold(ctx, claim)
   try {
-    await conclude(ctx, claim, progress, await step(ctx, claim, progress, held.signal, wake))
+    await conclude(ctx, claim, progress, await step(ctx, claim, progress, held.signal, wake, plan))
   } catch (thrown) {
     if (toAppError(thrown).code === 'already_finished') return undefined
     ctx.log({ level: 'warn', message: 'step failed', generationId: claim.id, error: describeError(thrown) })
@@ -54,6 +62,22 @@ export const advance = async (ctx: JobCtx, id: string, wake: Wake = {}): Promise
     held.stop()
   }
   return undefined
+}
+
+interface Plan {
+  offer: Offer
+  provider: JobProvider
+  calls: ProviderJob[]
+}
+
+/** Whom a fresh job asks first, if that can be said before it is claimed: its calls are then noted with the claim. */
+const planFirst = async (ctx: JobCtx, row: Generation): Promise<Plan | undefined> => {
+  const claim = { ...row, inputs: [], jobs: [] }
+  const offer = await chooseOffer(ctx, claim, { early: true })
+  if ('is' in offer) return undefined
+  const provider = providerOf(offer.provider)
+  if (!provider.keepsJobs) return undefined
+  return { offer, provider, calls: planCalls(claim, offer, [...Array(row.count).keys()]) }
 }
 
 /** What a step knows of the jobs at providers, and what of it is not written down yet. */
@@ -136,10 +160,14 @@ const step = async (
   progress: Progress,
   held: AbortSignal,
   { lasting = false }: Wake,
+  plan: Plan | undefined,
 ): Promise<Outcome> => {
   if (claim.fence > MAX_STEPS) {
     ctx.log({ level: 'error', message: 'job exceeds its steps', generationId: claim.id, steps: claim.fence })
     return giveUp(progress, failed('internal_error'))
+  }
+  if (plan && claim.jobs.some(({ id }) => id === plan.calls[0]?.id)) {
+    return submit(ctx, { ...claim, inputs: [] }, progress, plan)
   }
   await look(ctx, claim, progress)
   const missing = missingOutputs(claim, progress)
@@ -153,12 +181,25 @@ const step = async (
       return progress.jobs().some(isOpen) ? standingOf(claim, progress) : giveUp(progress, offer)
     const provider = providerOf(offer.provider)
     if (!provider.keepsJobs && !lasting) return { is: 'handed over' }
-    const submitted = provider.keepsJobs
-      ? await submitJobs(ctx, ready, offer, provider, missing)
-      : await renderJobs(ctx, ready, offer, provider, missing, held)
-    for (const one of submitted) progress.add(one)
-    await awaitPictures(ctx, claim, progress)
+    if (provider.keepsJobs) {
+      const calls = planCalls(ready, offer, missing)
+      await noteCalls(ctx, ready, calls)
+      return submit(ctx, ready, progress, { offer, provider, calls })
+    }
+    for (const one of await renderJobs(ctx, ready, offer, provider, missing, held)) progress.add(one)
   }
+  return standingOf(claim, progress)
+}
+
+/** Makes the calls, which are noted, and waits a little for what comes of them. */
+const submit = async (
+  ctx: JobCtx,
+  claim: ReadyClaim,
+  progress: Progress,
+  { offer, provider, calls }: Plan,
+): Promise<Outcome> => {
+  for (const one of await submitJobs(ctx, claim, offer, provider, calls)) progress.add(one)
+  await awaitPictures(ctx, claim, progress)
   return standingOf(claim, progress)
 }
 

@@ -1,48 +1,45 @@
 /** A consumer's hold on a job: taken with a lease and a fence, given back, or ended, each once. */
-import { and, eq, inArray, isNotNull, sql } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
 import type { JobCtx } from '../../context.ts'
-import { change } from '../../db/client.ts'
-import { assets, generations, outbox, providerJobs } from '../../db/schema.ts'
-import { exists, first, inWorkspace, rowOf } from '../../db/sql.ts'
+import { call } from '../../db/client.ts'
+import { assets, generations, providerJobs } from '../../db/schema.ts'
+import { rowOf } from '../../db/sql.ts'
 import { dispatch } from '../../outbox/outbox.ts'
 import { plansForSql } from '../../plans.ts'
-import { type GenerationError, type StoredOutput, unfinishedStatuses } from '../../words.ts'
-import { changeGeneration } from '../changes.ts'
-import { type Generation, oneGeneration } from '../generations.ts'
-import { type JobChanges, type ProviderJob, persist, toJson } from './jobs.ts'
+import type { GenerationError, StoredOutput } from '../../words.ts'
+import { changeGeneration, type Json } from '../changes.ts'
+import type { Generation } from '../generations.ts'
+import { callsToJson, type JobChanges, type ProviderJob, persist, toJson } from './jobs.ts'
 
-/** As `app.claim` gives it. */
-const LEASE = sql`interval '60 seconds'`
-/** Milliseconds between two renewals of a claim. */
+/** Milliseconds between two renewals of a claim, which lasts a minute. */
 const RENEWAL = 20_000
 
 type Asset = typeof assets.$inferSelect
 export type Claim = Generation & { inputs: Asset[]; jobs: ProviderJob[] }
 
-type Json = Record<string, unknown>
 /** A type and no interface, so that it fits what a statement's rows may be. */
 type Claimed = {
   generation: Json | null
   inputs: Json[] | null
   jobs: Json[] | null
-  heldFor: number | null
+  held_for: number | null
 }
 
 /**
- * Takes the job, if it may be taken now (`app.claim`); `early`: a provider has said that there is news.
+ * Takes the job, if it may be taken now (`app.claim`); `early`: a provider has said that there is news; `calls` are noted
+ * with a job's first claim.
  * @returns the claim, or the seconds until whoever holds the job must have given it back, or nothing
  */
 export const claimGeneration = async (
   ctx: JobCtx,
   id: string,
-  { early = false }: { early?: boolean | undefined } = {},
+  { early = false, calls = [] }: { early?: boolean | undefined; calls?: ProviderJob[] | undefined } = {},
 ): Promise<{ claim?: Claim; heldFor?: number }> => {
-  const { claimed } = await changeGeneration(ctx, id, (db) => ({
-    claimed: db.execute<Claimed>(
-      sql`select generation, inputs, jobs, held_for "heldFor" from app.claim(${id}, ${early}, ${plansForSql})`,
-    ),
-  }))
-  const { generation, inputs, jobs, heldFor } = first(claimed.rows)
+  const claimed = await changeGeneration<Claimed>(
+    ctx,
+    sql`app.claim(gate.workspace_id, ${id}, ${early}, ${plansForSql}, ${callsToJson(calls)})`,
+  )
+  const { generation, inputs, jobs, held_for: heldFor } = claimed
   if (!generation) return heldFor === null ? {} : { heldFor }
   return {
     claim: {
@@ -58,55 +55,17 @@ export const claimGeneration = async (
  * is asked again: a note without a call would keep others from calling until its time is over.
  * @throws {AppError} already_finished
  */
-export const startJobs = async (ctx: JobCtx, { id, fence }: Claim, jobs: ProviderJob[]): Promise<void> => {
-  const calls = jobs.map((job) => ({
-    id: job.id,
-    indexes: job.indexes,
-    provider: job.provider,
-    model: job.model,
-    output: job.output,
-    prompt: job.prompt,
-    inputs: job.inputs,
-    asset_ids: job.assetIds,
-    cost: job.cost,
-    expires_at: job.expiresAt,
-  }))
+export const noteCalls = async (ctx: JobCtx, { id, fence }: Claim, jobs: ProviderJob[]): Promise<void> => {
+  const calls = callsToJson(jobs)
   await persist(() =>
-    changeGeneration(ctx, id, (db) => ({
-      noted: db.execute(sql`select app.note_calls(${id}, ${fence}, ${JSON.stringify(calls)})`),
-    })),
+    changeGeneration(ctx, sql`app.note_calls(gate.workspace_id, ${id}, ${fence}, ${plansForSql}, ${calls})`),
   )
 }
 
 /** Keeps the claim. @returns false if it is lost */
 const renew = async (ctx: JobCtx, { id, fence }: Claim): Promise<boolean> => {
-  const held = and(
-    oneGeneration(id),
-    eq(generations.fence, fence),
-    inArray(generations.status, unfinishedStatuses),
-    // What was given back meanwhile has no lease.
-    isNotNull(generations.leaseExpiresAt),
-  )
-  const { renewed } = await change(ctx, (db) => ({
-    renewed: db
-      .update(generations)
-      .set({ leaseExpiresAt: sql`now() + ${LEASE}` })
-      .where(held)
-      .returning({ id: generations.id }),
-    resend: db
-      .update(outbox)
-      .set({ availableAt: sql`now() + ${LEASE} + interval '1 second'`, sends: 0 })
-      // Not for a claim that is lost: whoever has the job by now says when to look after it.
-      .where(
-        and(
-          inWorkspace(outbox),
-          eq(outbox.kind, 'generation'),
-          eq(outbox.subjectId, id),
-          exists(generations, held),
-        ),
-      ),
-  }))
-  return renewed.length > 0
+  const { held } = await call<{ held: boolean }>(ctx, sql`app.renew(gate.workspace_id, ${id}, ${fence})`)
+  return held
 }
 
 /** Keeps the claim for as long as the step lasts; the signal says that it is lost. */
@@ -133,12 +92,11 @@ export const release = async (
 ): Promise<void> => {
   const { resultsAt, ...others } = changes
   const text = JSON.stringify({ ...others, results_at: resultsAt })
-  const { released } = await changeGeneration(ctx, id, (db) => ({
-    released: db.execute<{ held: boolean }>(
-      sql`select app.release(${id}, ${fence}, ${delaySeconds}, ${text}, ${toJson(jobs)}) held`,
-    ),
-  }))
-  if (!first(released.rows).held) return
+  const { held } = await changeGeneration<{ held: boolean }>(
+    ctx,
+    sql`app.release(gate.workspace_id, ${id}, ${fence}, ${plansForSql}, ${delaySeconds}, ${text}, ${toJson(jobs)})`,
+  )
+  if (!held) return
   const message = { kind: 'generation' as const, workspaceId: ctx.workspaceId, subjectId: id, lasting }
   await dispatch(ctx, [message], delaySeconds)
 }
@@ -151,12 +109,11 @@ const settle = async (
 ): Promise<void> => {
   const error = 'error' in end ? JSON.stringify(end.error) : null
   const outputs = JSON.stringify('outputs' in end ? end.outputs : [])
-  const { settled } = await changeGeneration(ctx, id, (db) => ({
-    settled: db.execute<{ stops: boolean }>(
-      sql`select app.settle(${id}, ${fence}, ${error}, ${outputs}, ${toJson(jobs)}) stops`,
-    ),
-  }))
-  if (!first(settled.rows).stops) return
+  const { stops } = await changeGeneration<{ stops: boolean }>(
+    ctx,
+    sql`app.settle(gate.workspace_id, ${id}, ${fence}, ${plansForSql}, ${error}, ${outputs}, ${toJson(jobs)})`,
+  )
+  if (!stops) return
   await dispatch(ctx, [{ kind: 'prediction.cancel', workspaceId: ctx.workspaceId, subjectId: id }])
 }
 

@@ -1,19 +1,21 @@
 /** The rows of a generation's jobs at providers: noted before a provider is asked, and kept whatever comes of it. */
-import { and, eq, getTableColumns, inArray, isNull, type SQL, sql } from 'drizzle-orm'
+import { and, getTableColumns, type SQL, sql } from 'drizzle-orm'
 import type { JobCtx } from '../../context.ts'
-import { change, type Database, transact } from '../../db/client.ts'
-import { generations, providerJobs } from '../../db/schema.ts'
-import { exists, inWorkspace } from '../../db/sql.ts'
+import { call, type Database, transact } from '../../db/client.ts'
+import { providerJobs } from '../../db/schema.ts'
+import { inWorkspace } from '../../db/sql.ts'
 import { toAppError } from '../../errors.ts'
 import { settle } from '../../outbox/outbox.ts'
 import { ProviderError } from '../../providers/provider.ts'
 import { providerOf } from '../../providers/registry.ts'
-import { type Operation, unfinishedStatuses } from '../../words.ts'
+import type { Operation } from '../../words.ts'
 import { oneGeneration } from '../generations.ts'
 
 export type ProviderJob = typeof providerJobs.$inferSelect
 /** What a step has found out about one. */
-export type JobChanges = Partial<Pick<ProviderJob, 'status' | 'stored' | 'fetches' | 'failure' | 'cost'>>
+export type JobChanges = Partial<
+  Pick<ProviderJob, 'operation' | 'status' | 'stored' | 'fetches' | 'failure' | 'cost'>
+>
 
 /** The provider may still answer. */
 export const isOpen = ({ status }: ProviderJob) => status === 'submitting' || status === 'running'
@@ -39,8 +41,6 @@ export const persist = async <T>(attempt: () => Promise<T>): Promise<T> => {
   }
 }
 
-const oneJob = (id: string) => and(inWorkspace(providerJobs), eq(providerJobs.id, id))
-
 /** A generation's, in the order in which they were asked for. */
 const selectJobs = (db: Database, of: SQL | undefined) =>
   db
@@ -49,39 +49,38 @@ const selectJobs = (db: Database, of: SQL | undefined) =>
     .where(and(inWorkspace(providerJobs), of))
     .orderBy(providerJobs.id)
 
-/** What `app.write_calls` takes. */
+/** As `app.write_calls` takes them. */
 export const toJson = (changes: ReadonlyMap<string, JobChanges>): string =>
   JSON.stringify([...changes].map(([id, changed]) => ({ id, ...changed })))
 
-/** SQL: somebody still waits for the generation of the job. */
-const isWaitedFor = exists(
-  generations,
-  and(
-    inWorkspace(generations),
-    sql`${generations.id} = ${providerJobs.generationId}`,
-    inArray(generations.status, unfinishedStatuses),
-  ),
-)
+/** As `app.claim` and `app.note_calls` take them. */
+export const callsToJson = (jobs: readonly ProviderJob[]): string =>
+  JSON.stringify(
+    jobs.map((job) => ({
+      id: job.id,
+      indexes: job.indexes,
+      provider: job.provider,
+      model: job.model,
+      output: job.output,
+      prompt: job.prompt,
+      inputs: job.inputs,
+      asset_ids: job.assetIds,
+      cost: job.cost,
+      expires_at: job.expiresAt,
+    })),
+  )
 
 /**
  * Keeps what the provider calls a job: an id that is lost is a job paid twice. Keeping twice is harmless.
  * @returns false if nobody waits for it any more
  */
 export const keepOperation = async (ctx: JobCtx, id: string, operation: Operation): Promise<boolean> => {
+  const text = JSON.stringify(operation)
   try {
     const { wanted } = await persist(() =>
-      change(ctx, (db) => ({
-        kept: db
-          .update(providerJobs)
-          .set({ operation, status: sql`case status when 'submitting' then 'running' else status end` })
-          .where(and(oneJob(id), isNull(providerJobs.operation))),
-        wanted: db
-          .select({ id: providerJobs.id })
-          .from(providerJobs)
-          .where(and(oneJob(id), isWaitedFor)),
-      })),
+      call<{ wanted: boolean }>(ctx, sql`app.keep_operation(gate.workspace_id, ${id}, ${text})`),
     )
-    return wanted.length > 0
+    return wanted
   } catch (error) {
     // The workspace is deleted: nobody waits for the job any more.
     if (toAppError(error).code === 'not_found') return false
@@ -93,7 +92,7 @@ export const keepOperation = async (ctx: JobCtx, id: string, operation: Operatio
 export const keepResult = async (ctx: JobCtx, id: string, changes: JobChanges): Promise<void> => {
   if (Object.keys(changes).length === 0) return
   const calls = toJson(new Map([[id, changes]]))
-  await persist(() => change(ctx, (db) => ({ written: db.execute(sql`select app.write_calls(${calls})`) })))
+  await persist(() => call(ctx, sql`app.keep_calls(gate.workspace_id, ${calls})`))
 }
 
 const jobsOf = (db: Database, generationId: string) =>

@@ -59,16 +59,23 @@ const recordOf = (claim: Claim, offer: Offer) => {
 }
 
 /** Only a hint: where it can't be reached, the provider is asked. */
-const admits = (ctx: JobCtx, offer: Offer, lasting: boolean): Promise<boolean> =>
+const admits = (ctx: JobCtx, offer: Offer, { lasting, early }: Moment): Promise<boolean> =>
   breakerOf(ctx.env, offer)
-    .admits({ plans: !providerOf(offer.provider).keepsJobs && !lasting })
+    .admits({ plans: !providerOf(offer.provider).keepsJobs && !lasting, early })
     .catch(() => true)
 
-/** The offer to ask now, or what else the step comes to. `lasting`: calls that last can be made now. */
+interface Moment {
+  /** Calls that last can be made now. */
+  lasting?: boolean
+  /** The job is not claimed yet, and may never be: only what nothing is known against. */
+  early?: boolean
+}
+
+/** The offer to ask now, or what else the step comes to. */
 export const chooseOffer = async (
   ctx: JobCtx,
   claim: ReadyClaim,
-  { lasting }: { lasting: boolean },
+  moment: Moment,
 ): Promise<Offer | Outcome> => {
   const model = findModel(ctx.env, claim.task, claim.model)
   if (!model) return failed('model_unavailable')
@@ -86,7 +93,8 @@ export const chooseOffer = async (
     const backoff = failures === 0 ? 0 : Math.max(retryAfter, Math.min(MAX_BACKOFF, 2 ** failures))
     const seconds = Math.ceil((lastAt + backoff * 1000 - Date.now()) / 1000)
     if (failures > 0 && seconds > 0) wait = Math.min(wait, seconds)
-    else if (await admits(ctx, offer, lasting)) return offer
+    else if (await admits(ctx, offer, moment)) return offer
+    if (moment.early) break
   }
   return { is: 'again', after: Math.ceil(wait * (1 + Math.random() / 4)) }
 }

@@ -15,7 +15,7 @@ import {
   type Submission,
 } from '../../providers/provider.ts'
 import type { StoredOutput } from '../../words.ts'
-import { startJobs } from './claims.ts'
+import { noteCalls } from './claims.ts'
 import type { ReadyClaim } from './inputs.ts'
 import { costOfMade, type JobChanges, keepOperation, keepResult, type ProviderJob } from './jobs.ts'
 import { wishOf } from './offers.ts'
@@ -64,6 +64,10 @@ const toRow = (claim: ReadyClaim, offer: Offer, indexes: number[]): ProviderJob 
     endedAt: null,
   }
 }
+
+/** The calls that make these outputs, not noted yet. */
+export const planCalls = (claim: ReadyClaim, offer: Offer, indexes: readonly number[]): ProviderJob[] =>
+  callsFor(offer, indexes).map((outputs) => toRow(claim, offer, outputs))
 
 const toSubmission = async (
   ctx: JobCtx,
@@ -117,27 +121,28 @@ const changesOf = (ctx: JobCtx, job: ProviderJob, thrown: unknown): JobChanges =
   }
 }
 
-/** Asks a provider that keeps jobs, for all outputs at the same time. @throws {AppError} already_finished */
+/** Asks a provider that keeps jobs, for all outputs at the same time; the calls are noted. */
 export const submitJobs = async (
   ctx: JobCtx,
   claim: ReadyClaim,
   offer: Offer,
   provider: JobProvider,
-  indexes: readonly number[],
-): Promise<Submitted[]> => {
-  const jobs = callsFor(offer, indexes).map((outputs) => toRow(claim, offer, outputs))
-  await startJobs(ctx, claim, jobs)
-  return Promise.all(
+  jobs: readonly ProviderJob[],
+): Promise<Submitted[]> =>
+  Promise.all(
     jobs.map(async (job): Promise<Submitted> => {
       try {
         const { operation, standing } = await provider.submit(
           ctx.env,
           await toSubmission(ctx, claim, offer, job),
         )
-        const isWanted = await keepOperation(ctx, job.id, operation)
+        const named = { operation, status: 'running' as const }
+        // What is over is written with the job's end; should this step die before, the provider's webhook names it again.
+        const isNamedLater = standing?.status !== 'running' && provider.tells(ctx.env)
+        const isWanted = isNamedLater || (await keepOperation(ctx, job.id, operation))
         await report(ctx.env, offer, undefined)
         if (!isWanted) await provider.cancel(ctx.env, operation)
-        return { job: { ...job, operation, status: 'running' }, changes: {}, standing }
+        return { job: { ...job, ...named }, changes: isNamedLater ? named : {}, standing }
       } catch (thrown) {
         const changes = changesOf(ctx, job, thrown)
         if (thrown instanceof ProviderError) await report(ctx.env, offer, thrown.failure)
@@ -145,7 +150,6 @@ export const submitJobs = async (
       }
     }),
   )
-}
 
 /** One call that lasts, and ends when the claim is lost. */
 const render = async (
@@ -209,9 +213,8 @@ export const renderJobs = async (
   held: AbortSignal,
 ): Promise<Submitted[]> => {
   const done: Submitted[] = []
-  for (const outputs of callsFor(offer, indexes)) {
-    const job = toRow(claim, offer, outputs)
-    await startJobs(ctx, claim, [job])
+  for (const job of planCalls(claim, offer, indexes)) {
+    await noteCalls(ctx, claim, [job])
     const changes = await render(ctx, claim, offer, provider, job, held)
     // At once, and whoever holds the job by now: what it made can't be fetched again.
     await keepResult(ctx, job.id, changes)
