@@ -23,9 +23,9 @@ export const providerNames = ['replicate', 'fal', 'openai', 'gemini', 'workers-a
 export type ProviderName = (typeof providerNames)[number]
 /** What a provider calls a job: only the provider's own file reads it. */
 export type Operation = Record<string, string>
-export const unfinishedStatuses = ['queued', 'running'] as const
+
 export const endedStatuses = ['succeeded', 'failed', 'canceled'] as const
-export const generationStatuses = [...unfinishedStatuses, ...endedStatuses] as const
+export const generationStatuses = ['queued', 'running', ...endedStatuses] as const
 export type GenerationStatus = (typeof generationStatuses)[number]
 export const hasEnded = (status: GenerationStatus) => endedStatuses.some((ended) => ended === status)
 /**
