@@ -96,7 +96,8 @@ const createProgress = (claim: Claim) => {
     add({ job, changes: changed, standing }: Submitted) {
       jobs.set(job.id, job)
       if (Object.keys(changed).length > 0) changes.set(job.id, changed)
-      if (standing) standings.set(job.id, standing)
+      // What is over already is stored first.
+      if (standing?.status === 'running') standings.set(job.id, standing)
     },
   }
 }
@@ -198,7 +199,12 @@ const submit = async (
   progress: Progress,
   { offer, provider, calls }: Plan,
 ): Promise<Outcome> => {
-  for (const one of await submitJobs(ctx, claim, offer, provider, calls)) progress.add(one)
+  const submitted = await submitJobs(ctx, claim, offer, provider, calls)
+  for (const one of submitted) progress.add(one)
+  const over = submitted.flatMap(({ job, standing }) =>
+    standing && standing.status !== 'running' ? [[job.id, standing] as const] : [],
+  )
+  await look(ctx, claim, progress, new Map(over))
   await awaitPictures(ctx, claim, progress)
   return standingOf(claim, progress)
 }
@@ -219,12 +225,18 @@ const awaitPictures = async (ctx: JobCtx, claim: Claim, progress: Progress): Pro
 }
 
 /**
- * Asks providers how their jobs stand, and stores what has arrived; what goes wrong with one keeps nothing of the others
- * from being stored and written down.
+ * Asks providers how their jobs stand, or takes what they have `told`, and stores what has arrived; what goes wrong with one
+ * keeps nothing of the others from being stored and written down.
  */
-const look = async (ctx: JobCtx, claim: Claim, progress: Progress): Promise<void> => {
+const look = async (
+  ctx: JobCtx,
+  claim: Claim,
+  progress: Progress,
+  told?: ReadonlyMap<string, Standing>,
+): Promise<void> => {
+  const jobs = unsettled(progress).filter(({ id }) => !told || told.has(id))
   const looks = await Promise.allSettled(
-    unsettled(progress).map(async (job) => {
+    jobs.map(async (job) => {
       if (!job.operation) {
         // Asked, and the answer was lost: a webhook may still name it, until nothing can come of it any more.
         if (job.expiresAt.getTime() < Date.now()) progress.change(job, { status: 'lost' })
@@ -232,7 +244,7 @@ const look = async (ctx: JobCtx, claim: Claim, progress: Progress): Promise<void
       }
       const provider = providerOf(job.provider)
       if (!provider.keepsJobs) return
-      const standing = await standingAt(ctx, provider, job, job.operation)
+      const standing = told?.get(job.id) ?? (await standingAt(ctx, provider, job, job.operation))
       progress.standings.set(job.id, standing)
       progress.change(job, await changesOf(ctx, claim, job, standing))
     }),
