@@ -1,6 +1,11 @@
 -- The roles, and the functions that column defaults and policies refer to.
 create schema if not exists app;
 --> statement-breakpoint
+-- Indexes of names: trigrams, behind the workspace. Both come with PostgreSQL, and need no superuser.
+create extension if not exists pg_trgm schema public;
+--> statement-breakpoint
+create extension if not exists btree_gin schema public;
+--> statement-breakpoint
 -- Roles belong to the whole server: another database of it may have made them.
 do $$ begin
   create role app_tenant nologin nobypassrls;
@@ -88,5 +93,5 @@ create or replace function app.uuid_v7() returns uuid language sql volatile para
       from 1 for 6), 52, 1), 53, 1), 'hex')::uuid;
 --> statement-breakpoint
 -- The least version 7 id of a moment: what was made before it has a smaller one.
-create or replace function app.uuid_at(moment timestamptz) returns uuid language sql immutable parallel safe
+create or replace function app.uuid_at(moment timestamptz) returns uuid language sql immutable strict parallel safe
   return rpad(lpad(to_hex(greatest(0, floor(extract(epoch from moment) * 1000))::bigint), 12, '0'), 32, '0')::uuid;

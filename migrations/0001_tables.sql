@@ -372,30 +372,31 @@ ALTER TABLE "webhook_deliveries" ADD CONSTRAINT "webhook_deliveries_workspace_id
 ALTER TABLE "webhook_endpoints" ADD CONSTRAINT "webhook_endpoints_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "workspace_counters" ADD CONSTRAINT "workspace_counters_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "accounts_user" ON "accounts" USING btree ("user_id");--> statement-breakpoint
+CREATE INDEX "api_keys_in_force" ON "api_keys" USING btree ("workspace_id","id") WHERE revoked_at is null;--> statement-breakpoint
 CREATE INDEX "api_keys_end" ON "api_keys" USING btree (least(revoked_at, expires_at));--> statement-breakpoint
-CREATE INDEX "assets_kind" ON "assets" USING btree ("workspace_id","kind","id");--> statement-breakpoint
-CREATE INDEX "assets_source" ON "assets" USING btree ("workspace_id","source","id");--> statement-breakpoint
-CREATE INDEX "assets_unready" ON "assets" USING btree ("workspace_id","status","id") WHERE status <> 'ready';--> statement-breakpoint
+CREATE INDEX "assets_filter" ON "assets" USING btree ("workspace_id","kind","source","status","id");--> statement-breakpoint
+CREATE INDEX "assets_name" ON "assets" USING gin ((workspace_id::text),"name" gin_trgm_ops) WITH (gin_pending_list_limit=256);--> statement-breakpoint
 CREATE INDEX "audit_checkpoints_time" ON "audit_checkpoints" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "audit_heads_waiting" ON "audit_heads" USING btree ((case when sequence >= checked_sequence + 100 then '-infinity'::timestamptz else checked_at end)) WHERE sequence > checked_sequence;--> statement-breakpoint
 CREATE INDEX "audit_logs_workspace" ON "audit_logs" USING btree ("workspace_id","id");--> statement-breakpoint
-CREATE INDEX "audit_logs_action" ON "audit_logs" USING btree ("workspace_id","action","id");--> statement-breakpoint
-CREATE INDEX "audit_logs_actor" ON "audit_logs" USING btree ("workspace_id","actor_id","id");--> statement-breakpoint
-CREATE INDEX "audit_logs_resource_type" ON "audit_logs" USING btree ("workspace_id","resource_type","id");--> statement-breakpoint
+CREATE INDEX "audit_logs_kind" ON "audit_logs" USING btree ("workspace_id","resource_type","action","id");--> statement-breakpoint
+CREATE INDEX "audit_logs_actor" ON "audit_logs" USING btree ("workspace_id","actor_id","resource_type","action","id");--> statement-breakpoint
 CREATE INDEX "audit_logs_resource" ON "audit_logs" USING btree ("workspace_id","resource_id","id");--> statement-breakpoint
 CREATE INDEX "credit_entries_period" ON "credit_entries" USING btree ("workspace_id","period");--> statement-breakpoint
 CREATE INDEX "generation_events_generation" ON "generation_events" USING btree ("workspace_id","generation_id","sequence");--> statement-breakpoint
 CREATE INDEX "generation_events_time" ON "generation_events" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "generations_status" ON "generations" USING btree ("workspace_id","status","id");--> statement-breakpoint
 CREATE INDEX "generations_line" ON "generations" USING btree ("workspace_id","id") WHERE status = 'queued';--> statement-breakpoint
-CREATE INDEX "generations_kind" ON "generations" USING btree ("workspace_id","kind","id");--> statement-breakpoint
+CREATE INDEX "generations_task" ON "generations" USING btree ("workspace_id","task","status","id");--> statement-breakpoint
 CREATE INDEX "generations_telling" ON "generations" USING btree ("workspace_id","id") WHERE status in ('queued', 'running') or num_nonnulls(prompt, text, webhook_url) > 0;--> statement-breakpoint
 CREATE INDEX "idempotency_keys_time" ON "idempotency_keys" USING btree ("created_at");--> statement-breakpoint
+CREATE INDEX "invites_open" ON "invites" USING btree ("workspace_id","id") WHERE accepted_at is null;--> statement-breakpoint
 CREATE INDEX "invites_end" ON "invites" USING btree (least(accepted_at, expires_at));--> statement-breakpoint
 CREATE INDEX "memberships_user" ON "memberships" USING btree ("user_id","workspace_id");--> statement-breakpoint
+CREATE INDEX "memberships_entry" ON "memberships" USING btree ("workspace_id","entry_id");--> statement-breakpoint
 CREATE INDEX "outbox_due" ON "outbox" USING btree ("available_at");--> statement-breakpoint
 CREATE INDEX "provider_jobs_generation" ON "provider_jobs" USING btree ("workspace_id","generation_id");--> statement-breakpoint
-CREATE INDEX "sessions_user" ON "sessions" USING btree ("user_id","id");--> statement-breakpoint
+CREATE INDEX "sessions_user" ON "sessions" USING btree ("user_id","id") WHERE revoked_at is null;--> statement-breakpoint
 CREATE INDEX "sessions_end" ON "sessions" USING btree (least(revoked_at, expires_at));--> statement-breakpoint
 CREATE INDEX "webhook_deliveries_event" ON "webhook_deliveries" USING btree ("workspace_id","sequence");--> statement-breakpoint
 CREATE INDEX "webhook_deliveries_endpoint" ON "webhook_deliveries" USING btree ("workspace_id","endpoint_id","id");--> statement-breakpoint
@@ -409,6 +410,7 @@ CREATE POLICY "system" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_system" USING
 CREATE POLICY "retention" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "assets" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "jobs" ON "assets" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "search" ON "assets" AS PERMISSIVE FOR SELECT TO "app_gate" USING (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "audit_checkpoints" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()) and ((select app.own_rank() >= app.role_rank('admin')) or starts_with((select app.context() ->> 'actor'), 'api_key:')));--> statement-breakpoint
 CREATE POLICY "system" ON "audit_checkpoints" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "audit_checkpoints" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint

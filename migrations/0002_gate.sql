@@ -115,6 +115,9 @@ begin
   -- statement can be bounded, and not this one.
   perform set_config(case when current_setting('server_version_num')::integer < 170000 then 'statement_timeout'
     else 'transaction_timeout' end, '9s', true), set_config('lock_timeout', '8s', true);
+  -- Most workspaces are small, and plans for one of average size would read all of its rows and sort them. Plans have to
+  -- serve the largest, whose rows come in the order of an index, as many as are wanted.
+  perform set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true);
   case v_type
   when 'system' then
     v_user := v_credential ->> 'userId';
@@ -256,41 +259,3 @@ create or replace function app.own_password_hash() returns text
   language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select u.password_hash from public.users u where u.id = app.user_id()
 $$;
---> statement-breakpoint
--- What is asked most often, as functions, because statements that come over HTTP are planned each time, and functions once a
--- connection. Their first argument is the gate's answer, so that they are called after it; they are volatile, so that they
--- see what it has written in the same statement.
-create or replace function app.me(p_user uuid, out id uuid, out email text, out name text, out created_at timestamptz, out workspaces jsonb)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  v_user constant uuid := app.user_id();
-begin
-  select u.id, u.email, u.name, u.created_at into id, email, name, created_at from public.users u where u.id = v_user;
-  workspaces := (select coalesce(jsonb_agg(jsonb_build_object('id', w.id, 'name', w.name, 'slug', w.slug, 'role', m.role) order by w.id), '[]')
-    from public.memberships m join public.workspaces w on w.id = m.workspace_id where m.user_id = v_user);
-end $$;
---> statement-breakpoint
--- Newest first, from before p_before on.
-create or replace function app.own_workspaces(p_user uuid, p_limit integer, p_before uuid)
-  returns table (id uuid, name text, slug text, plan text, role text, deleted_at timestamptz, created_at timestamptz, updated_at timestamptz)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  v_user constant uuid := app.user_id();
-begin
-  return query select w.id, w.name, w.slug, w.plan, m.role, w.deleted_at, w.created_at, w.updated_at
-    from public.memberships m join public.workspaces w on w.id = m.workspace_id
-   where m.user_id = v_user and (p_before is null or w.id < p_before) order by w.id desc limit p_limit;
-end $$;
---> statement-breakpoint
-create or replace function app.newest_assets(p_workspace uuid, p_limit integer, p_before uuid) returns setof public.assets
-  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  return query select * from public.assets a
-   where a.workspace_id = p_workspace and (p_before is null or a.id < p_before) order by a.id desc limit p_limit;
-end $$;
---> statement-breakpoint
-create or replace function app.asset(p_workspace uuid, p_id uuid) returns setof public.assets
-  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-  return query select * from public.assets a where a.workspace_id = p_workspace and a.id = p_id;
-end $$;

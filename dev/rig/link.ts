@@ -25,6 +25,8 @@ export interface Link {
   fault(fault: Fault): { hits: number }
   /** Removes all faults. */
   clearFaults(): void
+  /** Tells `listener` of each request, as far as `match` looks at it, when its answer begins. */
+  watch(listener: ((request: string) => void) | undefined): void
   /** Refuses connections and resets those that are open. Safe to call twice, like `start`. */
   stop(): Promise<void>
   start(): Promise<void>
@@ -36,6 +38,7 @@ type ActiveFault = Fault & { hits: number }
 interface Conditions {
   delay: number
   takeFault(of: Direction, request: string): ActiveFault | undefined
+  watcher?: ((request: string) => void) | undefined
   rename?: { from: Buffer; to: Buffer } | undefined
 }
 
@@ -111,6 +114,9 @@ export const startLink = async (
     clearFaults() {
       faults = []
     },
+    watch(listener) {
+      conditions.watcher = listener
+    },
     async stop() {
       if (!server.listening) return
       const closed = new Promise((resolve) => server.close(resolve))
@@ -165,6 +171,7 @@ const relay = (client: Socket, upstream: Socket, conditions: Conditions): void =
         phase = of
         passed = 0
         fault = conditions.takeFault(of, request)
+        if (of === 'answer') conditions.watcher?.(Buffer.from(request, 'latin1').toString())
       }
       const left = fault && fault.kind !== 'slow' ? (fault.after ?? 0) - passed : chunk.length
       passed += chunk.length

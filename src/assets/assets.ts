@@ -1,14 +1,15 @@
 /** A workspace's files: upload, find, rename, download, delete. */
-import { and, desc, eq, getTableColumns, ilike, lt, sql } from 'drizzle-orm'
+import { and, eq, getTableColumns, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx, JobCtx } from '../context.ts'
 import { change, defineRead, ensure, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations, outbox, providerJobs } from '../db/schema.ts'
-import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
+import { exists, first, inWorkspace, type Page, rowOf } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { AppError, toAppError } from '../errors.ts'
 import { takeTokens } from '../limits/limits.ts'
 import { dispatch, owe, settle } from '../outbox/outbox.ts'
+import { assetKinds, assetSources, assetStatuses } from '../words.ts'
 import { fitsStorage } from '../workspaces/quotas.ts'
 import { MULTIPART_OVERHEAD, openMultipart } from './multipart.ts'
 import { deleteObject, presignDownload, putObject, type StoredObject } from './storage.ts'
@@ -112,51 +113,42 @@ export interface AssetFilter extends Page {
   q?: string | undefined
 }
 
-/**
- * Assets whose names one page of a search looks at: row-level security lets no index search in names, and a page must
- * not walk through all that a workspace has.
- */
-const SEARCHED = 10_000
+/** Newest assets whose names a search looks at; below them it finds by trigrams, or ends where there are none. */
+const LOOKED_AT = 500
+
+/** What is open of a filter, or nulls if all is. */
+const openTo = ({ kind, source, status }: AssetFilter) =>
+  kind || source || status
+    ? {
+        kinds: kind ? [kind] : assetKinds,
+        sources: source ? [source] : assetSources,
+        statuses: status ? [status] : assetStatuses,
+      }
+    : { kinds: null, sources: null, statuses: null }
 
 /** `limit + 1` rows, newest first, and where a search stopped if there may be more. */
 export const listAssets = async (ctx: Ctx, filter: AssetFilter) => {
-  const { q, kind, source, status, limit, cursor } = filter
-  if (!q && !kind && !source && !status) {
-    const { rows } = await readNewest(ctx, { limit: limit + 1, before: cursor ?? null })
-    return { rows, stoppedAt: undefined }
-  }
-  const fits = and(
-    inWorkspace(assets),
-    filter.cursor ? lt(assets.id, filter.cursor) : undefined,
-    filter.kind ? eq(assets.kind, filter.kind) : undefined,
-    filter.source ? eq(assets.source, filter.source) : undefined,
-    filter.status ? eq(assets.status, filter.status) : undefined,
-  )
-  const { rows, last } = await transact(ctx, (db) => {
-    const looked = db.select().from(assets).where(fits).orderBy(desc(assets.id)).limit(SEARCHED).as('looked')
-    return {
-      rows: db
-        .select()
-        .from(looked)
-        .where(q ? ilike(looked.name, `%${q.replace(/[\\%_]/g, '\\$&')}%`) : undefined)
-        .orderBy(desc(looked.id))
-        .limit(filter.limit + 1),
-      last: db
-        .select({ id: assets.id })
-        .from(assets)
-        .where(q ? fits : sql`false`)
-        .orderBy(desc(assets.id))
-        .offset(SEARCHED - 1)
-        .limit(1),
-    }
-  })
-  return { rows, stoppedAt: last[0]?.id }
+  const { q, limit, cursor } = filter
+  const page = { limit: limit + 1, before: cursor ?? null, ...openTo(filter) }
+  if (!q) return { rows: (await readList(ctx, page)).rows, stoppedAt: undefined }
+  const pattern = `%${q.replace(/[\\%_]/g, '\\$&')}%`
+  const { listed, stoppedAt } = first((await readMatching(ctx, { ...page, pattern, looked: LOOKED_AT })).rows)
+  return { rows: listed.map((row) => rowOf(assets, row)), stoppedAt: stoppedAt ?? undefined }
 }
 
-const readNewest = defineRead<Asset>(
+const readList = defineRead<Asset>(
   getTableColumns(assets),
   assets.id,
-  sql`app.newest_assets(gate.workspace_id, ${sql.placeholder('limit')}, ${sql.placeholder('before')}) assets`,
+  sql`app.list_assets(gate.workspace_id, ${sql.placeholder('limit')}, ${sql.placeholder('before')},
+    ${sql.placeholder('kinds')}, ${sql.placeholder('sources')}, ${sql.placeholder('statuses')}) assets`,
+)
+
+const readMatching = defineRead<{ listed: Record<string, unknown>[]; stoppedAt: string | null }>(
+  { listed: sql`page.listed`, stoppedAt: sql`page.stopped_at` },
+  sql`page.listed`,
+  sql`app.search_assets(gate.workspace_id, ${sql.placeholder('limit')}, ${sql.placeholder('before')},
+    ${sql.placeholder('kinds')}, ${sql.placeholder('sources')}, ${sql.placeholder('statuses')},
+    ${sql.placeholder('pattern')}, ${sql.placeholder('looked')}) page`,
 )
 
 export const oneAsset = (id: string) => and(inWorkspace(assets), eq(assets.id, id))

@@ -105,7 +105,7 @@ routes.openapi(
         q: text({ max: 100 })
           .optional()
           .describe(
-            'Part of the name. A page looks at 10,000 assets: it may have fewer than `limit`, or none, and a `nextCursor`',
+            'Part of the name. Without three letters or digits in a row a page looks at 500 assets: it may have fewer than `limit`, or none, and a `nextCursor`',
           ),
       }),
     },

@@ -1,11 +1,11 @@
 /** The audit log: listed here; changes are recorded by a trigger (see migrations), refusals by a job. */
-import { and, desc, eq, gte, lt, sql } from 'drizzle-orm'
+import { getTableColumns, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Action } from '../actions.ts'
 import { type Ctx, type JobCtx, systemContext } from '../context.ts'
-import { transact } from '../db/client.ts'
+import { defineRead, transact } from '../db/client.ts'
 import { auditLogs } from '../db/schema.ts'
-import { idAt, inWorkspace, type Page } from '../db/sql.ts'
+import { beforeOf, fromOf, type Page } from '../db/sql.ts'
 import { describeError } from '../errors.ts'
 import type { RefusalMessage } from '../outbox/messages.ts'
 
@@ -22,26 +22,25 @@ export interface AuditFilter extends Page {
 
 /** `limit + 1` rows, newest first. */
 export const listAuditLogs = async (ctx: Ctx, filter: AuditFilter): Promise<AuditLog[]> => {
-  const fits = and(
-    inWorkspace(auditLogs),
-    filter.cursor ? lt(auditLogs.id, filter.cursor) : undefined,
-    filter.action ? eq(auditLogs.action, filter.action) : undefined,
-    filter.actorId ? eq(auditLogs.actorId, filter.actorId) : undefined,
-    filter.resourceType ? eq(auditLogs.resourceType, filter.resourceType) : undefined,
-    filter.resourceId ? eq(auditLogs.resourceId, filter.resourceId) : undefined,
-    filter.since ? gte(auditLogs.id, idAt(filter.since)) : undefined,
-    filter.until ? lt(auditLogs.id, idAt(filter.until)) : undefined,
-  )
-  const { rows } = await transact(ctx, (db) => ({
-    rows: db
-      .select()
-      .from(auditLogs)
-      .where(fits)
-      .orderBy(desc(auditLogs.id))
-      .limit(filter.limit + 1),
-  }))
+  const { rows } = await readList(ctx, {
+    limit: filter.limit + 1,
+    cursor: filter.cursor ?? null,
+    since: filter.since ?? null,
+    until: filter.until ?? null,
+    actor: filter.actorId ?? null,
+    resource: filter.resourceId ?? null,
+    type: filter.resourceType ?? null,
+    action: filter.action ?? null,
+  })
   return rows
 }
+
+const readList = defineRead<AuditLog>(
+  getTableColumns(auditLogs),
+  auditLogs.id,
+  sql`app.list_audit(gate.workspace_id, ${sql.placeholder('limit')}, ${beforeOf('cursor', 'until')}, ${fromOf('since')},
+    ${sql.placeholder('actor')}, ${sql.placeholder('resource')}, ${sql.placeholder('type')}, ${sql.placeholder('action')}) audit_logs`,
+)
 
 /**
  * Has a job record that a caller's right was missing: the refused transaction is rolled back, and the answer does not

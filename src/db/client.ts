@@ -105,7 +105,11 @@ export const change = <T extends Statements>(ctx: Ctx, build: (db: Database) => 
  * `source` names the function's rows as `columns` expect it, and its first argument is the gate's answer, so that the gate
  * comes first; `key` is a column that no row lacks. Its placeholders are the parameters.
  */
-export const defineRead = <Row>(columns: Record<string, PgColumn | SQL>, key: PgColumn, source: SQL) => {
+export const defineRead = <Row>(
+  columns: Record<string, PgColumn | SQL>,
+  key: PgColumn | SQL,
+  source: SQL,
+) => {
   // In SQL of their own, since no table of the query is theirs.
   const row = Object.fromEntries(
     Object.entries(columns).map(([name, column]) => [

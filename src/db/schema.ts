@@ -54,6 +54,8 @@ const tenant = pgRole('app_tenant').existing()
 const system = pgRole('app_system').existing()
 /** Owns what jobs live by (`migrations/0007_jobs.sql`), and is reached through that only. */
 const jobs = pgRole('app_jobs').existing()
+/** Owns the functions that see more than their callers. */
+const gate = pgRole('app_gate').existing()
 /** Owns `app.prune`, and is reached through it only. */
 const retention = pgRole('app_retention').existing()
 
@@ -143,7 +145,7 @@ export const sessions = pgTable(
     createdAt: createdAt(),
   },
   (table) => [
-    index('sessions_user').on(table.userId, table.id),
+    index('sessions_user').on(table.userId, table.id).where(sql`revoked_at is null`),
     index('sessions_end').on(sql`least(revoked_at, expires_at)`),
     pgPolicy('tenant', {
       for: 'all',
@@ -226,6 +228,7 @@ export const memberships = pgTable(
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.userId] }),
     index('memberships_user').on(table.userId, table.workspaceId),
+    index('memberships_entry').on(table.workspaceId, table.entryId),
     oneOf('memberships', 'role', roles),
     tenantOnly,
     pgPolicy('own', { for: 'select', to: tenant, using: isOwn('user_id') }),
@@ -263,6 +266,8 @@ export const invites = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.id] }),
+    // What is over is kept for a while, and may be most of it; so it is with keys and sessions.
+    index('invites_open').on(table.workspaceId, table.id).where(sql`accepted_at is null`),
     index('invites_end').on(sql`least(accepted_at, expires_at)`),
     oneOf('invites', 'role', roles),
     tenantOnly,
@@ -299,6 +304,7 @@ export const apiKeys = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.id] }),
+    index('api_keys_in_force').on(table.workspaceId, table.id).where(sql`revoked_at is null`),
     index('api_keys_end').on(sql`least(revoked_at, expires_at)`),
     check('api_keys_scopes_known', sql.raw(`scopes <@ array['${keyScopes.join("', '")}']`)),
     tenantOnly,
@@ -334,14 +340,20 @@ export const assets = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.id] }),
-    index('assets_kind').on(table.workspaceId, table.kind, table.id),
-    index('assets_source').on(table.workspaceId, table.source, table.id),
-    index('assets_unready').on(table.workspaceId, table.status, table.id).where(sql`status <> 'ready'`),
+    // Whichever of the three a list leaves open, `app.list_assets` merges.
+    index('assets_filter').on(table.workspaceId, table.kind, table.source, table.status, table.id),
+    // `app.matching_assets`, which by the text of the id finds no other index. The pending list (kB) makes inserts cheap, and
+    // is short, since each search reads it.
+    index('assets_name')
+      .using('gin', sql`(workspace_id::text)`, table.name.op('gin_trgm_ops'))
+      .with({ gin_pending_list_limit: 256 }),
     oneOf('assets', 'kind', assetKinds),
     oneOf('assets', 'source', assetSources),
     oneOf('assets', 'status', assetStatuses),
     tenantOnly,
     jobsToo,
+    // For `app.matching_assets`, which names the workspace itself: behind a condition no index would search in names.
+    pgPolicy('search', { for: 'select', to: gate, using: sql`true` }),
   ],
 )
 
@@ -406,7 +418,8 @@ export const generations = pgTable(
     primaryKey({ columns: [table.workspaceId, table.id] }),
     index('generations_status').on(table.workspaceId, table.status, table.id),
     index('generations_line').on(table.workspaceId, table.id).where(sql`status = 'queued'`),
-    index('generations_kind').on(table.workspaceId, table.kind, table.id),
+    // A kind is some of the tasks.
+    index('generations_task').on(table.workspaceId, table.task, table.status, table.id),
     // What the removal of its workspace has still to do with.
     index('generations_telling')
       .on(table.workspaceId, table.id)
@@ -730,9 +743,15 @@ export const auditLogs = pgTable(
   },
   (table) => [
     index('audit_logs_workspace').on(table.workspaceId, table.id),
-    index('audit_logs_action').on(table.workspaceId, table.action, table.id),
-    index('audit_logs_actor').on(table.workspaceId, table.actorId, table.id),
-    index('audit_logs_resource_type').on(table.workspaceId, table.resourceType, table.id),
+    // Whichever a list leaves open, `app.list_audit` merges.
+    index('audit_logs_kind').on(table.workspaceId, table.resourceType, table.action, table.id),
+    index('audit_logs_actor').on(
+      table.workspaceId,
+      table.actorId,
+      table.resourceType,
+      table.action,
+      table.id,
+    ),
     index('audit_logs_resource').on(table.workspaceId, table.resourceId, table.id),
     unique('audit_logs_chain').on(table.workspaceId, table.sequence),
     pgPolicy('tenant', { for: 'select', to: tenant, using: auditors }),

@@ -15,8 +15,14 @@ export const thisWorkspace: SQL = eq(workspaces.id, sql`(select ${currentWorkspa
 export const exists = (table: PgTable, condition: SQL | undefined, lock?: 'for update' | 'for share'): SQL =>
   sql`exists (select from ${table} where ${condition} ${sql.raw(lock ?? '')})`
 
-/** SQL: the least id of that time, ISO 8601. */
-export const idAt = (time: string): SQL => sql`app.uuid_at(${time}::timestamptz)`
+const idAt = (name: string): SQL => sql`app.uuid_at(${sql.placeholder(name)}::timestamptz)`
+
+/** SQL: where a list of ids begins, by the placeholders of its cursor and its time (ISO 8601): that is not of it. */
+export const beforeOf = (cursor: string, until: string): SQL =>
+  sql`least(${sql.placeholder(cursor)}::uuid, ${idAt(until)})`
+
+/** SQL: the least id of a list that goes back to the time (ISO 8601) of the placeholder. */
+export const fromOf = (since: string): SQL => idAt(since)
 
 /** A table's row of which Postgres has made JSON. */
 export const rowOf = <Table extends PgTable>(

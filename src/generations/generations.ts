@@ -1,59 +1,52 @@
 /** Generations as callers see them: find, list, cancel. */
-import { and, desc, eq, getTableColumns, gte, inArray, lt, type SQL, sql } from 'drizzle-orm'
+import { and, eq, getTableColumns, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
-import { type Database, transact } from '../db/client.ts'
-import { assets, generationOutputs, generations } from '../db/schema.ts'
-import { first, idAt, inWorkspace, type Page, rowOf } from '../db/sql.ts'
+import { defineRead } from '../db/client.ts'
+import { assets, generations } from '../db/schema.ts'
+import { beforeOf, first, fromOf, inWorkspace, type Page, rowOf } from '../db/sql.ts'
 import { dispatch } from '../outbox/outbox.ts'
 import { plansForSql } from '../plans.ts'
+import { generationStatuses, kindOf, tasks } from '../words.ts'
 import { changeGeneration, type Json } from './changes.ts'
 
 export type Generation = typeof generations.$inferSelect
-type Output = { generationId: string; index: number; asset: typeof assets.$inferSelect }
+type Output = typeof assets.$inferSelect
 /** With how many of the workspace stand before it in line, as far as they are counted; null once it is no longer queued. */
-type GenerationRow = Generation & { position: number | null }
-export type GenerationWithOutputs = GenerationRow & { outputs: Output[] }
+export type GenerationWithOutputs = Generation & { position: number | null; outputs: Output[] }
 
 /** Jobs that are counted before one in line. */
 export const MAX_POSITION = 1000
-/** SQL: the ids at the head of the line, in order. It depends on no row, so a statement reads it once for all of its rows. */
-const headOfLine = sql`array(select ahead.id from generations ahead
-  where ahead.workspace_id = (select app.workspace_id()) and ahead.status = 'queued' order by ahead.id limit ${MAX_POSITION}::int)`
-/** SQL: how many stand before it in line, or MAX_POSITION if those are more. */
-const positionInLine = sql<number | null>`case when generations.status = 'queued' then
-  coalesce(array_position(${headOfLine}, generations.id) - 1, ${MAX_POSITION}::int) end`
-
-const withPosition = { ...getTableColumns(generations), position: positionInLine.as('position') }
 
 export const oneGeneration = (id: string) => and(inWorkspace(generations), eq(generations.id, id))
 
-/** The outputs of the generations that `where` selects, in order. */
-const selectOutputs = (db: Database, where: SQL | undefined) =>
-  db
-    .select({ generationId: generationOutputs.generationId, index: generationOutputs.index, asset: assets })
-    .from(generationOutputs)
-    .innerJoin(
-      assets,
-      and(eq(assets.workspaceId, generationOutputs.workspaceId), eq(assets.id, generationOutputs.assetId)),
-    )
-    .where(
-      and(
-        inWorkspace(generationOutputs),
-        inArray(
-          generationOutputs.generationId,
-          db.select({ id: generations.id }).from(generations).where(where),
-        ),
-      ),
-    )
-    .orderBy(generationOutputs.index)
-
-export const getGeneration = async (ctx: Ctx, id: string): Promise<GenerationWithOutputs> => {
-  const { rows, outputs } = await transact(ctx, (db) => ({
-    rows: db.select(withPosition).from(generations).where(oneGeneration(id)),
-    outputs: selectOutputs(db, oneGeneration(id)),
-  }))
-  return { ...first(rows), outputs }
+/** What the functions answer, of rows that are called `page`. */
+const shown = {
+  ...Object.fromEntries(
+    Object.entries(getTableColumns(generations)).map(([name, column]) => [
+      name,
+      sql`(page.generation).${sql.identifier(column.name)}`.mapWith(column),
+    ]),
+  ),
+  position: sql`page.position`,
+  outputs: sql`page.outputs`,
 }
+type Shown = Generation & { position: number | null; outputs: Record<string, unknown>[] | null }
+const key = sql`(page.generation).id`
+
+const fromShown = ({ outputs, ...row }: Shown): GenerationWithOutputs => ({
+  ...row,
+  outputs: (outputs ?? []).map((output) => rowOf(assets, output)),
+})
+
+const readOne = defineRead<Shown>(
+  shown,
+  key,
+  sql`app.show_generations(gate.workspace_id, array[${sql.placeholder('id')}::uuid], ${MAX_POSITION}::int) page`,
+)
+
+/** @throws {AppError} not_found */
+export const getGeneration = async (ctx: Ctx, id: string): Promise<GenerationWithOutputs> =>
+  fromShown(first((await readOne(ctx, { id })).rows))
 
 export interface GenerationFilter extends Page {
   status?: Generation['status'] | undefined
@@ -68,32 +61,26 @@ export interface GenerationFilter extends Page {
 /** `limit + 1` rows, newest first. */
 export const listGenerations = async (
   ctx: Ctx,
-  filter: GenerationFilter,
+  { limit, cursor, status, kind, task, since, until }: GenerationFilter,
 ): Promise<GenerationWithOutputs[]> => {
-  const where = and(
-    inWorkspace(generations),
-    filter.cursor ? lt(generations.id, filter.cursor) : undefined,
-    filter.status ? eq(generations.status, filter.status) : undefined,
-    filter.kind ? eq(generations.kind, filter.kind) : undefined,
-    filter.task ? eq(generations.task, filter.task) : undefined,
-    filter.since ? gte(generations.id, idAt(filter.since)) : undefined,
-    filter.until ? lt(generations.id, idAt(filter.until)) : undefined,
-  )
-  const { rows, outputs } = await transact(ctx, (db) => {
-    const page = db
-      .select(withPosition)
-      .from(generations)
-      .where(where)
-      .orderBy(desc(generations.id))
-      .limit(filter.limit + 1)
-    return {
-      rows: page,
-      outputs: selectOutputs(db, sql`${generations.id} in (select id from ${page.as('page')})`),
-    }
+  const fitting = tasks.filter((one) => (task ?? one) === one && (kind ?? kindOf(one)) === kindOf(one))
+  const { rows } = await readList(ctx, {
+    limit: limit + 1,
+    cursor: cursor ?? null,
+    since: since ?? null,
+    until: until ?? null,
+    tasks: task || kind ? fitting : null,
+    statuses: status ? [status] : task || kind ? generationStatuses : null,
   })
-  const byGeneration = Map.groupBy(outputs, (output) => output.generationId)
-  return rows.map((row) => ({ ...row, outputs: byGeneration.get(row.id) ?? [] }))
+  return rows.map(fromShown)
 }
+
+const readList = defineRead<Shown>(
+  shown,
+  key,
+  sql`app.list_generations(gate.workspace_id, ${sql.placeholder('limit')}, ${beforeOf('cursor', 'until')}, ${fromOf('since')},
+    ${sql.placeholder('tasks')}, ${sql.placeholder('statuses')}, ${MAX_POSITION}::int) page`,
+)
 
 /**
  * Stops a job and gives its credits back; canceling twice is the same as once. A result that arrives later is

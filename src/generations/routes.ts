@@ -154,7 +154,7 @@ const present = async (env: Env, row: GenerationWithOutputs): Promise<z.output<t
   eta: etaOf(row),
   attempts: row.attempts,
   outputs: await Promise.all(
-    row.outputs.map(async ({ asset }) => ({
+    row.outputs.map(async (asset) => ({
       ...presentAsset(asset),
       url: await presignDownload(env, asset),
     })),

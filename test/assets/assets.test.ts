@@ -58,19 +58,27 @@ test('lists by filter, page by page, in an order that new files do not disturb',
     expect((await page(none)).ids, none).toEqual([])
 })
 
-test('a search goes on page by page, however many names it has to look at', async () => {
+test('a search finds what is rare among many, and goes on page by page where no index helps', async () => {
   const { client, workspaceId } = await newTenant()
   const { body: oldest } = await client.upload('needle.txt', 'text')
   await asOwner(
     `insert into assets (workspace_id, id, name, kind, mime_type, size, sha256, source, status)
-     select $1, app.uuid_v7(), 'hay', 'image', 'image/png', 1, '', 'generation', 'ready' from generate_series(1, 10000)`,
+     select $1, app.uuid_v7(), 'hay', 'image', 'image/png', 1, '', 'generation', 'ready' from generate_series(1, 3000)`,
     [workspaceId],
   )
   const { body: newest } = await client.upload('needle.txt', 'text')
-  const first = await client.get<Page<AssetBody>>('/assets?q=needle')
-  expect(first.body).toEqual({ data: [newest], nextCursor: expect.any(String) })
-  expect(await listAll<AssetBody>(client, '/assets?q=needle')).toEqual([newest, oldest])
-  const filtered = await client.get<Page<AssetBody>>('/assets?q=needle&source=upload')
+  for (const q of ['needle', 'NEEDLE.txt', 'needle&source=upload', 'needle&kind=document&status=ready']) {
+    const { body } = await client.get<Page<AssetBody>>(`/assets?q=${q}`)
+    expect(body, q).toEqual({ data: [newest, oldest], nextCursor: null })
+  }
+  const { body: paged } = await client.get<Page<AssetBody>>('/assets?q=needle&limit=1')
+  expect(paged).toEqual({ data: [newest], nextCursor: expect.any(String) })
+  expect(await listAll<AssetBody>(client, '/assets?q=needle&limit=1')).toEqual([newest, oldest])
+  // Too short for the index: as many names are looked at as a page may.
+  const { body: short } = await client.get<Page<AssetBody>>('/assets?q=le.')
+  expect(short).toEqual({ data: [newest], nextCursor: expect.any(String) })
+  expect(await listAll<AssetBody>(client, '/assets?q=le.')).toEqual([newest, oldest])
+  const filtered = await client.get<Page<AssetBody>>('/assets?q=le.&source=upload')
   expect(filtered.body).toEqual({ data: [newest, oldest], nextCursor: null })
 })
 

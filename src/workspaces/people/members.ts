@@ -38,20 +38,28 @@ const revokeKeys = (db: Database, userId: string) =>
 const endStreamsOfKeys = (ctx: Ctx, workspaceId: string, revoked: { rows: readonly { hash: string }[] }) =>
   Promise.all(revoked.rows.map(({ hash }) => dismissListeners(ctx, [workspaceId], `key:${hash}`)))
 
-const selectMembers = (db: Database, where: SQL | undefined) =>
-  db
-    .select({
-      id: memberships.entryId,
-      userId: memberships.userId,
-      email: users.email,
-      name: users.name,
-      role: memberships.role,
-      createdAt: memberships.createdAt,
-    })
+/** The page is found before anything is read of the people. */
+const selectMembers = (db: Database, where: SQL | undefined, limit = 1) => {
+  const page = db
+    .select()
     .from(memberships)
-    .innerJoin(users, eq(users.id, memberships.userId))
     .where(where)
     .orderBy(desc(memberships.entryId))
+    .limit(limit)
+    .as('page')
+  return db
+    .select({
+      id: page.entryId,
+      userId: page.userId,
+      email: users.email,
+      name: users.name,
+      role: page.role,
+      createdAt: page.createdAt,
+    })
+    .from(page)
+    .innerJoin(users, eq(users.id, page.userId))
+    .orderBy(desc(page.entryId))
+}
 
 export type Member = Awaited<ReturnType<typeof selectMembers>>[number]
 
@@ -64,7 +72,9 @@ const ensureOwner = (db: Database) =>
 /** `limit + 1` members, newest first. */
 export const listMembers = async (ctx: Ctx, page: Page): Promise<Member[]> => {
   const { rows } = await transact(ctx, (db) => ({
-    rows: selectMembers(db, and(here, page.cursor ? lt(memberships.entryId, page.cursor) : undefined)).limit(
+    rows: selectMembers(
+      db,
+      and(here, page.cursor ? lt(memberships.entryId, page.cursor) : undefined),
       page.limit + 1,
     ),
   }))

@@ -53,6 +53,7 @@ grant select, delete on idempotency_keys to app_tenant;
 grant select, insert (workspace_id, caller, key, request_hash, generation_id, body) on idempotency_keys to app_jobs;
 grant select on generation_outputs to app_tenant;
 grant insert (workspace_id, generation_id, index, asset_id) on generation_outputs to app_jobs;
+grant select (workspace_id, id, name, kind, source, status) on assets to app_gate;
 grant select, insert (generation_id, kind, credits, period) on credit_entries to app_tenant;
 grant select, insert (workspace_id, generation_id, kind, credits, period) on credit_entries to app_jobs;
 grant select, insert (workspace_id, id, name, kind, mime_type, size, sha256, width, height, source, status, created_by) on assets to app_jobs;
@@ -98,7 +99,11 @@ grant execute on function app.context(), app.workspace_id(), app.user_id(), app.
   app.audit_hash(text, audit_logs) to app_tenant, app_system;
 grant execute on function app.accept_invite(text), app.create_workspace(uuid, text, text), app.own_password_hash(),
   app.forecast(uuid, text, integer, text, double precision, integer), app.misfit(uuid, uuid[], jsonb), app.me(uuid),
-  app.own_workspaces(uuid, integer, uuid), app.newest_assets(uuid, integer, uuid), app.asset(uuid, uuid),
+  app.own_workspaces(uuid, integer, uuid), app.asset(uuid, uuid),
+  app.list_assets(uuid, integer, uuid, text[], text[], text[]), app.matching_assets(text, uuid, text[], text[], text[], integer),
+  app.search_assets(uuid, integer, uuid, text[], text[], text[], text, integer), app.head_of_line(uuid, integer),
+  app.show_generations(uuid, uuid[], integer), app.list_generations(uuid, integer, uuid, uuid, text[], text[], integer),
+  app.list_audit(uuid, integer, uuid, uuid, uuid, uuid, text, text),
   app.accept(uuid, uuid, jsonb, jsonb, jsonb, text, text), app.claim(uuid, uuid, boolean, jsonb, jsonb),
   app.note_calls(uuid, uuid, integer, jsonb, jsonb), app.keep_operation(uuid, uuid, jsonb), app.keep_calls(uuid, jsonb),
   app.renew(uuid, uuid, integer), app.release(uuid, uuid, integer, jsonb, double precision, jsonb, jsonb),
@@ -110,7 +115,7 @@ grant execute on function app.context(), app.require(boolean, integer, text, tex
   app.hold(uuid, uuid, integer), app.write_calls(uuid, jsonb), app.finish(generations, text, jsonb, jsonb),
   app.forecast(uuid, text, integer, text, double precision, integer), app.eta(uuid, text, integer, text, double precision, integer)
   to app_jobs;
-grant execute on function app.uuid_at(timestamptz), app.audit_life() to app_tenant, app_system, app_retention;
+grant execute on function app.uuid_at(timestamptz), app.first_id(), app.last_id(), app.audit_life() to app_tenant, app_system, app_retention;
 --> statement-breakpoint
 -- Definer functions run as app_gate, which sees just enough for them: no role bypasses row-level security.
 do $$

@@ -1,0 +1,221 @@
+-- The lists, and what else is read most often.
+
+-- Above and below all ids.
+create or replace function app.last_id() returns uuid language sql immutable parallel safe
+  return 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid;
+--> statement-breakpoint
+create or replace function app.first_id() returns uuid language sql immutable parallel safe
+  return '00000000-0000-0000-0000-000000000000'::uuid;
+--> statement-breakpoint
+-- What is read most often, as functions, because statements that come over HTTP are planned each time, and functions once a
+-- connection. Their first argument is the gate's answer, so that they are called after it; they are volatile, so that they
+-- see what it has written in the same statement.
+--
+-- Lists are newest first: `p_before` is where a page begins, `p_from` the least id of all pages, and a filter that is null
+-- takes everything. Of each value that a filter leaves open, the newest ids are read from an index that holds all of it, and
+-- merged, so that a page reads a few times what it shows, however many rows there are. No plan may rest on how many rows a
+-- workspace has on average: plans are made without parameters, ids are bounds even when they are null, `p_from` is looked
+-- at last, since two bounds pass for few rows, and rows are fetched by `limit 1`, which no join becomes.
+create or replace function app.me(p_user uuid, out id uuid, out email text, out name text, out created_at timestamptz, out workspaces jsonb)
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_user constant uuid := app.user_id();
+begin
+  select u.id, u.email, u.name, u.created_at into id, email, name, created_at from public.users u where u.id = v_user;
+  workspaces := (select coalesce(jsonb_agg(jsonb_build_object('id', w.id, 'name', w.name, 'slug', w.slug, 'role', m.role) order by w.id), '[]')
+    from public.memberships m join public.workspaces w on w.id = m.workspace_id where m.user_id = v_user);
+end $$;
+--> statement-breakpoint
+-- Newest first, from before p_before on.
+create or replace function app.own_workspaces(p_user uuid, p_limit integer, p_before uuid)
+  returns table (id uuid, name text, slug text, plan text, role text, deleted_at timestamptz, created_at timestamptz, updated_at timestamptz)
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_user constant uuid := app.user_id();
+begin
+  return query select w.id, w.name, w.slug, w.plan, m.role, w.deleted_at, w.created_at, w.updated_at
+    from public.memberships m join public.workspaces w on w.id = m.workspace_id
+   where m.user_id = v_user and m.workspace_id < coalesce(p_before, app.last_id()) order by m.workspace_id desc limit p_limit;
+end $$;
+--> statement-breakpoint
+create or replace function app.asset(p_workspace uuid, p_id uuid) returns setof public.assets
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  return query select * from public.assets a where a.workspace_id = p_workspace and a.id = p_id;
+end $$;
+--> statement-breakpoint
+create or replace function app.list_assets(p_workspace uuid, p_limit integer, p_before uuid, p_kinds text[], p_sources text[],
+    p_statuses text[]) returns setof public.assets
+  language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+declare
+  v_before constant uuid := coalesce(p_before, app.last_id());
+  v_ids uuid[];
+begin
+  if p_kinds is null then
+    return query select a.* from public.assets a
+     where a.workspace_id = p_workspace and a.id < v_before order by a.id desc limit p_limit;
+    return;
+  end if;
+  v_ids := array(select f.id from unnest(p_kinds) kind, unnest(p_sources) source, unnest(p_statuses) status, lateral (
+      select a.id from public.assets a
+       where a.workspace_id = p_workspace and a.kind = kind.kind and a.source = source.source and a.status = status.status
+         and a.id < v_before order by a.id desc limit p_limit) f
+    order by f.id desc limit p_limit);
+  return query select a.* from unnest(v_ids) i (id), lateral (
+      select * from public.assets a where a.workspace_id = p_workspace and a.id = i.id limit 1) a order by a.id desc;
+end $$;
+--> statement-breakpoint
+-- The ids of assets whose names are like the pattern, by their trigrams. Row-level security lets no index search for what
+-- only rows that may be seen may be compared with, so this looks as the gate does, in the workspace of the context.
+create or replace function app.matching_assets(p_pattern text, p_before uuid, p_kinds text[], p_sources text[], p_statuses text[],
+    p_limit integer) returns setof uuid
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set enable_bitmapscan = on set plan_cache_mode = force_generic_plan as $$
+declare
+  v_workspace constant text := app.workspace_id();
+begin
+  return query
+    with matching as materialized (
+      select a.id, a.kind, a.source, a.status from public.assets a where a.workspace_id::text = v_workspace and a.name ilike p_pattern)
+    select m.id from matching m
+     where m.id < p_before and (p_kinds is null or m.kind = any(p_kinds) and m.source = any(p_sources) and m.status = any(p_statuses))
+     order by m.id desc limit p_limit;
+end $$;
+--> statement-breakpoint
+-- Assets by a part of their names. The newest `p_looked` are looked at as they come, which finds what is common; trigrams
+-- find what is rare among the rest. A pattern that has none (three letters or digits in a row) ends there, and `stopped_at`
+-- says where another page begins.
+create or replace function app.search_assets(p_workspace uuid, p_limit integer, p_before uuid, p_kinds text[], p_sources text[],
+    p_statuses text[], p_pattern text, p_looked integer, out listed jsonb, out stopped_at uuid)
+  language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+declare
+  v_before constant uuid := coalesce(p_before, app.last_id());
+  v_ids uuid[];
+begin
+  if p_kinds is null then
+    v_ids := array(select l.id from (select a.id, a.name from public.assets a
+       where a.workspace_id = p_workspace and a.id < v_before order by a.id desc limit p_looked) l
+     where l.name ilike p_pattern limit p_limit);
+    if cardinality(v_ids) < p_limit then
+      select a.id into stopped_at from public.assets a
+       where a.workspace_id = p_workspace and a.id < v_before order by a.id desc offset p_looked - 1 limit 1;
+    end if;
+  else
+    select (array_agg(l.id order by l.id desc) filter (where l.name ilike p_pattern))[:p_limit],
+           (array_agg(l.id order by l.id desc))[p_looked]
+      into v_ids, stopped_at
+      from app.list_assets(p_workspace, p_looked, v_before, p_kinds, p_sources, p_statuses) l;
+    v_ids := coalesce(v_ids, '{}');
+  end if;
+  if stopped_at is not null and cardinality(v_ids) < p_limit and p_pattern ~ '[[:alnum:]]{3}' then
+    v_ids := v_ids || array(select app.matching_assets(p_pattern, stopped_at, p_kinds, p_sources, p_statuses,
+      p_limit - cardinality(v_ids)));
+    stopped_at := null;
+  end if;
+  listed := (select coalesce(jsonb_agg(to_jsonb(a) order by a.id desc), '[]') from unnest(v_ids) i (id), lateral (
+    select * from public.assets a where a.workspace_id = p_workspace and a.id = i.id limit 1) a);
+end $$;
+--> statement-breakpoint
+-- The ids of those who wait in the workspace's line, in order, as many as are counted.
+create or replace function app.head_of_line(p_workspace uuid, p_max integer) returns uuid[]
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  return array(select g.id from public.generations g
+    where g.workspace_id = p_workspace and g.status = 'queued' order by g.id limit p_max);
+end $$;
+--> statement-breakpoint
+-- A generation as it is shown: with how many of the workspace stand before it in line, counted to p_max, and its outputs.
+create or replace function app.show_generations(p_workspace uuid, p_ids uuid[], p_max integer)
+  returns table (generation public.generations, "position" integer, outputs jsonb)
+  language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+begin
+  return query select g.row, case when (g.row).status = 'queued' then (
+      -- The line depends on no row, so it is read once, and only if one of them waits.
+      select case when i.id > line.ids[p_max] then p_max else array_position(line.ids, i.id) - 1 end
+        from (select (select app.head_of_line(p_workspace, p_max)) ids offset 0) line) end,
+      case when (g.row).status = 'succeeded' then (
+        select jsonb_agg(to_jsonb(a) order by o.index) from public.generation_outputs o, lateral (
+            select * from public.assets a where a.workspace_id = p_workspace and a.id = o.asset_id limit 1) a
+         where o.workspace_id = p_workspace and o.generation_id = i.id) end
+    from unnest(p_ids) i (id), lateral (
+      select g as row from public.generations g where g.workspace_id = p_workspace and g.id = i.id limit 1) g order by i.id desc;
+end $$;
+--> statement-breakpoint
+create or replace function app.list_generations(p_workspace uuid, p_limit integer, p_before uuid, p_from uuid, p_tasks text[],
+    p_statuses text[], p_max integer) returns table (generation public.generations, "position" integer, outputs jsonb)
+  language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+declare
+  v_before constant uuid := coalesce(p_before, app.last_id());
+  v_from constant uuid := coalesce(p_from, app.first_id());
+  v_ids uuid[];
+begin
+  if p_tasks is not null then
+    v_ids := array(select f.id from unnest(p_tasks) task, unnest(p_statuses) status, lateral (
+        select g.id from public.generations g where g.workspace_id = p_workspace and g.task = task.task and g.status = status.status
+           and g.id < v_before order by g.id desc limit p_limit) f
+      where f.id >= v_from order by f.id desc limit p_limit);
+  elsif p_statuses is not null then
+    v_ids := array(select f.id from unnest(p_statuses) status, lateral (
+        select g.id from public.generations g where g.workspace_id = p_workspace and g.status = status.status
+           and g.id < v_before order by g.id desc limit p_limit) f
+      where f.id >= v_from order by f.id desc limit p_limit);
+  else
+    v_ids := array(select g.id from public.generations g
+      where g.workspace_id = p_workspace and g.id < v_before and g.id >= v_from order by g.id desc limit p_limit);
+  end if;
+  return query select * from app.show_generations(p_workspace, v_ids, p_max);
+end $$;
+--> statement-breakpoint
+-- Entries of the audit log. Their types and actions are found in the index, each with one step, and the newest of each read.
+create or replace function app.list_audit(p_workspace uuid, p_limit integer, p_before uuid, p_from uuid, p_actor uuid,
+    p_resource uuid, p_type text, p_action text) returns setof public.audit_logs
+  language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+declare
+  v_before constant uuid := coalesce(p_before, app.last_id());
+  v_from constant uuid := coalesce(p_from, app.first_id());
+  v_ids uuid[];
+begin
+  if p_resource is not null then
+    v_ids := array(select a.id from public.audit_logs a
+      where a.workspace_id = p_workspace and a.resource_id = p_resource and (p_actor is null or a.actor_id = p_actor)
+        and (p_type is null or a.resource_type = p_type) and (p_action is null or a.action = p_action)
+        and a.id < v_before and a.id >= v_from order by a.id desc limit p_limit);
+  elsif p_actor is not null then
+    v_ids := array(
+      with recursive kind as (
+        (select a.resource_type, a.action from public.audit_logs a where a.workspace_id = p_workspace and a.actor_id = p_actor
+          order by a.resource_type, a.action limit 1)
+        union all
+        select next.* from kind, lateral (
+          select a.resource_type, a.action from public.audit_logs a where a.workspace_id = p_workspace and a.actor_id = p_actor
+             and (a.resource_type, a.action) > (kind.resource_type, kind.action) order by a.resource_type, a.action limit 1) next)
+      select f.id from kind, lateral (
+        select a.id from public.audit_logs a where a.workspace_id = p_workspace and a.actor_id = p_actor
+           and a.resource_type = kind.resource_type and a.action = kind.action
+           and a.id < v_before order by a.id desc limit p_limit) f
+       where f.id >= v_from and (p_type is null or kind.resource_type = p_type) and (p_action is null or kind.action = p_action)
+       order by f.id desc limit p_limit);
+  elsif p_type is not null or p_action is not null then
+    v_ids := array(
+      with recursive kind as (
+        (select a.resource_type, a.action from public.audit_logs a where a.workspace_id = p_workspace
+          order by a.resource_type, a.action limit 1)
+        union all
+        select next.* from kind, lateral (
+          select a.resource_type, a.action from public.audit_logs a where a.workspace_id = p_workspace
+             and (a.resource_type, a.action) > (kind.resource_type, kind.action) order by a.resource_type, a.action limit 1) next)
+      select f.id from kind, lateral (
+        select a.id from public.audit_logs a where a.workspace_id = p_workspace
+           and a.resource_type = kind.resource_type and a.action = kind.action
+           and a.id < v_before order by a.id desc limit p_limit) f
+       where f.id >= v_from and (p_type is null or kind.resource_type = p_type) and (p_action is null or kind.action = p_action)
+       order by f.id desc limit p_limit);
+  else
+    return query select a.* from public.audit_logs a
+     where a.workspace_id = p_workspace and a.id < v_before and a.id >= v_from order by a.id desc limit p_limit;
+    return;
+  end if;
+  return query select a.* from unnest(v_ids) i (id), lateral (
+      select * from public.audit_logs a where a.workspace_id = p_workspace and a.id = i.id limit 1) a order by a.id desc;
+end $$;

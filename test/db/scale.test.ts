@@ -1,0 +1,148 @@
+/** Lists of a workspace with many rows, beside another with many and hundreds with few: what they read, and that they are right. */
+import pg from 'pg'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type Rig, startRig } from '../../dev/rig/rig.ts'
+import { listsOf } from '../../dev/rig/trials/lists.ts'
+import { type Facts, fillDatabase } from '../../dev/rig/trials/many-rows.ts'
+import { countRead, type Statement, statementsOf } from '../../dev/rig/trials/replay.ts'
+import { ask, makeTenants, type Tenant } from '../../dev/rig/trials/tenants.ts'
+import { withClient } from '../../scripts/migrate.ts'
+
+/** Rows of each table, in each of two workspaces. */
+const ROWS = 4000
+
+let rig: Rig
+let large: Tenant
+let empty: Tenant
+let facts: Facts
+let replayer: pg.Client
+
+beforeAll(async () => {
+  rig = await startRig({ alone: true, cron: false })
+  const [first, second, third] = await makeTenants(rig, 3)
+  if (!first || !second || !third) throw new Error('no tenants')
+  large = first
+  empty = third
+  facts = await fillDatabase(rig.stack.database.adminUrl, {
+    workspaces: [large, second].map(({ workspaceId: id }) => ({ id, rows: ROWS })),
+    others: { count: 300, rows: 2 },
+  })
+  replayer = new pg.Client(rig.stack.database.tenantUrl)
+  await replayer.connect()
+}, 90_000)
+
+afterAll(async () => {
+  await replayer?.end()
+  await rig?.stop()
+}, 60_000)
+
+/** What a page of the list reads in the database. */
+const readBy = async (tenant: Tenant, path: string) => {
+  let heard: Statement[] = []
+  rig.links.database.watch((request) => {
+    heard = statementsOf(request)
+  })
+  const signal = path === '/events' ? AbortSignal.timeout(300) : undefined
+  const answer = await ask(rig.url, tenant, 'GET', path.replace('{workspace}', tenant.workspaceId), {
+    ...(signal && { signal }),
+  })
+  rig.links.database.watch(undefined)
+  if (!signal) expect([200, 404], `${path} ${answer.body}`).toContain(answer.status)
+  return countRead(replayer, heard)
+}
+
+/** Rows and index entries that a page may read: some for each that it shows, and the names that a search looks at. */
+const allowed = (path: string) => {
+  // Twice as many as it looks at, and what matches among the rest.
+  if (path.includes('q=')) return 1300
+  // Of those in line, a thousand are counted.
+  if (path.startsWith('/generations')) return path.includes('limit=100') ? 500 : 300
+  return path.includes('limit=100') ? 150 : 120
+}
+
+test('no list reads more than a few times what it shows, nor anything of other workspaces', async () => {
+  const read: Record<string, { large: number; empty: number }> = {}
+  for (const path of listsOf(facts)) {
+    read[path] = { large: await readBy(large, path), empty: await readBy(empty, path) }
+  }
+  const tooMuch = Object.entries(read).filter(([path, of]) => of.large > allowed(path) || of.empty > 15)
+  expect(Object.fromEntries(tooMuch)).toEqual({})
+}, 60_000)
+
+const truth = (table: string, where: string) =>
+  withClient(rig.stack.database.adminUrl, async (db) => {
+    const { rows } = await db.query<{ id: string }>(
+      `select id from ${table} where workspace_id = $1 and ${where} order by id desc`,
+      [large.workspaceId],
+    )
+    return rows.map(({ id }) => id)
+  })
+
+/** Page by page, up to so many. */
+const listed = async (path: string, pages: number) => {
+  const ids: string[] = []
+  let cursor = ''
+  for (let page = 0; page < pages; page++) {
+    const { status, body } = await ask(rig.url, large, 'GET', `${path}${cursor}`)
+    expect(status, body).toBe(200)
+    // `as`: every list has this form.
+    const answer = JSON.parse(body) as { data: { id: string }[]; nextCursor: string | null }
+    ids.push(...answer.data.map(({ id }) => id))
+    if (!answer.nextCursor) return { ids, isAll: true }
+    cursor = `&cursor=${answer.nextCursor}`
+  }
+  return { ids, isAll: false }
+}
+
+test('what filters leave open comes merged, newest first, page by page', async () => {
+  const { busyActor, rareActor, middle } = facts
+  const id = `app.uuid_at('${middle.time}')`
+  const cases: [path: string, table: string, where: string][] = [
+    ['/assets?kind=image', 'assets', `kind = 'image'`],
+    ['/assets?source=upload', 'assets', `source = 'upload'`],
+    ['/assets?status=ready&kind=video', 'assets', `status = 'ready' and kind = 'video'`],
+    ['/assets?status=pending', 'assets', `status = 'pending'`],
+    ['/assets?q=photo', 'assets', `name ilike '%photo%'`],
+    ['/assets?q=ZEBRA', 'assets', `name ilike '%zebra%'`],
+    ['/assets?q=00.JPG', 'assets', `name like '%00.jpg'`],
+    ['/assets?q=00.jpg&source=upload', 'assets', `name like '%00.jpg' and source = 'upload'`],
+    [
+      '/assets?q=1.jpg&kind=video&source=upload',
+      'assets',
+      `name like '%1.jpg' and kind = 'video' and source = 'upload'`,
+    ],
+    ['/generations?status=failed', 'generations', `status = 'failed'`],
+    ['/generations?kind=video', 'generations', `kind = 'video'`],
+    ['/generations?kind=image&status=failed', 'generations', `kind = 'image' and status = 'failed'`],
+    ['/generations?task=scene&kind=video', 'generations', 'false'],
+    ['/generations?task=cutout', 'generations', `task = 'cutout'`],
+    [`/generations?since=${middle.time}`, 'generations', `id >= ${id}`],
+    [`/generations?task=scene&until=${middle.time}`, 'generations', `task = 'scene' and id < ${id}`],
+    ['/audit-logs?action=asset.create', 'audit_logs', `action = 'asset.create'`],
+    ['/audit-logs?resourceType=generation', 'audit_logs', `resource_type = 'generation'`],
+    [`/audit-logs?actorId=${busyActor}`, 'audit_logs', `actor_id = '${busyActor}'`],
+    [`/audit-logs?actorId=${rareActor}`, 'audit_logs', `actor_id = '${rareActor}'`],
+    [
+      `/audit-logs?actorId=${busyActor}&action=member.update`,
+      'audit_logs',
+      `actor_id = '${busyActor}' and action = 'member.update'`,
+    ],
+    [
+      `/audit-logs?since=${middle.time}&resourceType=asset`,
+      'audit_logs',
+      `resource_type = 'asset' and id >= ${id}`,
+    ],
+    [`/audit-logs?until=${middle.time}`, 'audit_logs', `id < ${id}`],
+    [
+      `/audit-logs?resourceId=${middle.asset}&action=asset.create`,
+      'audit_logs',
+      `resource_id = '${middle.asset}'`,
+    ],
+  ]
+  for (const [path, table, where] of cases) {
+    const all = await truth(table, where)
+    const { ids, isAll } = await listed(path, 3)
+    expect(ids, path).toEqual(all.slice(0, ids.length))
+    expect(isAll ? ids.length : all.length > ids.length, path).toBe(isAll ? all.length : true)
+  }
+}, 60_000)
