@@ -19,6 +19,9 @@ begin
     returning sequence into v_sequence;
   insert into public.generation_events (workspace_id, sequence, generation_id, type, status, progress, phase, eta)
   values (new.workspace_id, v_sequence, new.id, v_type, new.status, new.progress, new.phase, new.eta);
+  if new.webhook_url is null and not exists (select from public.webhook_endpoints e where e.workspace_id = new.workspace_id) then
+    return null;
+  end if;
   with target as (
     select e.id, e.url from public.webhook_endpoints e
      where e.workspace_id = new.workspace_id and e.disabled_at is null

@@ -40,11 +40,14 @@ begin
   if cardinality(v_seconds) >= 10 is not true then
     return;
   end if;
-  v_rest := array(select s - v_elapsed from unnest(v_seconds) s where s > v_elapsed order by s);
+  v_rest := case when v_elapsed = 0 then v_seconds
+    else array(select s - v_elapsed from unnest(v_seconds) s where s > v_elapsed order by s) end;
   v_count := cardinality(v_rest);
-  -- Who takes longer than any before: as little is known of the rest.
-  ends := array(select case when v_count = 0 then v_elapsed * q else v_rest[least(v_count, ceil(q * (v_count + 1)))] end
-    from unnest(v_quantiles) q order by q);
+  for i in 1 .. 3 loop
+    -- Who takes longer than any before: as little is known of the rest.
+    ends[i] := case when v_count = 0 then v_elapsed * v_quantiles[i]
+      else v_rest[least(v_count, ceil(v_quantiles[i] * (v_count + 1)))] end;
+  end loop;
   starts := '{0, 0, 0}';
   if p_elapsed is null then
     select c.queued + c.running / 2.0 into v_open from public.workspace_counters c

@@ -3,8 +3,8 @@
 -- context. Their first argument is the gate's answer, so that they are called after it. `p_plans` is what each plan allows
 -- (src/plans.ts). What changes a generation answers the events that it made, with their deliveries, and whom it wakes.
 
--- The workspace in which the server itself acts: nobody else takes jobs and ends them.
-create or replace function app.server_workspace() returns uuid
+-- The context, if it is the server itself that acts in a workspace: nobody else takes jobs and ends them.
+create or replace function app.server_context() returns jsonb
   language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.context();
@@ -12,7 +12,7 @@ begin
   if v_context ->> 'actor' is distinct from 'system:' or v_context ->> 'workspaceId' is null then
     raise exception 'only the server itself may do this' using errcode = 'insufficient_privilege';
   end if;
-  return v_context ->> 'workspaceId';
+  return v_context;
 end $$;
 --> statement-breakpoint
 -- What is sent of a generation that has its turn. A fresh one without photos goes along, so that its first calls of providers
@@ -75,7 +75,7 @@ end $$;
 -- answered. With a key that came before nothing happens, and `body` is the earlier answer. `p_photos` as in app.misfit.
 create or replace function app.accept(p_gate uuid, p_id uuid, p_request jsonb, p_photos jsonb, p_plans jsonb, p_key text, p_hash text,
     out made boolean, out request_hash text, out body jsonb, out events jsonb, out woken jsonb)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
   v_context constant jsonb := app.context();
@@ -155,10 +155,11 @@ end $$;
 -- Of a job that was never claimed before, `p_calls` are noted as its first.
 create or replace function app.claim(p_gate uuid, p_id uuid, p_early boolean, p_plans jsonb, p_calls jsonb,
     out generation jsonb, out inputs jsonb, out jobs jsonb, out held_for integer, out events jsonb, out woken jsonb)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
-  v_workspace constant uuid := app.server_workspace();
-  v_places constant integer := p_plans -> (app.context() ->> 'plan') ->> 'running';
+  v_context constant jsonb := app.server_context();
+  v_workspace constant uuid := v_context ->> 'workspaceId';
+  v_places constant integer := p_plans -> (v_context ->> 'plan') ->> 'running';
   -- Longer than a step takes; a call that lasts renews it. After it another consumer may claim the job.
   v_lease constant interval := interval '60 seconds';
   v_row public.generations;
@@ -231,9 +232,10 @@ end $$;
 --> statement-breakpoint
 -- Notes calls while the claim holds.
 create or replace function app.note_calls(p_gate uuid, p_id uuid, p_fence integer, p_plans jsonb, p_calls jsonb, out events jsonb, out woken jsonb)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
-  v_workspace constant uuid := app.server_workspace();
+  v_context constant jsonb := app.server_context();
+  v_workspace constant uuid := v_context ->> 'workspaceId';
 begin
   perform app.hold(v_workspace, p_id, p_fence);
   perform app.insert_calls(v_workspace, p_id, p_calls);
@@ -242,14 +244,15 @@ begin
          offer = (p_calls -> 0 ->> 'provider') || ':' || (p_calls -> 0 ->> 'model')
    where g.workspace_id = v_workspace and g.id = p_id;
   select c.events, c.woken into events, woken
-    from app.conclude(v_workspace, p_id, (p_plans -> (app.context() ->> 'plan') ->> 'running')::integer) c;
+    from app.conclude(v_workspace, p_id, (p_plans -> (v_context ->> 'plan') ->> 'running')::integer) c;
 end $$;
 --> statement-breakpoint
 -- Keeps what a provider calls its job; answers whether anybody still waits for it. Keeping twice is harmless.
 create or replace function app.keep_operation(p_gate uuid, p_id uuid, p_operation jsonb, out wanted boolean)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
-  v_workspace constant uuid := app.server_workspace();
+  v_context constant jsonb := app.server_context();
+  v_workspace constant uuid := v_context ->> 'workspaceId';
 begin
   update public.provider_jobs j
      set operation = p_operation, status = case j.status when 'submitting' then 'running' else j.status end
@@ -279,17 +282,18 @@ end $$;
 --> statement-breakpoint
 -- The same at once, whoever holds the generation by now.
 create or replace function app.keep_calls(p_gate uuid, p_calls jsonb) returns void
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 begin
-  perform app.write_calls(app.server_workspace(), p_calls);
+  perform app.write_calls((app.server_context() ->> 'workspaceId')::uuid, p_calls);
 end $$;
 --> statement-breakpoint
 -- Keeps the claim; answers whether it held. What was given back meanwhile has no lease, and whoever has the job by now says
 -- when to look after it.
 create or replace function app.renew(p_gate uuid, p_id uuid, p_fence integer, out held boolean)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
-  v_workspace constant uuid := app.server_workspace();
+  v_context constant jsonb := app.server_context();
+  v_workspace constant uuid := v_context ->> 'workspaceId';
   v_lease constant interval := interval '60 seconds';
 begin
   update public.generations g set lease_expires_at = now() + v_lease
@@ -306,9 +310,10 @@ end $$;
 -- the claim still held; what was found out about the calls is written in any case.
 create or replace function app.release(p_gate uuid, p_id uuid, p_fence integer, p_plans jsonb, p_delay double precision, p_changes jsonb,
     p_calls jsonb, out held boolean, out events jsonb, out woken jsonb)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
-  v_workspace constant uuid := app.server_workspace();
+  v_context constant jsonb := app.server_context();
+  v_workspace constant uuid := v_context ->> 'workspaceId';
 begin
   update public.generations g
      set lease_expires_at = null,
@@ -326,7 +331,7 @@ begin
      where o.workspace_id = v_workspace and o.kind = 'generation' and o.subject_id = p_id;
   end if;
   select c.events, c.woken into events, woken
-    from app.conclude(v_workspace, p_id, (p_plans -> (app.context() ->> 'plan') ->> 'running')::integer) c;
+    from app.conclude(v_workspace, p_id, (p_plans -> (v_context ->> 'plan') ->> 'running')::integer) c;
 end $$;
 --> statement-breakpoint
 -- The end of a job, whose row is held: it is charged for the outputs' share of what was asked for, the rest of the reservation
@@ -338,40 +343,48 @@ declare
   v_workspace constant uuid := p_row.workspace_id;
   v_made constant integer := jsonb_array_length(p_outputs);
   v_charged constant integer := ceil(p_row.credits_reserved::numeric * v_made / p_row.count);
+  v_used constant uuid[] := array(select (o ->> 'assetId')::uuid from jsonb_array_elements(p_outputs) o);
+  v_erased uuid[] := '{}';
+  v_period date;
   v_stops boolean := false;
 begin
   update public.generations g
      set status = p_status, progress = case when v_made > 0 then 100 else g.progress end,
          credits_charged = v_charged, error = p_error, completed_at = now(), lease_expires_at = null, next_step_at = null
    where g.workspace_id = v_workspace and g.id = p_row.id;
-  insert into public.credit_entries (workspace_id, generation_id, kind, credits, period)
-  select v_workspace, p_row.id, part.kind, part.credits, e.period
-    from public.credit_entries e,
-         lateral (values ('charge', v_charged), ('refund', e.credits - v_charged)) part (kind, credits)
-   where e.workspace_id = v_workspace and e.generation_id = p_row.id and e.kind = 'reserve' and part.credits > 0;
+  -- In the month of the reservation.
+  select e.period into v_period from public.credit_entries e
+   where e.workspace_id = v_workspace and e.generation_id = p_row.id and e.kind = 'reserve';
+  if v_charged > 0 then
+    insert into public.credit_entries (workspace_id, generation_id, kind, credits, period)
+    values (v_workspace, p_row.id, 'charge', v_charged, v_period);
+  end if;
+  if v_charged < p_row.credits_reserved then
+    insert into public.credit_entries (workspace_id, generation_id, kind, credits, period)
+    values (v_workspace, p_row.id, 'refund', p_row.credits_reserved - v_charged, v_period);
+  end if;
   if p_row.attempts > 0 then
-    if v_made > 0 then
-      update public.provider_jobs j set credits = round(v_charged::numeric * jsonb_array_length(j.stored) / v_made)
-       where j.workspace_id = v_workspace and j.generation_id = p_row.id and j.status = 'succeeded';
-    end if;
-    update public.provider_jobs j set status = 'canceled', ended_at = now()
-     where j.workspace_id = v_workspace and j.generation_id = p_row.id and j.status in ('submitting', 'running');
-    v_stops := found;
+    select coalesce(bool_or(j.status in ('submitting', 'running')), false) into v_stops
+      from public.provider_jobs j where j.workspace_id = v_workspace and j.generation_id = p_row.id;
+    update public.provider_jobs j
+       set credits = case when j.status = 'succeeded' and v_made > 0 then round(v_charged::numeric * jsonb_array_length(j.stored) / v_made) end,
+           ended_at = case when j.status = 'succeeded' then j.ended_at else now() end,
+           status = case when j.status = 'succeeded' then 'succeeded' else 'canceled' end
+     where j.workspace_id = v_workspace and j.generation_id = p_row.id and j.status in ('submitting', 'running', 'succeeded');
+    v_erased := array(select a from public.provider_jobs j, lateral unnest(j.asset_ids) a
+      where j.workspace_id = v_workspace and j.generation_id = p_row.id and a <> all(v_used));
+  end if;
+  -- Of an input that was deleted while it was prepared, the copy may be left.
+  if cardinality(p_row.input_asset_ids) > 0 then
+    v_erased := v_erased || array(select i from unnest(p_row.input_asset_ids) i
+      where not exists (select from public.assets a where a.workspace_id = v_workspace and a.id = i));
   end if;
   delete from public.outbox o where o.workspace_id = v_workspace and o.kind = 'generation' and o.subject_id = p_row.id;
-  if p_row.attempts > 0 or cardinality(p_row.input_asset_ids) > 0 then
+  if v_stops or cardinality(v_erased) > 0 then
     insert into public.outbox (workspace_id, kind, subject_id, available_at)
     select v_workspace, 'prediction.cancel', p_row.id, now() + interval '30 seconds' where v_stops
     union all
-    select v_workspace, 'object.delete', a, now() + interval '10 minutes'
-      from public.provider_jobs j, lateral unnest(j.asset_ids) a
-     where j.workspace_id = v_workspace and j.generation_id = p_row.id
-       and not exists (select from jsonb_array_elements(p_outputs) o where (o ->> 'assetId')::uuid = a)
-    union all
-    -- Of an input that was deleted while it was prepared, the copy may be left.
-    select v_workspace, 'object.delete', i, now() + interval '10 minutes'
-      from unnest(p_row.input_asset_ids) i
-     where not exists (select from public.assets a where a.workspace_id = v_workspace and a.id = i)
+    select v_workspace, 'object.delete', e, now() + interval '10 minutes' from unnest(v_erased) e
     on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0;
   end if;
   return v_stops;
@@ -381,9 +394,10 @@ end $$;
 -- something may still run at providers.
 create or replace function app.settle(p_gate uuid, p_id uuid, p_fence integer, p_plans jsonb, p_error jsonb, p_outputs jsonb, p_calls jsonb,
     out stops boolean, out events jsonb, out woken jsonb)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
-  v_workspace constant uuid := app.server_workspace();
+  v_context constant jsonb := app.server_context();
+  v_workspace constant uuid := v_context ->> 'workspaceId';
   v_row constant public.generations := app.hold(v_workspace, p_id, p_fence);
 begin
   perform app.write_calls(v_workspace, p_calls);
@@ -399,12 +413,12 @@ begin
     stops := app.finish(v_row, 'failed', p_error, p_outputs);
   end if;
   select c.events, c.woken into events, woken
-    from app.conclude(v_workspace, p_id, (p_plans -> (app.context() ->> 'plan') ->> 'running')::integer) c;
+    from app.conclude(v_workspace, p_id, (p_plans -> (v_context ->> 'plan') ->> 'running')::integer) c;
 end $$;
 --> statement-breakpoint
 -- Ends a job for its caller, whoever holds it; twice is the same as once. `stops` as above.
 create or replace function app.cancel(p_gate uuid, p_id uuid, p_plans jsonb, out generation jsonb, out stops boolean, out events jsonb, out woken jsonb)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   v_context constant jsonb := app.context();
   v_workspace constant uuid := v_context ->> 'workspaceId';

@@ -110,7 +110,7 @@ grant execute on function app.accept_invite(text), app.create_workspace(uuid, te
   app.settle(uuid, uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, uuid, jsonb) to app_tenant;
 grant execute on function app.act_as(uuid) to app_system;
 grant execute on all functions in schema app to app_gate;
-grant execute on function app.context(), app.require(boolean, integer, text, text), app.uuid_v7(), app.server_workspace(),
+grant execute on function app.context(), app.require(boolean, integer, text, text), app.uuid_v7(), app.server_context(),
   app.wake_of(generations), app.conclude(uuid, uuid, integer), app.misfit(uuid, uuid[], jsonb), app.insert_calls(uuid, uuid, jsonb),
   app.hold(uuid, uuid, integer), app.write_calls(uuid, jsonb), app.finish(generations, text, jsonb, jsonb),
   app.forecast(uuid, text, integer, text, double precision, integer), app.eta(uuid, text, integer, text, double precision, integer)

@@ -24,18 +24,28 @@ export const beforeOf = (cursor: string, until: string): SQL =>
 /** SQL: the least id of a list that goes back to the time (ISO 8601) of the placeholder. */
 export const fromOf = (since: string): SQL => idAt(since)
 
+const known = new WeakMap<PgTable, [string, PgColumn][]>()
+
+/** Listed once for each table. */
+const columnsOf = (table: PgTable) => {
+  const columns = known.get(table) ?? Object.entries(getTableColumns(table))
+  known.set(table, columns)
+  return columns
+}
+
 /** A table's row of which Postgres has made JSON. */
 export const rowOf = <Table extends PgTable>(
   table: Table,
   json: Record<string, unknown>,
-): Table['$inferSelect'] =>
-  // `as`: `fromEntries` forgets which column has which name.
-  Object.fromEntries(
-    Object.entries(getTableColumns(table)).map(([name, column]) => {
-      const value = json[column.name] ?? null
-      return [name, value === null ? null : column.mapFromDriverValue(value)]
-    }),
-  ) as Table['$inferSelect']
+): Table['$inferSelect'] => {
+  const row: Record<string, unknown> = {}
+  for (const [name, column] of columnsOf(table)) {
+    const value = json[column.name] ?? null
+    row[name] = value === null ? null : column.mapFromDriverValue(value)
+  }
+  // `as`: the columns are those of the table.
+  return row as Table['$inferSelect']
+}
 
 /** The first row of a statement's result. @throws {AppError} not_found, if there is none */
 export const first = <Row>(rows: readonly Row[]): Row => {

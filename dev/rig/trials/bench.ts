@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { Client } from 'pg'
 import { makeSamplePhoto } from '../../../models/photo.ts'
 import { withClient } from '../../../scripts/migrate.ts'
 import { PROJECT } from '../../stack.ts'
@@ -99,6 +100,11 @@ const startBuild = async (name: string, project?: string) => {
   const job = first.status === 202 ? { task: 'scene', prompt: 'x' } : { kind: 'image', prompt: 'x' }
   const [api] = rig.api
   let turns = 0
+  const open = 'select from generations where completed_at is null limit 1'
+  const watcher = new Client({ connectionString: rig.stack.database.adminUrl })
+  await watcher.connect()
+  let databaseRequests = 0
+  rig.links.database.watch(() => databaseRequests++)
   return {
     name,
     rig,
@@ -111,14 +117,18 @@ const startBuild = async (name: string, project?: string) => {
     },
     generate: async (who: Tenant = tenant) =>
       (JSON.parse(await request(who, 'POST', '/generations', job)) as { id: string }).id,
+    /** Asks the database, whose time is measured, only when the queue has nothing left. */
     untilDone: async () => {
-      const open = 'select from generations where completed_at is null limit 1'
-      await withClient(rig.stack.database.adminUrl, async (db) => {
-        while ((await db.query(open)).rowCount) await new Promise((resolve) => setTimeout(resolve, 20))
-      })
+      for (;;) {
+        const { ready = 0, delayed = 0, inFlight = 0 } = rig.broker.counts().jobs ?? {}
+        if (ready + delayed + inFlight === 0 && !(await watcher.query(open)).rowCount) return
+        await new Promise((resolve) => setTimeout(resolve, 2))
+      }
     },
+    databaseRequests: () => databaseRequests,
     seconds: () => ({ worker: api?.usage().cpuSeconds ?? 0, database: databaseSeconds(postmaster) }),
     stop: async () => {
+      await watcher.end()
       await rig.stop()
       models.stop()
     },
@@ -140,12 +150,15 @@ interface Figures {
   /** Processor milliseconds each. */
   worker: number
   database: number
+  /** Requests to the database each. */
+  requests: number
   /** Milliseconds each, one after another. */
   time: number
 }
 
 const measureCost = async (build: Build, count: number, run: () => Promise<unknown>): Promise<Figures> => {
   const before = build.seconds()
+  const asked = build.databaseRequests()
   const started = performance.now()
   await run()
   const time = (performance.now() - started) / count
@@ -153,6 +166,7 @@ const measureCost = async (build: Build, count: number, run: () => Promise<unkno
   return {
     worker: ((after.worker - before.worker) * 1000) / count,
     database: ((after.database - before.database) * 1000) / count,
+    requests: (build.databaseRequests() - asked) / count,
     time,
   }
 }
@@ -199,7 +213,7 @@ try {
   const [base, today = base] = builds
   const text = (value: number) => value.toFixed(2).padStart(8)
   console.log(
-    `\n${''.padEnd(36)}  CPU ms of Worker, Postgres, both; ms each${options.against ? '; ratios to the earlier build' : ''}`,
+    `\n${''.padEnd(36)}  CPU ms of Worker, Postgres, both; ms and database requests each${options.against ? '; ratios to the earlier build' : ''}`,
   )
   for (const [name, measure] of Object.entries(measures)) {
     if (!name.includes(options.only)) continue
@@ -220,6 +234,7 @@ try {
         ({ database }: Figures) => database,
         both,
         ({ time }: Figures) => time,
+        ({ requests }: Figures) => requests,
       ]
       const ratio = (of: (figures: Figures) => number) => (middle(today, of) / middle(base, of)).toFixed(2)
       const spread =
