@@ -4,7 +4,7 @@ import { builtIn } from './catalogue/offers.ts'
 import { Catalogue } from './catalogue/schema.ts'
 import type { Feed } from './events/feed.ts'
 import type { RateLimiter } from './limits/limiter.ts'
-import type { JobMessage } from './outbox/messages.ts'
+import type { JobMessage, Sweeping } from './outbox/messages.ts'
 import type { Breaker } from './providers/breaker.ts'
 
 const url = z.url({ protocol: /^https?$/ })
@@ -116,6 +116,7 @@ interface Bindings {
   RATE_LIMITER: DurableObjectNamespace<RateLimiter>
   FEED: DurableObjectNamespace<Feed>
   BREAKER: DurableObjectNamespace<Breaker>
+  SWEEPER: DurableObjectNamespace<Sweeping>
   ASSETS: Fetcher
   IMAGES: ImagesBinding
 }
@@ -147,6 +148,7 @@ export const parseEnv = (raw: RawEnv): Env => {
     RATE_LIMITER: raw.RATE_LIMITER,
     FEED: raw.FEED,
     BREAKER: raw.BREAKER,
+    SWEEPER: raw.SWEEPER,
     ASSETS: raw.ASSETS,
     IMAGES: raw.IMAGES,
   }
