@@ -49,6 +49,8 @@ const Settings = z
     GATE_KEY: z.string().min(32),
     /** The endpoint of Neon's SQL over HTTP, if it is not at the host of DATABASE_URL. */
     DATABASE_HTTP_URL: url.optional(),
+    /** Where Durable Objects are made: near the database, whoever asks first. */
+    OBJECTS_LOCATION: z.enum(['wnam', 'enam', 'sam', 'weur', 'eeur', 'apac', 'oc', 'afr', 'me']).optional(),
     /** The bucket's path-style URL. */
     S3_ENDPOINT: url.transform((value) => value.replace(/\/$/, '')),
     S3_REGION: z.string().default('auto'),
@@ -155,6 +157,13 @@ export const parseEnv = (raw: RawEnv): Env => {
   parsed.set(raw, env)
   return env
 }
+
+/** The Durable Object of that name. */
+export const objectOf = <T extends Rpc.DurableObjectBranded | undefined>(
+  { OBJECTS_LOCATION: locationHint }: Env,
+  namespace: DurableObjectNamespace<T>,
+  name: string,
+) => namespace.get(namespace.idFromName(name), locationHint && { locationHint })
 
 const isLoopback = (origin: string): boolean => {
   const { hostname } = new URL(origin)

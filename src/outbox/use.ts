@@ -1,12 +1,12 @@
 /** Tells the sweeper that the database is in use, so that it looks for what may be owed. */
 import { log, type WaitUntil } from '../context.ts'
-import type { Env } from '../env.ts'
+import { type Env, objectOf } from '../env.ts'
 import { describeError } from '../errors.ts'
 
 /** Milliseconds for which an isolate that has told it does not tell it again. */
 export const SILENCE = 30_000
 
-export const sweeperOf = ({ SWEEPER }: Env) => SWEEPER.get(SWEEPER.idFromName('sweeper'))
+export const sweeperOf = (env: Env) => objectOf(env, env.SWEEPER, 'sweeper')
 
 let toldAt = 0
 

@@ -369,6 +369,33 @@ test('the database is as far, and as reachable, as it is told', async () => {
   expect((await ask()).status).toBe(200)
 })
 
+test('a read waits for the limiter or the database, whichever is farther, and no answer for the feed', async () => {
+  const account = { email: 'far@example.com', password: 'correct horse battery staple' }
+  const far = createClient(rig.url, (await createClient(rig.url).register(account)).access_token)
+  const workspace = await far.createWorkspace('Far')
+  await withClient(rig.stack.database.adminUrl, (db) =>
+    db.query(`update workspaces set plan = 'enterprise' where id = $1`, [workspace.id]),
+  )
+  const timeOf = async (request: () => Promise<unknown>) => {
+    const started = performance.now()
+    await request()
+    return performance.now() - started
+  }
+  // One process, so that it holds tokens after the first request.
+  await rig.kill('api-2')
+  rig.broker.pause()
+  await far.listAssets()
+  await far.generate({ task: 'scene', prompt: 'Rig' })
+  rig.links.objects.delay(1000)
+  expect(await timeOf(() => far.generate({ task: 'scene', prompt: 'Rig' }))).toBeLessThan(900)
+  // Long enough for the tokens to be given back.
+  await new Promise((resolve) => setTimeout(resolve, 11_000))
+  rig.links.database.delay(1000)
+  const waited = await timeOf(() => far.listAssets())
+  expect(waited).toBeGreaterThan(990)
+  expect(waited).toBeLessThan(1900)
+}, 60_000)
+
 test('files pass over the links, inputs and outputs alike', async () => {
   const slow = { kind: 'slow', of: 'answer', bytesPerSecond: 1_000_000 } as const
   const fetched = rig.links.models.fault({ ...slow, match: 'GET /outputs/' })
