@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { type LocalServer, startServer } from './server.ts'
 import { PROJECT } from './stack.ts'
 
-const CRON_MS = 60_000
+const CRON_MS = 3_600_000
 
-/** Local cron doesn't run by itself, so it is triggered every minute. */
+/** Local cron doesn't run by itself, so it is triggered every hour. */
 export async function startWorker(
   options: { port: number; dataDir: string; settings: Record<string, string> },
   signal?: AbortSignal,

@@ -1,22 +1,20 @@
 /** The queues' consumer: runs each message's job, acknowledges it, or has it retried with backoff. */
 import { eraseObject } from './assets/assets.ts'
 import { recordRefusal } from './audit/audit.ts'
-import { type JobCtx, log, systemContext } from './context.ts'
+import { type JobCtx, log, systemContext, type WaitUntil } from './context.ts'
 import { transact } from './db/client.ts'
 import type { Env } from './env.ts'
 import { describeError, toAppError } from './errors.ts'
 import { abandon, advance } from './generations/engine/advance.ts'
 import { cancelJobs } from './generations/engine/jobs.ts'
 import { JobMessage } from './outbox/messages.ts'
-import { settle, sweepOutbox } from './outbox/outbox.ts'
+import { settle } from './outbox/outbox.ts'
 import { deliver } from './webhooks/deliveries.ts'
 import { removeEndpoint } from './webhooks/endpoints.ts'
 import { removeContents } from './workspaces/removal.ts'
 
-type WorkspaceJob = Exclude<JobMessage, { kind: 'sweep' }>
-
 /** @returns the seconds until whoever holds the job must have given it back, if it is held */
-const run = async (ctx: JobCtx, job: WorkspaceJob): Promise<number | undefined> => {
+const run = async (ctx: JobCtx, job: JobMessage): Promise<number | undefined> => {
   const { kind, subjectId } = job
   switch (kind) {
     case 'refusal':
@@ -51,7 +49,7 @@ const run = async (ctx: JobCtx, job: WorkspaceJob): Promise<number | undefined> 
  * What is out of retries stays owed, and the sweeper sends it again; a job ends only if its time is over. A refusal is
  * owed nowhere: it is tried again here, and the log has all of it each time.
  */
-const handleDeadLetter = async (ctx: JobCtx, job: WorkspaceJob): Promise<undefined> => {
+const handleDeadLetter = async (ctx: JobCtx, job: JobMessage): Promise<undefined> => {
   const { kind, subjectId } = job
   ctx.log({ level: 'error', message: 'dead letter', kind, subjectId })
   if (kind === 'generation') await abandon(ctx, subjectId)
@@ -59,7 +57,7 @@ const handleDeadLetter = async (ctx: JobCtx, job: WorkspaceJob): Promise<undefin
 }
 
 /** Handles every message by itself: one that fails is retried alone. */
-export const consume = async (batch: MessageBatch, env: Env): Promise<void> => {
+export const consume = async (batch: MessageBatch, env: Env, waitUntil: WaitUntil): Promise<void> => {
   const handle = batch.queue.endsWith('-dead') ? handleDeadLetter : run
   await Promise.all(
     batch.messages.map(async (message) => {
@@ -68,15 +66,8 @@ export const consume = async (batch: MessageBatch, env: Env): Promise<void> => {
         log({ level: 'error', message: 'malformed job', queue: batch.queue, messageId: message.id })
         return message.ack()
       }
-      if (job.kind === 'sweep') {
-        // The next one comes soon, and what fails here must not fail the batch.
-        await sweepOutbox(env, message.id).catch((error: unknown) =>
-          log({ level: 'error', message: 'sweep failed', error: describeError(error) }),
-        )
-        return message.ack()
-      }
       const { workspaceId } = job
-      const ctx: JobCtx = { ...systemContext(env, { id: message.id, workspaceId }), workspaceId }
+      const ctx: JobCtx = { ...systemContext(env, { id: message.id, workspaceId, waitUntil }), workspaceId }
       try {
         const heldFor = await handle(ctx, job)
         // Its consumer may have died with the lease: a message that was retried comes again when that is over.

@@ -62,8 +62,12 @@ export interface Ctx {
   limiterMilliseconds: number
   /** The gate's answer, once a transaction has committed or the gate has refused it. */
   gate?: Gate | 'refused'
+  /** Keeps the invocation for work that nobody waits for; null in upkeep, which is no use of the database by anybody. */
+  readonly waitUntil: WaitUntil | null
   log(fields: Record<string, unknown>): void
 }
+
+export type WaitUntil = (work: Promise<unknown>) => void
 
 /** For a queue message: the server itself, under one workspace's policies. */
 export type JobCtx = Ctx & { readonly workspaceId: string }
@@ -73,7 +77,7 @@ export const log = (fields: Record<string, unknown>) => console.log(JSON.stringi
 /** For what no caller waits for: messages and cron. With a workspace, that tenant's row-level policies apply. */
 export const systemContext = (
   env: Env,
-  options: { id: string; action?: Action; workspaceId?: string },
+  options: { id: string; action?: Action; workspaceId?: string; waitUntil: WaitUntil | null },
 ): Ctx => ({
   env,
   principal: { type: 'system' },
@@ -85,5 +89,6 @@ export const systemContext = (
   database: { requests: 0, milliseconds: 0 },
   limits: [],
   limiterMilliseconds: 0,
+  waitUntil: options.waitUntil,
   log: (fields) => log({ requestId: options.id, workspaceId: options.workspaceId, ...fields }),
 })

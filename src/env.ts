@@ -4,7 +4,7 @@ import { builtIn } from './catalogue/offers.ts'
 import { Catalogue } from './catalogue/schema.ts'
 import type { Feed } from './events/feed.ts'
 import type { RateLimiter } from './limits/limiter.ts'
-import type { JobMessage } from './outbox/messages.ts'
+import type { JobMessage, Sweeping } from './outbox/messages.ts'
 import type { Breaker } from './providers/breaker.ts'
 
 const url = z.url({ protocol: /^https?$/ })
@@ -49,6 +49,8 @@ const Settings = z
     GATE_KEY: z.string().min(32),
     /** The endpoint of Neon's SQL over HTTP, if it is not at the host of DATABASE_URL. */
     DATABASE_HTTP_URL: url.optional(),
+    /** Where Durable Objects are made: near the database, whoever asks first. */
+    OBJECTS_LOCATION: z.enum(['wnam', 'enam', 'sam', 'weur', 'eeur', 'apac', 'oc', 'afr', 'me']).optional(),
     /** The bucket's path-style URL. */
     S3_ENDPOINT: url.transform((value) => value.replace(/\/$/, '')),
     S3_REGION: z.string().default('auto'),
@@ -116,6 +118,7 @@ interface Bindings {
   RATE_LIMITER: DurableObjectNamespace<RateLimiter>
   FEED: DurableObjectNamespace<Feed>
   BREAKER: DurableObjectNamespace<Breaker>
+  SWEEPER: DurableObjectNamespace<Sweeping>
   ASSETS: Fetcher
   IMAGES: ImagesBinding
 }
@@ -147,12 +150,20 @@ export const parseEnv = (raw: RawEnv): Env => {
     RATE_LIMITER: raw.RATE_LIMITER,
     FEED: raw.FEED,
     BREAKER: raw.BREAKER,
+    SWEEPER: raw.SWEEPER,
     ASSETS: raw.ASSETS,
     IMAGES: raw.IMAGES,
   }
   parsed.set(raw, env)
   return env
 }
+
+/** The Durable Object of that name. */
+export const objectOf = <T extends Rpc.DurableObjectBranded | undefined>(
+  { OBJECTS_LOCATION: locationHint }: Env,
+  namespace: DurableObjectNamespace<T>,
+  name: string,
+) => namespace.get(namespace.idFromName(name), locationHint && { locationHint })
 
 const isLoopback = (origin: string): boolean => {
   const { hostname } = new URL(origin)

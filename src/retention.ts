@@ -23,22 +23,29 @@ const SLICE = 1000
 /** Of one kind and run; the rest waits for the next. */
 const MAX_SLICES = 5
 
-/** What fails is tried again by the next run, and keeps nothing else from being pruned. */
-export const prune = async (env: Env, id: string): Promise<void> => {
-  const ctx = systemContext(env, { id })
+/**
+ * What fails is tried again by the next run, and keeps nothing else from being pruned.
+ * @returns whether the next run has more to do
+ */
+export const prune = async (env: Env, id: string): Promise<boolean> => {
+  const ctx = systemContext(env, { id, waitUntil: null })
+  let isUnfinished = false
   for (const kind of kinds) {
     let total = 0
     try {
-      for (let slices = 0, count = SLICE; slices < MAX_SLICES && count === SLICE; slices++) {
+      let count = SLICE
+      for (let slices = 0; slices < MAX_SLICES && count === SLICE; slices++) {
         const { pruned } = await transact(ctx, (db) => ({
           pruned: db.execute<{ count: number }>(sql`select app.prune(${kind}, ${SLICE}) as count`),
         }))
         count = first(pruned.rows).count
         total += count
       }
+      if (count === SLICE) isUnfinished = true
     } catch (error) {
       ctx.log({ level: 'error', message: 'not pruned', kind, error: describeError(error) })
     }
     if (total > 0) ctx.log({ level: 'info', message: 'pruned', kind, count: total })
   }
+  return isUnfinished
 }

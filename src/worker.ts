@@ -1,22 +1,23 @@
 /** The Worker's entry points. */
 import { app } from './app.ts'
-import { writeCheckpoints } from './audit/checkpoints.ts'
 import { consume } from './consumer.ts'
 import { log } from './context.ts'
 import { MisconfiguredError, parseEnv, type RawEnv } from './env.ts'
-import { send, sweepOutbox } from './outbox/outbox.ts'
-import { prune } from './retention.ts'
+import { sweepOutbox } from './outbox/outbox.ts'
+import { sweeperOf } from './outbox/use.ts'
+import { keepUp } from './upkeep.ts'
 
 export { Feed } from './events/feed.ts'
 export { RateLimiter } from './limits/limiter.ts'
+export { Sweeper } from './outbox/sweeper.ts'
 export { Breaker } from './providers/breaker.ts'
 
 export default {
   fetch: app.fetch,
 
-  async queue(batch, raw) {
+  async queue(batch, raw, executionContext) {
     try {
-      await consume(batch, parseEnv(raw))
+      await consume(batch, parseEnv(raw), (work) => executionContext.waitUntil(work))
     } catch (error) {
       if (!(error instanceof MisconfiguredError)) throw error
       log({ level: 'error', message: 'misconfigured', settings: error.message })
@@ -24,15 +25,14 @@ export default {
     }
   },
 
+  /** Whatever the sweeper was not told of: it knows nothing that cron must know. */
   async scheduled(controller, raw) {
     const env = parseEnv(raw)
     const id = `cron-${controller.scheduledTime}`
     // The invocation ends with what it throws: nothing may be cut off by another's failure.
     const results = await Promise.allSettled([
-      sweepOutbox(env, id),
-      ...[15, 30, 45].map((delaySeconds) => send(env, [{ kind: 'sweep' }], delaySeconds)),
-      writeCheckpoints(env, id),
-      prune(env, id),
+      sweepOutbox(env, id).then((dueIn) => sweeperOf(env).noteSweep(dueIn)),
+      keepUp(env, id),
     ])
     const faults = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
     if (faults.length > 0) throw new AggregateError(faults, 'cron failed')

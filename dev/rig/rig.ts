@@ -26,7 +26,7 @@ export interface RigOptions {
   settings?: Record<string, string>
   /** Consumers' settings that differ from wrangler.toml's, by queue. */
   consumers?: Record<string, Partial<Consumer>>
-  /** Whether the minute's cron runs by itself; true when not given. */
+  /** Whether the hour's cron runs by itself; true when not given. */
   cron?: boolean
   /** Whether the API's processes have V8's inspector. */
   inspect?: boolean
@@ -34,8 +34,8 @@ export interface RigOptions {
 
 export type Rig = Awaited<ReturnType<typeof startRig>>
 
-const CRON = '* * * * *'
-const CRON_MS = 60_000
+const CRON = '0 * * * *'
+const CRON_MS = 3_600_000
 
 /** Everything up when it resolves; nothing is kept. */
 export const startRig = async (options: RigOptions = {}) => {
@@ -186,7 +186,7 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
   const scheduled = (cron = CRON) =>
     forEvents()[0]?.event<{ outcome: string }>('/scheduled', { cron, scheduledTime: Date.now() })
   if (options.cron ?? true) {
-    // A process that dies meanwhile costs this minute, as in production.
+    // A process that dies meanwhile costs this hour, as in production.
     const timer = setInterval(() => void scheduled()?.catch(() => undefined), CRON_MS)
     undo.push(() => clearInterval(timer))
   }

@@ -50,7 +50,7 @@ export const reportRefusal = async (
   ctx: Ctx,
   refusal: { workspaceId: string; actor: string },
 ): Promise<void> => {
-  const { action, env, request } = ctx
+  const { action, env, request, waitUntil } = ctx
   if (!action) return
   const { workspaceId } = refusal
   const message: RefusalMessage = { kind: 'refusal', subjectId: uuidv7(), action, request, ...refusal }
@@ -59,7 +59,7 @@ export const reportRefusal = async (
   } catch (error) {
     ctx.log({ level: 'warn', message: 'queue did not take the refusal', error: describeError(error) })
     await recordRefusal(
-      { ...systemContext(env, { id: request.id, workspaceId }), workspaceId },
+      { ...systemContext(env, { id: request.id, workspaceId, waitUntil }), workspaceId },
       message,
     ).catch(
       // The caller's answer stays the same.

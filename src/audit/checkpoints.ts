@@ -76,16 +76,20 @@ const dueHeads = sql`
   select workspace_id, sequence, hash from audit_heads
    where ${hasMoved} and ${waitingSince} < now() - interval '1 day' order by ${waitingSince} limit ${SLICE}`
 
-/** Signs the heads that have moved far enough. Two runs at once sign the same head once. */
-export const writeCheckpoints = async (env: Env, id: string): Promise<void> => {
-  const ctx = systemContext(env, { id })
+/**
+ * Signs the heads that have moved far enough. Two runs at once sign the same head once.
+ * @returns whether the next run has more to do
+ */
+export const writeCheckpoints = async (env: Env, id: string): Promise<boolean> => {
+  const ctx = systemContext(env, { id, waitUntil: null })
   try {
-    for (let slices = 0, count = SLICE; slices < MAX_SLICES && count === SLICE; slices++) {
+    let count = SLICE
+    for (let slices = 0; slices < MAX_SLICES && count === SLICE; slices++) {
       const { due } = await transact(ctx, (db) => ({
         due: db.execute<{ workspace_id: string; sequence: string; hash: string }>(dueHeads),
       }))
       count = due.rows.length
-      if (count === 0) return
+      if (count === 0) return false
       const at = new Date().toISOString()
       const signed = await Promise.all(
         due.rows.map(async ({ workspace_id: workspaceId, sequence, hash }) => {
@@ -111,7 +115,9 @@ export const writeCheckpoints = async (env: Env, id: string): Promise<void> => {
       }))
       ctx.log({ level: 'info', message: 'checkpoints written', count: written.rowCount })
     }
+    return count === SLICE
   } catch (error) {
     ctx.log({ level: 'error', message: 'checkpoints not written', error: describeError(error) })
+    return false
   }
 }

@@ -7,6 +7,7 @@ import { drizzle } from 'drizzle-orm/neon-http'
 import type { PgColumn } from 'drizzle-orm/pg-core'
 import type { Ctx, Gate } from '../context.ts'
 import { type ErrorCode, isGateRefusal, statusOf } from '../errors.ts'
+import { tellOfUse } from '../outbox/use.ts'
 import { first } from './sql.ts'
 
 /** Milliseconds; longer than any statement here should take. */
@@ -54,6 +55,7 @@ const enter = (db: Database, ctx: Ctx, turn: boolean) => {
 const account = async <T extends { gate: Gate }>(ctx: Ctx, request: () => Promise<T>): Promise<T> => {
   const started = Date.now()
   ctx.database.requests++
+  if (ctx.waitUntil) tellOfUse(ctx.env, ctx.waitUntil)
   try {
     const answer = await request()
     ctx.gate = answer.gate

@@ -4,6 +4,7 @@ import type { Ctx } from '../context.ts'
 import { ensure, transact } from '../db/client.ts'
 import { generationEvents, generations } from '../db/schema.ts'
 import { exists, inWorkspace, rowOf } from '../db/sql.ts'
+import { objectOf } from '../env.ts'
 import { describeError } from '../errors.ts'
 import { etaOf } from '../generations/estimates.ts'
 import { dispatch } from '../outbox/outbox.ts'
@@ -31,21 +32,22 @@ const toFeedEvent = (row: EventRow): FeedEvent => ({
   at: row.createdAt.toISOString(),
 })
 
-export const feedOf = (ctx: Ctx, workspaceId: string) =>
-  ctx.env.FEED.get(ctx.env.FEED.idFromName(workspaceId))
+export const feedOf = ({ env }: Ctx, workspaceId: string) => objectOf(env, env.FEED, workspaceId)
 
 /** Best effort: a listener that misses something sees the gap, or the table, later; what is owed, the sweeper sends. */
 export const announce = async (ctx: Ctx, workspaceId: string, rows: readonly NewEvent[]): Promise<void> => {
   if (rows.length === 0) return
+  const telling = tellFeed(
+    ctx,
+    (feed) => feed.publish(rows.map((row) => toFeedEvent(rowOf(generationEvents, row)))),
+    workspaceId,
+  )
+  // However far the feed is, no answer and no step waits for it.
+  ctx.waitUntil?.(telling)
   const deliveries = rows.flatMap((row) => row.deliveries)
   await dispatch(
     ctx,
     deliveries.map((subjectId) => ({ kind: 'webhook.deliver' as const, workspaceId, subjectId })),
-  )
-  await tellFeed(
-    ctx,
-    (feed) => feed.publish(rows.map((row) => toFeedEvent(rowOf(generationEvents, row)))),
-    workspaceId,
   )
 }
 

@@ -7,6 +7,7 @@ import { transact } from '../db/client.ts'
 import { first } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { describeError } from '../errors.ts'
+import { sweeperOf } from '../outbox/use.ts'
 import { breakerOf } from '../providers/breakers.ts'
 import { providerOf } from '../providers/registry.ts'
 
@@ -72,21 +73,43 @@ const findFaults = async ({ env }: Ctx) => {
   return [...faults.flat(), ...unserved.values()]
 }
 
+const worst = (...of: State[]) => states[Math.max(...of.map((state) => states.indexOf(state)))] ?? 'down'
+
+/** Logs why a check has failed. */
+const down =
+  (ctx: Ctx, check: string) =>
+  (error: unknown): State => {
+    ctx.log({ level: 'error', message: 'not ready', check, error: describeError(error) })
+    return 'down'
+  }
+
+/** Of a database that nobody uses it says what it was: the question would wake it. */
+const findDatabase = async (ctx: Ctx): Promise<{ database: State; at: number }> => {
+  const sweeper = sweeperOf(ctx.env)
+  const wellAt = await sweeper.lastWell().catch(() => null)
+  if (wellAt !== null) return { database: 'ok', at: wellAt }
+  const database = worst(
+    ...(await Promise.all(
+      (['user', 'system'] as const).map((scope) =>
+        checkDatabase({ ...ctx, scope }).catch(down(ctx, 'database')),
+      ),
+    )),
+  )
+  if (database === 'ok') await sweeper.noteWell().catch(() => undefined)
+  return { database, at: Date.now() }
+}
+
 const checkNow = async (ctx: Ctx) => {
-  const down =
-    (check: string) =>
-    (error: unknown): State => {
-      ctx.log({ level: 'error', message: 'not ready', check, error: describeError(error) })
-      return 'down'
-    }
-  const [tenant, system, storage, offers] = await Promise.all([
-    checkDatabase({ ...ctx, scope: 'user' }).catch(down('database')),
-    checkDatabase({ ...ctx, scope: 'system' }).catch(down('database')),
-    checkStorage(ctx.env).then((): State => 'ok', down('storage')),
+  const [{ database, at }, storage, offers] = await Promise.all([
+    findDatabase(ctx),
+    checkStorage(ctx.env).then((): State => 'ok', down(ctx, 'storage')),
     findFaults(ctx),
   ])
-  const worst = (...of: State[]) => states[Math.max(...of.map((state) => states.indexOf(state)))] ?? 'down'
-  const database = worst(tenant, system)
   const models: State = offers.length > 0 ? 'degraded' : 'ok'
-  return { status: worst(database, storage, models), checks: { database, storage, models }, offers }
+  return {
+    status: worst(database, storage, models),
+    checks: { database, storage, models },
+    databaseAskedAt: new Date(at).toISOString(),
+    offers,
+  }
 }

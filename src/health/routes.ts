@@ -13,6 +13,7 @@ const Readiness = z
   .object({
     status: z.enum(states),
     checks: z.object({ database: z.enum(states), storage: z.enum(states), models: z.enum(states) }),
+    databaseAskedAt: z.iso.datetime().describe('Earlier than now while nobody uses the database'),
     offers: z
       .array(z.object({ provider: z.string(), model: z.string(), reason: z.string() }))
       .describe('Those that only the operator can mend'),
@@ -60,7 +61,7 @@ routes.openapi(
     operationId: 'health.ready',
     summary: 'Do the database and the storage answer?',
     description:
-      'The answer is a few seconds old at most. `degraded`: a database login could bypass row-level security, or an offer of the catalogue needs its operator.',
+      'The answer is a few seconds old at most; that of a database which nobody has used for some minutes stands for as long as nobody does, so that it can sleep. `degraded`: a database login could bypass row-level security, or an offer of the catalogue needs its operator.',
     responses: {
       ...faults,
       200: json(Readiness, 'Ready or degraded'),
@@ -71,7 +72,7 @@ routes.openapi(
     },
   }),
   async (c) => {
-    const ctx = systemContext(c.var.env, { id: c.var.requestId })
+    const ctx = systemContext(c.var.env, { id: c.var.requestId, waitUntil: null })
     c.set('ctx', ctx)
     const readiness = await checkReadiness(ctx)
     return c.json(readiness, readiness.status === 'down' ? 503 : 200)

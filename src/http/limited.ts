@@ -1,11 +1,11 @@
 /** The middleware that limits how often an operation is called: whose buckets its policies take from. */
 import { hash } from 'node:crypto'
-import type { Context } from 'hono'
+import type { Context, Next } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { z } from 'zod'
 import type { Ctx, Principal } from '../context.ts'
 import { authorize } from '../db/client.ts'
-import { recallAdmission, takeTokens } from '../limits/limits.ts'
+import { isDenied, recallAdmission, takeTokens } from '../limits/limits.ts'
 import { type PolicyName, policies } from '../limits/policies.ts'
 import type { AppEnv } from './router.ts'
 
@@ -13,16 +13,41 @@ export const limited = (limits: readonly PolicyName[]) =>
   createMiddleware<AppEnv>(async (c, next) => {
     const { ctx } = c.var
     if (ctx.scope === 'system') await limitAnybody(c, limits)
+    else if (isRead(c) && limits.length === 0 && isKnown(ctx)) return readLimited(c, next)
     else await limitCaller(ctx, limits)
-    await next()
+    return next()
   })
 
-/** One after the other: a network that is over its limit must not use up that of an e-mail address. */
-const limitAnybody = async (c: Context<AppEnv>, limits: readonly PolicyName[]): Promise<void> => {
-  for (const policy of limits) {
-    const subject = policies[policy].by === 'email' ? await addressOf(c) : networkOf(c.var.ctx.request.ip)
-    if (subject !== undefined) await takeTokens(c.var.ctx, [{ policy, subject }])
+const isRead = ({ req }: Context<AppEnv>) => req.method === 'GET' || req.method === 'HEAD'
+
+const recall = ({ principal, workspaceId }: Ctx) => recallAdmission(callerOf(principal), workspaceId)
+
+/** Whom to ask the database for harms nobody: neither is the credential a guess, nor does it make an account. */
+const isKnown = (ctx: Ctx) => ctx.principal.type === 'session' || recall(ctx) !== undefined
+
+/** Asks the limiter and reads at the same time; what was read is thrown away where the limiter refuses. */
+const readLimited = async (c: Context<AppEnv>, next: Next): Promise<void> => {
+  const { ctx } = c.var
+  const bucket = { policy: 'api' as const, subject: callerOf(ctx.principal) }
+  // Who is denied by now reads nothing.
+  if (isDenied([bucket])) return takeTokens(ctx, [bucket])
+  const [taken, read] = await Promise.allSettled([takeTokens(ctx, [bucket]), next()])
+  if (taken.status === 'rejected') {
+    await c.res.body?.cancel()
+    throw taken.reason
   }
+  if (read.status === 'rejected') throw read.reason
+}
+
+/** Nobody yet: all at the same time, but for an address that no limiter is asked of when its network is denied. */
+const limitAnybody = async (c: Context<AppEnv>, limits: readonly PolicyName[]): Promise<void> => {
+  const buckets: { policy: PolicyName; subject: string }[] = []
+  for (const policy of limits) {
+    const isByEmail = policies[policy].by === 'email' && !isDenied(buckets)
+    const subject = isByEmail ? await addressOf(c) : networkOf(c.var.ctx.request.ip)
+    if (subject !== undefined) buckets.push({ policy, subject })
+  }
+  await takeTokens(c.var.ctx, buckets)
 }
 
 /**
@@ -31,7 +56,7 @@ const limitAnybody = async (c: Context<AppEnv>, limits: readonly PolicyName[]): 
  */
 const limitCaller = async (ctx: Ctx, limits: readonly PolicyName[]): Promise<void> => {
   const caller = callerOf(ctx.principal)
-  const admission = recallAdmission(caller, ctx.workspaceId)
+  const admission = recall(ctx)
   const perWorkspace = limits.filter((policy) => policies[policy].by === 'workspace')
   const perCaller: PolicyName[] = ['api', ...limits.filter((policy) => policies[policy].by === 'caller')]
   // Anybody can make up a key, so it has no bucket until the gate has let it in.

@@ -146,6 +146,7 @@ const establish = (
       database: { requests: 0, milliseconds: 0 },
       limits: [],
       limiterMilliseconds: 0,
+      waitUntil: (work) => c.executionCtx.waitUntil(work),
       log: (fields) => log({ requestId, action, ...fields }),
     }
     c.set('ctx', ctx)

@@ -10,7 +10,7 @@ export interface Take {
   factor?: number
   /** Tokens to take; a negative number gives back. */
   cost: number
-  /** Tokens to hand out beside, for requests to come, as long as at least half of them are left. */
+  /** Tokens to hand out beside, for requests to come, as long as at least half of all are left. */
   lease?: number
 }
 

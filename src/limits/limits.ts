@@ -1,5 +1,6 @@
 /** Takes a request's tokens from the limiter, and reports its answers in the RateLimit headers. */
 import type { Ctx, LimitState } from '../context.ts'
+import { objectOf } from '../env.ts'
 import { AppError, describeError } from '../errors.ts'
 import { remember } from '../remember.ts'
 import type { Plan } from '../words.ts'
@@ -27,37 +28,61 @@ const recallDenial = (bucket: Bucket): LimitState | undefined => {
   return undefined
 }
 
+/** Whether this isolate knows that one of them is denied. */
+export const isDenied = (buckets: readonly Bucket[]): boolean =>
+  buckets.some((bucket) => recallDenial(bucket) !== undefined)
+
+const factorOf = ({ policy, plan }: Bucket) => (policies[policy].perPlan && plan ? planFactors[plan] : 1)
+
 const ask = async (ctx: Ctx, bucket: Bucket, cost: number, lease = 0): Promise<Taken> => {
-  const { limit, period, perPlan } = policies[bucket.policy]
-  const factor = perPlan && bucket.plan ? planFactors[bucket.plan] : 1
-  const id = ctx.env.RATE_LIMITER.idFromName(nameOf(bucket))
-  return ctx.env.RATE_LIMITER.get(id).take({ limit, period, factor, cost, lease })
+  const { limit, period } = policies[bucket.policy]
+  const limiter = objectOf(ctx.env, ctx.env.RATE_LIMITER, nameOf(bucket))
+  return limiter.take({ limit, period, factor: factorOf(bucket), cost, lease })
 }
 
 /** Milliseconds; what is left of a lease then is given back by the next request that asks. */
-const LEASE_LIFETIME = 1000
+const LEASE_LIFETIME = 10_000
+/** The part of a limit that an isolate may hold: small limits are not leased. */
+const LEASED_PART = 1 / 120
+/** Milliseconds after which a question for a lease is taken for lost. */
+const LEASE_PATIENCE = 1000
 
-/** Tokens of busy callers that this isolate holds. */
+/** Tokens that this isolate holds. */
 const leases = new Map<string, { tokens: number; until: number; taken: Taken }>()
 
-const takeOne = async (ctx: Ctx, bucket: Bucket): Promise<Taken> => {
-  const { lease: wanted }: Policy = policies[bucket.policy]
-  if (!wanted) return ask(ctx, bucket, 1)
-  const name = nameOf(bucket)
+/** Since when a lease is asked for, in milliseconds. */
+const asked = new Map<string, number>()
+
+/** One of the tokens at hand. */
+const takeHeld = (name: string): Taken | undefined => {
   const lease = leases.get(name)
-  const isHeld = lease !== undefined && lease.until > Date.now()
-  if (isHeld && lease.tokens > 0) {
-    lease.tokens--
-    return { ...lease.taken, remaining: lease.taken.remaining + lease.tokens }
-  }
+  if (!lease || lease.until <= Date.now() || lease.tokens === 0) return undefined
+  lease.tokens--
+  return { ...lease.taken, remaining: lease.taken.remaining + lease.tokens }
+}
+
+const takeOne = async (ctx: Ctx, bucket: Bucket): Promise<Taken> => {
+  const { limit, isLeased }: Policy = policies[bucket.policy]
+  const most = isLeased ? Math.floor(limit * factorOf(bucket) * LEASED_PART) : 0
+  if (most === 0) return ask(ctx, bucket, 1)
+  const name = nameOf(bucket)
+  const held = takeHeld(name)
+  if (held) return held
+  const left = leases.get(name)?.tokens ?? 0
   leases.delete(name)
-  const taken = await ask(ctx, bucket, 1 - (lease?.tokens ?? 0), wanted)
-  if (taken.leased > 0) {
-    // Others asked at the same time, and have theirs.
-    const tokens = taken.leased + (leases.get(name)?.tokens ?? 0)
-    remember(leases, name, { tokens, until: Date.now() + LEASE_LIFETIME, taken })
+  // One lease at a time, or many requests at once would hold many times as much.
+  const isFirst = Date.now() - (asked.get(name) ?? 0) > LEASE_PATIENCE
+  if (isFirst) remember(asked, name, Date.now())
+  try {
+    const taken = await ask(ctx, bucket, 1 - left, isFirst ? most : 0)
+    if (!taken.allowed) return takeHeld(name) ?? taken
+    if (taken.leased > 0) {
+      remember(leases, name, { tokens: taken.leased, until: Date.now() + LEASE_LIFETIME, taken })
+    }
+    return { ...taken, remaining: taken.remaining + taken.leased }
+  } finally {
+    if (isFirst) asked.delete(name)
   }
-  return { ...taken, remaining: taken.remaining + taken.leased }
 }
 
 /** @throws {AppError} unavailable, where the policy does not pass without its limiter */
@@ -90,13 +115,14 @@ export const takeTokens = async (ctx: Ctx, buckets: readonly Bucket[]): Promise<
     if (policies[state.policy].by === 'workspace') continue
     remember(denied, nameOf(state), { until: Date.now() + state.retryAfter * 1000, taken: state })
   }
-  await giveBack(ctx, 'workspace')
+  // A network that is over its limit must not use up that of an e-mail address.
+  await Promise.all([giveBack(ctx, 'workspace'), giveBack(ctx, 'email')])
   const retryAfter = Math.max(...refused.map((state) => state.retryAfter))
   throw new AppError('rate_limited', { headers: { 'retry-after': String(retryAfter) } })
 }
 
 /** What this request took of such buckets; a limiter that does not answer keeps it. */
-const giveBack = async (ctx: Ctx, by: 'workspace' | 'ip'): Promise<void> => {
+const giveBack = async (ctx: Ctx, by: 'workspace' | 'ip' | 'email'): Promise<void> => {
   const taken = ctx.limits.filter(({ policy, allowed }) => allowed && policies[policy].by === by)
   await Promise.all(
     taken.map((state) =>

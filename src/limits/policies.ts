@@ -11,8 +11,8 @@ export interface Policy {
   perPlan: boolean
   /** What happens without the limiter: sign-in and what costs money are refused. */
   unreachable: 'pass' | 'refuse'
-  /** Tokens that an isolate may hold for a moment, so that not every request asks the limiter. */
-  lease?: number
+  /** Whether an isolate may hold some tokens for a moment, so that not every request asks the limiter. */
+  isLeased?: boolean
 }
 
 export const policies = {
@@ -23,11 +23,18 @@ export const policies = {
   // Keys that this isolate has not seen in force lately.
   'key-ip': { limit: 120, period: 60, by: 'ip', perPlan: false, unreachable: 'pass' },
   password: { limit: 10, period: 60, by: 'caller', perPlan: false, unreachable: 'refuse' },
-  api: { limit: 1200, period: 60, by: 'caller', perPlan: false, unreachable: 'pass', lease: 10 },
+  api: { limit: 1200, period: 60, by: 'caller', perPlan: false, unreachable: 'pass', isLeased: true },
   invite: { limit: 20, period: 3600, by: 'workspace', perPlan: false, unreachable: 'refuse' },
   'audit-verify': { limit: 10, period: 60, by: 'workspace', perPlan: false, unreachable: 'pass' },
-  upload: { limit: 120, period: 60, by: 'workspace', perPlan: true, unreachable: 'pass' },
-  generation: { limit: 60, period: 60, by: 'workspace', perPlan: true, unreachable: 'refuse' },
+  upload: { limit: 120, period: 60, by: 'workspace', perPlan: true, unreachable: 'pass', isLeased: true },
+  generation: {
+    limit: 60,
+    period: 60,
+    by: 'workspace',
+    perPlan: true,
+    unreachable: 'refuse',
+    isLeased: true,
+  },
 } as const satisfies Record<string, Policy>
 
 export type PolicyName = keyof typeof policies

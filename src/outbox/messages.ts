@@ -1,4 +1,4 @@
-/** What travels on the queues, and on which. */
+/** What travels on the queues, and on which; and what the sweeper is told. */
 import { z } from 'zod'
 import { actions } from '../actions.ts'
 import { jobKinds } from '../words.ts'
@@ -30,10 +30,7 @@ const RefusalMessage = z.object({
 })
 export type RefusalMessage = z.output<typeof RefusalMessage>
 
-/** Between two runs of cron, so that what was lost is found in seconds. */
-const SweepMessage = z.object({ kind: z.literal('sweep') })
-
-export const JobMessage = z.discriminatedUnion('kind', [OwedMessage, RefusalMessage, SweepMessage])
+export const JobMessage = z.discriminatedUnion('kind', [OwedMessage, RefusalMessage])
 export type JobMessage = z.output<typeof JobMessage>
 
 /** A webhook's target may be slow, and so is a provider that answers with the pictures: both have queues of their own. */
@@ -48,5 +45,16 @@ const queues = {
   'webhook.delete': 'JOBS',
   'workspace.delete': 'JOBS',
   refusal: 'JOBS',
-  sweep: 'JOBS',
 } as const satisfies Record<JobMessage['kind'], string>
+
+/** The object of `sweeper.ts`, for whoever calls it. */
+export interface Sweeping extends Rpc.DurableObjectBranded {
+  /** Somebody uses the database, and may have something owed. */
+  noteUse(): Promise<void>
+  /** Cron has swept: the next is due in so many milliseconds, if anything is owed. */
+  noteSweep(dueIn: number | undefined): Promise<void>
+  /** Readiness has found the database well. */
+  noteWell(): void
+  /** When the database was last well, in milliseconds, if to ask it again would only wake it. */
+  lastWell(): number | null
+}

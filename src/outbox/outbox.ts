@@ -3,6 +3,7 @@ import { and, eq, type SQL, sql } from 'drizzle-orm'
 import { type Ctx, systemContext } from '../context.ts'
 import { type Database, transact } from '../db/client.ts'
 import { outbox } from '../db/schema.ts'
+import { first } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { describeError } from '../errors.ts'
 import { type JobMessage, type OwedMessage, queueOf } from './messages.ts'
@@ -57,12 +58,16 @@ export const dispatch = async (
   }
 }
 
-/** Sends again what is due, with exponential backoff. */
-export const sweepOutbox = async (env: Env, id: string): Promise<void> => {
-  const ctx = systemContext(env, { id })
+/**
+ * Sends again what is due, with exponential backoff.
+ * @returns milliseconds until the next is due, or was by now; undefined if nothing is owed
+ */
+export const sweepOutbox = async (env: Env, id: string): Promise<number | undefined> => {
+  const ctx = systemContext(env, { id, waitUntil: null })
   for (let sent = 0; ; ) {
     const {
       due: { rows },
+      next,
     } = await transact(ctx, (db) => ({
       due: db.execute<{ workspace_id: string; kind: OwedMessage['kind']; subject_id: string }>(sql`
         update outbox set sends = sends + 1, available_at = now() + ${RESEND_DELAY} * power(2, least(sends, 6))
@@ -70,6 +75,9 @@ export const sweepOutbox = async (env: Env, id: string): Promise<void> => {
           select workspace_id, kind, subject_id from outbox where available_at <= now()
           order by available_at limit ${BATCH} for update skip locked)
         returning workspace_id, kind, subject_id`),
+      next: db.execute<{ due_in: number | null }>(
+        sql`select (extract(epoch from min(available_at) - now()) * 1000)::float8 as due_in from outbox`,
+      ),
     }))
     await send(
       env,
@@ -78,7 +86,7 @@ export const sweepOutbox = async (env: Env, id: string): Promise<void> => {
     sent += rows.length
     if (rows.length < BATCH) {
       if (sent > 0) ctx.log({ level: 'info', message: 'swept', sent })
-      return
+      return first(next.rows).due_in ?? undefined
     }
   }
 }

@@ -1,9 +1,9 @@
 /** The circuit breaker of each offer: one model that fails says nothing of its provider's others. */
-import type { Env } from '../env.ts'
+import { type Env, objectOf } from '../env.ts'
 import { type Failure, type Reason, reasons } from './failures.ts'
 
-export const breakerOf = ({ BREAKER }: Env, { provider, model }: { provider: string; model: string }) =>
-  BREAKER.get(BREAKER.idFromName(`${provider}:${model}`))
+export const breakerOf = (env: Env, { provider, model }: { provider: string; model: string }) =>
+  objectOf(env, env.BREAKER, `${provider}:${model}`)
 
 const isNoFault: Reason[] = ['too_many_requests', 'no_input']
 

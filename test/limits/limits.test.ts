@@ -207,6 +207,54 @@ test('requests that begin at once take no more of the limit than they are', asyn
   await waitFor('the rest is back', async () => (await remaining()) > 1140, 6000)
 })
 
+test('a read that the limiter refuses meanwhile is not answered, and the next one is not even asked', async () => {
+  const { client, userId } = await signUp()
+  await control('take', { name: `api:user:${userId}`, limit: 1200, period: 60, cost: 1200 })
+  const answers = await times(40, () => client.get('/auth/me'))
+  // Twenty a second come back.
+  const refused = answers.filter(({ status }) => status === 429)
+  expect(refused.length).toBeGreaterThan(10)
+  for (const { body, headers } of refused) {
+    expect(body).toMatchObject({ code: 'rate_limited' })
+    expect(JSON.stringify(body)).not.toContain(userId)
+    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0)
+    expect(headers.get('ratelimit')).toMatch(/"api";r=0;t=\d+/)
+  }
+  const next = await client.get('/auth/me')
+  expect(next.status).toBe(429)
+  expect(next.headers.get('server-timing')).toContain('desc="0"')
+})
+
+test('what an isolate holds of a large limit is not lost to whoever reaches it', async () => {
+  const { client, workspaceId } = await newTenant()
+  await setPlan(workspaceId, 'pro')
+  const started = Date.now()
+  const answers = [
+    ...(await times(3, () => askForUnknownInput(client))),
+    ...(await times(450, () => askForUnknownInput(client))),
+  ]
+  // Five a second come back.
+  const most = 300 + 5 * Math.ceil((Date.now() - started) / 1000)
+  expect(tally(answers)[404]).toBeGreaterThanOrEqual(300)
+  expect(tally(answers)[404]).toBeLessThanOrEqual(most)
+})
+
+test("a network over its limit uses up nothing of an address's", async () => {
+  const { email } = await signUp()
+  const ip = `198.51.100.${Math.floor(Math.random() * 256)}`
+  const from = createClient({ ip })
+  const fail = (address: string) => from.post('/auth/login', { email: address, password: 'not the password' })
+  await control('take', { name: `login-ip:${ip}`, limit: 30, period: 60, cost: 30 })
+  expect((await fail(email)).status).toBe(429)
+  const [untouched] = await control<Taken[]>('take', {
+    name: bucketOf(email),
+    limit: 10,
+    period: 60,
+    cost: 0,
+  })
+  expect(untouched?.remaining).toBe(10)
+})
+
 test('a refused caller is remembered and refused again without a call to the limiter', async () => {
   const email = newEmail()
   const policy = { name: bucketOf(email), limit: 10, period: 60 }

@@ -181,20 +181,30 @@ describe('a refused right is recorded', () => {
 })
 
 test('cron signs and prunes while the queue takes no message, and fails after that', async () => {
-  const query = (sql: string) =>
-    withClient(rig.stack.database.adminUrl, async (db) => (await db.query(sql, [workspaceId])).rows)
+  const query = (sql: string, id = workspaceId) =>
+    withClient(rig.stack.database.adminUrl, async (db) => (await db.query(sql, [id])).rows)
+  rig.broker.conditions.refuse = 1
+  await query(
+    `insert into outbox (workspace_id, kind, subject_id, available_at) values ($1, 'object.delete', $1, now())`,
+  )
+  const debt = `from outbox where workspace_id = $1 and subject_id = $1`
+  await waitFor('the sweeper has just come by', async () => (await query(`select ${debt} and sends = 1`))[0])
   await query(
     `insert into invites (workspace_id, id, email, role, token_hash, expires_at)
      values ($1, app.uuid_v7(), 'late@example.com', 'member', 'late', now() - interval '31 days')`,
   )
-  const checkpoints = () => query('select from audit_checkpoints where workspace_id = $1')
-  expect(await checkpoints()).toEqual([])
-  rig.broker.conditions.refuse = 1
+  const other = await createClient(rig.url).register({
+    email: 'unsigned@example.com',
+    password: 'correct horse battery staple',
+  })
+  const { id: unsigned } = await createClient(rig.url, other.access_token).createWorkspace('Unsigned')
+  await query(`update outbox set available_at = now() where workspace_id = $1 and subject_id = $1`)
   // The queue has refused long before the database answers.
   rig.links.database.delay(200)
   expect(await rig.scheduled()).toMatchObject({ outcome: 'exception' })
-  expect(await checkpoints()).toHaveLength(1)
+  expect(await query('select from audit_checkpoints where workspace_id = $1', unsigned)).toHaveLength(1)
   expect(await query(`select from invites where workspace_id = $1 and token_hash = 'late'`)).toEqual([])
+  await query(`delete ${debt}`)
 })
 
 test('a job outlives the process that works on it', async () => {
@@ -359,6 +369,33 @@ test('the database is as far, and as reachable, as it is told', async () => {
   expect((await ask()).status).toBe(200)
 })
 
+test('a read waits for the limiter or the database, whichever is farther, and no answer for the feed', async () => {
+  const account = { email: 'far@example.com', password: 'correct horse battery staple' }
+  const far = createClient(rig.url, (await createClient(rig.url).register(account)).access_token)
+  const workspace = await far.createWorkspace('Far')
+  await withClient(rig.stack.database.adminUrl, (db) =>
+    db.query(`update workspaces set plan = 'enterprise' where id = $1`, [workspace.id]),
+  )
+  const timeOf = async (request: () => Promise<unknown>) => {
+    const started = performance.now()
+    await request()
+    return performance.now() - started
+  }
+  // One process, so that it holds tokens after the first request.
+  await rig.kill('api-2')
+  rig.broker.pause()
+  await far.listAssets()
+  await far.generate({ task: 'scene', prompt: 'Rig' })
+  rig.links.objects.delay(1000)
+  expect(await timeOf(() => far.generate({ task: 'scene', prompt: 'Rig' }))).toBeLessThan(900)
+  // Long enough for the tokens to be given back.
+  await new Promise((resolve) => setTimeout(resolve, 11_000))
+  rig.links.database.delay(1000)
+  const waited = await timeOf(() => far.listAssets())
+  expect(waited).toBeGreaterThan(990)
+  expect(waited).toBeLessThan(1900)
+}, 60_000)
+
 test('files pass over the links, inputs and outputs alike', async () => {
   const slow = { kind: 'slow', of: 'answer', bytesPerSecond: 1_000_000 } as const
   const fetched = rig.links.models.fault({ ...slow, match: 'GET /outputs/' })
@@ -418,6 +455,13 @@ test.each([
   async (_, request, budget) => {
     const count = (link: 'database' | 'storage' | 'models') =>
       rig.links[link].fault({ kind: 'slow', of: 'request', bytesPerSecond: 1e9 })
+    // Not those of the sweeper, which come whatever happens: a request counts for the first fault that it meets.
+    rig.links.database.fault({
+      kind: 'slow',
+      of: 'request',
+      bytesPerSecond: 1e9,
+      match: '\\"id\\":\\"sweep-',
+    })
     const counters = { database: count('database'), storage: count('storage'), models: count('models') }
     const job = await createClient(rig.url, token).generate({ ...request, prompt: 'Rig' })
     const messages = () =>

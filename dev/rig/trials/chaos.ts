@@ -128,6 +128,7 @@ try {
   while (Date.now() < until && (await count('completed_at is null')) > 0) await sleep(1000)
   // Objects of calls that came to nothing are deleted when no step can write them any more: none can.
   await asOwner(rig, 'update outbox set available_at = now()')
+  await rig.scheduled()
   while (Date.now() < until && !(await isOver())) await sleep(1000)
   console.log(`${seconds()}  the end`)
 

@@ -1,0 +1,100 @@
+/**
+ * The sweeper: one object that looks after what is owed. It asks the database often while others use it, and else only
+ * when something is due, so that a database that nobody uses can sleep.
+ */
+import { DurableObject } from 'cloudflare:workers'
+import { log } from '../context.ts'
+import { parseEnv, type RawEnv } from '../env.ts'
+import { describeError } from '../errors.ts'
+import { keepUp } from '../upkeep.ts'
+import type { Sweeping } from './messages.ts'
+import { sweepOutbox } from './outbox.ts'
+import { SILENCE } from './use.ts'
+
+/** Milliseconds between sweeps while the database is in use. */
+const PAUSE = 15_000
+/** Where much is due, each at another moment; and what is due by now somebody holds. */
+const LEAST_PAUSE = 5000
+/** Milliseconds after which a transaction has ended in any case, with some for the way and the clocks. */
+const LONGEST_TRANSACTION = 15_000
+/** So many at a time, `inUseUntil` is put off: one write for many who tell of their use. */
+const STEP = 10_000
+/** Milliseconds between two looks at what is not owed to anybody. */
+const UPKEEP = 60_000
+/** Milliseconds after the last use for which readiness asks the database itself. */
+const WATCHED = 60_000
+/** Milliseconds for which it is believed to be as well as it was: cron, every hour, renews that. */
+const BELIEVED = 70 * 60_000
+
+export class Sweeper extends DurableObject implements Sweeping {
+  /** Milliseconds: a transaction that nobody has told of may be committed until then. Stored. */
+  private inUseUntil: number
+  private keptUpAt = 0
+  /** When the database was last well, in milliseconds. Stored. */
+  private wellAt: number | undefined
+
+  constructor(ctx: DurableObjectState, env: Cloudflare.Env) {
+    super(ctx, env)
+    // An object that knows nothing takes the database for used.
+    this.inUseUntil = ctx.storage.kv.get<number>('inUseUntil') ?? Date.now()
+    this.wellAt = ctx.storage.kv.get<number>('wellAt')
+  }
+
+  async noteUse(): Promise<void> {
+    const now = Date.now()
+    const until = Math.ceil((now + SILENCE + LONGEST_TRANSACTION) / STEP) * STEP
+    if (until > this.inUseUntil) {
+      this.inUseUntil = until
+      this.ctx.storage.kv.put('inUseUntil', until)
+    }
+    await this.wakeAt(now + PAUSE)
+  }
+
+  async noteSweep(dueIn: number | undefined): Promise<void> {
+    if (this.wellAt !== undefined && Date.now() < this.wellAt + BELIEVED) this.noteWell()
+    await this.noteDue(dueIn)
+  }
+
+  noteWell(): void {
+    const now = Date.now()
+    // One write for many who ask.
+    if (this.wellAt !== undefined && now < this.wellAt + UPKEEP) return
+    this.wellAt = now
+    this.ctx.storage.kv.put('wellAt', now)
+  }
+
+  lastWell(): number | null {
+    const now = Date.now()
+    const sleeps = now > this.inUseUntil + WATCHED
+    return sleeps && this.wellAt !== undefined && now < this.wellAt + BELIEVED ? this.wellAt : null
+  }
+
+  override async alarm(): Promise<void> {
+    const started = Date.now()
+    const isLast = started >= this.inUseUntil
+    const keepsUp = isLast || started >= this.keptUpAt + UPKEEP
+    if (keepsUp) this.keptUpAt = started
+    // `as`: bindings and settings are the Worker's.
+    const run = async () => parseEnv(this.env as RawEnv)
+    const id = `sweep-${started}`
+    const [swept, unfinished] = await Promise.allSettled([
+      run().then(async (env) => this.noteDue(await sweepOutbox(env, id))),
+      run().then((env) => keepsUp && keepUp(env, id)),
+    ])
+    // An alarm that throws would not be tried for long.
+    if (swept.status === 'rejected') {
+      log({ level: 'error', message: 'sweep failed', error: describeError(swept.reason) })
+    }
+    const isDone = swept.status === 'fulfilled' && unfinished.status === 'fulfilled' && !unfinished.value
+    if (!isLast || !isDone) await this.wakeAt(Date.now() + PAUSE)
+  }
+
+  private async noteDue(dueIn: number | undefined): Promise<void> {
+    if (dueIn !== undefined) await this.wakeAt(Date.now() + Math.max(LEAST_PAUSE, dueIn))
+  }
+
+  private async wakeAt(time: number): Promise<void> {
+    const planned = await this.ctx.storage.getAlarm()
+    if (planned === null || time < planned) await this.ctx.storage.setAlarm(time)
+  }
+}
