@@ -1,28 +1,41 @@
 -- The gate: who is calling, in which workspace, and whether they may.
 
--- Refuses the whole transaction with one of the API's error codes unless the condition holds. The SQLSTATE is a class
--- of ours and the HTTP status: 'AG' for refusals of the gate, 'AP' for those of the statements behind it. The detail of
--- a 403 names actor and workspace, for the audit log.
+-- Refuses the whole transaction with one of the API's error codes. The SQLSTATE is a class of ours and the HTTP status: 'AG'
+-- for refusals of the gate, 'AP' for those of the statements behind it. The detail of a 403 names actor and workspace, for
+-- the audit log.
+create or replace function app.refuse(status integer, code text, class text default 'AP') returns void
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  raise exception using errcode = class || status, message = code, detail = case when status = 403 then
+    jsonb_build_object('workspaceId', app.context() -> 'workspaceId', 'actor', app.context() -> 'actor')::text else '' end;
+end $$;
+--> statement-breakpoint
+-- The same unless the condition holds.
 create or replace function app.require(holds boolean, status integer, code text, class text default 'AP') returns boolean
   language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if holds is not true then
-    raise exception using errcode = class || status, message = code, detail = case when status = 403 then
-      jsonb_build_object('workspaceId', app.context() -> 'workspaceId', 'actor', app.context() -> 'actor')::text else '' end;
+    perform app.refuse(status, code, class);
   end if;
   return true;
 end $$;
 --> statement-breakpoint
 -- Signs a context and makes it that of the transaction. Its members: userId, workspaceId, plan, role (the server itself is an
--- owner), actor (`type:id`), action, request (id, ip, userAgent); what is null is nobody or nothing.
-create or replace function app.set_context(p_context jsonb) returns void
+-- owner), actor (`type:id`), action, request (id, ip, userAgent); what is null is nobody or nothing. The gate has the key at hand.
+create or replace function app.set_context(p_context jsonb, p_key bytea default null) returns void
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  v_text text := (p_context || jsonb_build_object('at', extract(epoch from now())::text))::text;
+  v_text constant text := (p_context || jsonb_build_object('at', extract(epoch from now())::text))::text;
+  v_key bytea := p_key;
+  v_set text;
 begin
-  perform set_config('app.context', encode(sha256(k.key || convert_to(v_text, 'UTF8') || k.key), 'hex') || v_text, true)
-     from app.gate_key k;
-  perform app.require(found, 503, 'misconfigured', 'AG');
+  if v_key is null then
+    select k.key into v_key from app.gate_key k;
+  end if;
+  if v_key is null then
+    perform app.refuse(503, 'misconfigured', 'AG');
+  end if;
+  v_set := set_config('app.context', encode(sha256(v_key || convert_to(v_text, 'UTF8') || v_key), 'hex') || v_text, true);
 end $$;
 --> statement-breakpoint
 -- The user of a front end's session: by provider account, else by an e-mail address that both sides have verified, else
@@ -90,17 +103,16 @@ end $$;
 --   scope        workspace | user | system: without a workspace in scope only the caller is established
 --   workspaceId, role (the least), action, request (id, ip, userAgent)
 --   turn         whether the transaction changes the workspace: it then waits for those before it
-create or replace function app.enter(p_claim text, p_proof text)
-  returns table (user_id uuid, workspace_id uuid, role text, plan text)
+create or replace function app.enter(p_claim text, p_proof text, out user_id uuid, out workspace_id uuid, out role text, out plan text)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
-  v_claim jsonb := p_claim;
-  v_credential jsonb := v_claim -> 'credential';
-  v_type text := v_credential ->> 'type';
-  v_action text := v_claim ->> 'action';
-  v_turn boolean := (v_claim ->> 'turn')::boolean;
-  v_in_workspace boolean := v_claim ->> 'scope' = 'workspace';
+  v_claim constant jsonb := p_claim;
+  v_credential constant jsonb := v_claim -> 'credential';
+  v_action constant text := v_claim ->> 'action';
+  v_turn constant boolean := (v_claim ->> 'turn')::boolean;
+  v_gate_key bytea;
+  v_set text;
   v_workspace uuid := v_claim ->> 'workspaceId';
   v_context jsonb := jsonb_build_object('action', v_action, 'request', v_claim -> 'request');
   v_user uuid;
@@ -109,30 +121,37 @@ declare
   v_plan text;
   v_memberships integer;
 begin
-  perform app.require(exists (select from app.gate_key k
-    where p_proof = encode(sha256(k.key || convert_to(p_claim, 'UTF8') || k.key), 'hex')), 503, 'misconfigured', 'AG');
+  select k.key into v_gate_key from app.gate_key k;
+  if (p_proof = encode(sha256(v_gate_key || convert_to(p_claim, 'UTF8') || v_gate_key), 'hex')) is not true then
+    perform app.refuse(503, 'misconfigured', 'AG');
+  end if;
   -- Below the Worker's own patience: what it gives up on does not go on in the database. Before PostgreSQL 17 only each
   -- statement can be bounded, and not this one.
-  perform set_config(case when current_setting('server_version_num')::integer < 170000 then 'statement_timeout'
-    else 'transaction_timeout' end, '9s', true), set_config('lock_timeout', '8s', true);
+  v_set := set_config(case when current_setting('server_version_num')::integer < 170000 then 'statement_timeout'
+    else 'transaction_timeout' end, '9s', true);
+  v_set := set_config('lock_timeout', '8s', true);
   -- Most workspaces are small, and plans for one of average size would read all of its rows and sort them. Plans have to
   -- serve the largest, whose rows come in the order of an index, as many as are wanted.
-  perform set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true);
-  case v_type
+  v_set := set_config('enable_seqscan', 'off', true);
+  v_set := set_config('enable_bitmapscan', 'off', true);
+  v_set := set_config('jit', 'off', true);
+  case v_credential ->> 'type'
   when 'system' then
     v_user := v_credential ->> 'userId';
     if v_workspace is not null then
       if v_turn then
         select w.plan into v_plan from public.workspaces w
          where w.id = v_workspace and (w.deleted_at is null or v_action = 'workspace.delete') for no key update;
-        perform app.require(found, 404, 'not_found', 'AG');
+        if not found then
+          perform app.refuse(404, 'not_found', 'AG');
+        end if;
       else
         select w.plan into v_plan from public.workspaces w where w.id = v_workspace;
       end if;
     end if;
     perform app.set_context(v_context || jsonb_build_object('workspaceId', v_workspace, 'role', 'owner', 'plan', v_plan,
-      'actor', coalesce(v_credential ->> 'actor', 'user:' || v_user, 'system:')));
-    return query select v_user, v_workspace, null::text, v_plan;
+      'actor', coalesce(v_credential ->> 'actor', 'user:' || v_user, 'system:')), v_gate_key);
+    user_id := v_user; workspace_id := v_workspace; plan := v_plan;
     return;
   when 'api_key' then
     for v_pass in 1 .. case when v_turn then 2 else 1 end loop
@@ -142,7 +161,9 @@ begin
         join public.users u on u.id = k.created_by
        where k.key_hash = v_credential ->> 'hash' and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
          and u.disabled_at is null and app.role_rank(m.role) >= app.role_rank('admin');
-      perform app.require(found, 401, 'unauthorized', 'AG');
+      if not found then
+        perform app.refuse(401, 'unauthorized', 'AG');
+      end if;
       if v_pass = 1 then
         perform app.require(coalesce(v_workspace = v_key.workspace_id, true), 404, 'not_found', 'AG');
         v_plan := app.plan_of(v_key.workspace_id, v_turn);
@@ -152,7 +173,7 @@ begin
     v_workspace := v_key.workspace_id;
     v_role := 'member';
     perform app.set_context(v_context || jsonb_build_object('workspaceId', v_workspace, 'role', v_role, 'plan', v_plan,
-      'actor', 'api_key:' || v_key.id));
+      'actor', 'api_key:' || v_key.id), v_gate_key);
     perform app.require(v_action = any(v_key.scopes), 403, 'forbidden', 'AG');
     -- To the minute, and without waiting for another request that does the same.
     update public.api_keys set last_used_at = now()
@@ -160,20 +181,25 @@ begin
                         where k.key_hash = v_key.key_hash
                           and (k.last_used_at is null or k.last_used_at < now() - interval '1 minute')
                           for no key update skip locked);
-    return query select null::uuid, v_workspace, v_role, v_plan;
+    workspace_id := v_workspace; role := v_role; plan := v_plan;
     return;
   when 'session' then
-    select s.user_id into v_user
+    -- With the membership and the plan, if a workspace is named.
+    select s.user_id, m.role, w.plan into v_user, v_role, v_plan
       from public.sessions s join public.users u on u.id = s.user_id
+      left join public.memberships m on m.workspace_id = v_workspace and m.user_id = s.user_id
+      left join public.workspaces w on w.id = m.workspace_id and w.deleted_at is null
      where s.id = (v_credential ->> 'id')::uuid and s.revoked_at is null and s.expires_at > now() and u.disabled_at is null;
-    perform app.require(found, 401, 'unauthorized', 'AG');
+    if not found then
+      perform app.refuse(401, 'unauthorized', 'AG');
+    end if;
   else
     v_user := app.resolve_account(v_credential, v_claim -> 'request');
   end case;
+  user_id := v_user;
   v_context := v_context || jsonb_build_object('userId', v_user, 'actor', 'user:' || v_user);
-  if not v_in_workspace then
-    perform app.set_context(v_context);
-    return query select v_user, null::uuid, null::text, null::text;
+  if v_claim ->> 'scope' is distinct from 'workspace' then
+    perform app.set_context(v_context, v_gate_key);
     return;
   end if;
   if v_workspace is null then
@@ -181,18 +207,30 @@ begin
       from (select m.workspace_id from public.memberships m where m.user_id = v_user limit 2) m;
     perform app.require(v_memberships = 1, 400, 'workspace_required', 'AG');
   end if;
-  -- Strangers don't get in line, and whoever has waited may have lost the right meanwhile.
-  for v_pass in 1 .. case when v_turn then 2 else 1 end loop
+  if v_role is null then
     select m.role into v_role from public.memberships m where m.workspace_id = v_workspace and m.user_id = v_user;
-    perform app.require(found, 404, 'not_found', 'AG');
-    if v_pass = 1 then
-      v_plan := app.plan_of(v_workspace, v_turn);
-      perform app.require(v_plan is not null, 404, 'not_found', 'AG');
+    if not found then
+      perform app.refuse(404, 'not_found', 'AG');
     end if;
-  end loop;
-  perform app.set_context(v_context || jsonb_build_object('workspaceId', v_workspace, 'role', v_role, 'plan', v_plan));
-  perform app.require(app.role_rank(v_role) >= app.role_rank(v_claim ->> 'role'), 403, 'forbidden', 'AG');
-  return query select v_user, v_workspace, v_role, v_plan;
+  end if;
+  -- Strangers don't get in line, and whoever has waited may have lost the right meanwhile.
+  if v_turn or v_plan is null then
+    v_plan := app.plan_of(v_workspace, v_turn);
+    if v_plan is null then
+      perform app.refuse(404, 'not_found', 'AG');
+    end if;
+  end if;
+  if v_turn then
+    select m.role into v_role from public.memberships m where m.workspace_id = v_workspace and m.user_id = v_user;
+    if not found then
+      perform app.refuse(404, 'not_found', 'AG');
+    end if;
+  end if;
+  perform app.set_context(v_context || jsonb_build_object('workspaceId', v_workspace, 'role', v_role, 'plan', v_plan), v_gate_key);
+  if app.role_rank(v_role) < app.role_rank(v_claim ->> 'role') then
+    perform app.refuse(403, 'forbidden', 'AG');
+  end if;
+  workspace_id := v_workspace; role := v_role; plan := v_plan;
 end $$;
 --> statement-breakpoint
 -- Names the actor of a transaction that begins before anybody is known: the holder of a refresh token.

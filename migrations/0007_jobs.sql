@@ -105,16 +105,27 @@ begin
     perform app.require(exists (select from public.generations g where g.workspace_id = v_workspace and g.id = v_asked.retry_of
       and g.status in ('failed', 'canceled')), 409, 'not_retryable');
   end if;
-  v_misfit := app.misfit(v_workspace, v_asked.input_asset_ids, p_photos);
-  perform app.require(v_misfit is null, case v_misfit when 'not_found' then 404 else 422 end, v_misfit);
+  if cardinality(v_asked.input_asset_ids) > 0 then
+    v_misfit := app.misfit(v_workspace, v_asked.input_asset_ids, p_photos);
+    if v_misfit is not null then
+      perform app.refuse(case v_misfit when 'not_found' then 404 else 422 end, v_misfit);
+    end if;
+  end if;
   select * into v_counts from public.workspace_counters c where c.workspace_id = v_workspace;
   v_queued := coalesce(v_counts.queued, 0);
   v_has_place := v_queued + coalesce(v_counts.running, 0) < v_places;
-  perform app.require(coalesce(v_asked.credits_reserved + case when v_counts.period = v_period then v_counts.reserved + v_counts.charged else 0 end
-    <= (v_allowed ->> 'credits')::bigint, true), 402, 'insufficient_credits');
+  -- Without a number they are unlimited.
+  if (v_asked.credits_reserved + case when v_counts.period = v_period then v_counts.reserved + v_counts.charged else 0 end
+    > (v_allowed ->> 'credits')::bigint) then
+    perform app.refuse(402, 'insufficient_credits');
+  end if;
   -- How large the outputs will be, nobody knows yet: there must be room for something.
-  perform app.require(coalesce(v_counts.stored_bytes, 0) < (v_allowed ->> 'storage')::bigint, 402, 'storage_quota_exceeded');
-  perform app.require(v_queued < (v_allowed ->> 'queued')::integer, 402, 'plan_limit_reached');
+  if (coalesce(v_counts.stored_bytes, 0) < (v_allowed ->> 'storage')::bigint) is not true then
+    perform app.refuse(402, 'storage_quota_exceeded');
+  end if;
+  if (v_queued < (v_allowed ->> 'queued')::integer) is not true then
+    perform app.refuse(402, 'plan_limit_reached');
+  end if;
   insert into public.generations (workspace_id, id, task, kind, model, prompt, text, style, aspect_ratio, count, seed, duration,
     input_asset_ids, webhook_url, retry_of, deadline, deadline_at, credits_reserved, eta, woken_at, created_by)
   values (v_workspace, p_id, v_asked.task, v_asked.kind, v_asked.model, v_asked.prompt, v_asked.text, v_asked.style, v_asked.aspect_ratio,
@@ -226,7 +237,9 @@ declare
 begin
   select * into v_row from public.generations g
    where g.workspace_id = p_workspace and g.id = p_id and g.fence = p_fence and g.status in ('queued', 'running') for update;
-  perform app.require(found, 409, 'already_finished');
+  if not found then
+    perform app.refuse(409, 'already_finished');
+  end if;
   return v_row;
 end $$;
 --> statement-breakpoint

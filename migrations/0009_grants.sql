@@ -95,7 +95,7 @@ grant update (ended_at) on webhook_deliveries to app_retention;
 -- What is not named is called by triggers and other functions only, or by the owner (app.set_plan).
 revoke execute on all functions in schema app from public, app_tenant, app_system, app_gate, app_jobs, app_retention;
 grant execute on function app.context(), app.workspace_id(), app.user_id(), app.uuid_v7(), app.enter(text, text),
-  app.require(boolean, integer, text, text), app.role_rank(text), app.own_rank(), app.record(text, text, uuid, jsonb, jsonb),
+  app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.role_rank(text), app.own_rank(), app.record(text, text, uuid, jsonb, jsonb),
   app.audit_hash(text, audit_logs) to app_tenant, app_system;
 grant execute on function app.accept_invite(text), app.create_workspace(uuid, text, text), app.own_password_hash(),
   app.forecast(uuid, text, integer, text, double precision, integer), app.misfit(uuid, uuid[], jsonb), app.me(uuid),
@@ -110,7 +110,7 @@ grant execute on function app.accept_invite(text), app.create_workspace(uuid, te
   app.settle(uuid, uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, uuid, jsonb) to app_tenant;
 grant execute on function app.act_as(uuid) to app_system;
 grant execute on all functions in schema app to app_gate;
-grant execute on function app.context(), app.require(boolean, integer, text, text), app.uuid_v7(), app.server_context(),
+grant execute on function app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(), app.server_context(),
   app.wake_of(generations), app.conclude(uuid, uuid, integer), app.misfit(uuid, uuid[], jsonb), app.insert_calls(uuid, uuid, jsonb),
   app.hold(uuid, uuid, integer), app.write_calls(uuid, jsonb), app.finish(generations, text, jsonb, jsonb),
   app.forecast(uuid, text, integer, text, double precision, integer), app.eta(uuid, text, integer, text, double precision, integer)
