@@ -12,6 +12,7 @@ import { withClient } from '../../../scripts/migrate.ts'
 import { PROJECT } from '../../stack.ts'
 import { startRig } from '../rig.ts'
 import { startInstantModels } from './instant-models.ts'
+import { isUpkeep } from './replay.ts'
 import { ask, asOwner, makeTenants, percentile, type Tenant } from './tenants.ts'
 
 const { values: options } = parseArgs({
@@ -104,7 +105,9 @@ const startBuild = async (name: string, project?: string) => {
   const watcher = new Client({ connectionString: rig.stack.database.adminUrl })
   await watcher.connect()
   let databaseRequests = 0
-  rig.links.database.watch(() => databaseRequests++)
+  rig.links.database.watch((request) => {
+    if (!isUpkeep(request)) databaseRequests++
+  })
   return {
     name,
     rig,

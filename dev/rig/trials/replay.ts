@@ -6,6 +6,9 @@ export interface Statement {
   params: unknown[]
 }
 
+/** Whether a request to the gateway is the sweeper's or cron's: by the claim that the gate is passed with. */
+export const isUpkeep = (request: string) => request.includes(String.raw`\"scope\":\"system\"`)
+
 /** The statements of a request to the gateway, the gate's first. */
 export const statementsOf = (request: string): Statement[] => {
   // `as`: what the driver sends, one statement or several.

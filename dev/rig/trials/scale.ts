@@ -9,7 +9,7 @@ import pg from 'pg'
 import { startRig } from '../rig.ts'
 import { listsOf } from './lists.ts'
 import { fillDatabase } from './many-rows.ts'
-import { countRead, plansOf, type Statement, statementsOf, timeOf } from './replay.ts'
+import { countRead, isUpkeep, plansOf, type Statement, statementsOf, timeOf } from './replay.ts'
 import { ask, asOwner, makeTenants, percentile, type Tenant } from './tenants.ts'
 
 const ROWS = Number(process.env.ROWS ?? 1_000_000)
@@ -88,7 +88,7 @@ try {
     if (!who) throw new Error('nobody to ask')
     let heard: Statement[] = []
     rig.links.database.watch((text) => {
-      heard = statementsOf(text)
+      if (!isUpkeep(text)) heard = statementsOf(text)
     })
     const isStream = path === '/events'
     const began = performance.now()
