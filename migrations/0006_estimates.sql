@@ -58,8 +58,11 @@ begin
     select sum(g.jobs * coalesce(t.mean, o.mean)) / sum(g.jobs), sum(g.jobs * coalesce(t.variance, o.variance)) / sum(g.jobs)
       into v_mean, v_variance
       from (select h.model, coalesce(h.duration, h.count) size, count(*) jobs
-              from (select model, duration, count from public.generations
-                     where workspace_id = p_workspace and status in ('queued', 'running') order by status desc, id limit 200) h
+              from ((select model, duration, count from public.generations
+                      where workspace_id = p_workspace and status = 'running' order by id limit 200)
+                    union all
+                    (select model, duration, count from public.generations
+                      where workspace_id = p_workspace and status = 'queued' order by id limit 200) limit 200) h
              group by 1, 2) g
       cross join (select avg(s) mean, var_pop(s) variance from unnest(v_seconds) s) o
       left join lateral (select avg(seconds) mean, var_pop(seconds) variance from public.generation_timings

@@ -6,7 +6,7 @@ import { transact } from './db/client.ts'
 import type { Env } from './env.ts'
 import { describeError, toAppError } from './errors.ts'
 import { abandon, advance } from './generations/engine/advance.ts'
-import { cancelJobs } from './generations/engine/jobs.ts'
+import { cancelJobs, keepOperation } from './generations/engine/jobs.ts'
 import { JobMessage } from './outbox/messages.ts'
 import { settle } from './outbox/outbox.ts'
 import { deliver } from './webhooks/deliveries.ts'
@@ -52,7 +52,10 @@ const run = async (ctx: JobCtx, job: JobMessage): Promise<number | undefined> =>
 const handleDeadLetter = async (ctx: JobCtx, job: JobMessage): Promise<undefined> => {
   const { kind, subjectId } = job
   ctx.log({ level: 'error', message: 'dead letter', kind, subjectId })
-  if (kind === 'generation') await abandon(ctx, subjectId)
+  if (kind === 'generation') {
+    if (job.told) await keepOperation(ctx, job.told.jobId, job.told.operation)
+    await abandon(ctx, subjectId)
+  }
   if (kind === 'refusal') await recordRefusal(ctx, job)
 }
 

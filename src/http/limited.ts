@@ -31,9 +31,13 @@ const readLimited = async (c: Context<AppEnv>, next: Next): Promise<void> => {
   const bucket = { policy: 'api' as const, subject: callerOf(ctx.principal) }
   // Who is denied by now reads nothing.
   if (isDenied([bucket])) return takeTokens(ctx, [bucket])
+  const before = new Headers(c.res.headers)
   const [taken, read] = await Promise.allSettled([takeTokens(ctx, [bucket]), next()])
   if (taken.status === 'rejected') {
     await c.res.body?.cancel()
+    // Hono copies the headers of an answer to the one in its place, and these may be a file's URL.
+    c.res = undefined
+    c.res = new Response(null, { headers: before })
     throw taken.reason
   }
   if (read.status === 'rejected') throw read.reason

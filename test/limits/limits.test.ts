@@ -155,6 +155,15 @@ test('generation is limited per workspace, by its plan', async () => {
   await expect.poll(async () => (await burst(100))[429], { timeout: 10_000 }).toBeUndefined()
 })
 
+test('a read that is refused after it was read shows nothing of it', async () => {
+  const { client } = await newTenant()
+  const { id } = (await client.upload('file.txt', 'some text')).body
+  const answers = await times(1500, () => client.get(`/assets/${id}/download`))
+  const refused = answers.filter(({ status }) => status === 429)
+  expect(refused.length).toBeGreaterThan(100)
+  expect(refused.filter(({ headers }) => headers.has('location'))).toEqual([])
+})
+
 test('a limiter that is evicted lets no more requests pass than the limit', async () => {
   const { email } = await signUp()
   const attempt = () => logIn(email, 'not the password')

@@ -14,7 +14,7 @@ import { progressByTime } from '../estimates.ts'
 import type { Generation } from '../generations.ts'
 import { type Claim, claimGeneration, fail, hold, noteCalls, release, succeed } from './claims.ts'
 import { prepareInputs, type ReadyClaim } from './inputs.ts'
-import { costOfMade, isOpen, type JobChanges, keepOperation, type ProviderJob } from './jobs.ts'
+import { costOfMade, isOpen, type JobChanges, keepOperation, keepResults, type ProviderJob } from './jobs.ts'
 import { chooseOffer } from './offers.ts'
 import { failed, type Outcome } from './outcome.ts'
 import { storeUrls } from './outputs.ts'
@@ -57,6 +57,8 @@ export const advance = async (ctx: JobCtx, id: string, wake: Wake = {}): Promise
   } catch (thrown) {
     if (toAppError(thrown).code === 'already_finished') return undefined
     ctx.log({ level: 'warn', message: 'step failed', generationId: claim.id, error: describeError(thrown) })
+    // What is known of calls may be known nowhere else.
+    await keepResults(ctx, progress.changes)
     await conclude(ctx, claim, progress, outcomeOfFault(claim, progress, thrown))
   } finally {
     held.stop()

@@ -35,10 +35,13 @@ export const claimGeneration = async (
   id: string,
   { early = false, calls = [] }: { early?: boolean | undefined; calls?: ProviderJob[] | undefined } = {},
 ): Promise<{ claim?: Claim; heldFor?: number }> => {
-  const claimed = await changeGeneration<Claimed>(
-    ctx,
-    sql`app.claim(gate.workspace_id, ${id}, ${early}, ${plansForSql}, ${callsToJson(calls)})`,
-  )
+  const claiming = () =>
+    changeGeneration<Claimed>(
+      ctx,
+      sql`app.claim(gate.workspace_id, ${id}, ${early}, ${plansForSql}, ${callsToJson(calls)})`,
+    )
+  // A note without a call would keep others from calling until its time is over.
+  const claimed = await (calls.length > 0 ? persist(claiming) : claiming())
   const { generation, inputs, jobs, held_for: heldFor } = claimed
   if (!generation) return heldFor === null ? {} : { heldFor }
   return {

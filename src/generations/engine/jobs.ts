@@ -88,10 +88,10 @@ export const keepOperation = async (ctx: JobCtx, id: string, operation: Operatio
   }
 }
 
-/** Keeps what came of a call, whoever holds the generation by now. */
-export const keepResult = async (ctx: JobCtx, id: string, changes: JobChanges): Promise<void> => {
-  if (Object.keys(changes).length === 0) return
-  const calls = toJson(new Map([[id, changes]]))
+/** Keeps what came of calls, whoever holds the generation by now. */
+export const keepResults = async (ctx: JobCtx, changes: ReadonlyMap<string, JobChanges>): Promise<void> => {
+  if (changes.size === 0) return
+  const calls = toJson(changes)
   await persist(() => call(ctx, sql`app.keep_calls(gate.workspace_id, ${calls})`))
 }
 

@@ -17,7 +17,7 @@ import {
 import type { StoredOutput } from '../../words.ts'
 import { noteCalls } from './claims.ts'
 import type { ReadyClaim } from './inputs.ts'
-import { costOfMade, type JobChanges, keepOperation, keepResult, type ProviderJob } from './jobs.ts'
+import { costOfMade, type JobChanges, keepOperation, keepResults, type ProviderJob } from './jobs.ts'
 import { wishOf } from './offers.ts'
 import { storeOutput } from './outputs.ts'
 
@@ -217,7 +217,7 @@ export const renderJobs = async (
     await noteCalls(ctx, claim, [job])
     const changes = await render(ctx, claim, offer, provider, job, held)
     // At once, and whoever holds the job by now: what it made can't be fetched again.
-    await keepResult(ctx, job.id, changes)
+    if (Object.keys(changes).length > 0) await keepResults(ctx, new Map([[job.id, changes]]))
     done.push({ job: { ...job, ...changes }, changes: {} })
     // What failed here fails again: the next step chooses anew.
     if (changes.status !== 'succeeded') break
