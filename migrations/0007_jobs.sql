@@ -23,8 +23,8 @@ create or replace function app.wake_of(p_row public.generations) returns jsonb
     when p_row.attempts = 0 and cardinality(p_row.input_asset_ids) = 0
       and length(concat(p_row.prompt, p_row.text, p_row.webhook_url)) <= 1000 then to_jsonb(p_row) end);
 --> statement-breakpoint
--- Last of each change of a generation: its events, and whom it makes room for: of the first in line, as many as there are
--- places, those who were not sent yet, or so long ago that the message is lost.
+-- Last of each change of a generation: its events, if there is somebody to be told, and whom it makes room for: of the first in
+-- line, as many as there are places, those who were not sent yet, or so long ago that the message is lost.
 create or replace function app.conclude(p_workspace uuid, p_id uuid, p_places integer, out events jsonb, out woken jsonb)
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -34,7 +34,9 @@ begin
   select jsonb_agg(to_jsonb(e) || jsonb_build_object('deliveries', array(
       select d.id from public.webhook_deliveries d where d.workspace_id = p_workspace and d.sequence = e.sequence)) order by e.sequence)
     into events from public.generation_events e
-   where e.workspace_id = p_workspace and e.generation_id = p_id and e.created_at = now();
+   where e.workspace_id = p_workspace and e.generation_id = p_id and e.created_at = now()
+     and ((select h.listened_until > now() from public.event_heads h where h.workspace_id = p_workspace)
+       or exists (select from public.webhook_deliveries d where d.workspace_id = p_workspace and d.sequence = e.sequence));
   select p_places - c.running into v_free from public.workspace_counters c where c.workspace_id = p_workspace and c.queued > 0;
   if v_free > 0 then
     v_first := array(select h.id from (select q.id, q.woken_at from public.generations q

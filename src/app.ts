@@ -1,5 +1,6 @@
 /** The Hono app: middleware in order, the table of routes, and what every error becomes. */
 import { createMiddleware } from 'hono/factory'
+import { matchedRoutes } from 'hono/route'
 import { secureHeaders } from 'hono/secure-headers'
 import { routes as apiKeys } from './api-keys/routes.ts'
 import { routes as assets } from './assets/routes.ts'
@@ -30,11 +31,12 @@ import { routes as workspaces } from './workspaces/routes.ts'
 
 export const app = createRouter()
 
-/** Whether a route, and not only the middleware of all, takes the method there. Hono answers HEAD by GET. */
-const takes = (method: string, path: string): boolean => {
-  const routed = method === 'HEAD' ? 'GET' : method
-  return app.router.match(routed, path)[0].some(([[, route]]) => route.method === routed)
-}
+/** Hono answers HEAD by GET. */
+const routedAs = (method: string) => (method === 'HEAD' ? 'GET' : method)
+
+/** Whether a route, and not only the middleware of all, takes the method there. */
+const takes = (method: string, path: string): boolean =>
+  app.router.match(routedAs(method), path)[0].some(([[, route]]) => route.method === routedAs(method))
 
 /** The methods of paths that a route spells out, by path. */
 const spelledOut = new Map<string, string[]>()
@@ -43,7 +45,10 @@ const spelledOut = new Map<string, string[]>()
 const checkMethod = createMiddleware<AppEnv>((c, next) => {
   const { path, method } = c.req
   const spelled = spelledOut.get(path)
-  if (spelled ? spelled.includes(method) : takes(method, path)) return next()
+  const isTaken = spelled
+    ? spelled.includes(method)
+    : matchedRoutes(c).some((route) => route.method === routedAs(method))
+  if (isTaken) return next()
   const allowed = spelled ?? METHODS.filter((other) => takes(other, path))
   if (allowed.length === 0) return next()
   throw new AppError('method_not_allowed', { headers: { allow: allowed.join(', ') } })
@@ -51,7 +56,16 @@ const checkMethod = createMiddleware<AppEnv>((c, next) => {
 
 app.use(
   identify,
-  secureHeaders(),
+  // The others are of pages, or of browsers that are gone.
+  secureHeaders({
+    crossOriginOpenerPolicy: false,
+    originAgentCluster: false,
+    xDnsPrefetchControl: false,
+    xDownloadOptions: false,
+    xPermittedCrossDomainPolicies: false,
+    xXssProtection: false,
+    removePoweredBy: false,
+  }),
   configure,
   allowOrigins,
   checkMethod,
@@ -79,10 +93,10 @@ for (const routes of [
 }
 mountDocs(app)
 
-app.onError((thrown, c) => problemResponse(thrown, c.var.requestId))
+app.onError((thrown, c) => problemResponse(thrown, c.get('requestId')))
 
 app.notFound((c) =>
-  problemResponse(new AppError('not_found', { detail: 'There is no such route.' }), c.var.requestId),
+  problemResponse(new AppError('not_found', { detail: 'There is no such route.' }), c.get('requestId')),
 )
 
 const spelled = app.routes.filter(({ method, path }) => METHODS.includes(method) && !/[:*{]/.test(path))
@@ -90,6 +104,6 @@ for (const [path, routes] of Map.groupBy(spelled, (route) => route.path)) {
   const methods = routes.map(({ method }) => method)
   spelledOut.set(
     path,
-    METHODS.filter((method) => methods.includes(method === 'HEAD' ? 'GET' : method)),
+    METHODS.filter((method) => methods.includes(routedAs(method))),
   )
 }

@@ -32,6 +32,8 @@ export interface ConfigOptions {
   settings: Record<string, string>
   brokerPort: number
   imagesPort: number
+  /** Whether the harness hears of every invocation, and so of exceptions. */
+  traced: boolean
   /** Where Durable Objects live: in a folder of this process, or behind the debug port of another. */
   objects: { folder: string } | { address: string }
 }
@@ -90,7 +92,7 @@ export const makeConfig = (options: ConfigOptions): string => {
       enableSql: true,
     })),
     durableObjectStorage: 'folder' in objects ? { localDisk: 'objects' } : { inMemory: null },
-    tails: ['harness'],
+    tails: options.traced ? ['harness'] : [],
   }
   const harness = {
     modules: [{ name: 'harness.js', esModule: new Embedded(join(import.meta.dirname, 'harness.js')) }],

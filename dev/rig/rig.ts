@@ -28,6 +28,8 @@ export interface RigOptions {
   consumers?: Record<string, Partial<Consumer>>
   /** Whether the hour's cron runs by itself; true when not given. */
   cron?: boolean
+  /** Whether uncaught exceptions are told of, which costs processor time; true when not given. */
+  traced?: boolean
   /** Whether the API's processes have V8's inspector. */
   inspect?: boolean
 }
@@ -154,6 +156,7 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
       settings,
       brokerPort: broker.port,
       imagesPort: images.port,
+      traced: options.traced ?? true,
       objects,
     })
     const worker = createWorkerd({

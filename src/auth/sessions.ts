@@ -3,9 +3,9 @@ import { hash } from 'node:crypto'
 import { and, desc, eq, gt, isNull, lt, ne, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
-import { authorize, type Database, defineRead, ensure, transact } from '../db/client.ts'
+import { authorize, type Database, ensure, read, transact } from '../db/client.ts'
 import { currentUserId, memberships, sessions, users } from '../db/schema.ts'
-import { exists, first, type Page } from '../db/sql.ts'
+import { exists, first, type Page, rowOf } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
 import { dismissListeners } from '../events/events.ts'
 import type { Role } from '../words.ts'
@@ -124,18 +124,19 @@ const endStreams = (
     whose,
   )
 
-type Me = Pick<typeof users.$inferSelect, keyof typeof profile> & {
-  workspaces: { id: string; name: string; slug: string; role: Role }[]
+type Profile = Pick<typeof users.$inferSelect, keyof typeof profile>
+interface Membership {
+  id: string
+  name: string
+  slug: string
+  role: Role
 }
 
 /** The caller and the workspaces that they belong to. */
-export const getMe = async (ctx: Ctx) => first((await readMe(ctx)).rows)
-
-const readMe = defineRead<Me>(
-  { ...profile, workspaces: sql`users.workspaces` },
-  users.id,
-  sql`app.me(gate.user_id) users`,
-)
+export const getMe = async (ctx: Ctx): Promise<Profile & { workspaces: Membership[] }> => {
+  const { workspaces, ...user } = first(await read<{ workspaces: Membership[] }>(ctx, 'me'))
+  return { ...rowOf(users, user), workspaces }
+}
 
 /** @returns the caller with the new name */
 export const updateMe = async (ctx: Ctx, name: string) => {

@@ -72,7 +72,7 @@ routes.openapi(
     },
   }),
   async (c) => {
-    const ctx = systemContext(c.var.env, { id: c.var.requestId, waitUntil: null })
+    const ctx = systemContext(c.get('env'), { id: c.get('requestId'), waitUntil: null })
     c.set('ctx', ctx)
     const readiness = await checkReadiness(ctx)
     return c.json(readiness, readiness.status === 'down' ? 503 : 200)
@@ -91,7 +91,7 @@ routes.openapi(
   }),
   (c) => {
     c.header('cache-control', 'public, max-age=300')
-    const { env } = c.var
+    const env = c.get('env')
     return c.json({ keys: [...publicKeySet(env).keys, ...checkpointKeySet(env).keys] }, 200)
   },
 )

@@ -75,7 +75,7 @@ export const mountDocs = (app: OpenAPIHono<AppEnv>) => {
     in: 'cookie',
     name: '__Secure-authjs.session-token',
   })
-  app.get('/api/v1/openapi.json', (c) => c.json(openApiOf(app, c.var.env.PUBLIC_URL)))
+  app.get('/api/v1/openapi.json', (c) => c.json(openApiOf(app, c.get('env').PUBLIC_URL)))
   app.get('/docs', (c) => c.html(page, 200, { 'content-security-policy': contentSecurityPolicy }))
   for (const file of ASSETS) {
     app.get(`/docs/${file}`, async (c) => {

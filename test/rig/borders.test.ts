@@ -76,6 +76,7 @@ beforeAll(async () => {
     settings: {},
     brokerPort: broker.port,
     imagesPort: 0,
+    traced: true,
     objects: { address: '' },
   })
   worker = createWorkerd({ name: 'worker', directory: join(directory, 'worker'), config: text })
