@@ -105,10 +105,10 @@ grant execute on function app.accept_invite(text), app.listen(), app.create_work
   app.search_assets(uuid, integer, uuid, text[], text[], text[], text, integer), app.head_of_line(uuid, integer),
   app.show_generations(uuid, uuid[], integer), app.list_generations(uuid, integer, uuid, uuid, text[], text[], integer),
   app.list_audit(uuid, integer, uuid, uuid, uuid, uuid, text, text),
-  app.accept(uuid, uuid, jsonb, jsonb, jsonb, text, text), app.claim(uuid, uuid, boolean, jsonb, jsonb),
-  app.note_calls(uuid, uuid, integer, jsonb, jsonb), app.keep_operation(uuid, uuid, jsonb), app.keep_calls(uuid, jsonb),
-  app.renew(uuid, uuid, integer), app.release(uuid, uuid, integer, jsonb, double precision, jsonb, jsonb),
-  app.settle(uuid, uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, uuid, jsonb) to app_tenant;
+  app.change(text, text, text, jsonb), app.accept(uuid, jsonb, jsonb, jsonb, text, text), app.claim(uuid, boolean, jsonb, jsonb),
+  app.note_calls(uuid, integer, jsonb, jsonb), app.keep_operation(uuid, jsonb), app.keep_calls(jsonb),
+  app.renew(uuid, integer), app.release(uuid, integer, jsonb, double precision, jsonb, jsonb),
+  app.settle(uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, jsonb) to app_tenant;
 grant execute on function app.act_as(uuid) to app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(), app.server_context(),

@@ -114,6 +114,15 @@ export const transact = <T extends Statements>(ctx: Ctx, build: (db: Database) =
  */
 export const change = <T extends Statements>(ctx: Ctx, build: (db: Database) => T) => run(ctx, build, true)
 
+/** Past Drizzle, which has nothing to build of a text that never changes, nor to map of its JSON. */
+const ask = <Answer>(ctx: Ctx, how: 'read' | 'change', parameters: readonly string[]) =>
+  account(ctx, async () => {
+    const query = `select app.${how}($1, $2, $3, $4) answer`
+    const [row] = await databaseOf(ctx).$client.query(query, [...parameters])
+    // `as`: what the function answers.
+    return row?.answer as Answer & { gate: Gate }
+  })
+
 /** What `app.read` reads. */
 type Readable =
   | 'me'
@@ -126,8 +135,8 @@ type Readable =
   | 'audit logs'
 
 /**
- * A read that is asked often: the gate and one function of the database (`app.read`), which takes `parameters` by name. Past
- * Drizzle, which has nothing to build of a text that never changes, nor to map.
+ * A read that is asked often: the gate and one function of the database in one statement (`app.read`), with parameters by
+ * name; what is undefined is null.
  * @returns the function's rows, as Postgres makes JSON of them
  */
 export const read = async <Row extends object>(
@@ -136,34 +145,40 @@ export const read = async <Row extends object>(
   parameters: Record<string, unknown> = {},
 ): Promise<Row[]> => {
   const { claim, proof } = signRead(ctx)
-  const { rows } = await account(ctx, async () => {
-    const [answer] = await databaseOf(ctx).$client.query('select app.read($1, $2, $3, $4) answer', [
-      claim,
-      proof,
-      what,
-      JSON.stringify(parameters),
-    ])
-    // `as`: what the function answers.
-    return answer?.answer as { gate: Gate; rows: Row[] }
-  })
+  const { rows } = await ask<{ rows: Row[] }>(ctx, 'read', [claim, proof, what, JSON.stringify(parameters)])
   return rows
 }
 
+/** What `app.change` calls. */
+export type Callable =
+  | 'accept'
+  | 'claim'
+  | 'note_calls'
+  | 'keep_operation'
+  | 'keep_calls'
+  | 'renew'
+  | 'release'
+  | 'settle'
+  | 'cancel'
+
 /**
- * The gate and one function of the database in one statement, in the workspace's turn (`change`). The function's first
- * argument is the gate's answer, so that the gate comes first. @returns the function's row
+ * The gate and one function that changes a generation in one statement (`app.change`), in the workspace's turn (`change`),
+ * with parameters by name; what is undefined is null.
+ * @returns the function's row, as Postgres makes JSON of it
  */
-export const call = async <Row extends Record<string, unknown>>(
+export const call = async <Row extends object>(
   ctx: Ctx,
-  source: SQL,
+  what: Callable,
+  parameters: Record<string, unknown>,
 ): Promise<Row & { gate: Gate }> => {
   const { claim, proof } = sign(ctx, true)
-  return account(ctx, async () => {
-    const { rows } = await databaseOf(ctx).execute<Row & { gate: Gate }>(sql`
-      select jsonb_build_object('userId', gate.user_id, 'workspaceId', gate.workspace_id, 'role', gate.role, 'plan', gate.plan) gate, f.*
-        from app.enter(${claim}, ${proof}) gate cross join lateral ${source} f`)
-    return first(rows)
-  })
+  const { gate, row } = await ask<{ row: Row }>(ctx, 'change', [
+    claim,
+    proof,
+    what,
+    JSON.stringify(parameters),
+  ])
+  return { ...row, gate }
 }
 
 /** Only the gate: for what needs a caller and no data. */

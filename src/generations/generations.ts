@@ -1,11 +1,10 @@
 /** Generations as callers see them: find, list, cancel. */
-import { and, eq, sql } from 'drizzle-orm'
+import { and, eq } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
 import { read } from '../db/client.ts'
 import { assets, generations } from '../db/schema.ts'
 import { first, inWorkspace, type Page, rowOf, rowsOf } from '../db/sql.ts'
 import { dispatch } from '../outbox/outbox.ts'
-import { plansForSql } from '../plans.ts'
 import { generationStatuses, kindOf, tasks } from '../words.ts'
 import { changeGeneration, type Json } from './changes.ts'
 
@@ -72,7 +71,8 @@ export const listGenerations = async (
 export const cancelGeneration = async (ctx: Ctx, id: string): Promise<GenerationWithOutputs> => {
   const { gate, generation, stops } = await changeGeneration<{ generation: Json; stops: boolean }>(
     ctx,
-    sql`app.cancel(gate.workspace_id, ${id}, ${plansForSql})`,
+    'cancel',
+    { id },
   )
   if (stops) {
     await dispatch(ctx, [{ kind: 'prediction.cancel', workspaceId: gate.workspaceId, subjectId: id }])

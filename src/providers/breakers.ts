@@ -12,15 +12,19 @@ const nameOf = ({ provider, model }: Named) => `${provider}:${model}`
 
 export const breakerOf = (env: Env, offer: Named) => objectOf(env, env.BREAKER, nameOf(offer))
 
-/** The offers that had not failed when this isolate last asked: that they succeed is no news. */
-const sound = new Set<string>()
+/** Milliseconds for which a breaker is not asked again about an offer that has not failed. */
+const SOUND = 1000
+
+/** The offers that had not failed when this isolate last asked, in milliseconds: that they succeed is no news. */
+const sound = new Map<string, number>()
 
 /** Whether the offer may be asked now. Only a hint: where its breaker can't be reached, it may. */
 export const admits = async (env: Env, offer: Named, asking: Asking): Promise<boolean> => {
   const name = nameOf(offer)
+  if (Date.now() - (sound.get(name) ?? 0) < SOUND) return true
   try {
     const { admitted, failures } = await breakerOf(env, offer).admits(asking)
-    if (failures === 0) sound.add(name)
+    if (failures === 0) sound.set(name, Date.now())
     else sound.delete(name)
     return admitted
   } catch {
