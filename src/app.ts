@@ -38,18 +38,11 @@ const routedAs = (method: string) => (method === 'HEAD' ? 'GET' : method)
 const takes = (method: string, path: string): boolean =>
   app.router.match(routedAs(method), path)[0].some(([[, route]]) => route.method === routedAs(method))
 
-/** The methods of paths that a route spells out, by path. */
-const spelledOut = new Map<string, string[]>()
-
-/** What a route spells out is not also an id in the path of another. @throws {AppError} method_not_allowed */
+/** @throws {AppError} method_not_allowed */
 const checkMethod = createMiddleware<AppEnv>((c, next) => {
   const { path, method } = c.req
-  const spelled = spelledOut.get(path)
-  const isTaken = spelled
-    ? spelled.includes(method)
-    : matchedRoutes(c).some((route) => route.method === routedAs(method))
-  if (isTaken) return next()
-  const allowed = spelled ?? METHODS.filter((other) => takes(other, path))
+  if (matchedRoutes(c).some((route) => route.method === routedAs(method))) return next()
+  const allowed = METHODS.filter((other) => takes(other, path))
   if (allowed.length === 0) return next()
   throw new AppError('method_not_allowed', { headers: { allow: allowed.join(', ') } })
 })
@@ -98,12 +91,3 @@ app.onError((thrown, c) => problemResponse(thrown, c.get('requestId')))
 app.notFound((c) =>
   problemResponse(new AppError('not_found', { detail: 'There is no such route.' }), c.get('requestId')),
 )
-
-const spelled = app.routes.filter(({ method, path }) => METHODS.includes(method) && !/[:*{]/.test(path))
-for (const [path, routes] of Map.groupBy(spelled, (route) => route.path)) {
-  const methods = routes.map(({ method }) => method)
-  spelledOut.set(
-    path,
-    METHODS.filter((method) => methods.includes(routedAs(method))),
-  )
-}
