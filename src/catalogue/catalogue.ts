@@ -2,7 +2,13 @@
 import type { Env } from '../env.ts'
 import { providerOf } from '../providers/registry.ts'
 import { type AspectRatio, aspectRatios, type Task } from '../words.ts'
-import type { Model, Offer } from './schema.ts'
+import { builtIn } from './offers.ts'
+import { Catalogue, type Model, type Offer } from './schema.ts'
+
+const standard = Catalogue.parse(builtIn)
+
+/** Every model of this deployment, whether it can be asked now or not. */
+export const modelsOf = (env: Env): Model[] => env.MODEL_CATALOGUE ?? standard
 
 export const usableOffers = (env: Env, { offers }: Model): Offer[] => {
   const today = new Date().toISOString().slice(0, 10)
@@ -19,7 +25,7 @@ export interface UsableModel {
 
 /** All models that can be asked now. */
 export const usableModels = (env: Env): UsableModel[] =>
-  env.MODEL_CATALOGUE.flatMap((model) => {
+  modelsOf(env).flatMap((model) => {
     const [offer, ...others] = usableOffers(env, model)
     return offer ? [{ model, offers: [offer, ...others] }] : []
   })
@@ -30,7 +36,7 @@ export const findUsable = (env: Env, task: Task, id: string | undefined): Usable
 
 /** Whether it can be asked now or not. */
 export const findModel = (env: Env, task: Task, id: string): Model | undefined =>
-  env.MODEL_CATALOGUE.find((model) => model.task === task && model.id === id)
+  modelsOf(env).find((model) => model.task === task && model.id === id)
 
 /** What callers may ask of the model: what at least one of its offers can do. */
 export const inputsOf = ({ model, offers }: UsableModel) => {
