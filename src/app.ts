@@ -56,7 +56,7 @@ const domains = [
   below('/api/v1', ['webhooks'], () => [import('./webhooks/routes.ts')]),
 ]
 
-/** Every domain's routes in one router, for the reference. */
+/** Every domain's routes in one router, for the reference. @public */
 export const loadAll = async (): Promise<Router> => {
   const all = createRouter()
   for (const { root, load } of domains) for (const routes of await load()) all.route(root, routes)
