@@ -4,6 +4,7 @@
  */
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { createMiddleware } from 'hono/factory'
+import { matchedRoutes } from 'hono/route'
 import { secureHeaders } from 'hono/secure-headers'
 import { getPath } from 'hono/utils/url'
 import type { RawEnv } from './env.ts'
@@ -69,14 +70,15 @@ const docs: Domain = {
   load: async () => [(await import('./http/docs.ts')).docsOf(loadAll)],
 }
 
+/** Hono answers HEAD by GET. */
+const routedAs = (method: string) => (method === 'HEAD' ? 'GET' : method)
+
 const createApp = (domain?: Domain, routers: Router[] = []) => {
   const app = createRouter()
 
-  /** Whether a route, and not only the middleware of all, takes the method there. Hono answers HEAD by GET. */
-  const takes = (method: string, path: string): boolean => {
-    const routed = method === 'HEAD' ? 'GET' : method
-    return app.router.match(routed, path)[0].some(([[, route]]) => route.method === routed)
-  }
+  /** Whether a route, and not only the middleware of all, takes the method there. */
+  const takes = (method: string, path: string): boolean =>
+    app.router.match(routedAs(method), path)[0].some(([[, route]]) => route.method === routedAs(method))
 
   /** The methods of paths that a route spells out, by path. */
   const spelledOut = new Map<string, string[]>()
@@ -85,7 +87,10 @@ const createApp = (domain?: Domain, routers: Router[] = []) => {
   const checkMethod = createMiddleware<AppEnv>((c, next) => {
     const { path, method } = c.req
     const spelled = spelledOut.get(path)
-    if (spelled ? spelled.includes(method) : takes(method, path)) return next()
+    const isTaken = spelled
+      ? spelled.includes(method)
+      : matchedRoutes(c).some((route) => route.method === routedAs(method))
+    if (isTaken) return next()
     const allowed = spelled ?? METHODS.filter((other) => takes(other, path))
     if (allowed.length === 0) return next()
     throw new AppError('method_not_allowed', { headers: { allow: allowed.join(', ') } })
@@ -93,7 +98,16 @@ const createApp = (domain?: Domain, routers: Router[] = []) => {
 
   app.use(
     identify,
-    secureHeaders(),
+    // The others are of pages, or of browsers that are gone.
+    secureHeaders({
+      crossOriginOpenerPolicy: false,
+      originAgentCluster: false,
+      xDnsPrefetchControl: false,
+      xDownloadOptions: false,
+      xPermittedCrossDomainPolicies: false,
+      xXssProtection: false,
+      removePoweredBy: false,
+    }),
     configure,
     allowOrigins,
     checkMethod,
@@ -103,10 +117,10 @@ const createApp = (domain?: Domain, routers: Router[] = []) => {
   )
   for (const routes of routers) app.route(domain?.root ?? '/', routes)
 
-  app.onError((thrown, c) => problemResponse(thrown, c.var.requestId))
+  app.onError((thrown, c) => problemResponse(thrown, c.get('requestId')))
 
   app.notFound((c) =>
-    problemResponse(new AppError('not_found', { detail: 'There is no such route.' }), c.var.requestId),
+    problemResponse(new AppError('not_found', { detail: 'There is no such route.' }), c.get('requestId')),
   )
 
   const spelled = app.routes.filter(({ method, path }) => METHODS.includes(method) && !/[:*{]/.test(path))
@@ -114,7 +128,7 @@ const createApp = (domain?: Domain, routers: Router[] = []) => {
     const methods = routes.map(({ method }) => method)
     spelledOut.set(
       path,
-      METHODS.filter((method) => methods.includes(method === 'HEAD' ? 'GET' : method)),
+      METHODS.filter((method) => methods.includes(routedAs(method))),
     )
   }
   return app

@@ -1,5 +1,6 @@
 /** The Worker's configuration: bindings as they are, vars and secrets parsed once. */
 import { z } from 'zod'
+import type { Hasher } from './auth/hasher.ts'
 import { Catalogue } from './catalogue/schema.ts'
 import type { Feed } from './events/feed.ts'
 import type { RateLimiter } from './limits/limiter.ts'
@@ -117,6 +118,7 @@ interface Bindings {
   RATE_LIMITER: DurableObjectNamespace<RateLimiter>
   FEED: DurableObjectNamespace<Feed>
   BREAKER: DurableObjectNamespace<Breaker>
+  HASHER: DurableObjectNamespace<Hasher>
   SWEEPER: DurableObjectNamespace<Sweeping>
   ASSETS: Fetcher
   IMAGES: ImagesBinding
@@ -149,6 +151,7 @@ export const parseEnv = (raw: RawEnv): Env => {
     RATE_LIMITER: raw.RATE_LIMITER,
     FEED: raw.FEED,
     BREAKER: raw.BREAKER,
+    HASHER: raw.HASHER,
     SWEEPER: raw.SWEEPER,
     ASSETS: raw.ASSETS,
     IMAGES: raw.IMAGES,

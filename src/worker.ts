@@ -3,6 +3,7 @@ import { app } from './app.ts'
 import { log } from './context.ts'
 import { MisconfiguredError, parseEnv, type RawEnv } from './env.ts'
 
+export { Hasher } from './auth/hasher.ts'
 export { Feed } from './events/feed.ts'
 export { RateLimiter } from './limits/limiter.ts'
 export { Sweeper } from './outbox/sweeper.ts'

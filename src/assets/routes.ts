@@ -85,7 +85,7 @@ routes.openapi(
     const contentLength = Number(c.req.header('content-length') ?? 0)
     const { body } = c.req.raw
     if (!body) throw new AppError('malformed_multipart')
-    const asset = await uploadAsset(c.var.ctx, { body, contentType, contentLength })
+    const asset = await uploadAsset(c.get('ctx'), { body, contentType, contentLength })
     c.header('location', `/api/v1/assets/${asset.id}`)
     return c.json(presentAsset(asset), 201)
   },
@@ -113,7 +113,7 @@ routes.openapi(
   }),
   async (c) => {
     const query = c.req.valid('query')
-    const { rows, stoppedAt } = await listAssets(c.var.ctx, query)
+    const { rows, stoppedAt } = await listAssets(c.get('ctx'), query)
     return c.json(toPage(rows, query.limit, presentAsset, stoppedAt), 200)
   },
 )
@@ -127,7 +127,7 @@ routes.openapi(
     request: { params: IdPath },
     responses: { 200: json(AssetView, 'The asset') },
   }),
-  async (c) => c.json(presentAsset(await getAsset(c.var.ctx, c.req.valid('param').id)), 200),
+  async (c) => c.json(presentAsset(await getAsset(c.get('ctx'), c.req.valid('param').id)), 200),
 )
 
 const Lineage = z
@@ -171,7 +171,7 @@ routes.openapi(
     responses: { 200: json(Lineage, 'Its lineage') },
   }),
   async (c) => {
-    const { asset, generation, job } = await getLineage(c.var.ctx, c.req.valid('param').id)
+    const { asset, generation, job } = await getLineage(c.get('ctx'), c.req.valid('param').id)
     return c.json(
       {
         assetId: asset.id,
@@ -213,7 +213,7 @@ routes.openapi(
   }),
   async (c) =>
     c.json(
-      presentAsset(await renameAsset(c.var.ctx, c.req.valid('param').id, c.req.valid('json').name)),
+      presentAsset(await renameAsset(c.get('ctx'), c.req.valid('param').id, c.req.valid('json').name)),
       200,
     ),
 )
@@ -229,7 +229,7 @@ routes.openapi(
     responses: { 204: { description: 'Deleted' } },
   }),
   async (c) => {
-    await deleteAsset(c.var.ctx, c.req.valid('param').id)
+    await deleteAsset(c.get('ctx'), c.req.valid('param').id)
     return c.body(null, 204)
   },
 )
@@ -248,7 +248,7 @@ routes.openapi(
   }),
   async (c) =>
     c.redirect(
-      await downloadAsset(c.var.ctx, c.req.valid('param').id, c.req.valid('query').disposition),
+      await downloadAsset(c.get('ctx'), c.req.valid('param').id, c.req.valid('query').disposition),
       302,
     ),
 )

@@ -23,16 +23,21 @@ export interface UsableModel {
   offers: [Offer, ...Offer[]]
 }
 
-/** All models that can be asked now. */
-export const usableModels = (env: Env): UsableModel[] =>
-  modelsOf(env).flatMap((model) => {
+const usableOf = (env: Env, models: readonly Model[]): UsableModel[] =>
+  models.flatMap((model) => {
     const [offer, ...others] = usableOffers(env, model)
     return offer ? [{ model, offers: [offer, ...others] }] : []
   })
 
+/** All models that can be asked now. */
+export const usableModels = (env: Env): UsableModel[] => usableOf(env, modelsOf(env))
+
 /** The named model of the task, or the task's first. */
 export const findUsable = (env: Env, task: Task, id: string | undefined): UsableModel | undefined =>
-  usableModels(env).find(({ model }) => model.task === task && (id === undefined || model.id === id))
+  usableOf(
+    env,
+    modelsOf(env).filter((model) => model.task === task && (id === undefined || model.id === id)),
+  )[0]
 
 /** Whether it can be asked now or not. */
 export const findModel = (env: Env, task: Task, id: string): Model | undefined =>

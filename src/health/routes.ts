@@ -73,7 +73,7 @@ routes.openapi(
     },
   }),
   async (c) => {
-    const ctx = systemContext(c.var.env, { id: c.var.requestId, waitUntil: null })
+    const ctx = systemContext(c.get('env'), { id: c.get('requestId'), waitUntil: null })
     c.set('ctx', ctx)
     const { checkReadiness } = await import('./health.ts')
     const readiness = await checkReadiness(ctx)
@@ -97,7 +97,7 @@ routes.openapi(
       import('../audit/checkpoints.ts'),
     ])
     c.header('cache-control', 'public, max-age=300')
-    const { env } = c.var
+    const env = c.get('env')
     return c.json({ keys: [...publicKeySet(env).keys, ...checkpointKeySet(env).keys] }, 200)
   },
 )

@@ -74,7 +74,7 @@ export const openApiOf = (all: Router, url: string) => {
 /** The document of what `loadAll` loads, and the page. */
 export const docsOf = (loadAll: () => Promise<Router>): Router => {
   const routes = createRouter()
-  routes.get('/api/v1/openapi.json', async (c) => c.json(openApiOf(await loadAll(), c.var.env.PUBLIC_URL)))
+  routes.get('/api/v1/openapi.json', async (c) => c.json(openApiOf(await loadAll(), c.get('env').PUBLIC_URL)))
   routes.get('/docs', (c) => c.html(page, 200, { 'content-security-policy': contentSecurityPolicy }))
   for (const file of ASSETS) {
     routes.get(`/docs/${file}`, async (c) => {

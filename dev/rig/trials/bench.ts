@@ -56,6 +56,7 @@ const startBuild = async (name: string, project?: string) => {
     ...(project && { project }),
     alone: true,
     cron: false,
+    traced: false,
     settings: { REPLICATE_BASE_URL: models.origin },
   })
   const postmaster = await withClient(rig.stack.database.adminUrl, async (db) => {

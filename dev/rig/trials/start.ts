@@ -48,7 +48,7 @@ const startEmpty = (): Build => {
   const objects = join(folder, 'objects')
   for (const path of [bundle, objects]) mkdirSync(path)
   const classes = config.durable_objects.bindings.map(
-    ({ class_name: name }) => `export class ${name} extends DurableObject {}`,
+    ({ class_name: name }: { class_name: string }) => `export class ${name} extends DurableObject {}`,
   )
   writeFileSync(
     join(bundle, 'worker.js'),
@@ -57,8 +57,8 @@ const startEmpty = (): Build => {
      export default { fetch: () => new Response(), queue() {}, scheduled() {} }`,
   )
   const text = makeConfig({
-    ...{ project: PROJECT, config, bundle, settings: {}, brokerPort: 9, imagesPort: 9 },
-    objects: { folder: objects },
+    ...{ project: PROJECT, config, bundle, settings: {}, brokerPort: 9, imagesPort: 9, traced: true },
+    objects: { folder: objects, elsewhere: {} },
   })
   const process = createWorkerd({ name: 'empty', directory: folder, config: text })
   return {
