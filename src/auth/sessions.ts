@@ -49,7 +49,10 @@ export const register = async (
   input: { email: string; password: string; name?: string | undefined },
 ) => {
   const userId = uuidv7()
-  const [passwordHash, session] = await Promise.all([hashPassword(input.password), newSession(ctx, userId)])
+  const [passwordHash, session] = await Promise.all([
+    hashPassword(ctx.env, input.password),
+    newSession(ctx, userId),
+  ])
   const { created } = await transact(asUser(ctx, userId), (db) => ({
     created: db
       .insert(users)
@@ -73,7 +76,7 @@ export const signIn = async (ctx: Ctx, input: { email: string; password: string 
       .from(users)
       .where(eq(users.email, input.email)),
   }))
-  const valid = await verifyPassword(input.password, user?.passwordHash)
+  const valid = await verifyPassword(ctx.env, input.password, user?.passwordHash)
   if (!user || !valid || user.disabledAt) {
     await transact({ ...ctx, action: 'session.refuse' }, (db) => ({
       refused: db.execute(
@@ -158,8 +161,9 @@ export const changePassword = async (
     own: db.execute<{ hash: string | null }>(sql`select app.own_password_hash() as hash`),
   }))
   const current = first(own.rows).hash
-  if (!(await verifyPassword(input.currentPassword, current))) throw new AppError('invalid_credentials')
-  const passwordHash = await hashPassword(input.newPassword)
+  if (!(await verifyPassword(ctx.env, input.currentPassword, current)))
+    throw new AppError('invalid_credentials')
+  const passwordHash = await hashPassword(ctx.env, input.newPassword)
   const keptId = ownSessionId(ctx)
   const isOther = and(
     eq(sessions.userId, currentUserId),

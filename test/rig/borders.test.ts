@@ -77,7 +77,7 @@ beforeAll(async () => {
     brokerPort: broker.port,
     imagesPort: 0,
     traced: true,
-    objects: { address: '' },
+    objects: { elsewhere: {} },
   })
   worker = createWorkerd({ name: 'worker', directory: join(directory, 'worker'), config: text })
   await worker.start()

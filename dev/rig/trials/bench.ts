@@ -2,15 +2,13 @@
  * `npm run bench [-- --against <commit>]`: processor time per request and per job, and jobs a second, with the model's time
  * removed; today's build alone, or in turn with an earlier one, so that the machine's noise strikes both. Prints ratios.
  */
-import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readdirSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { Client } from 'pg'
 import { makeSamplePhoto } from '../../../models/photo.ts'
 import { withClient } from '../../../scripts/migrate.ts'
-import { PROJECT } from '../../stack.ts'
 import { startRig } from '../rig.ts'
+import { checkOut } from './check-out.ts'
 import { startInstantModels } from './instant-models.ts'
 import { isUpkeep } from './replay.ts'
 import { ask, asOwner, makeTenants, percentile, type Tenant } from './tenants.ts'
@@ -29,20 +27,6 @@ const REQUESTS = 200
 const AT_A_TIME = 4
 const JOBS = 40
 const TICKS_PER_SECOND = 100
-
-/** A checkout of the commit, with its dependencies. */
-const checkOut = (commit: string): string => {
-  const git = (...words: string[]) => execFileSync('git', words, { cwd: PROJECT, encoding: 'utf8' }).trim()
-  const sha = git('rev-parse', '--short', `${commit}^{commit}`)
-  const folder = join(PROJECT, '.wrangler/bench', sha)
-  if (!existsSync(join(folder, 'node_modules'))) {
-    mkdirSync(folder, { recursive: true })
-    const archive = execFileSync('git', ['archive', sha], { cwd: PROJECT, maxBuffer: 1e9 })
-    execFileSync('tar', ['-x', '-C', folder], { input: archive })
-    execFileSync('npm', ['ci'], { cwd: folder, stdio: 'ignore' })
-  }
-  return folder
-}
 
 /** Processor seconds of the database server, of the backends that have ended too. */
 const databaseSeconds = (postmaster: number): number => {
