@@ -41,20 +41,20 @@ grant select, update (accepted_at) on invites to app_gate;
 grant select, insert, update (revoked_at) on api_keys to app_tenant;
 grant select, update (last_used_at) on api_keys to app_gate;
 grant select, insert, update (name, prepared), delete on assets to app_tenant;
-grant select, update (status, prompt, text, webhook_url, lease_expires_at, next_step_at, completed_at) on generations to app_tenant;
+grant select on generations to app_tenant;
 grant select, insert (workspace_id, id, task, kind, model, prompt, text, style, aspect_ratio, count, seed, duration, input_asset_ids,
   webhook_url, retry_of, deadline, deadline_at, credits_reserved, eta, woken_at, created_by),
   update (status, progress, phase, offer, error, attempts, fence, eta, lease_expires_at, next_step_at, woken_at, results_at,
-  deadline_at, credits_charged, started_at, completed_at) on generations to app_jobs;
-grant select, update (status, prompt) on provider_jobs to app_tenant;
+  deadline_at, credits_charged, started_at, completed_at, prompt, text, webhook_url) on generations to app_jobs;
+grant select on provider_jobs to app_tenant;
 grant select, insert (workspace_id, id, generation_id, indexes, provider, model, output, prompt, inputs, asset_ids, cost, expires_at),
-  update (status, operation, stored, fetches, failure, cost, credits, ended_at) on provider_jobs to app_jobs;
+  update (status, operation, prompt, stored, fetches, failure, cost, credits, ended_at) on provider_jobs to app_jobs;
 grant select, delete on idempotency_keys to app_tenant;
 grant select, insert (workspace_id, caller, key, request_hash, generation_id, body) on idempotency_keys to app_jobs;
 grant select on generation_outputs to app_tenant;
 grant insert (workspace_id, generation_id, index, asset_id) on generation_outputs to app_jobs;
 grant select (workspace_id, id, name, kind, source, status) on assets to app_gate;
-grant select, insert (generation_id, kind, credits, period) on credit_entries to app_tenant;
+grant select on credit_entries to app_tenant;
 grant select, insert (workspace_id, generation_id, kind, credits, period) on credit_entries to app_jobs;
 grant select, insert (workspace_id, id, name, kind, mime_type, size, sha256, width, height, source, status, created_by) on assets to app_jobs;
 grant select on generation_events, generation_timings, workspace_counters, webhook_deliveries to app_jobs;
@@ -108,7 +108,8 @@ grant execute on function app.accept_invite(text), app.listen(), app.create_work
   app.change(text, text, text, jsonb), app.accept(uuid, jsonb, jsonb, jsonb, text, text), app.claim(uuid, boolean, jsonb, jsonb),
   app.note_calls(uuid, integer, jsonb, jsonb), app.keep_operation(uuid, jsonb), app.keep_calls(jsonb),
   app.renew(uuid, integer), app.release(uuid, integer, jsonb, double precision, jsonb, jsonb),
-  app.settle(uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, jsonb) to app_tenant;
+  app.settle(uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, jsonb),
+  app.end_generations(integer) to app_tenant;
 grant execute on function app.act_as(uuid) to app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(), app.server_context(),
@@ -137,7 +138,8 @@ declare
 begin
   grant create on schema app to app_jobs;
   for v_function in select oid from pg_proc where pronamespace = 'app'::regnamespace and prosecdef
-    and proname in ('accept', 'claim', 'note_calls', 'keep_operation', 'keep_calls', 'renew', 'release', 'settle', 'cancel') loop
+    and proname in ('accept', 'claim', 'note_calls', 'keep_operation', 'keep_calls', 'renew', 'release', 'settle', 'cancel',
+      'end_generations') loop
     execute format('alter function %s owner to app_jobs', v_function);
   end loop;
   revoke create on schema app from app_jobs;

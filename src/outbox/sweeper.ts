@@ -83,6 +83,9 @@ export class Sweeper extends DurableObject implements Sweeping {
     // An alarm that throws would not be tried for long.
     if (swept.status === 'rejected') {
       log({ level: 'error', message: 'sweep failed', error: describeError(swept.reason) })
+      // Readiness has to see for itself.
+      this.wellAt = undefined
+      this.ctx.storage.kv.delete('wellAt')
     }
     const isDone = swept.status === 'fulfilled' && unfinished.status === 'fulfilled' && !unfinished.value
     if (!isLast || !isDone) await this.wakeAt(Date.now() + PAUSE)

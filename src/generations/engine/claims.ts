@@ -3,6 +3,7 @@ import type { JobCtx } from '../../context.ts'
 import { call } from '../../db/client.ts'
 import { assets, generations, providerJobs } from '../../db/schema.ts'
 import { rowOf } from '../../db/sql.ts'
+import { toAppError } from '../../errors.ts'
 import { dispatch } from '../../outbox/outbox.ts'
 import type { GenerationError, StoredOutput } from '../../words.ts'
 import { changeGeneration, type Json } from '../changes.ts'
@@ -66,10 +67,10 @@ const renew = async (ctx: JobCtx, { id, fence }: Claim): Promise<boolean> => {
 export const hold = (ctx: JobCtx, claim: Claim): { signal: AbortSignal; stop(): void } => {
   const lost = new AbortController()
   const timer = setInterval(() => {
-    // A database that stumbles is asked again before the lease ends.
-    renew(ctx, claim)
+    void renew(ctx, claim)
+      // A database that stumbles is asked again before the lease ends; of a deleted workspace nobody holds anything.
+      .catch((error: unknown) => toAppError(error).code !== 'not_found')
       .then((renewed) => renewed || lost.abort(new Error('the claim is lost')))
-      .catch(() => undefined)
   }, RENEWAL)
   return { signal: lost.signal, stop: () => clearInterval(timer) }
 }

@@ -116,5 +116,12 @@ export const cancelJobs = async (ctx: JobCtx, id: string): Promise<void> => {
   // Later again, of all: to hear it twice is harmless.
   const fault = told.find((one) => one.status === 'rejected')
   if (fault) throw fault.reason
+  // What has no name yet may get one: the sweeper comes again until nothing can come of it any more.
+  const isUnnamed = (job: ProviderJob) =>
+    !job.operation &&
+    providerOf(job.provider).keepsJobs &&
+    job.status !== 'failed' &&
+    job.expiresAt.getTime() > Date.now()
+  if (jobs.some(isUnnamed)) return
   await transact(ctx, (db) => ({ settled: settle(db, 'prediction.cancel', id) }))
 }
