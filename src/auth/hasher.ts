@@ -13,7 +13,7 @@ const SALT_LENGTH = 16
 /** Whoever finds so many in line is refused at once. */
 const MAX_WAITING = 25
 /** Milliseconds after which whoever waits is refused. */
-const PATIENCE = 3000
+const PATIENCE = 7000
 /** Milliseconds before each hash in which others that share the thread get their turn. */
 const GAP = 10
 

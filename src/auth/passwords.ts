@@ -23,7 +23,7 @@ export const isCommonPassword = (password: string) => commonPasswords.has(passwo
 const HASHERS = 8
 
 /** Milliseconds after which whoever waits is refused; those in line at a hasher are gone by then. */
-const PATIENCE = 4000
+const PATIENCE = 8000
 
 /** Asks one of them at random, and another if that one is busy or can't be reached. @throws {AppError} unavailable */
 const ask = async <T>(

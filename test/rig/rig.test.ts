@@ -326,7 +326,7 @@ test('while a hundred sign in, reads are answered at once, and whoever would wai
   const waits: number[] = []
   while (!areDone) waits.push(await read())
   // Nobody waits for all of them.
-  expect(performance.now() - started).toBeLessThan(20_000)
+  expect(performance.now() - started).toBeLessThan(30_000)
   const answers = Map.groupBy(await signIns, (answer) => answer)
   expect([...answers.keys()].toSorted()).toEqual(['401', '503 5'])
   expect(answers.get('401')?.length).toBeGreaterThan(5)
@@ -349,7 +349,7 @@ test('whoever signs in while no hasher answers, or one is lost, is not kept wait
   rig.links.hashers.fault({ kind: 'hang', of: 'answer' })
   const hung = await signIn()
   expect(hung.status).toBe(503)
-  expect(hung.ms).toBeLessThan(8000)
+  expect(hung.ms).toBeLessThan(15_000)
   rig.links.hashers.clearFaults()
   await rig.kill('hashers')
   expect((await signIn()).status).toBe(503)

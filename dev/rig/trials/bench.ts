@@ -159,12 +159,12 @@ const isWanted = (name: string) => name.includes(options.only)
 const LABEL = 40
 
 const compareCosts = async () => {
-  console.log(`\n${'processor milliseconds, time, database requests'.padEnd(LABEL + 10)}`)
+  const wanted = Object.entries(measures).filter(([name]) => isWanted(name))
+  if (wanted.length === 0) return
   console.log(
-    `${''.padEnd(LABEL + 10)}${columns.map(([title]) => title.padStart(10)).join('')}   ratios, and the reference's noise`,
+    `\n${''.padEnd(LABEL + 10)}${columns.map(([title]) => title.padStart(10)).join('')}   processor milliseconds, time, database requests; ratios, and the reference's noise`,
   )
-  for (const [name, measure] of Object.entries(measures)) {
-    if (!isWanted(name)) continue
+  for (const [name, measure] of wanted) {
     const values = await inTurn(ROUNDS, measure)
     const [base = [], today = base] = values
     const compare = (of: (figures: Figures) => number) =>
@@ -177,6 +177,7 @@ const compareCosts = async () => {
       console.log(`${name.padEnd(LABEL)}${build.name.padEnd(10)}${cells.join('')}${ratios}`)
     }
   }
+  await countMessages()
 }
 
 const compareUploads = async () => {
@@ -218,7 +219,6 @@ try {
   if (options.against) builds.push(await startBuild(options.against, checkOut(options.against)))
   builds.push(await startBuild('today'))
   await compareCosts()
-  await countMessages()
   await compareUploads()
   await compareSignIns()
 } finally {
