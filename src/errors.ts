@@ -4,7 +4,10 @@ import { NeonDbError } from '@neondatabase/serverless'
 /** HTTP status and default detail of each code. */
 const problems = {
   malformed_json: [400, 'The request body is not valid JSON.'],
-  malformed_multipart: [400, 'The request body is not complete multipart/form-data.'],
+  malformed_multipart: [
+    400,
+    'The request body broke off, or is not the multipart/form-data that it should be.',
+  ],
   workspace_required: [400, 'You belong to no workspace or to several: name one in X-Workspace-Id.'],
   unauthorized: [401, 'The request has no valid credentials: send an access token or an API key.'],
   refresh_token_reused: [

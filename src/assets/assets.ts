@@ -11,8 +11,9 @@ import { takeTokens } from '../limits/limits.ts'
 import { dispatch, owe, settle } from '../outbox/outbox.ts'
 import { assetKinds, assetSources, assetStatuses } from '../words.ts'
 import { fitsStorage } from '../workspaces/quotas.ts'
-import { MULTIPART_OVERHEAD, openMultipart } from './multipart.ts'
-import { deleteObject, presignDownload, putObject, type StoredObject } from './storage.ts'
+import { isForm, MULTIPART_OVERHEAD, openMultipart, openRaw } from './multipart.ts'
+import { putObject, type StoredObject } from './put.ts'
+import { deleteObject, presignDownload } from './storage.ts'
 
 export type Asset = typeof assets.$inferSelect
 
@@ -37,7 +38,10 @@ const isErasureOf = (id: string) => and(eq(outbox.kind, 'object.delete'), eq(out
 
 interface Upload {
   body: ReadableStream<Uint8Array>
+  /** Of a form, or of the file. */
   contentType: string
+  /** Instead of the form's. */
+  name?: string | undefined
   /** Bytes of the body; 0 where the client does not say. */
   contentLength: number
 }
@@ -46,16 +50,19 @@ interface Upload {
 const storeFile = async (
   env: Env,
   location: { workspaceId: string; assetId: string },
-  { body, contentType }: Upload,
+  upload: Upload,
 ): Promise<StoredObject & { name: string }> => {
-  const multipart = openMultipart(body, contentType, MAX_UPLOAD)
+  const { body, contentType } = upload
+  const opened = isForm(contentType)
+    ? openMultipart(body, contentType, MAX_UPLOAD)
+    : openRaw(body, MAX_UPLOAD)
   try {
-    const { filename, chunks } = await multipart.file()
-    const name = cleanName(filename)
+    const { filename, chunks } = await opened.file()
+    const name = cleanName(upload.name ?? filename)
     const stored = await putObject(env, { ...location, name }, chunks, MAX_UPLOAD)
     return { name, ...stored }
   } finally {
-    await multipart.discard()
+    await opened.discard()
   }
 }
 
@@ -82,7 +89,10 @@ export const uploadAsset = async (ctx: Ctx, upload: Upload): Promise<Asset> => {
     }))
     throw refusal
   }
-  const file = await storeFile(ctx.env, { workspaceId: gate.workspaceId, assetId: id }, upload)
+  const storing = storeFile(ctx.env, { workspaceId: gate.workspaceId, assetId: id }, upload)
+  // A client that hangs up would end the request before its buffers are given back.
+  ctx.waitUntil?.(storing.catch(() => undefined))
+  const file = await storing
   try {
     // Once the sweeper has sent the note, the object may be gone.
     const isUnsent = and(isErasureOf(id), eq(outbox.sends, 0))

@@ -9,7 +9,8 @@ import { AppError, describeError, toAppError } from '../errors.ts'
 import { readChunks } from '../streams.ts'
 import type { PreparedInput } from '../words.ts'
 import { type Asset, oneAsset } from './assets.ts'
-import { deleteInput, openObject, putObject } from './storage.ts'
+import { putObject } from './put.ts'
+import { deleteInput, openObject } from './storage.ts'
 import { HEAD, isTransparent } from './transparency.ts'
 
 /** Pixels of the longer side: the least that a model of the catalogue takes as its most. */

@@ -17,6 +17,9 @@ const kinds: Record<string, AssetKind> = {
   'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet': 'document',
 }
 
+/** What may be uploaded. */
+export const mediaTypes = [...Object.keys(kinds), 'text/plain']
+
 export interface FileDescription {
   mimeType: string
   kind: AssetKind

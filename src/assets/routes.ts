@@ -69,12 +69,18 @@ routes.openapi(
     tag,
     summary: 'Upload a file',
     description:
-      'One `file` of up to 95 MB: JPEG, PNG, WebP, GIF, AVIF, MP4, WebM, PDF, DOCX, XLSX or plain text, detected by its content.',
+      'One `file` of up to 95 MB, or the file itself as the body: JPEG, PNG, WebP, GIF, AVIF, MP4, WebM, PDF, DOCX, XLSX or plain text, detected by its content. Larger ones, or straight to storage: `POST /assets/uploads`.',
     role: 'member',
     request: {
+      query: z.object({
+        name: text({ max: 1000 }).optional().describe("The file's name; default the form's"),
+      }),
       body: {
         required: true,
-        content: { 'multipart/form-data': { schema: fileForm } },
+        content: {
+          'multipart/form-data': { schema: fileForm },
+          'application/octet-stream': { schema: { type: 'string' as const, format: 'binary' } },
+        },
       },
     },
     responses: { 201: { ...json(AssetView, 'The asset'), headers: located } },
@@ -85,7 +91,8 @@ routes.openapi(
     const contentLength = Number(c.req.header('content-length') ?? 0)
     const { body } = c.req.raw
     if (!body) throw new AppError('malformed_multipart')
-    const asset = await uploadAsset(c.var.ctx, { body, contentType, contentLength })
+    const { name } = c.req.valid('query')
+    const asset = await uploadAsset(c.var.ctx, { body, contentType, contentLength, name })
     c.header('location', `/api/v1/assets/${asset.id}`)
     return c.json(presentAsset(asset), 201)
   },

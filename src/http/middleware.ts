@@ -3,6 +3,7 @@ import { bodyLimit } from 'hono/body-limit'
 import { cors } from 'hono/cors'
 import { createMiddleware } from 'hono/factory'
 import { v7 as uuidv7 } from 'uuid'
+import { mediaTypes } from '../assets/inspect.ts'
 import { type Ctx, log } from '../context.ts'
 import { MisconfiguredError, parseEnv } from '../env.ts'
 import { AppError, describeError } from '../errors.ts'
@@ -90,16 +91,19 @@ export const allowOrigins = createMiddleware<AppEnv>((c, next) =>
   c.req.header('origin') === undefined && c.req.method !== 'OPTIONS' ? next() : answerOrigins(c, next),
 )
 
+/** An upload is a form, or a file of a type that is judged by its content. */
+const uploadTypes = ['multipart/form-data', 'application/octet-stream', ...mediaTypes]
+
 /** Bodies are JSON, but for the upload. @throws {AppError} unsupported_media_type */
 export const checkContentType = createMiddleware<AppEnv>(async (c, next) => {
   if (['GET', 'HEAD', 'OPTIONS'].includes(c.req.method)) return next()
   const header = c.req.header('content-type')
   const type = header?.split(';')[0]?.trim().toLowerCase()
-  const expected = isUpload(c.req) ? 'multipart/form-data' : 'application/json'
+  const expected = isUpload(c.req) ? uploadTypes : ['application/json']
   const hasBody =
     Number(c.req.header('content-length') ?? 0) > 0 || c.req.header('transfer-encoding') !== undefined
-  if (type === undefined ? hasBody : type !== expected) {
-    throw new AppError('unsupported_media_type', { detail: `Send the body as ${expected}.` })
+  if (type === undefined ? hasBody : !expected.includes(type)) {
+    throw new AppError('unsupported_media_type', { detail: `Send the body as ${expected.join(', ')}.` })
   }
   // Parameters of JSON mean nothing (RFC 8259), and not every form of them passes the validators.
   if (type === 'application/json' && header !== type) {

@@ -212,6 +212,38 @@ test('answers 415 to a large upload that is refused midway', async () => {
 })
 
 test.each([
+  ['image/png', png, 'image/png', 'raw \u20ac.png'],
+  ['application/octet-stream', Buffer.concat([jpeg, Buffer.alloc(11 * MB)]), 'image/jpeg', 'large.jpg'],
+  // Judged by content, whatever it is called.
+  ['image/gif; charset=x', Buffer.from('some text'), 'text/plain', 'a.gif'],
+])('takes a file as the body itself, sent as %s', async (sent, bytes, mimeType, name) => {
+  const { client } = await newTenant()
+  const answer = await client.request<AssetBody>(
+    'POST',
+    `/api/v1/assets/upload?name=${encodeURIComponent(name)}`,
+    bytes,
+    { 'content-type': sent },
+  )
+  expect(answer).toMatchObject({ status: 201, body: { name, mimeType, sha256: sha256(bytes) } })
+  const file = await fetch(await download(client, answer.body.id))
+  expect(sha256(new Uint8Array(await file.arrayBuffer()))).toBe(sha256(bytes))
+})
+
+test('a raw body is refused when it is empty, too large, of no known type, or badly named', async () => {
+  const { client } = await newTenant()
+  const raw = (body: Uint8Array | string, type = 'text/plain', query = '') =>
+    client.request('POST', `/api/v1/assets/upload${query}`, body, { 'content-type': type })
+  expect((await raw('')).status).toBe(422)
+  expect((await raw('{}', 'application/json')).status).toBe(415)
+  expect((await raw('<svg/>', 'image/svg+xml')).status).toBe(415)
+  expect((await raw(new Uint8Array(1000))).status).toBe(415)
+  expect((await raw('a', 'text/plain', '?name=%00')).status).toBe(422)
+  expect((await raw('a'.repeat(95_000_001))).status).toBe(413)
+  await expectNothing(client)
+  expect(await raw('a')).toMatchObject({ status: 201, body: { name: 'untitled' } })
+})
+
+test.each([
   ["filename*=UTF-8''%e2%82%ac%20list.txt", '\u20ac list.txt'],
   ['filename="list.txt"; filename*=UTF-8\'en\'%e2%82%ac.txt', '\u20ac.txt'],
   ["filename*=ISO-8859-1''%a3.txt; filename=plain.txt", 'plain.txt'],
