@@ -3,6 +3,7 @@ import { createMiddleware } from 'hono/factory'
 import { secureHeaders } from 'hono/secure-headers'
 import { routes as apiKeys } from './api-keys/routes.ts'
 import { routes as assets } from './assets/routes.ts'
+import { routes as uploads } from './assets/uploads/routes.ts'
 import { routes as audit } from './audit/routes.ts'
 import { routes as auth } from './auth/routes.ts'
 import { routes as catalogue } from './catalogue/routes.ts'
@@ -65,6 +66,7 @@ for (const routes of [
   auth,
   workspaces,
   people,
+  uploads,
   assets,
   catalogue,
   generations,

@@ -1,10 +1,10 @@
 /** A workspace's files: upload, find, rename, download, delete. */
-import { and, eq, getTableColumns, sql } from 'drizzle-orm'
+import { and, eq, getTableColumns, gt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx, JobCtx } from '../context.ts'
 import { change, defineRead, ensure, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations, outbox, providerJobs } from '../db/schema.ts'
-import { exists, first, inWorkspace, type Page, rowOf } from '../db/sql.ts'
+import { beforeOf, exists, first, fromOf, inWorkspace, type Page, rowOf } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { AppError, toAppError } from '../errors.ts'
 import { takeTokens } from '../limits/limits.ts'
@@ -13,7 +13,7 @@ import { assetKinds, assetSources, assetStatuses } from '../words.ts'
 import { fitsStorage } from '../workspaces/quotas.ts'
 import { isForm, MULTIPART_OVERHEAD, openMultipart, openRaw } from './multipart.ts'
 import { putObject, type StoredObject } from './put.ts'
-import { deleteObject, presignDownload } from './storage.ts'
+import { deleteInput, deleteObject, presignDownload, presignShown } from './storage.ts'
 
 export type Asset = typeof assets.$inferSelect
 
@@ -21,7 +21,7 @@ export type Asset = typeof assets.$inferSelect
 const MAX_UPLOAD = 95_000_000
 
 /** The last segment of what may be a path, as text of at most 255 characters. */
-const cleanName = (filename: string): string => {
+export const cleanName = (filename: string): string => {
   const name = filename
     .toWellFormed()
     .split(/[/\\]/)
@@ -101,7 +101,7 @@ export const uploadAsset = async (ctx: Ctx, upload: Upload): Promise<Asset> => {
       settled: settle(db, 'object.delete', id),
       created: db
         .insert(assets)
-        .values({ id, ...file, source: 'upload', status: 'ready' })
+        .values({ id, objectId: id, ...file, source: 'upload', status: 'ready' })
         .returning(),
       fits: ensure(db, fitsStorage(0), 'storage_quota_exceeded'),
     }))
@@ -120,6 +120,11 @@ export interface AssetFilter extends Page {
   kind?: Asset['kind'] | undefined
   source?: Asset['source'] | undefined
   status?: Asset['status'] | undefined
+  tag?: string | undefined
+  /** ISO 8601; from it on. */
+  since?: string | undefined
+  /** ISO 8601; before it. */
+  until?: string | undefined
   q?: string | undefined
 }
 
@@ -127,8 +132,8 @@ export interface AssetFilter extends Page {
 const LOOKED_AT = 500
 
 /** What is open of a filter, or nulls if all is. */
-const openTo = ({ kind, source, status }: AssetFilter) =>
-  kind || source || status
+const openTo = ({ kind, source, status, tag }: AssetFilter) =>
+  kind || source || status || tag
     ? {
         kinds: kind ? [kind] : assetKinds,
         sources: source ? [source] : assetSources,
@@ -138,8 +143,15 @@ const openTo = ({ kind, source, status }: AssetFilter) =>
 
 /** `limit + 1` rows, newest first, and where a search stopped if there may be more. */
 export const listAssets = async (ctx: Ctx, filter: AssetFilter) => {
-  const { q, limit, cursor } = filter
-  const page = { limit: limit + 1, before: cursor ?? null, ...openTo(filter) }
+  const { q, limit, cursor, since, until, tag } = filter
+  const page = {
+    limit: limit + 1,
+    cursor: cursor ?? null,
+    since: since ?? null,
+    until: until ?? null,
+    tag: tag ?? null,
+    ...openTo(filter),
+  }
   if (!q) return { rows: (await readList(ctx, page)).rows, stoppedAt: undefined }
   const pattern = `%${q.replace(/[\\%_]/g, '\\$&')}%`
   const { listed, stoppedAt } = first((await readMatching(ctx, { ...page, pattern, looked: LOOKED_AT })).rows)
@@ -149,15 +161,15 @@ export const listAssets = async (ctx: Ctx, filter: AssetFilter) => {
 const readList = defineRead<Asset>(
   getTableColumns(assets),
   assets.id,
-  sql`app.list_assets(gate.workspace_id, ${sql.placeholder('limit')}, ${sql.placeholder('before')},
-    ${sql.placeholder('kinds')}, ${sql.placeholder('sources')}, ${sql.placeholder('statuses')}) assets`,
+  sql`app.list_assets(gate.workspace_id, ${sql.placeholder('limit')}, ${beforeOf('cursor', 'until')}, ${fromOf('since')},
+    ${sql.placeholder('kinds')}, ${sql.placeholder('sources')}, ${sql.placeholder('statuses')}, ${sql.placeholder('tag')}) assets`,
 )
 
 const readMatching = defineRead<{ listed: Record<string, unknown>[]; stoppedAt: string | null }>(
   { listed: sql`page.listed`, stoppedAt: sql`page.stopped_at` },
   sql`page.listed`,
-  sql`app.search_assets(gate.workspace_id, ${sql.placeholder('limit')}, ${sql.placeholder('before')},
-    ${sql.placeholder('kinds')}, ${sql.placeholder('sources')}, ${sql.placeholder('statuses')},
+  sql`app.search_assets(gate.workspace_id, ${sql.placeholder('limit')}, ${beforeOf('cursor', 'until')}, ${fromOf('since')},
+    ${sql.placeholder('kinds')}, ${sql.placeholder('sources')}, ${sql.placeholder('statuses')}, ${sql.placeholder('tag')},
     ${sql.placeholder('pattern')}, ${sql.placeholder('looked')}) page`,
 )
 
@@ -171,6 +183,12 @@ const readAsset = defineRead<Asset>(
   getTableColumns(assets),
   assets.id,
   sql`app.asset(gate.workspace_id, ${sql.placeholder('id')}) assets`,
+)
+
+const readAssets = defineRead<Asset>(
+  getTableColumns(assets),
+  assets.id,
+  sql`app.some_assets(gate.workspace_id, ${sql.placeholder('ids')}) assets`,
 )
 
 /** The asset, what made it, and at which provider, if anything did. @throws {AppError} not_found */
@@ -208,40 +226,82 @@ export const getLineage = async (ctx: Ctx, id: string) => {
 }
 
 /** @throws {AppError} not_found */
-export const renameAsset = async (ctx: Ctx, id: string, name: string): Promise<Asset> => {
-  const { renamed } = await change(ctx, (db) => ({
-    renamed: db.update(assets).set({ name }).where(oneAsset(id)).returning(),
+export const updateAsset = async (
+  ctx: Ctx,
+  id: string,
+  changes: { name?: string | undefined; tags?: string[] | undefined },
+): Promise<Asset> => {
+  const { rows } = await change(ctx, (db) => ({
+    rows: db.update(assets).set(changes).where(oneAsset(id)).returning(),
   }))
-  return first(renamed)
+  return first(rows)
 }
 
-/** Deletes the row now and its object soon after. @throws {AppError} not_found */
+/**
+ * Deletes the row now, and soon after what no other needs: its object, and the copy that providers are sent; or what has
+ * arrived of an upload.
+ * @throws {AppError} not_found
+ */
 export const deleteAsset = async (ctx: Ctx, id: string): Promise<void> => {
-  const { gate } = await change(ctx, (db) => ({
-    found: ensure(db, exists(assets, oneAsset(id), 'for update'), 'not_found'),
-    deleted: db.delete(assets).where(oneAsset(id)),
-    note: owe(db, 'object.delete', [id], sql`interval '1 minute'`),
+  const { gate, owed } = await change(ctx, (db) => ({
+    owed: db.execute<{ kind: 'object.delete' | 'upload.end'; subject_id: string }>(sql`
+      with gone as (delete from ${assets} where ${oneAsset(id)} returning id, object_id, status)
+      insert into ${outbox} (kind, subject_id, available_at)
+      select case status when 'pending' then 'upload.end' else 'object.delete' end, subject, now() + interval '1 minute'
+        from (select distinct status, unnest(array[id, object_id]) subject from gone) s
+      on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0
+      returning kind, subject_id`),
   }))
-  await dispatch(ctx, [{ kind: 'object.delete', workspaceId: gate.workspaceId, subjectId: id }])
+  first(owed.rows)
+  await dispatch(
+    ctx,
+    owed.rows.map(({ kind, subject_id }) => ({ kind, workspaceId: gate.workspaceId, subjectId: subject_id })),
+  )
 }
 
-/** The job of a deletion: deletes the object, and then the note. */
+/** The job of a deletion: deletes what no asset needs, and then the note. */
 export const eraseObject = async (ctx: JobCtx, id: string): Promise<void> => {
-  const { kept } = await transact(ctx, (db) => ({
+  const isNeeded = exists(assets, and(inWorkspace(assets), eq(assets.objectId, id)))
+  const isAsset = exists(assets, oneAsset(id))
+  const { needs } = await transact(ctx, (db) => ({
     // Counted first, so that an upload under way either has its row by now or can't get one.
     sent: db
       .update(outbox)
       .set({ sends: sql`${outbox.sends} + 1` })
       .where(isErasureOf(id)),
-    kept: db.select({ id: assets.id }).from(assets).where(oneAsset(id)),
-    settled: db.delete(outbox).where(and(isErasureOf(id), exists(assets, oneAsset(id)))),
+    needs: db.execute<{ object: boolean; copy: boolean }>(
+      sql`select ${isNeeded} as object, ${isAsset} as copy`,
+    ),
+    settled: db.delete(outbox).where(and(isErasureOf(id), isNeeded, isAsset)),
   }))
-  // An object that a row needs is kept.
-  if (kept.length > 0) return
-  await deleteObject(ctx.env, ctx.workspaceId, id)
-  await transact(ctx, (db) => ({ settled: settle(db, 'object.delete', id) }))
+  const { object, copy } = first(needs.rows)
+  if (!object) await deleteObject(ctx.env, ctx.workspaceId, id)
+  if (!copy) await deleteInput(ctx.env, ctx.workspaceId, id)
+  // Unless it is owed anew.
+  await transact(ctx, (db) => ({
+    settled: db.delete(outbox).where(and(isErasureOf(id), gt(outbox.sends, 0))),
+  }))
 }
 
-/** A URL that works for five minutes. @throws {AppError} not_found */
+const checkReady = (asset: Asset): Asset => {
+  if (asset.status === 'pending') throw new AppError('upload_incomplete')
+  return asset
+}
+
+/** A URL that works for five minutes. @throws {AppError} not_found, upload_incomplete */
 export const downloadAsset = async (ctx: Ctx, id: string, type: 'inline' | 'attachment'): Promise<string> =>
-  presignDownload(ctx.env, await getAsset(ctx, id), type)
+  presignDownload(ctx.env, checkReady(await getAsset(ctx, id)), type)
+
+/** A URL of each that may be had, in the order of the ids. */
+export const downloadAssets = async (ctx: Ctx, ids: readonly string[], type: 'inline' | 'attachment') => {
+  const { rows } = await readAssets(ctx, { ids })
+  const found = new Map(rows.map((row) => [row.id, row]))
+  return Promise.all(
+    ids.map(async (id) => {
+      const asset = found.get(id)
+      if (!asset) return { id, problem: new AppError('not_found') }
+      if (asset.status === 'pending') return { id, problem: new AppError('upload_incomplete') }
+      return { id, ...(await presignShown(ctx.env, asset, type)) }
+    }),
+  )
+}

@@ -17,8 +17,18 @@ const kinds: Record<string, AssetKind> = {
   'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet': 'document',
 }
 
+const unsupported = (detail: string, cause?: unknown) =>
+  new AppError('unsupported_media_type', { detail, cause })
+
 /** What may be uploaded. */
 export const mediaTypes = [...Object.keys(kinds), 'text/plain']
+
+/** @throws {AppError} unsupported_media_type */
+export const kindOf = (mimeType: string): AssetKind => {
+  const kind = mimeType === 'text/plain' ? 'document' : kinds[mimeType]
+  if (!kind) throw unsupported(`Files of type ${mimeType} are not supported here.`)
+  return kind
+}
 
 export interface FileDescription {
   mimeType: string
@@ -27,9 +37,6 @@ export interface FileDescription {
   width: number | null
   height: number | null
 }
-
-const unsupported = (detail: string, cause?: unknown) =>
-  new AppError('unsupported_media_type', { detail, cause })
 
 /** Checks that a file is UTF-8 text: call it with every part in order, then without one for the end. */
 const textChecker = () => {

@@ -1,7 +1,7 @@
 /** Multipart uploads in storage: files in parts, which become an object when all are there. */
 import type { Env } from '../env.ts'
 import { AppError } from '../errors.ts'
-import { PATIENCE, type Patience, request } from './storage.ts'
+import { PATIENCE, type Patience, presignPut, request } from './storage.ts'
 
 const unavailable = (message: string) =>
   new AppError('unavailable', { headers: { 'retry-after': '1' }, cause: new Error(message) })
@@ -34,6 +34,37 @@ export const putPart = async (
   const target = targetOf(path, uploadId, partNumber)
   const response = await request(env, target, { method: 'PUT', body }, patience)
   return response.headers.get('etag') ?? ''
+}
+
+/** A URL by which anyone may send this part, of exactly so many bytes, or send it again. */
+export const presignPart = (env: Env, path: string, uploadId: string, partNumber: number, size: number) => {
+  const headers = { 'content-length': String(size) }
+  const query = { partNumber: String(partNumber), uploadId }
+  return presignPut(env, path, { headers, query }).then((presigned) => ({ ...presigned, headers }))
+}
+
+/** What has arrived, by part number, of an upload of at most 1000 parts; undefined if it is over. @throws {AppError} unavailable */
+export const listParts = async (
+  env: Env,
+  path: string,
+  uploadId: string,
+): Promise<Map<number, { etag: string; size: number }> | undefined> => {
+  const { ok, body } = await request(env, targetOf(path, uploadId), {
+    method: 'GET',
+    accepts: (_, answer) => answer.includes('<Code>NoSuchUpload<'),
+  })
+  if (!ok) return undefined
+  const answer = await new Response(body).text()
+  const field = (part: string, name: string) => new RegExp(`<${name}>([^<]*)</${name}>`).exec(part)?.[1] ?? ''
+  return new Map(
+    [...answer.matchAll(/<Part>(.*?)<\/Part>/gs)].map(([, part = '']) => [
+      Number(field(part, 'PartNumber')),
+      {
+        etag: field(part, 'ETag').replaceAll('&quot;', '"').replaceAll('&#34;', '"'),
+        size: Number(field(part, 'Size')),
+      },
+    ]),
+  )
 }
 
 /** Parts from the first on, whose sizes add up to `size`. @throws {AppError} unavailable */

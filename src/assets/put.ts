@@ -3,10 +3,11 @@ import type { Env } from '../env.ts'
 import { AppError, invalidField } from '../errors.ts'
 import { openBuffers, PART_SIZE } from './buffers.ts'
 import { createInspector, type FileDescription } from './inspect.ts'
+import { type Measures, measure } from './measure.ts'
 import { abortParts, completeParts, putPart, startParts } from './parts.ts'
-import { headersOf, type InputType, PATIENCE, type Patience, pathOf, request } from './storage.ts'
+import { headersOf, type InputType, PATIENCE, type Patience, pathOf, readRange, request } from './storage.ts'
 
-export interface StoredObject extends FileDescription {
+export interface StoredObject extends FileDescription, Measures {
   /** Bytes. */
   size: number
   /** Hex. */
@@ -40,6 +41,12 @@ const partsOf = async function* (
   }
   if (filled > 0 && filled < PART_SIZE) yield buffer.subarray(0, filled)
 }
+
+/** How long it lasts stands anywhere in a film; storage that is away by now does not cost the upload. */
+const measureStored = (env: Env, path: string, { mimeType }: FileDescription, size: number) =>
+  measure(mimeType, size, (offset, length) =>
+    readRange(env, path, offset, Math.min(length, size - offset)),
+  ).catch(() => ({ durationSeconds: null, pages: null }))
 
 /**
  * Streams a file of unknown length to storage, and inspects and hashes it on the way. What fits one part is one PUT;
@@ -90,7 +97,8 @@ export const putObject = async (
     await hash.close()
     inspector.end()
     if (uploadId !== undefined) await completeParts(env, path, uploadId, { etags, size }, patience)
-    return { ...description, size, sha256: Buffer.from(await digest.digest).toString('hex') }
+    const sha256 = Buffer.from(await digest.digest).toString('hex')
+    return { ...description, ...(await measureStored(env, path, description, size)), size, sha256 }
   } catch (error) {
     await sending.catch(() => undefined)
     if (uploadId !== undefined) await abortParts(env, path, uploadId).catch(() => undefined)

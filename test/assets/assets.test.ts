@@ -16,9 +16,9 @@ const png = await sharp({ create: { width: 32, height: 20, channels: 3, backgrou
 test('answers 402 above the quota, which holds for uploads at the same time', async () => {
   const { client, workspaceId } = await newTenant()
   const fill = `insert into assets (workspace_id, id, name, kind, mime_type, size, sha256, source, status)
-    values ($1, gen_random_uuid(), 'filler', 'document', 'text/plain', $2, '', 'upload', 'ready')`
+    values ($1, gen_random_uuid(), 'filler', 'document', 'text/plain', $2, 'x', 'upload', 'ready')`
   await asOwner(fill, [workspaceId, 1024 * MB - 150_000])
-  const answers = await times(3, () => client.upload('a.txt', 'a'.repeat(100_000)))
+  const answers = await times(3, (i) => client.upload('a.txt', String(i).repeat(100_000)))
   expect(tally(answers)).toEqual({ 201: 1, 402: 2 })
   expect(await objectsOf(workspaceId)).toHaveLength(1)
   expect((await client.upload('a.txt', 'a'.repeat(100_000))).body.code).toBe('storage_quota_exceeded')
@@ -63,7 +63,7 @@ test('a search finds what is rare among many, and goes on page by page where no 
   const { body: oldest } = await client.upload('needle.txt', 'text')
   await asOwner(
     `insert into assets (workspace_id, id, name, kind, mime_type, size, sha256, source, status)
-     select $1, app.uuid_v7(), 'hay', 'image', 'image/png', 1, '', 'generation', 'ready' from generate_series(1, 3000)`,
+     select $1, app.uuid_v7(), 'hay', 'image', 'image/png', 1, gen_random_uuid(), 'generation', 'ready' from generate_series(1, 3000)`,
     [workspaceId],
   )
   const { body: newest } = await client.upload('needle.txt', 'text')
