@@ -21,7 +21,7 @@ CREATE TABLE "api_keys" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "api_keys_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
 	CONSTRAINT "api_keys_key_hash_unique" UNIQUE("key_hash"),
-	CONSTRAINT "api_keys_scopes_known" CHECK (scopes <@ array['asset.create', 'asset.delete', 'asset.download', 'asset.get', 'asset.lineage', 'asset.list', 'asset.update', 'audit.export', 'audit.list', 'audit.verify', 'checkpoint.list', 'credit.list', 'event.list', 'generation.cancel', 'generation.create', 'generation.events', 'generation.get', 'generation.list', 'generation.quote', 'generation.retry', 'model.list', 'usage.get'])
+	CONSTRAINT "api_keys_scopes_known" CHECK (scopes <@ array['asset.begin', 'asset.complete', 'asset.create', 'asset.delete', 'asset.download', 'asset.get', 'asset.lineage', 'asset.links', 'asset.list', 'asset.resume', 'asset.update', 'audit.export', 'audit.list', 'audit.verify', 'checkpoint.list', 'credit.list', 'event.list', 'generation.cancel', 'generation.create', 'generation.events', 'generation.get', 'generation.list', 'generation.quote', 'generation.retry', 'model.list', 'usage.get'])
 );
 --> statement-breakpoint
 ALTER TABLE "api_keys" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -302,6 +302,7 @@ CREATE TABLE "uploads" (
 	"upload_id" text,
 	"sha256" text,
 	"completed_at" timestamp with time zone,
+	"lease_expires_at" timestamp with time zone,
 	"ends_at" timestamp with time zone NOT NULL,
 	CONSTRAINT "uploads_workspace_id_id_pk" PRIMARY KEY("workspace_id","id")
 );

@@ -25,7 +25,8 @@ export const mediaTypes = [...Object.keys(kinds), 'text/plain']
 
 /** @throws {AppError} unsupported_media_type */
 export const kindOf = (mimeType: string): AssetKind => {
-  const kind = mimeType === 'text/plain' ? 'document' : kinds[mimeType]
+  const kind = Object.hasOwn(kinds, mimeType) ? kinds[mimeType] : undefined
+  if (mimeType === 'text/plain') return 'document'
   if (!kind) throw unsupported(`Files of type ${mimeType} are not supported here.`)
   return kind
 }

@@ -65,7 +65,9 @@ const Disposition = z
   .default('attachment')
   .describe('Pictures and films may be shown inline; others are attachments all the same')
 
-const Tag = text({ max: 50 })
+/** On one line. */
+export const Name = text({ max: 255 }).regex(/^\P{Cc}*$/u, 'must have no line breaks')
+const Tag = text({ max: 50 }).regex(/^\P{Cc}*$/u, 'must have no line breaks')
 
 /** JSON Schema and not zod's: a validator would read the whole body into memory. */
 const fileForm = {
@@ -236,7 +238,7 @@ routes.openapi(
       params: IdPath,
       ...jsonBody(
         someOf({
-          name: text({ max: 255 }),
+          name: Name,
           tags: z
             .array(Tag)
             .max(20)

@@ -412,6 +412,8 @@ export const uploads = pgTable(
     sha256: text('sha256'),
     /** When its parts became an object, which is then read. */
     completedAt: time('completed_at'),
+    /** Nobody else may read it until then. */
+    leaseExpiresAt: time('lease_expires_at'),
     /** Given up then. */
     endsAt: time('ends_at').notNull(),
   },

@@ -1,9 +1,9 @@
 /** The routes of uploads straight to storage. */
 import { z } from 'zod'
-import { IdPath, json, jsonBody, located, Timestamp, text } from '../../http/contract.ts'
+import { IdPath, json, jsonBody, located, Timestamp } from '../../http/contract.ts'
 import { operation } from '../../http/operation.ts'
 import { createRouter } from '../../http/router.ts'
-import { AssetView, presentAsset } from '../routes.ts'
+import { AssetView, Name, presentAsset } from '../routes.ts'
 import { beginUpload, completeUpload, getUpload, MAX_DIRECT } from './uploads.ts'
 
 const tag = 'Assets'
@@ -55,7 +55,7 @@ routes.openapi(
     limits: ['upload'],
     request: jsonBody(
       z.strictObject({
-        name: text({ max: 1000 }),
+        name: Name,
         mimeType: z.string().max(100).openapi({ description: 'As the content will be' }),
         size: z.int().min(1).max(MAX_DIRECT).describe('Bytes'),
         sha256: z

@@ -1,9 +1,9 @@
 /** Uploads straight to storage: announced, sent to presigned URLs, and looked at before they become assets. */
-import { and, eq, isNull, sql } from 'drizzle-orm'
+import { and, eq, isNull, not, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx, JobCtx } from '../../context.ts'
 import { change, ensure, transact } from '../../db/client.ts'
-import { assets, uploads } from '../../db/schema.ts'
+import { assets, outbox, uploads } from '../../db/schema.ts'
 import { exists, first, inWorkspace } from '../../db/sql.ts'
 import type { Env } from '../../env.ts'
 import { AppError } from '../../errors.ts'
@@ -255,15 +255,34 @@ export const completeUpload = async (ctx: Ctx, id: string): Promise<Asset> => {
   return asset
 }
 
-/** The job that reads a file of parts. @throws {AppError} not_found, unavailable */
+/** The job that reads a file of parts: one at a time. @throws {AppError} not_found, unavailable */
 export const checkUpload = async (ctx: JobCtx, id: string): Promise<void> => {
-  const { asset, upload } = await readUpload(ctx, id)
+  const { claimed, rows } = await transact(ctx, (db) => ({
+    claimed: db
+      .update(uploads)
+      .set({ leaseExpiresAt: sql`now() + interval '15 minutes'` })
+      .where(and(oneUpload(id), sql`coalesce(${uploads.leaseExpiresAt} < now(), true)`))
+      .returning(),
+    rows: db.select().from(assets).where(oneAsset(id)),
+    settled: db
+      .delete(outbox)
+      .where(
+        and(eq(outbox.kind, 'upload.check'), eq(outbox.subjectId, id), not(exists(assets, isPending(id)))),
+      ),
+  }))
+  const [asset, [upload]] = [first(rows), claimed]
+  if (!upload || asset.status === 'ready') return
   try {
-    if (upload && asset.status === 'pending') await orDiscard(ctx, asset, finish(ctx, { asset, upload }))
-    else await transact(ctx, (db) => ({ settled: settle(db, 'upload.check', id) }))
+    await orDiscard(ctx, asset, finish(ctx, { asset, upload }))
   } catch (error) {
-    if (!(error instanceof AppError) || error.code !== 'upload_mismatch') throw error
-    ctx.log({ level: 'info', message: 'upload discarded', assetId: id, error: error.message })
+    if (error instanceof AppError && error.code === 'upload_mismatch') {
+      return ctx.log({ level: 'info', message: 'upload discarded', assetId: id, error: error.message })
+    }
+    // For whoever tries it again.
+    await transact(ctx, (db) => ({
+      released: db.update(uploads).set({ leaseExpiresAt: null }).where(oneUpload(id)),
+    }))
+    throw error
   }
 }
 
