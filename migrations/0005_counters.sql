@@ -21,6 +21,9 @@ create or replace function app.share_object() returns trigger
 declare
   v_object uuid;
 begin
+  if TG_OP = 'UPDATE' and old.status = 'ready' then
+    raise exception 'asset % is what it is', new.id using errcode = 'insufficient_privilege';
+  end if;
   new.object_id := coalesce(new.object_id, new.id);
   if new.status <> 'ready' or new.object_id <> new.id then
     return new;
@@ -36,7 +39,7 @@ begin
   return new;
 end $$;
 --> statement-breakpoint
-create or replace trigger share before insert or update of status on assets
+create or replace trigger share before insert or update of status, sha256 on assets
   for each row execute function app.share_object();
 --> statement-breakpoint
 create or replace function app.index_tags() returns trigger

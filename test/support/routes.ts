@@ -16,7 +16,7 @@ import {
   PASSWORD,
   type Tenant,
 } from './tenants.ts'
-import { uploadDirectly } from './uploads.ts'
+import { sendDirectly } from './uploads.ts'
 
 export interface Route {
   name: string
@@ -159,9 +159,7 @@ export const makeThingsFor = async (route: Route, tenant: Tenant): Promise<Thing
   for (const name of needed) things[name] = await makers[name](tenant)
   // Only an upload goes on.
   if (route.name === 'asset.resume' || route.name === 'asset.complete') {
-    things.assets = (
-      await uploadDirectly(tenant.client, Buffer.from('some text'), { mimeType: 'text/plain' })
-    ).id
+    things.assets = await sendDirectly(tenant.client, Buffer.from('some text'), { mimeType: 'text/plain' })
   }
   // Only what ended without a result is tried again.
   if (route.name === 'generation.retry') await tenant.client.post(`/generations/${things.generations}/cancel`)

@@ -31,21 +31,26 @@ export const put = (target: Target | undefined, bytes: Uint8Array | string, chan
   return fetch(target.url, { method: 'PUT', headers: { ...headers, ...changes }, body: bytes as BodyInit })
 }
 
-/** Announces bytes, sends them and completes. */
-export const uploadDirectly = async (
+/** Announces bytes and sends them. */
+export const sendDirectly = async (
   client: Client,
   bytes: Uint8Array,
   announced: { mimeType: string; name?: string },
 ) => {
-  const begun = await begin(client, { name: 'file', size: bytes.length, ...announced })
-  const { asset, upload } = begun.body
+  const { asset, upload } = (await begin(client, { name: 'file', size: bytes.length, ...announced })).body
   let offset = 0
   for (const { size, target } of upload.parts) {
     const sent = await put(target, bytes.subarray(offset, offset + size))
     if (!sent.ok) throw new Error(await sent.text())
     offset += size
   }
-  return { id: asset.id, answer: await complete(client, asset.id) }
+  return asset.id
+}
+
+/** The same, and completes. */
+export const uploadDirectly = async (...upload: Parameters<typeof sendDirectly>) => {
+  const id = await sendDirectly(...upload)
+  return { id, answer: await complete(upload[0], id) }
 }
 
 export const s3 = new AwsClient({
