@@ -1,10 +1,6 @@
 /** Multipart uploads in storage: files in parts, which become an object when all are there. */
 import type { Env } from '../env.ts'
-import { AppError } from '../errors.ts'
-import { PATIENCE, type Patience, presignPut, request } from './storage.ts'
-
-const unavailable = (message: string) =>
-  new AppError('unavailable', { headers: { 'retry-after': '1' }, cause: new Error(message) })
+import { PATIENCE, type Patience, presignPut, request, unavailable } from './storage.ts'
 
 const targetOf = (path: string, uploadId: string, partNumber?: number) =>
   `${path}?${partNumber === undefined ? '' : `partNumber=${partNumber}&`}uploadId=${encodeURIComponent(uploadId)}`
@@ -18,7 +14,7 @@ export const startParts = async (
 ): Promise<string> => {
   const answer = await request(env, `${path}?uploads=`, { method: 'POST', headers }, patience)
   const id = /<UploadId>([^<]+)<\/UploadId>/.exec(await answer.text())?.[1]
-  if (!id) throw unavailable('storage started no multipart upload')
+  if (!id) throw unavailable(new Error('storage started no multipart upload'))
   return id
 }
 
@@ -89,7 +85,7 @@ export const completeParts = async (
   // S3 can answer 200 and report the failure in the body, or nothing at all.
   const answer = await response.text()
   if (!answer.includes('<CompleteMultipartUploadResult')) {
-    throw unavailable(`the upload was not completed: ${answer.slice(0, 200)}`)
+    throw unavailable(new Error(`the upload was not completed: ${answer.slice(0, 200)}`))
   }
 }
 

@@ -49,6 +49,9 @@ export const readKey = (key: string): { workspaceId: string; id: string } | unde
 /** Below the bucket's URL. */
 export const pathOf = (...of: Parameters<typeof keyOf>) => `/${keyOf(...of)}`
 
+export const unavailable = (cause: unknown) =>
+  new AppError('unavailable', { headers: { 'retry-after': '1' }, cause })
+
 /** By settings: each keeps the keys that it has derived for the day. */
 const clients = new WeakMap<Env, AwsClient>()
 
@@ -107,8 +110,7 @@ export const request = async (
     } catch (error) {
       fault = error
     }
-    if (!mayRetry || end.aborted)
-      throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause: fault })
+    if (!mayRetry || end.aborted) throw unavailable(fault)
     await scheduler.wait(Math.min(5000, 50 * 2 ** attempt))
   }
 }
@@ -148,8 +150,14 @@ const openRange = (env: Env, path: string, offset: number, length?: number): Pro
 }
 
 /** Bytes from `offset` on, few enough to hold; the object must have some there. @throws {AppError} unavailable */
-export const readRange = async (env: Env, path: string, offset: number, length: number): Promise<Buffer> =>
-  Buffer.from(await (await openRange(env, path, offset, length)).arrayBuffer())
+export const readRange = async (env: Env, path: string, offset: number, length: number): Promise<Buffer> => {
+  const response = await openRange(env, path, offset, length)
+  try {
+    return Buffer.from(await response.arrayBuffer())
+  } catch (cause) {
+    throw unavailable(cause)
+  }
+}
 
 /** All of an object, however large: range by range, each with a patience of its own. @throws {AppError} unavailable */
 export const readObject = async function* (env: Env, path: string, size: number): AsyncGenerator<Uint8Array> {
@@ -163,12 +171,9 @@ export const readObject = async function* (env: Env, path: string, size: number)
         yield chunk
       }
     } catch (cause) {
-      throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause })
+      throw unavailable(cause)
     }
-    if (read !== length) {
-      const cause = new Error(`storage gave ${read} of ${length} bytes`)
-      throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause })
-    }
+    if (read !== length) throw unavailable(new Error(`storage gave ${read} of ${length} bytes`))
   }
 }
 

@@ -83,7 +83,6 @@ routes.openapi(
     tag,
     summary: 'What has arrived of an upload, and where to send the rest',
     role: 'member',
-    limits: ['upload'],
     request: { params: IdPath },
     responses: { 200: json(UploadView, 'The upload') },
     refuses: ['upload_expired'],
