@@ -38,7 +38,7 @@ const storedBytes = async (client: Client) =>
 
 /** Lets the upload's time pass. */
 const expire = async (workspaceId: string) => {
-  await asOwner(`update uploads set ends_at = now() - interval '2 hours' where workspace_id = $1`, [
+  await asOwner(`update uploads set ends_at = now() - interval '3 hours' where workspace_id = $1`, [
     workspaceId,
   ])
   await asOwner(`update outbox set available_at = now() where workspace_id = $1`, [workspaceId])

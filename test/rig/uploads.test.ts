@@ -61,7 +61,7 @@ const sent = async (bytes: Buffer) => {
 }
 /** The rest of the upload's time passes. */
 const expectNothing = async () => {
-  await asOwner(rig, `update uploads set ends_at = now() - interval '2 hours'`)
+  await asOwner(rig, `update uploads set ends_at = now() - interval '3 hours'`)
   await waitFor('nothing is owed', async () => {
     await asOwner(rig, 'update outbox set available_at = now()')
     await rig.scheduled()

@@ -26,9 +26,9 @@ export const MAX_DIRECT = 5_000_000_000
 /** Bytes from which on a file is sent in parts, and of each part but the last. */
 const PARTS_FROM = 100_000_000
 const PART = 32 * 1024 * 1024
-/** How long an upload may take; what is still sent to one of its URLs has ended an hour after. */
+/** How long an upload may take, and how long after its end something may still arrive: a URL works for an hour. */
 const LIFE = sql`interval '24 hours'`
-const GRACE = sql`interval '1 hour'`
+const GRACE = sql`interval '2 hours'`
 
 export interface UploadPart {
   number: number
@@ -182,9 +182,10 @@ export const getUpload = async (
 ): Promise<{ asset: Asset; endsAt: Date; parts: UploadPart[] }> => {
   const { asset, upload } = await readUpload(ctx, id)
   if (!upload) throw new AppError('not_found')
+  const isComplete = asset.status === 'ready' || upload.completedAt !== null
+  if (!isComplete && upload.endsAt.getTime() <= Date.now()) throw new AppError('upload_expired')
   const pending = await start(ctx, { asset, upload })
-  const isOver = asset.status === 'ready' || upload.completedAt !== null
-  const arrived = isOver
+  const arrived = isComplete
     ? planOf(pending).map(({ number }) => number)
     : (await arrivedOf(ctx.env, pending)).keys()
   return { asset, endsAt: upload.endsAt, parts: await describe(ctx.env, pending, new Set(arrived)) }
