@@ -9,8 +9,23 @@ export type Plan = (typeof plans)[number]
 
 export const assetKinds = ['image', 'video', 'document'] as const
 export type AssetKind = (typeof assetKinds)[number]
-export const assetSources = ['upload', 'generation'] as const
-export const assetStatuses = ['pending', 'ready', 'failed'] as const
+/** What may be uploaded. */
+export const mediaKinds: Record<string, AssetKind> = {
+  'image/jpeg': 'image',
+  'image/png': 'image',
+  'image/webp': 'image',
+  'image/gif': 'image',
+  'image/avif': 'image',
+  'video/mp4': 'video',
+  'video/webm': 'video',
+  'application/pdf': 'document',
+  'application/vnd.openxmlformats-officedocument.wordprocessingml.document': 'document',
+  'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet': 'document',
+  'text/plain': 'document',
+}
+export const assetSources = ['upload', 'generation', 'export'] as const
+/** `pending`: announced, and not all there yet, or not yet looked at. */
+export const assetStatuses = ['pending', 'ready'] as const
 
 /** What is made of the photos. */
 export const tasks = ['scene', 'cutout', 'packshot', 'upscale', 'expand', 'animate'] as const
@@ -63,6 +78,8 @@ export const jobKinds = [
   'generation',
   'prediction.cancel',
   'object.delete',
+  'upload.check',
+  'upload.end',
   'webhook.deliver',
   'webhook.delete',
   'workspace.delete',
@@ -140,6 +157,10 @@ export interface StoredOutput {
     mimeType: string
     width: number | null
     height: number | null
+    /** Of films. */
+    durationSeconds: number | null
+    /** Of documents that say. */
+    pages: number | null
     /** Bytes. */
     size: number
     /** Hex. */

@@ -9,7 +9,8 @@ import { AppError, describeError, toAppError } from '../errors.ts'
 import { readChunks } from '../streams.ts'
 import type { PreparedInput } from '../words.ts'
 import { type Asset, oneAsset } from './assets.ts'
-import { deleteInput, openObject, putObject } from './storage.ts'
+import { putObject } from './put.ts'
+import { deleteInput, openObject } from './storage.ts'
 import { HEAD, isTransparent } from './transparency.ts'
 
 /** Pixels of the longer side: the least that a model of the catalogue takes as its most. */
@@ -45,8 +46,8 @@ const inTime = <T>(work: Promise<T>): Promise<T> =>
   ])
 
 /** Its first bytes. */
-const headOf = async ({ env }: JobCtx, { workspaceId, id }: Asset): Promise<Buffer> =>
-  Buffer.from(await (await openObject(env, workspaceId, id, HEAD)).arrayBuffer())
+const headOf = async ({ env }: JobCtx, { workspaceId, objectId }: Asset): Promise<Buffer> =>
+  Buffer.from(await (await openObject(env, workspaceId, objectId, HEAD)).arrayBuffer())
 
 /** @throws {Error} of Cloudflare Images, whoever is at fault; {AppError} unavailable */
 const makeCopy = async (ctx: JobCtx, asset: Asset): Promise<PreparedInput> => {
@@ -58,7 +59,7 @@ const makeCopy = async (ctx: JobCtx, asset: Asset): Promise<PreparedInput> => {
   const longer = Math.min(MAX_SIDE, Math.max(asset.width ?? MAX_SIDE, asset.height ?? MAX_SIDE))
   for (const scale of SCALES) {
     const side = Math.ceil(longer * scale)
-    const { body } = await openObject(env, workspaceId, asset.id)
+    const { body } = await openObject(env, workspaceId, asset.objectId)
     if (!body) throw new AppError('unavailable')
     const copy = await env.IMAGES.input(body)
       .transform({ width: side, height: side, fit: 'scale-down' })
@@ -77,10 +78,10 @@ const makeCopy = async (ctx: JobCtx, asset: Asset): Promise<PreparedInput> => {
 }
 
 /** Whether a fault may be of anything but the photo: Cloudflare Images makes no copy at all, or storage does not give it. */
-const checkOthers = async ({ env, workspaceId }: JobCtx, { id, size }: Asset): Promise<void> => {
+const checkOthers = async ({ env, workspaceId }: JobCtx, { objectId, size }: Asset): Promise<void> => {
   const { body: pixel } = new Response(PIXEL)
   if (pixel) await (await env.IMAGES.input(pixel).output({ format: 'image/png' })).response().arrayBuffer()
-  const { body } = await openObject(env, workspaceId, id)
+  const { body } = await openObject(env, workspaceId, objectId)
   let read = 0
   if (body) for await (const chunk of readChunks(body)) read += chunk.length
   if (read !== size) throw new Error(`storage gave ${read} of ${size} bytes`)

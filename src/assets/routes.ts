@@ -1,7 +1,7 @@
 /** The routes of assets. */
 import { z } from 'zod'
-import { AppError } from '../errors.ts'
-import { IdPath, json, jsonBody, located, Timestamp, text } from '../http/contract.ts'
+import { AppError, errorCodes } from '../errors.ts'
+import { IdPath, json, jsonBody, located, someOf, Timestamp, text } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
@@ -10,10 +10,11 @@ import {
   type Asset,
   deleteAsset,
   downloadAsset,
+  downloadAssets,
   getAsset,
   getLineage,
   listAssets,
-  renameAsset,
+  updateAsset,
   uploadAsset,
 } from './assets.ts'
 
@@ -27,11 +28,14 @@ export const AssetView = z
     kind: z.enum(assetKinds),
     mimeType: z.string(),
     size: z.int().describe('Bytes'),
-    sha256: z.string().describe('Hex'),
+    sha256: z.string().optional().describe('Hex; once the file is ready'),
     width: z.int().optional().describe('Pixels; images only'),
     height: z.int().optional().describe('Pixels; images only'),
+    durationSeconds: z.number().optional().describe('Of films that say'),
+    pages: z.int().optional().describe('Of PDFs that say'),
     source: z.enum(assetSources),
-    status: z.enum(assetStatuses),
+    status: z.enum(assetStatuses).describe('`pending`: announced, and not all there, or not yet read'),
+    tags: z.array(z.string()),
     createdBy: z.uuid().nullable(),
     createdAt: Timestamp,
   })
@@ -44,14 +48,26 @@ export const presentAsset = (row: Asset): z.output<typeof AssetView> => ({
   kind: row.kind,
   mimeType: row.mimeType,
   size: row.size,
-  sha256: row.sha256,
+  ...(row.sha256 !== null && { sha256: row.sha256 }),
   ...(row.width !== null && { width: row.width }),
   ...(row.height !== null && { height: row.height }),
+  ...(row.durationSeconds !== null && { durationSeconds: row.durationSeconds }),
+  ...(row.pages !== null && { pages: row.pages }),
   source: row.source,
   status: row.status,
+  tags: row.tags,
   createdBy: row.createdBy,
   createdAt: row.createdAt.toISOString(),
 })
+
+const Disposition = z
+  .enum(['inline', 'attachment'])
+  .default('attachment')
+  .describe('Pictures and films may be shown inline; others are attachments all the same')
+
+/** On one line. */
+export const Name = text({ max: 255 }).regex(/^\P{Cc}*$/u, 'must have no line breaks')
+const Tag = text({ max: 50 }).regex(/^\P{Cc}*$/u, 'must have no line breaks')
 
 /** JSON Schema and not zod's: a validator would read the whole body into memory. */
 const fileForm = {
@@ -69,12 +85,18 @@ routes.openapi(
     tag,
     summary: 'Upload a file',
     description:
-      'One `file` of up to 95 MB: JPEG, PNG, WebP, GIF, AVIF, MP4, WebM, PDF, DOCX, XLSX or plain text, detected by its content.',
+      'One `file` of up to 95 MB, or the file itself as the body: JPEG, PNG, WebP, GIF, AVIF, MP4, WebM, PDF, DOCX, XLSX or plain text, detected by its content. Larger ones, or straight to storage: `POST /assets/uploads`.',
     role: 'member',
     request: {
+      query: z.object({
+        name: text({ max: 1000 }).optional().describe("The file's name; default the form's"),
+      }),
       body: {
         required: true,
-        content: { 'multipart/form-data': { schema: fileForm } },
+        content: {
+          'multipart/form-data': { schema: fileForm },
+          'application/octet-stream': { schema: { type: 'string' as const, format: 'binary' } },
+        },
       },
     },
     responses: { 201: { ...json(AssetView, 'The asset'), headers: located } },
@@ -85,7 +107,8 @@ routes.openapi(
     const contentLength = Number(c.req.header('content-length') ?? 0)
     const { body } = c.req.raw
     if (!body) throw new AppError('malformed_multipart')
-    const asset = await uploadAsset(c.get('ctx'), { body, contentType, contentLength })
+    const { name } = c.req.valid('query')
+    const asset = await uploadAsset(c.get('ctx'), { body, contentType, contentLength, name })
     c.header('location', `/api/v1/assets/${asset.id}`)
     return c.json(presentAsset(asset), 201)
   },
@@ -102,6 +125,9 @@ routes.openapi(
         kind: z.enum(assetKinds).optional(),
         source: z.enum(assetSources).optional(),
         status: z.enum(assetStatuses).optional(),
+        tag: Tag.optional(),
+        since: Timestamp.optional(),
+        until: Timestamp.optional().describe('Before it'),
         q: text({ max: 100 })
           .optional()
           .describe(
@@ -133,7 +159,7 @@ routes.openapi(
 const Lineage = z
   .object({
     assetId: z.uuid(),
-    sha256: z.string().describe('Hex'),
+    sha256: z.string().nullable().describe('Hex; null of what is not ready'),
     source: z.enum(assetSources),
     createdBy: z.uuid().nullable(),
     createdAt: Timestamp,
@@ -206,16 +232,24 @@ routes.openapi(
     method: 'patch',
     path: '/assets/{id}',
     tag,
-    summary: 'Rename an asset',
+    summary: 'Rename or tag an asset',
     role: 'member',
-    request: { params: IdPath, ...jsonBody(z.strictObject({ name: text({ max: 255 }) })) },
+    request: {
+      params: IdPath,
+      ...jsonBody(
+        someOf({
+          name: Name,
+          tags: z
+            .array(Tag)
+            .max(20)
+            .refine((tags) => new Set(tags).size === tags.length, 'names a tag twice'),
+        }),
+      ),
+    },
     responses: { 200: json(AssetView, 'The asset') },
   }),
   async (c) =>
-    c.json(
-      presentAsset(await renameAsset(c.get('ctx'), c.req.valid('param').id, c.req.valid('json').name)),
-      200,
-    ),
+    c.json(presentAsset(await updateAsset(c.get('ctx'), c.req.valid('param').id, c.req.valid('json'))), 200),
 )
 
 routes.openapi(
@@ -242,13 +276,51 @@ routes.openapi(
     summary: 'Redirect to the file by a URL that works for 5 minutes',
     request: {
       params: IdPath,
-      query: z.object({ disposition: z.enum(['inline', 'attachment']).default('attachment') }),
+      query: z.object({ disposition: Disposition }),
     },
     responses: { 302: { description: 'To the file', headers: located } },
+    refuses: ['upload_incomplete'],
   }),
   async (c) =>
     c.redirect(
       await downloadAsset(c.get('ctx'), c.req.valid('param').id, c.req.valid('query').disposition),
       302,
     ),
+)
+
+routes.openapi(
+  operation('asset.links', {
+    method: 'post',
+    path: '/assets/downloads',
+    tag,
+    summary: 'URLs of many files at once',
+    description:
+      'In the order of the ids, each with a URL or with what is wrong with it. Within ten minutes the URLs are the same.',
+    request: jsonBody(
+      z.strictObject({ ids: z.array(z.uuid().toLowerCase()).min(1).max(100), disposition: Disposition }),
+    ),
+    responses: {
+      200: json(
+        z.object({
+          data: z.array(
+            z.object({
+              id: z.uuid(),
+              url: z.url().optional(),
+              expiresAt: Timestamp.optional(),
+              problem: z.object({ code: z.enum(errorCodes), detail: z.string() }).optional(),
+            }),
+          ),
+        }),
+        'One for each id',
+      ),
+    },
+  }),
+  async (c) => {
+    const { ids, disposition } = c.req.valid('json')
+    const found = await downloadAssets(c.get('ctx'), ids, disposition)
+    const data = found.map(({ problem, ...one }) =>
+      problem ? { ...one, problem: { code: problem.code, detail: problem.message } } : one,
+    )
+    return c.json({ data }, 200)
+  },
 )
