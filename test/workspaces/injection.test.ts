@@ -125,9 +125,9 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
       `insert into credit_entries (workspace_id, generation_id, kind, credits, period) values ('${us.workspaceId}', gen_random_uuid(), 'refund', 9, now())`,
     '42501',
   ],
-  ['a refund of more than was reserved', () => refund('2000000000', 'period'), '23514'],
-  ['a refund of what was charged', () => refund('1', 'period'), '23514'],
-  ['a refund in another month', () => refund('1', `'9999-01-01'`), '23514'],
+  ['a refund of more than was reserved', () => refund('2000000000', 'period'), '42501'],
+  ['a refund of what was charged', () => refund('1', 'period'), '42501'],
+  ['a refund in another month', () => refund('1', `'9999-01-01'`), '42501'],
   [
     'a job that nobody pays for',
     () => `insert into generations (id, task, kind, model, count, input_asset_ids, deadline, deadline_at, credits_reserved)
@@ -147,6 +147,7 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
   ['holding jobs', () => ofJobs('renew(id, fence)'), '42501'],
   ['giving jobs back', () => ofJobs(`release(id, fence, '{}', 0, '{}', '[]')`), '42501'],
   ['ending jobs', () => ofJobs(`settle(id, fence, '{}', '{}', '[]', '[]')`), '42501'],
+  ['ending the jobs of a workspace', () => 'select app.end_generations(1)', '42501'],
   ['the steps of the functions', () => ofJobs(`finish(generations, 'failed', null, '[]')`), '42501'],
   ['rewriting the ledger', () => 'delete from credit_entries', '42501'],
   [

@@ -189,8 +189,6 @@ const fixedColumns = {
     api_keys: ['workspace_id', 'key_hash', 'scopes', 'expires_at', 'created_by'],
     assets: ['workspace_id', 'id', 'object_id', 'mime_type', 'size', 'sha256', 'source', 'created_by'],
     uploads: ['workspace_id', 'id', 'part_size', 'sha256', 'ends_at'],
-    generations: ['workspace_id', 'id', 'credits_reserved', 'created_by'],
-    provider_jobs: ['workspace_id', 'id', 'generation_id', 'provider', 'model', 'asset_ids'],
     webhook_endpoints: ['workspace_id', 'secret', 'created_by'],
     webhook_deliveries: ['workspace_id', 'url', 'sequence', 'payload'],
     outbox: ['workspace_id', 'kind', 'subject_id'],
