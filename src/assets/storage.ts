@@ -232,6 +232,18 @@ export const openObject = (
     READ_PATIENCE,
   )
 
+/** So many bytes from `start` on, or what there is of them. @throws {AppError} unavailable */
+export const readRange = async (
+  env: Env,
+  { workspaceId, id }: { workspaceId: string; id: string },
+  start: number,
+  length: number,
+): Promise<Buffer> => {
+  const headers = { range: `bytes=${start}-${start + length - 1}` }
+  const response = await request(env, `/${keyOf(workspaceId, id)}`, { method: 'GET', headers }, READ_PATIENCE)
+  return Buffer.from(await response.arrayBuffer())
+}
+
 /** An asset's object, and the copy that providers are sent. Deleting what does not exist succeeds. @throws {AppError} unavailable */
 export const deleteObject = async (env: Env, workspaceId: string, assetId: string): Promise<void> => {
   await request(env, `/${keyOf(workspaceId, assetId)}`, { method: 'DELETE' })
