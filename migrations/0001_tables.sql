@@ -21,10 +21,40 @@ CREATE TABLE "api_keys" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "api_keys_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
 	CONSTRAINT "api_keys_key_hash_unique" UNIQUE("key_hash"),
-	CONSTRAINT "api_keys_scopes_known" CHECK (scopes <@ array['asset.create', 'asset.delete', 'asset.download', 'asset.get', 'asset.lineage', 'asset.list', 'asset.update', 'audit.export', 'audit.list', 'audit.verify', 'checkpoint.list', 'credit.list', 'event.list', 'generation.cancel', 'generation.create', 'generation.events', 'generation.get', 'generation.list', 'generation.quote', 'generation.retry', 'model.list', 'usage.get'])
+	CONSTRAINT "api_keys_scopes_known" CHECK (scopes <@ array['asset.check', 'asset.create', 'asset.delete', 'asset.download', 'asset.get', 'asset.lineage', 'asset.list', 'asset.update', 'audit.export', 'audit.list', 'audit.verify', 'checkpoint.list', 'credit.list', 'event.list', 'export.create', 'export.list', 'generation.cancel', 'generation.create', 'generation.events', 'generation.get', 'generation.list', 'generation.quote', 'generation.retry', 'model.list', 'usage.get'])
 );
 --> statement-breakpoint
 ALTER TABLE "api_keys" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
+CREATE TABLE "asset_copies" (
+	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
+	"asset_id" uuid NOT NULL,
+	"name" text NOT NULL,
+	"size" bigint DEFAULT 0 NOT NULL,
+	"lease_expires_at" timestamp with time zone NOT NULL,
+	"made_at" timestamp with time zone,
+	"refused_at" timestamp with time zone,
+	CONSTRAINT "asset_copies_workspace_id_asset_id_name_pk" PRIMARY KEY("workspace_id","asset_id","name")
+);
+--> statement-breakpoint
+ALTER TABLE "asset_copies" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
+CREATE TABLE "asset_exports" (
+	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
+	"id" uuid NOT NULL,
+	"asset_id" uuid NOT NULL,
+	"channel" text NOT NULL,
+	"status" text DEFAULT 'queued' NOT NULL,
+	"output_id" uuid NOT NULL,
+	"refusal" jsonb,
+	"lease_expires_at" timestamp with time zone,
+	"created_by" uuid DEFAULT app.user_id(),
+	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
+	"ended_at" timestamp with time zone,
+	CONSTRAINT "asset_exports_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
+	CONSTRAINT "asset_exports_channel_known" CHECK (channel in ('amazon-main', 'google-merchant', 'shopify', 'instagram-feed', 'instagram-reel', 'tiktok', 'web')),
+	CONSTRAINT "asset_exports_status_known" CHECK (status in ('queued', 'succeeded', 'refused'))
+);
+--> statement-breakpoint
+ALTER TABLE "asset_exports" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "assets" (
 	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
 	"id" uuid NOT NULL,
@@ -42,7 +72,7 @@ CREATE TABLE "assets" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "assets_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
 	CONSTRAINT "assets_kind_known" CHECK (kind in ('image', 'video', 'document')),
-	CONSTRAINT "assets_source_known" CHECK (source in ('upload', 'generation')),
+	CONSTRAINT "assets_source_known" CHECK (source in ('upload', 'generation', 'export')),
 	CONSTRAINT "assets_status_known" CHECK (status in ('pending', 'ready', 'failed'))
 );
 --> statement-breakpoint
@@ -234,7 +264,7 @@ CREATE TABLE "outbox" (
 	"sends" integer DEFAULT 0 NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "outbox_workspace_id_kind_subject_id_pk" PRIMARY KEY("workspace_id","kind","subject_id"),
-	CONSTRAINT "outbox_kind_known" CHECK (kind in ('generation', 'prediction.cancel', 'object.delete', 'webhook.deliver', 'webhook.delete', 'workspace.delete'))
+	CONSTRAINT "outbox_kind_known" CHECK (kind in ('generation', 'prediction.cancel', 'object.delete', 'copies.delete', 'export', 'webhook.deliver', 'webhook.delete', 'workspace.delete'))
 );
 --> statement-breakpoint
 ALTER TABLE "outbox" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -332,6 +362,7 @@ ALTER TABLE "webhook_endpoints" ENABLE ROW LEVEL SECURITY;--> statement-breakpoi
 CREATE TABLE "workspace_counters" (
 	"workspace_id" uuid PRIMARY KEY NOT NULL,
 	"stored_bytes" bigint DEFAULT 0 NOT NULL,
+	"copied_bytes" bigint DEFAULT 0 NOT NULL,
 	"queued" integer DEFAULT 0 NOT NULL,
 	"running" integer DEFAULT 0 NOT NULL,
 	"period" date DEFAULT '-infinity' NOT NULL,
@@ -355,6 +386,8 @@ CREATE TABLE "workspaces" (
 ALTER TABLE "workspaces" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 ALTER TABLE "accounts" ADD CONSTRAINT "accounts_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "api_keys" ADD CONSTRAINT "api_keys_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "asset_copies" ADD CONSTRAINT "asset_copies_workspace_id_asset_id_assets_workspace_id_id_fk" FOREIGN KEY ("workspace_id","asset_id") REFERENCES "public"."assets"("workspace_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "asset_exports" ADD CONSTRAINT "asset_exports_workspace_id_asset_id_assets_workspace_id_id_fk" FOREIGN KEY ("workspace_id","asset_id") REFERENCES "public"."assets"("workspace_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "assets" ADD CONSTRAINT "assets_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "credit_entries" ADD CONSTRAINT "credit_entries_workspace_id_generation_id_generations_workspace_id_id_fk" FOREIGN KEY ("workspace_id","generation_id") REFERENCES "public"."generations"("workspace_id","id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "generation_events" ADD CONSTRAINT "generation_events_workspace_id_generation_id_generations_workspace_id_id_fk" FOREIGN KEY ("workspace_id","generation_id") REFERENCES "public"."generations"("workspace_id","id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
@@ -374,6 +407,8 @@ ALTER TABLE "workspace_counters" ADD CONSTRAINT "workspace_counters_workspace_id
 CREATE INDEX "accounts_user" ON "accounts" USING btree ("user_id");--> statement-breakpoint
 CREATE INDEX "api_keys_in_force" ON "api_keys" USING btree ("workspace_id","id") WHERE revoked_at is null;--> statement-breakpoint
 CREATE INDEX "api_keys_end" ON "api_keys" USING btree (least(revoked_at, expires_at));--> statement-breakpoint
+CREATE INDEX "asset_exports_asset" ON "asset_exports" USING btree ("workspace_id","asset_id","id");--> statement-breakpoint
+CREATE UNIQUE INDEX "asset_exports_open" ON "asset_exports" USING btree ("workspace_id","asset_id","channel") WHERE status = 'queued';--> statement-breakpoint
 CREATE INDEX "assets_filter" ON "assets" USING btree ("workspace_id","kind","source","status","id");--> statement-breakpoint
 CREATE INDEX "assets_name" ON "assets" USING gin ((workspace_id::text),"name" gin_trgm_ops) WITH (gin_pending_list_limit=256);--> statement-breakpoint
 CREATE INDEX "audit_checkpoints_time" ON "audit_checkpoints" USING btree ("created_at");--> statement-breakpoint
@@ -408,6 +443,8 @@ CREATE POLICY "admin" ON "api_keys" AS RESTRICTIVE FOR ALL TO "app_tenant" USING
 CREATE POLICY "make" ON "api_keys" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK (created_by = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "tenant" ON "asset_copies" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "tenant" ON "asset_exports" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "tenant" ON "assets" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "jobs" ON "assets" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "search" ON "assets" AS PERMISSIVE FOR SELECT TO "app_gate" USING (true);--> statement-breakpoint

@@ -41,6 +41,8 @@ grant select, update (accepted_at) on invites to app_gate;
 grant select, insert, update (revoked_at) on api_keys to app_tenant;
 grant select, update (last_used_at) on api_keys to app_gate;
 grant select, insert, update (name, prepared), delete on assets to app_tenant;
+grant select, insert, update (size, lease_expires_at, made_at, refused_at), delete on asset_copies to app_tenant;
+grant select, insert, update (status, refusal, lease_expires_at, ended_at) on asset_exports to app_tenant;
 grant select, update (status, prompt, text, webhook_url, lease_expires_at, next_step_at, completed_at) on generations to app_tenant;
 grant select, insert (workspace_id, id, task, kind, model, prompt, text, style, aspect_ratio, count, seed, duration, input_asset_ids,
   webhook_url, retry_of, deadline, deadline_at, credits_reserved, eta, woken_at, created_by),

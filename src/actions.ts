@@ -4,6 +4,7 @@ export const actions = [
   'api_key.create',
   'api_key.list',
   'api_key.revoke',
+  'asset.check',
   'asset.create',
   'asset.delete',
   'asset.download',
@@ -17,6 +18,9 @@ export const actions = [
   'checkpoint.list',
   'credit.list',
   'event.list',
+  'export.create',
+  'export.finish',
+  'export.list',
   'generation.cancel',
   'generation.create',
   'generation.events',
@@ -65,6 +69,7 @@ export type Action = (typeof actions)[number]
 
 /** What an API key may be allowed: the work of a workspace, not its administration. */
 export const keyScopes = [
+  'asset.check',
   'asset.create',
   'asset.delete',
   'asset.download',
@@ -78,6 +83,8 @@ export const keyScopes = [
   'checkpoint.list',
   'credit.list',
   'event.list',
+  'export.create',
+  'export.list',
   'generation.cancel',
   'generation.create',
   'generation.events',

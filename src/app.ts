@@ -6,6 +6,7 @@ import { routes as assets } from './assets/routes.ts'
 import { routes as audit } from './audit/routes.ts'
 import { routes as auth } from './auth/routes.ts'
 import { routes as catalogue } from './catalogue/routes.ts'
+import { routes as channels } from './channels/routes.ts'
 import { routes as credits } from './credits/routes.ts'
 import { AppError } from './errors.ts'
 import { routes as events } from './events/routes.ts'
@@ -66,6 +67,7 @@ for (const routes of [
   workspaces,
   people,
   assets,
+  channels,
   catalogue,
   generations,
   events,

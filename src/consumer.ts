@@ -1,6 +1,8 @@
 /** The queues' consumer: runs each message's job, acknowledges it, or has it retried with backoff. */
 import { eraseObject } from './assets/assets.ts'
+import { eraseCopies } from './assets/copies.ts'
 import { recordRefusal } from './audit/audit.ts'
+import { runExport } from './channels/exports.ts'
 import { type JobCtx, log, systemContext, type WaitUntil } from './context.ts'
 import { transact } from './db/client.ts'
 import type { Env } from './env.ts'
@@ -36,6 +38,11 @@ const run = async (ctx: JobCtx, job: JobMessage): Promise<number | undefined> =>
     case 'object.delete':
       await eraseObject(ctx, subjectId)
       return undefined
+    case 'copies.delete':
+      await eraseCopies(ctx, subjectId)
+      return undefined
+    case 'export':
+      return runExport(ctx, subjectId)
     case 'webhook.delete':
       await removeEndpoint(ctx, subjectId)
       return undefined

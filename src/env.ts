@@ -115,6 +115,7 @@ interface Bindings {
   JOBS: Queue<JobMessage>
   DELIVERIES: Queue<JobMessage>
   LASTING: Queue<JobMessage>
+  PICTURES: Queue<JobMessage>
   RATE_LIMITER: DurableObjectNamespace<RateLimiter>
   FEED: DurableObjectNamespace<Feed>
   BREAKER: DurableObjectNamespace<Breaker>
@@ -147,6 +148,7 @@ export const parseEnv = (raw: RawEnv): Env => {
     JOBS: raw.JOBS,
     DELIVERIES: raw.DELIVERIES,
     LASTING: raw.LASTING,
+    PICTURES: raw.PICTURES,
     RATE_LIMITER: raw.RATE_LIMITER,
     FEED: raw.FEED,
     BREAKER: raw.BREAKER,

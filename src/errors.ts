@@ -38,6 +38,7 @@ const problems = {
   payload_too_large: [413, 'The request body is too large.'],
   unsupported_media_type: [415, 'This content type is not supported here.'],
   validation_failed: [422, 'The request does not match the contract.'],
+  not_convertible: [422, 'No copy can be made of this file.'],
   idempotency_key_reused: [422, 'This Idempotency-Key was used with another request: choose a new one.'],
   rate_limited: [429, 'Too many requests: wait for the seconds that Retry-After says.'],
   internal_error: [500, 'An unexpected error occurred on the server.'],

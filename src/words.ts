@@ -9,8 +9,26 @@ export type Plan = (typeof plans)[number]
 
 export const assetKinds = ['image', 'video', 'document'] as const
 export type AssetKind = (typeof assetKinds)[number]
-export const assetSources = ['upload', 'generation'] as const
+export const assetSources = ['upload', 'generation', 'export'] as const
 export const assetStatuses = ['pending', 'ready', 'failed'] as const
+
+/** Where pictures and films are shown and sold, each with rules of its own. */
+export const channels = [
+  'amazon-main',
+  'google-merchant',
+  'shopify',
+  'instagram-feed',
+  'instagram-reel',
+  'tiktok',
+  'web',
+] as const
+export type Channel = (typeof channels)[number]
+export const exportStatuses = ['queued', 'succeeded', 'refused'] as const
+/** Sized copies: pixels of the width at most, and formats. */
+export const copyWidths = [64, 160, 320, 640, 1024, 2048] as const
+export type CopyWidth = (typeof copyWidths)[number]
+export const copyFormats = ['webp', 'jpeg', 'png'] as const
+export type CopyFormat = (typeof copyFormats)[number]
 
 /** What is made of the photos. */
 export const tasks = ['scene', 'cutout', 'packshot', 'upscale', 'expand', 'animate'] as const
@@ -63,6 +81,8 @@ export const jobKinds = [
   'generation',
   'prediction.cancel',
   'object.delete',
+  'copies.delete',
+  'export',
   'webhook.deliver',
   'webhook.delete',
   'workspace.delete',
@@ -127,6 +147,21 @@ export interface PreparedInput {
   /** Pixels. */
   width: number
   height: number
+}
+
+/** Why an export was refused. */
+export interface ExportRefusal {
+  code:
+    | 'wrong_kind'
+    | 'unreadable'
+    | 'no_cutout'
+    | 'too_small'
+    | 'not_met'
+    | 'storage_quota_exceeded'
+    | 'service_unavailable'
+  detail: string
+  /** The task whose result could be exported. */
+  helps: Task | null
 }
 
 /** A file of a generation that is in storage. */

@@ -58,6 +58,7 @@ const transform = async (form: FormData): Promise<{ type: string; bytes: Uint8Ar
   for (const step of JSON.parse(String(form.get('transforms')))) {
     if (step.fit !== 'scale-down') throw new Refused(CODES.unsupported, `fit: ${step.fit}`)
     input.resize(step.width, step.height, { fit: 'inside', withoutEnlargement: true })
+    if (step.background) input.flatten({ background: step.background })
   }
   // Cloudflare keeps a JPEG's copyright, and nothing else of EXIF.
   if (type === 'image/jpeg' && exif?.includes('Copyright')) input.withExif({ IFD0: { Copyright: 'kept' } })

@@ -42,7 +42,8 @@ export const convert = async (
   { width, height, format, quality, anim = false }: Wanted,
 ): Promise<ReadableStream<Uint8Array>> => {
   const result = await env.IMAGES.input(picture)
-    .transform({ width, height, fit: 'scale-down' })
+    // Of what is transparent a JPEG shows the ground.
+    .transform({ width, height, fit: 'scale-down', ...(format === 'image/jpeg' && { background: '#ffffff' }) })
     .output({ format, anim, ...(quality !== undefined && format !== 'image/png' && { quality }) })
   // By its own documentation Cloudflare Images may choose another format.
   if (result.contentType() !== format) throw new Error(`asked for ${format}, got ${result.contentType()}`)

@@ -5,7 +5,16 @@ import { IdPath, json, jsonBody, located, Timestamp, text } from '../http/contra
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
-import { assetKinds, assetSources, assetStatuses, providerNames, styles, tasks } from '../words.ts'
+import {
+  assetKinds,
+  assetSources,
+  assetStatuses,
+  copyFormats,
+  copyWidths,
+  providerNames,
+  styles,
+  tasks,
+} from '../words.ts'
 import {
   type Asset,
   deleteAsset,
@@ -16,6 +25,7 @@ import {
   renameAsset,
   uploadAsset,
 } from './assets.ts'
+import { downloadCopy } from './copies.ts'
 
 const tag = 'Assets'
 
@@ -53,6 +63,13 @@ export const presentAsset = (row: Asset): z.output<typeof AssetView> => ({
   createdAt: row.createdAt.toISOString(),
 })
 
+/** Pixels, as text of a query. */
+const CopyWidth = z
+  .string()
+  .transform(Number)
+  .pipe(z.literal(copyWidths))
+  .openapi({ type: 'integer', enum: [...copyWidths] })
+
 /** JSON Schema and not zod's: a validator would read the whole body into memory. */
 const fileForm = {
   type: 'object' as const,
@@ -69,7 +86,7 @@ routes.openapi(
     tag,
     summary: 'Upload a file',
     description:
-      'One `file` of up to 95 MB: JPEG, PNG, WebP, GIF, AVIF, MP4, WebM, PDF, DOCX, XLSX or plain text, detected by its content.',
+      'One `file` of up to 95 MB: JPEG, PNG, WebP, GIF, AVIF, HEIC, MP4, WebM, PDF, DOCX, XLSX or plain text, detected by its content.',
     role: 'member',
     request: {
       body: {
@@ -240,15 +257,25 @@ routes.openapi(
     path: '/assets/{id}/download',
     tag,
     summary: 'Redirect to the file by a URL that works for 5 minutes',
+    description:
+      'With a `width`, to a copy of a picture that is at most so many pixels wide: upright, in sRGB, without EXIF, made once. What is transparent or moves stays so where the `format` can.',
     request: {
       params: IdPath,
-      query: z.object({ disposition: z.enum(['inline', 'attachment']).default('attachment') }),
+      query: z.object({
+        disposition: z.enum(['inline', 'attachment']).default('attachment'),
+        width: CopyWidth.optional(),
+        format: z.enum(copyFormats).default('webp').describe('Of a sized copy'),
+      }),
     },
     responses: { 302: { description: 'To the file', headers: located } },
+    refuses: ['not_convertible'],
   }),
-  async (c) =>
-    c.redirect(
-      await downloadAsset(c.var.ctx, c.req.valid('param').id, c.req.valid('query').disposition),
-      302,
-    ),
+  async (c) => {
+    const { id } = c.req.valid('param')
+    const { disposition, width, format } = c.req.valid('query')
+    const url = width
+      ? await downloadCopy(c.var.ctx, id, { width, format }, disposition)
+      : await downloadAsset(c.var.ctx, id, disposition)
+    return c.redirect(url, 302)
+  },
 )

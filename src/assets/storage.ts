@@ -32,11 +32,16 @@ export interface StoredObject extends FileDescription {
 type InputType = PreparedInput['mimeType']
 const inputTypes: readonly InputType[] = ['image/jpeg', 'image/png']
 
-/** The one place where an object's key is made: an asset's, or that of the copy that providers are sent, which shows its type. */
-const keyOf = (workspaceId: string, assetId: string, input?: InputType) =>
-  input
+/**
+ * The one place where an object's key is made: an asset's, that of the copy that providers are sent, which shows its type,
+ * or that of a sized copy, by its name.
+ */
+const keyOf = (workspaceId: string, assetId: string, input?: InputType, copy?: string) => {
+  if (copy !== undefined) return `workspaces/${workspaceId}/copies/${assetId}/${copy}`
+  return input
     ? `workspaces/${workspaceId}/inputs/${assetId}.${input === 'image/png' ? 'png' : 'jpg'}`
     : `workspaces/${workspaceId}/assets/${assetId}`
+}
 
 const clientOf = ({ S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, S3_REGION }: Env) =>
   new AwsClient({
@@ -127,12 +132,12 @@ const partsOf = async function* (chunks: AsyncIterable<Uint8Array>) {
  */
 export const putObject = async (
   env: Env,
-  location: { workspaceId: string; assetId: string; name: string; input?: InputType },
+  location: { workspaceId: string; assetId: string; name: string; input?: InputType; copy?: string },
   chunks: AsyncIterable<Uint8Array>,
   maxSize: number,
   patience: Patience = PATIENCE,
 ): Promise<StoredObject> => {
-  const path = `/${keyOf(location.workspaceId, location.assetId, location.input)}`
+  const path = `/${keyOf(location.workspaceId, location.assetId, location.input, location.copy)}`
   const inspector = createInspector()
   const digest = new crypto.DigestStream('SHA-256')
   const hash = digest.getWriter()
@@ -248,6 +253,16 @@ export const readRange = async (
 export const deleteObject = async (env: Env, workspaceId: string, assetId: string): Promise<void> => {
   await request(env, `/${keyOf(workspaceId, assetId)}`, { method: 'DELETE' })
   await deleteInput(env, workspaceId, assetId)
+  await deleteCopies(env, workspaceId, assetId)
+}
+
+/** The sized copies of an asset, as storage lists them. @throws {AppError} unavailable */
+export const deleteCopies = async (env: Env, workspaceId: string, assetId: string): Promise<void> => {
+  const prefix = encodeURIComponent(keyOf(workspaceId, assetId, undefined, ''))
+  const list = await (await request(env, `?list-type=2&prefix=${prefix}`, { method: 'GET' })).text()
+  for (const [, key = ''] of list.matchAll(/<Key>([^<]+)<\/Key>/g)) {
+    await request(env, `/${key}`, { method: 'DELETE' })
+  }
 }
 
 /** The copy alone, of whichever type it is. @throws {AppError} unavailable */
@@ -260,10 +275,10 @@ export const deleteInput = async (env: Env, workspaceId: string, assetId: string
 /** A URL that anyone may GET for five minutes. */
 export const presignDownload = async (
   env: Env,
-  asset: { workspaceId: string; id: string; name: string; mimeType: string },
+  asset: { workspaceId: string; id: string; name: string; mimeType: string; copy?: string },
   type: 'inline' | 'attachment' = 'inline',
 ): Promise<string> => {
-  const url = new URL(`${env.S3_ENDPOINT}/${keyOf(asset.workspaceId, asset.id)}`)
+  const url = new URL(`${env.S3_ENDPOINT}/${keyOf(asset.workspaceId, asset.id, undefined, asset.copy)}`)
   url.searchParams.set('X-Amz-Expires', String(PRESIGNED_LIFETIME))
   url.searchParams.set('response-content-disposition', disposition(type, asset.name))
   url.searchParams.set('response-content-type', contentTypeOf(asset.mimeType))

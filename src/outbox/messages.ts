@@ -33,7 +33,7 @@ export type RefusalMessage = z.output<typeof RefusalMessage>
 export const JobMessage = z.discriminatedUnion('kind', [OwedMessage, RefusalMessage])
 export type JobMessage = z.output<typeof JobMessage>
 
-/** A webhook's target may be slow, and so is a provider that answers with the pictures: both have queues of their own. */
+/** A webhook's target may be slow, and so is a provider that answers with the pictures; pictures take processor time: each has a queue of its own. */
 export const queueOf = (message: JobMessage) =>
   message.kind === 'generation' && message.lasting ? 'LASTING' : queues[message.kind]
 
@@ -41,6 +41,8 @@ const queues = {
   generation: 'JOBS',
   'prediction.cancel': 'JOBS',
   'object.delete': 'JOBS',
+  'copies.delete': 'JOBS',
+  export: 'PICTURES',
   'webhook.deliver': 'DELIVERIES',
   'webhook.delete': 'JOBS',
   'workspace.delete': 'JOBS',

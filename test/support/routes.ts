@@ -116,6 +116,7 @@ const bodies: Record<string, (things: Things) => unknown> = {
   'api_key.create': () => ({ name: 'server', scopes: ['asset.list'] }),
   'asset.create': () => formOf('file.txt', 'some text'),
   'asset.update': () => ({ name: 'renamed.txt' }),
+  'export.create': () => ({ channels: ['web'] }),
   'webhook.create': () => ({ url: 'http://127.0.0.1:9/' }),
   'webhook.update': () => ({ enabled: false }),
   'generation.create': () => ({ task: 'scene', prompt: 'x' }),
