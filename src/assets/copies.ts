@@ -15,6 +15,7 @@ import {
   MAX_ANSWER,
   MAX_ORIGINAL,
   MAX_PIXELS,
+  movingOrStill,
   openOriginal,
   orJudge,
   UnusablePhoto,
@@ -26,12 +27,10 @@ import { deleteCopies, presignDownload, putObject, readRange } from './storage.t
 /** Bytes; an animation of fifty megapixels has less. */
 const MAX_COPY = 50_000_000
 const QUALITY = 82
-/** What may move. */
-const MOVING = ['image/gif', 'image/webp', 'image/avif']
 /** How long who makes a copy has for it. */
 const LEASE = sql`interval '3 minutes'`
-/** Milliseconds between looks at a copy that somebody else makes, and in all. */
-const LOOK = 300
+/** Milliseconds until the first look at a copy that somebody else makes, and in all; each waits longer than the one before. */
+const LOOK = 200
 const PATIENCE = 25_000
 
 interface Wanted {
@@ -140,18 +139,17 @@ const make = async (ctx: Ctx, asset: Asset, wanted: Wanted): Promise<number> => 
     const bytes = withoutMetadata(format, readChunks(picture))
     return putObject(ctx.env, location, sourceType ? markAsGenerated(bytes, sourceType) : bytes, MAX_COPY)
   }
-  const { size } = await orJudge(ctx, asset, async () => {
-    if (wanted.format !== 'webp' || !MOVING.includes(asset.mimeType)) return makeOne(false)
-    // An animation may be too large to be made smaller: then it is its first picture.
-    return makeOne(true).catch(() => makeOne(false))
-  })
+  const { size } = await orJudge(ctx, asset, () =>
+    wanted.format === 'webp' ? movingOrStill(asset, makeOne) : makeOne(false),
+  )
   return size
 }
 
 /** Waits for a copy that somebody else makes. @throws {AppError} unavailable, if that takes long */
 const waitForOther = async (ctx: Ctx, id: string, name: string): Promise<Copy> => {
-  for (const end = Date.now() + PATIENCE; Date.now() < end; ) {
-    await scheduler.wait(LOOK)
+  const end = Date.now() + PATIENCE
+  for (let pause = LOOK; Date.now() < end; pause *= 1.5) {
+    await scheduler.wait(pause)
     const { copy } = await readBoth(ctx, id, name)
     if (!copy) break
     if (copy.madeAt || copy.refusedAt) return copy

@@ -43,11 +43,31 @@ export const convert = async (
 ): Promise<ReadableStream<Uint8Array>> => {
   const result = await env.IMAGES.input(picture)
     // Of what is transparent a JPEG shows the ground.
-    .transform({ width, height, fit: 'scale-down', ...(format === 'image/jpeg' && { background: '#ffffff' }) })
+    .transform({
+      width,
+      height,
+      fit: 'scale-down',
+      ...(format === 'image/jpeg' && { background: '#ffffff' }),
+    })
     .output({ format, anim, ...(quality !== undefined && format !== 'image/png' && { quality }) })
   // By its own documentation Cloudflare Images may choose another format.
   if (result.contentType() !== format) throw new Error(`asked for ${format}, got ${result.contentType()}`)
   return result.image()
+}
+
+/** What may move. */
+const MOVING = ['image/gif', 'image/webp', 'image/avif']
+
+/** Makes something of what moves if that can be made: an animation may be too large, and then its first picture is taken. */
+export const movingOrStill = async <T>(
+  { mimeType }: Asset,
+  make: (anim: boolean) => Promise<T>,
+): Promise<T> => {
+  if (!MOVING.includes(mimeType)) return make(false)
+  return make(true).catch((thrown: unknown) => {
+    if (isJudged(thrown)) throw thrown
+    return make(false)
+  })
 }
 
 /** The original's bytes. @throws {AppError} unavailable */

@@ -1,6 +1,13 @@
 /** Makes a copy of an asset that a channel accepts, or says why none can be made without a model. */
 import type { Asset } from '../assets/assets.ts'
-import { convert, isConvertible, openOriginal, orJudge, UnusablePhoto } from '../assets/images.ts'
+import {
+  convert,
+  isConvertible,
+  movingOrStill,
+  openOriginal,
+  orJudge,
+  UnusablePhoto,
+} from '../assets/images.ts'
 import { withoutMetadata } from '../assets/metadata.ts'
 import { readPng, writePng } from '../assets/png.ts'
 import { isSourceType, markAsGenerated, type SourceType } from '../assets/provenance.ts'
@@ -155,11 +162,12 @@ const makePicture = async (
 ): Promise<StoredObject | undefined | { refusal: ExportRefusal }> => {
   if (target.kind === 'light') {
     const { width, height } = target
-    const anim = asset.mimeType !== 'image/jpeg'
-    return storeLightest(ctx, asset, way, async (quality) => {
-      const wanted = { width, height, format: 'image/webp', quality, anim } as const
-      return readChunks(await convert(ctx, await openOriginal(ctx, asset), wanted))
-    })
+    return storeLightest(ctx, asset, way, (quality) =>
+      movingOrStill(asset, async (anim) => {
+        const wanted = { width, height, format: 'image/webp', quality, anim } as const
+        return readChunks(await convert(ctx, await openOriginal(ctx, asset), wanted))
+      }),
+    )
   }
   if (!measures || measures === 'unreadable') throw new UnusablePhoto('not measured')
   const plan = target.kind === 'product' ? planProduct(target, measures) : planWhole(target, measures)
