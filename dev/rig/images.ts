@@ -1,6 +1,6 @@
 /**
- * Stands in for Cloudflare Images: answers what the `images` binding posts, with sharp, and within the limits of
- * https://developers.cloudflare.com/images/get-started/limits/, as read on 27 November 2026. Of AVIF it is what an
+ * Stands in for Cloudflare Images: answers what the `images` binding posts, and URLs of a zone that transforms, with sharp
+ * and within the limits of https://developers.cloudflare.com/images/get-started/limits/, as read on 27 November 2026. Of AVIF it is what an
  * enterprise account has.
  */
 import { createServer } from 'node:http'
@@ -13,6 +13,7 @@ import sharp from 'sharp'
 const CODES = { noImage: 9412, tooLarge: 9413, unsupported: 9520 }
 const MAX_PIXELS = 100_000_000
 const MAX_BYTES = 20_000_000
+const MAX_BYTES_BY_URL = 100_000_000
 /** Pixels of all frames; a larger animation is answered as it is. */
 const MAX_MOVING = 50_000_000
 /** Pixels a side of what is answered, but for WebP. */
@@ -75,13 +76,34 @@ const transform = async (form: FormData): Promise<{ type: string; bytes: Uint8Ar
   return { type, bytes: data }
 }
 
+/** What reduces a picture, by the URL of another one. @throws {Refused} */
+const transformByUrl = async (path: string): Promise<{ type: string; bytes: Uint8Array }> => {
+  const [, list = '', source = ''] = /^\/cdn-cgi\/image\/([^/]+)\/(.+)$/.exec(path) ?? []
+  const options = Object.fromEntries(list.split(',').map((option) => option.split('=')))
+  const response = await fetch(source)
+  const bytes = await response.bytes()
+  if (!response.ok || bytes.length > MAX_BYTES_BY_URL) throw new Refused(9402, `${bytes.length} bytes`)
+  const input = await open(bytes, false)
+  const { width, height } = await input.metadata()
+  if (width * height > MAX_PIXELS) throw new Refused(CODES.tooLarge, `${width} x ${height} pixels`)
+  if (options.format !== 'webp' || options.quality !== '100') throw new Refused(CODES.unsupported, list)
+  const data = await input
+    .resize(Number(options.width), Number(options.height), { fit: 'inside', withoutEnlargement: true })
+    .webp({ lossless: true })
+    .toBuffer()
+  return { type: 'image/webp', bytes: data }
+}
+
 export const startImages = async () => {
   const server = createServer(async (request, response) => {
     try {
       const headers = { 'content-type': String(request.headers['content-type']) }
       // `as`: Node has two types for one kind of stream.
       const body = Readable.toWeb(request) as ReadableStream<Uint8Array>
-      const { type, bytes } = await transform(await new Response(body, { headers }).formData())
+      const { type, bytes } =
+        request.method === 'GET'
+          ? await transformByUrl(String(request.url))
+          : await transform(await new Response(body, { headers }).formData())
       response.writeHead(200, { 'content-type': type }).end(bytes)
     } catch (error) {
       const code = error instanceof Refused ? error.code : 9523

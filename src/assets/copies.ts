@@ -13,10 +13,10 @@ import {
   convert,
   isConvertible,
   MAX_ANSWER,
-  MAX_ORIGINAL,
   MAX_PIXELS,
+  mostOf,
   movingOrStill,
-  openOriginal,
+  openConvertible,
   orJudge,
   UnusablePhoto,
 } from './images.ts'
@@ -60,11 +60,11 @@ const notConvertible = (detail: string, cause?: unknown) => new AppError('not_co
 const UNREADABLE = 'No copy can be made: the picture cannot be read.'
 
 /** @throws {AppError} validation_failed, not_convertible */
-const checkConvertible = (asset: Asset): void => {
+const checkConvertible = (ctx: Ctx, asset: Asset): void => {
   if (asset.kind !== 'image') throw invalidField('/query/width', 'only pictures have sized copies')
-  if (isConvertible(asset)) return
+  if (isConvertible(ctx, asset)) return
   throw notConvertible(
-    `Copies are made of pictures of at most ${MAX_ORIGINAL / 1e6} MB and ${MAX_PIXELS / 1e6} megapixels.`,
+    `Copies are made of pictures of at most ${mostOf(ctx.env) / 1e6} MB and ${MAX_PIXELS / 1e6} megapixels.`,
   )
 }
 
@@ -135,7 +135,7 @@ const make = async (ctx: Ctx, asset: Asset, wanted: Wanted): Promise<number> => 
   }
   const makeOne = async (anim: boolean) => {
     const options = { width: wanted.width, height: MAX_ANSWER, format, quality: QUALITY, anim }
-    const picture = await convert(ctx, await openOriginal(ctx, asset), options)
+    const picture = await convert(ctx, await openConvertible(ctx, asset), options)
     const bytes = withoutMetadata(format, readChunks(picture))
     return putObject(ctx.env, location, sourceType ? markAsGenerated(bytes, sourceType) : bytes, MAX_COPY)
   }
@@ -192,7 +192,7 @@ export const downloadCopy = async (
 ): Promise<string> => {
   const name = nameOf(wanted)
   const { asset, copy } = await readBoth(ctx, id, name)
-  checkConvertible(asset)
+  checkConvertible(ctx, asset)
   if (copy?.refusedAt) throw notConvertible(UNREADABLE)
   if (!copy?.madeAt) await makeOrWait({ ...ctx, workspaceId: asset.workspaceId }, asset, wanted)
   const file = {

@@ -3,11 +3,14 @@ import type { Ctx } from '../context.ts'
 import { AppError, describeError } from '../errors.ts'
 import { readChunks } from '../streams.ts'
 import type { Asset } from './assets.ts'
-import { openObject } from './storage.ts'
+import { openObject, presignDownload } from './storage.ts'
 
-/** What it takes: pixels in all, and bytes. */
+/** What it takes: pixels in all, and bytes, through the binding and by the URL of a zone. */
 export const MAX_PIXELS = 100_000_000
 export const MAX_ORIGINAL = 20_000_000
+const MAX_BY_URL = 100_000_000
+/** Pixels of the longer side to which what is too heavy for the binding is reduced without loss: so it has at most 20 MB. */
+const REDUCED = 2200
 /** Pixels of the longer side that it answers with. */
 export const MAX_ANSWER = 12_000
 /** Milliseconds for one picture; Cloudflare Images has no limit of its own to rely on. */
@@ -71,15 +74,30 @@ export const movingOrStill = async <T>(
 }
 
 /** The original's bytes. @throws {AppError} unavailable */
-export const openOriginal = async ({ env }: Pick<Ctx, 'env'>, { workspaceId, id }: Asset) => {
+const openOriginal = async ({ env }: Pick<Ctx, 'env'>, { workspaceId, id }: Asset) => {
   const { body } = await openObject(env, workspaceId, id)
   if (!body) throw new AppError('unavailable')
   return body
 }
 
+/** The original as the binding takes it. @throws {AppError} unavailable; {Error} of Cloudflare Images */
+export const openConvertible = async (ctx: Pick<Ctx, 'env'>, asset: Asset) => {
+  const { IMAGES_URL } = ctx.env
+  if (asset.size <= MAX_ORIGINAL || !IMAGES_URL) return openOriginal(ctx, asset)
+  const options = `fit=scale-down,width=${REDUCED},height=${REDUCED},format=webp,quality=100,anim=false,metadata=none`
+  const response = await fetch(
+    `${IMAGES_URL}/cdn-cgi/image/${options}/${await presignDownload(ctx.env, asset)}`,
+  )
+  if (!response.ok || !response.body) throw new Error(`Cloudflare Images answered ${response.status}`)
+  return response.body
+}
+
+/** Bytes of a picture of which something can be made. */
+export const mostOf = ({ IMAGES_URL }: Ctx['env']) => (IMAGES_URL ? MAX_BY_URL : MAX_ORIGINAL)
+
 /** Whether it is within the limits of Cloudflare Images, as far as its row tells. */
-export const isConvertible = ({ kind, size, width, height }: Asset): boolean =>
-  kind === 'image' && size <= MAX_ORIGINAL && (width ?? 0) * (height ?? 0) <= MAX_PIXELS
+export const isConvertible = ({ env }: Pick<Ctx, 'env'>, { kind, size, width, height }: Asset): boolean =>
+  kind === 'image' && size <= mostOf(env) && (width ?? 0) * (height ?? 0) <= MAX_PIXELS
 
 const inTime = <T>(work: Promise<T>): Promise<T> =>
   Promise.race([

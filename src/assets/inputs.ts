@@ -9,7 +9,7 @@ import { AppError, toAppError } from '../errors.ts'
 import { readChunks } from '../streams.ts'
 import type { PreparedInput } from '../words.ts'
 import { type Asset, oneAsset } from './assets.ts'
-import { convert, openOriginal, orJudge, UnusablePhoto } from './images.ts'
+import { convert, openConvertible, orJudge, UnusablePhoto } from './images.ts'
 import { withoutMetadata } from './metadata.ts'
 import { deleteInput, openObject, putObject } from './storage.ts'
 import { HEAD, isTransparent } from './transparency.ts'
@@ -39,7 +39,7 @@ const makeCopy = async (ctx: JobCtx, asset: Asset): Promise<PreparedInput> => {
   for (const scale of SCALES) {
     const side = Math.ceil(longer * scale)
     const wanted = { width: side, height: side, format: mimeType, quality: QUALITY } as const
-    const copy = await convert(ctx, await openOriginal(ctx, asset), wanted)
+    const copy = await convert(ctx, await openConvertible(ctx, asset), wanted)
     try {
       const { size, width, height } = await putObject(
         env,

@@ -1,6 +1,13 @@
 /** Holds a picture or film against a channel's rules: what was found and what is wanted, rule by rule. */
 import { type Asset, getAsset } from '../assets/assets.ts'
-import { convert, isConvertible, MAX_ANSWER, openOriginal, orJudge, UnusablePhoto } from '../assets/images.ts'
+import {
+  convert,
+  isConvertible,
+  MAX_ANSWER,
+  openConvertible,
+  orJudge,
+  UnusablePhoto,
+} from '../assets/images.ts'
 import { METADATA_HEAD, METADATA_TAIL, type Metadata, readMetadata } from '../assets/metadata.ts'
 import { readPng } from '../assets/png.ts'
 import { readRange } from '../assets/storage.ts'
@@ -47,11 +54,11 @@ const byPixels: readonly Rule['rule'][] = ['background', 'fill', 'borders']
 
 /** Every pixel, upright and in sRGB. @throws {AppError} unavailable */
 const measureAsset = async (ctx: Readers, asset: Asset): Promise<Facts['measures']> => {
-  if (!isConvertible(asset)) return 'unreadable'
+  if (!isConvertible(ctx, asset)) return 'unreadable'
   const wanted = { width: MAX_ANSWER, height: MAX_ANSWER, format: 'image/png' } as const
   try {
     return await orJudge(ctx, asset, async () =>
-      measure(await readPng(await convert(ctx, await openOriginal(ctx, asset), wanted))),
+      measure(await readPng(await convert(ctx, await openConvertible(ctx, asset), wanted))),
     )
   } catch (thrown) {
     if (thrown instanceof UnusablePhoto) return 'unreadable'
@@ -119,10 +126,11 @@ const judgeSize = (rule: Extract<Rule, { rule: 'size' }>, facts: Facts): Result 
   return { passes: within(value, rule), found: `${width} x ${height} px`, wanted, helps }
 }
 
-const judgeBackground = (measures: Measures): Result => {
+const judgeBackground = (measures: Measures, { width }: Asset): Result => {
   const { pixels, notWhite, darkest } = measures.background
   const wanted = 'every pixel more than 16 px from the product is #ffffff'
-  const share = pixels > 0 && `${notWhite} of ${pixels} are not, the darkest at ${darkest} of 255`
+  const at = measures.width === width ? '' : `, at ${measures.width} x ${measures.height} px`
+  const share = pixels > 0 && `${notWhite} of ${pixels} are not, the darkest at ${darkest} of 255${at}`
   const found = measures.transparent
     ? 'transparent'
     : share || `none that is nearly white; most of the upper edge is ${measures.ground}`
@@ -277,7 +285,7 @@ const judge = (rule: Rule, facts: Facts): Result => {
           helps: null,
         }
       }
-      if (rule.rule === 'background') return judgeBackground(measures)
+      if (rule.rule === 'background') return judgeBackground(measures, asset)
       return rule.rule === 'fill' ? judgeFill(rule, measures) : judgeBorders(measures)
     }
     default:

@@ -3,8 +3,10 @@ import type { Asset } from '../assets/assets.ts'
 import {
   convert,
   isConvertible,
+  MAX_PIXELS,
+  mostOf,
   movingOrStill,
-  openOriginal,
+  openConvertible,
   orJudge,
   UnusablePhoto,
 } from '../assets/images.ts'
@@ -110,7 +112,7 @@ const composed = async (ctx: JobCtx, asset: Asset, plan: Plan, measures: Measure
     height: Math.max(1, Math.round(measures.height * plan.scale)),
     format: 'image/png',
   } as const
-  const picture = await readPng(await convert(ctx, await openOriginal(ctx, asset), wanted))
+  const picture = await readPng(await convert(ctx, await openConvertible(ctx, asset), wanted))
   const part = scaled(plan.part, measures, picture)
   const canvas = plan.canvas(part.right - part.left, part.bottom - part.top)
   const png = toStream(writePng(canvas.width, canvas.height, compose(picture, { part, ...canvas })))
@@ -165,7 +167,7 @@ const makePicture = async (
     return storeLightest(ctx, asset, way, (quality) =>
       movingOrStill(asset, async (anim) => {
         const wanted = { width, height, format: 'image/webp', quality, anim } as const
-        return readChunks(await convert(ctx, await openOriginal(ctx, asset), wanted))
+        return readChunks(await convert(ctx, await openConvertible(ctx, asset), wanted))
       }),
     )
   }
@@ -212,8 +214,9 @@ export const makeExport = async (
       `${channel} takes no ${asset.kind}.`,
       asset.kind === 'image' ? 'animate' : null,
     )
-  if (asset.kind === 'image' && !isConvertible(asset)) {
-    return refusal('unreadable', 'Copies are made of pictures of at most 20 MB and 100 megapixels.')
+  if (asset.kind === 'image' && !isConvertible(ctx, asset)) {
+    const most = `at most ${mostOf(ctx.env) / 1e6} MB and ${MAX_PIXELS / 1e6} megapixels`
+    return refusal('unreadable', `Copies are made of pictures of ${most}.`)
   }
   const { rules, target } = taken
   // What is to be placed on white is measured even where no rule asks.

@@ -92,3 +92,16 @@ test('an export waits for Cloudflare Images, and is made then', async () => {
   const status = async () => (await ask(`/assets/${id}/exports`)).answer.data as { status: string }[]
   await waitFor('it is made', async () => (await status())[0]?.status === 'succeeded', 50_000)
 }, 90_000)
+
+test('a picture that is too heavy for the binding goes by the URL of a zone', async () => {
+  const noise = { type: 'gaussian', mean: 128, sigma: 60 } as const
+  const heavy = await sharp({ create: { width: 3600, height: 2400, channels: 3, background: '#888', noise } })
+    .png({ compressionLevel: 1 })
+    .toBuffer()
+  expect(heavy.length).toBeGreaterThan(20_000_000)
+  const { id } = await client.upload('heavy.png', heavy)
+  const { status, headers: answered } = await ask(`/assets/${id}/download?width=320&format=jpeg`)
+  expect(status).toBe(302)
+  const bytes = await (await fetch(String(answered.get('location')))).bytes()
+  expect(await sharp(bytes).metadata()).toMatchObject({ width: 320, height: 213, format: 'jpeg' })
+}, 90_000)
