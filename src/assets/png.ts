@@ -9,7 +9,7 @@ const AFTER = 4
 /** Bytes of a chunk that is held whole; more is none that is read here. */
 const LARGEST = 64 * 1024
 
-export class BrokenPng extends Error {}
+class BrokenPng extends Error {}
 
 /** Values a pixel, by colour type: grey, RGB, palette, grey with alpha, RGBA. */
 const CHANNELS: Record<number, number> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 }

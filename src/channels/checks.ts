@@ -17,7 +17,7 @@ import { type Film, readFilm } from './film.ts'
 import { type Measures, measure } from './measure.ts'
 import { demands, type Rule } from './rules.ts'
 
-export interface Check {
+interface Check {
   rule: Rule['rule'] | 'kind'
   level: Rule['level']
   /** Null where it can't be told. */
@@ -143,7 +143,7 @@ const judgeBackground = (measures: Measures, { width }: Asset): Result => {
 }
 
 /** Percent of the side that the product fills more of; undefined where nothing tells it from the rest. */
-export const fillOf = ({ product, opaque, transparent, width, height }: Measures): number | undefined => {
+const fillOf = ({ product, opaque, transparent, width, height }: Measures): number | undefined => {
   const box = transparent ? opaque : product
   return box ? 100 * Math.max((box.right - box.left) / width, (box.bottom - box.top) / height) : undefined
 }

@@ -9,9 +9,9 @@ const HEAD = 64 * 1024
 /** Boxes of the uppermost level that are looked at. */
 const MAX_BOXES = 64
 /** Bytes of an index that is held; that of an hour has some three million. */
-export const MAX_INDEX = 16 * 1024 * 1024
+const MAX_INDEX = 16 * 1024 * 1024
 
-export interface Place {
+interface Place {
   type: string
   start: number
   size: number

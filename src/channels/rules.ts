@@ -2,7 +2,7 @@
 import type { Channel } from '../words.ts'
 
 /** What a rule looks at, and within which figures it holds. */
-export type Demand =
+type Demand =
   | { rule: 'format'; formats: readonly string[] }
   /** Bytes. */
   | { rule: 'weight'; max: number }
