@@ -47,7 +47,12 @@ const sqlState = (query: Promise<unknown>) =>
 
 const newWork = async () => {
   const tenant = await newTenant()
-  await tenant.client.upload('file.txt', 'some text')
+  const file = await tenant.client.upload('file.txt', 'some text')
+  await tenant.client.post(`/assets/${file.body.id}/exports`, { channels: ['web'] })
+  await asOwner(
+    "insert into asset_copies (workspace_id, asset_id, name, lease_expires_at) values ($1, $2, '64.webp', now())",
+    [tenant.workspaceId, file.body.id],
+  )
   await tenant.client.post('/webhooks', { url: 'http://127.0.0.1:9/' })
   const job = { task: 'scene', prompt: 'x' }
   const { body } = await tenant.client.post<GenerationBody>('/generations', job, { 'idempotency-key': 'a' })
@@ -187,6 +192,8 @@ const fixedColumns = {
     assets: ['workspace_id', 'id', 'size', 'sha256', 'source', 'created_by'],
     generations: ['workspace_id', 'id', 'credits_reserved', 'created_by'],
     provider_jobs: ['workspace_id', 'id', 'generation_id', 'provider', 'model', 'asset_ids'],
+    asset_copies: ['workspace_id', 'asset_id', 'name'],
+    asset_exports: ['workspace_id', 'id', 'asset_id', 'channel', 'output_id', 'created_by'],
     webhook_endpoints: ['workspace_id', 'secret', 'created_by'],
     webhook_deliveries: ['workspace_id', 'url', 'sequence', 'payload'],
     outbox: ['workspace_id', 'kind', 'subject_id'],
