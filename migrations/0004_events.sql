@@ -42,3 +42,12 @@ begin
 end $$;
 --> statement-breakpoint
 create or replace trigger event after insert or update of status, progress, phase, offer on generations for each row execute function app.emit_event();
+--> statement-breakpoint
+-- Somebody begins to listen to the workspace's events, for ten minutes at most. What is committed after this is told to the
+-- feed; what was before, the listener finds in the table, which it reads next.
+create or replace function app.listen() returns void
+  language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  insert into public.event_heads as h (workspace_id, sequence, listened_until) values (app.workspace_id(), 0, now() + interval '20 minutes')
+  on conflict (workspace_id) do update set listened_until = excluded.listened_until
+   where h.listened_until > now() + interval '11 minutes' is not true
+$$;

@@ -1,7 +1,7 @@
 -- A generation's life, as functions behind the gate: planned once a connection, where the statements of a request are planned
 -- each time. They run as app_jobs, which alone writes most of it; whom the gate let in, and for what, each asks the signed
--- context. Their first argument is the gate's answer, so that they are called after it. `p_plans` is what each plan allows
--- (src/plans.ts). What changes a generation answers the events that it made, with their deliveries, and whom it wakes.
+-- context. `p_plans` is what each plan allows (src/plans.ts). What changes a generation answers the events that it made, with
+-- their deliveries, and whom it wakes.
 
 -- The context, if it is the server itself that acts in a workspace: nobody else takes jobs and ends them.
 create or replace function app.server_context() returns jsonb
@@ -23,8 +23,8 @@ create or replace function app.wake_of(p_row public.generations) returns jsonb
     when p_row.attempts = 0 and cardinality(p_row.input_asset_ids) = 0
       and length(concat(p_row.prompt, p_row.text, p_row.webhook_url)) <= 1000 then to_jsonb(p_row) end);
 --> statement-breakpoint
--- Last of each change of a generation: its events, and whom it makes room for: of the first in line, as many as there are
--- places, those who were not sent yet, or so long ago that the message is lost.
+-- Last of each change of a generation: its events, if there is somebody to be told, and whom it makes room for: of the first in
+-- line, as many as there are places, those who were not sent yet, or so long ago that the message is lost.
 create or replace function app.conclude(p_workspace uuid, p_id uuid, p_places integer, out events jsonb, out woken jsonb)
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -34,7 +34,9 @@ begin
   select jsonb_agg(to_jsonb(e) || jsonb_build_object('deliveries', array(
       select d.id from public.webhook_deliveries d where d.workspace_id = p_workspace and d.sequence = e.sequence)) order by e.sequence)
     into events from public.generation_events e
-   where e.workspace_id = p_workspace and e.generation_id = p_id and e.created_at = now();
+   where e.workspace_id = p_workspace and e.generation_id = p_id and e.created_at = now()
+     and ((select h.listened_until > now() from public.event_heads h where h.workspace_id = p_workspace)
+       or exists (select from public.webhook_deliveries d where d.workspace_id = p_workspace and d.sequence = e.sequence));
   select p_places - c.running into v_free from public.workspace_counters c where c.workspace_id = p_workspace and c.queued > 0;
   if v_free > 0 then
     v_first := array(select h.id from (select q.id, q.woken_at from public.generations q
@@ -73,7 +75,7 @@ end $$;
 --> statement-breakpoint
 -- Accepts a job in the workspace's turn: its row, the reservation of its credits, the note of what is owed, and how it is
 -- answered. With a key that came before nothing happens, and `body` is the earlier answer. `p_photos` as in app.misfit.
-create or replace function app.accept(p_gate uuid, p_id uuid, p_request jsonb, p_photos jsonb, p_plans jsonb, p_key text, p_hash text,
+create or replace function app.accept(p_id uuid, p_request jsonb, p_photos jsonb, p_plans jsonb, p_key text, p_hash text,
     out made boolean, out request_hash text, out body jsonb, out events jsonb, out woken jsonb)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
@@ -164,7 +166,7 @@ end $$;
 -- it must have been given back), after its end, before its next step is due (unless `p_early`: a provider has said that there
 -- is news), and in line while the workspace has no place. What has stood in line for as long as a job may is claimed to be ended.
 -- Of a job that was never claimed before, `p_calls` are noted as its first.
-create or replace function app.claim(p_gate uuid, p_id uuid, p_early boolean, p_plans jsonb, p_calls jsonb,
+create or replace function app.claim(p_id uuid, p_early boolean, p_plans jsonb, p_calls jsonb,
     out generation jsonb, out inputs jsonb, out jobs jsonb, out held_for integer, out events jsonb, out woken jsonb)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
@@ -252,7 +254,7 @@ begin
 end $$;
 --> statement-breakpoint
 -- Notes calls while the claim holds.
-create or replace function app.note_calls(p_gate uuid, p_id uuid, p_fence integer, p_plans jsonb, p_calls jsonb, out events jsonb, out woken jsonb)
+create or replace function app.note_calls(p_id uuid, p_fence integer, p_plans jsonb, p_calls jsonb, out events jsonb, out woken jsonb)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   v_context constant jsonb := app.server_context();
@@ -269,7 +271,7 @@ begin
 end $$;
 --> statement-breakpoint
 -- Keeps what a provider calls its job; answers whether anybody still waits for it. Keeping twice is harmless.
-create or replace function app.keep_operation(p_gate uuid, p_id uuid, p_operation jsonb, out wanted boolean)
+create or replace function app.keep_operation(p_id uuid, p_operation jsonb, out wanted boolean)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   v_context constant jsonb := app.server_context();
@@ -302,7 +304,7 @@ begin
 end $$;
 --> statement-breakpoint
 -- The same at once, whoever holds the generation by now.
-create or replace function app.keep_calls(p_gate uuid, p_calls jsonb) returns void
+create or replace function app.keep_calls(p_calls jsonb) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 begin
   perform app.write_calls((app.server_context() ->> 'workspaceId')::uuid, p_calls);
@@ -310,7 +312,7 @@ end $$;
 --> statement-breakpoint
 -- Keeps the claim; answers whether it held. What was given back meanwhile has no lease, and whoever has the job by now says
 -- when to look after it.
-create or replace function app.renew(p_gate uuid, p_id uuid, p_fence integer, out held boolean)
+create or replace function app.renew(p_id uuid, p_fence integer, out held boolean)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   v_context constant jsonb := app.server_context();
@@ -329,7 +331,7 @@ end $$;
 --> statement-breakpoint
 -- Gives the lease back: the next step is due in so many seconds. `p_changes`: progress, phase, results_at. Answers whether
 -- the claim still held; what was found out about the calls is written in any case.
-create or replace function app.release(p_gate uuid, p_id uuid, p_fence integer, p_plans jsonb, p_delay double precision, p_changes jsonb,
+create or replace function app.release(p_id uuid, p_fence integer, p_plans jsonb, p_delay double precision, p_changes jsonb,
     p_calls jsonb, out held boolean, out events jsonb, out woken jsonb)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
@@ -413,7 +415,7 @@ end $$;
 --> statement-breakpoint
 -- Ends a job while the claim holds: it succeeds with `p_outputs`, or fails with `p_error`, and is charged nothing. `stops`:
 -- something may still run at providers.
-create or replace function app.settle(p_gate uuid, p_id uuid, p_fence integer, p_plans jsonb, p_error jsonb, p_outputs jsonb, p_calls jsonb,
+create or replace function app.settle(p_id uuid, p_fence integer, p_plans jsonb, p_error jsonb, p_outputs jsonb, p_calls jsonb,
     out stops boolean, out events jsonb, out woken jsonb)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
@@ -438,7 +440,7 @@ begin
 end $$;
 --> statement-breakpoint
 -- Ends a job for its caller, whoever holds it; twice is the same as once. `stops` as above.
-create or replace function app.cancel(p_gate uuid, p_id uuid, p_plans jsonb, out generation jsonb, out stops boolean, out events jsonb, out woken jsonb)
+create or replace function app.cancel(p_id uuid, p_plans jsonb, out generation jsonb, out stops boolean, out events jsonb, out woken jsonb)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   v_context constant jsonb := app.context();
@@ -458,4 +460,81 @@ begin
   generation := (select to_jsonb(g) from public.generations g where g.workspace_id = v_workspace and g.id = p_id);
   select c.events, c.woken into events, woken
     from app.conclude(v_workspace, p_id, (p_plans -> (v_context ->> 'plan') ->> 'running')::integer) c;
+end $$;
+--> statement-breakpoint
+-- Of a deleted workspace's generations, at most so many that are open or still have what people wrote: cancels and refunds
+-- what is open, has providers told, and forgets prompts and URLs.
+create or replace function app.end_generations(p_max integer) returns void
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+declare
+  v_context constant jsonb := app.server_context();
+  v_workspace constant uuid := v_context ->> 'workspaceId';
+begin
+  if v_context ->> 'action' is distinct from 'workspace.delete' then
+    raise exception 'the action is %', v_context ->> 'action' using errcode = 'insufficient_privilege';
+  end if;
+  with slice as materialized (
+    select g.id, g.status in ('queued', 'running') as is_open, g.started_at is not null as has_started from public.generations g
+     where g.workspace_id = v_workspace and (g.status in ('queued', 'running') or num_nonnulls(g.prompt, g.text, g.webhook_url) > 0)
+     order by g.id limit p_max for update),
+  ended as (
+    update public.generations g set prompt = null, text = null, webhook_url = null, lease_expires_at = null, next_step_at = null,
+           status = case when s.is_open then 'canceled' else g.status end,
+           completed_at = case when s.is_open then now() else g.completed_at end
+      from slice s where g.workspace_id = v_workspace and g.id = s.id
+    returning g.id, s.is_open, s.is_open and s.has_started as may_be_at_work),
+  refunded as (
+    insert into public.credit_entries (workspace_id, generation_id, kind, credits, period)
+    select v_workspace, e.generation_id, 'refund', e.credits, e.period from public.credit_entries e
+     where e.workspace_id = v_workspace and e.kind = 'reserve' and e.generation_id in (select id from ended where is_open)),
+  stopped as (
+    update public.provider_jobs j set prompt = null, status = case when j.status in ('submitting', 'running') then 'canceled' else j.status end
+     where j.workspace_id = v_workspace and j.generation_id in (select id from ended) returning j.asset_ids, j.generation_id),
+  settled as (
+    delete from public.outbox o where o.workspace_id = v_workspace and o.kind = 'generation' and o.subject_id in (select id from ended))
+  insert into public.outbox (workspace_id, kind, subject_id, available_at)
+  select v_workspace, 'prediction.cancel', id, now() from ended where may_be_at_work
+  union all
+  -- A step under way may still store outputs.
+  select v_workspace, 'object.delete', unnest(s.asset_ids), now() + interval '10 minutes'
+    from stopped s join ended e on e.id = s.generation_id where e.may_be_at_work
+  on conflict (workspace_id, kind, subject_id) do nothing;
+end $$;
+--> statement-breakpoint
+-- Every change by the above: the gate, and then the function of that name, with its parameters by name; answers the gate's
+-- answer and the function's row. The text of the statement is short and always the same: to parse and plan a longer one
+-- costs as much as to run it.
+create or replace function app.change(p_claim text, p_proof text, p_what text, p_with jsonb) returns json
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  v_gate record;
+  v_row json;
+  v_id constant uuid := p_with ->> 'id';
+  v_fence constant integer := p_with ->> 'fence';
+  v_plans constant jsonb := p_with -> 'plans';
+  v_calls constant jsonb := p_with -> 'calls';
+begin
+  select * into v_gate from app.enter(p_claim, p_proof);
+  case p_what
+    when 'accept' then
+      select to_json(r) into v_row from app.accept(v_id, p_with -> 'request', p_with -> 'photos', v_plans, p_with ->> 'key', p_with ->> 'hash') r;
+    when 'claim' then
+      select to_json(r) into v_row from app.claim(v_id, (p_with ->> 'early')::boolean, v_plans, v_calls) r;
+    when 'note_calls' then
+      select to_json(r) into v_row from app.note_calls(v_id, v_fence, v_plans, v_calls) r;
+    when 'keep_operation' then
+      v_row := json_build_object('wanted', app.keep_operation(v_id, p_with -> 'operation'));
+    when 'keep_calls' then
+      perform app.keep_calls(v_calls);
+    when 'renew' then
+      v_row := json_build_object('held', app.renew(v_id, v_fence));
+    when 'release' then
+      select to_json(r) into v_row from app.release(v_id, v_fence, v_plans, (p_with ->> 'delay')::double precision, p_with -> 'changes', v_calls) r;
+    when 'settle' then
+      select to_json(r) into v_row from app.settle(v_id, v_fence, v_plans, p_with -> 'error', p_with -> 'outputs', v_calls) r;
+    when 'cancel' then
+      select to_json(r) into v_row from app.cancel(v_id, v_plans) r;
+  end case;
+  return json_build_object('row', v_row, 'gate', json_build_object(
+    'userId', v_gate.user_id, 'workspaceId', v_gate.workspace_id, 'role', v_gate.role, 'plan', v_gate.plan));
 end $$;

@@ -8,15 +8,14 @@ create or replace function app.first_id() returns uuid language sql immutable pa
   return '00000000-0000-0000-0000-000000000000'::uuid;
 --> statement-breakpoint
 -- What is read most often, as functions, because statements that come over HTTP are planned each time, and functions once a
--- connection. Their first argument is the gate's answer, so that they are called after it; they are volatile, so that they
--- see what it has written in the same statement.
+-- connection. They are volatile, so that they see what the gate has written in the same statement.
 --
 -- Lists are newest first: `p_before` is where a page begins, `p_from` the least id of all pages, and a filter that is null
 -- takes everything. Of each value that a filter leaves open, the newest ids are read from an index that holds all of it, and
 -- merged, so that a page reads a few times what it shows, however many rows there are. No plan may rest on how many rows a
 -- workspace has on average: plans are made without parameters, ids are bounds even when they are null, `p_from` is looked
 -- at last, since two bounds pass for few rows, and rows are fetched by `limit 1`, which no join becomes.
-create or replace function app.me(p_user uuid, out id uuid, out email text, out name text, out created_at timestamptz, out workspaces jsonb)
+create or replace function app.me(out id uuid, out email text, out name text, out created_at timestamptz, out workspaces jsonb)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_user constant uuid := app.user_id();
@@ -27,7 +26,7 @@ begin
 end $$;
 --> statement-breakpoint
 -- Newest first, from before p_before on.
-create or replace function app.own_workspaces(p_user uuid, p_limit integer, p_before uuid)
+create or replace function app.own_workspaces(p_limit integer, p_before uuid)
   returns table (id uuid, name text, slug text, plan text, role text, deleted_at timestamptz, created_at timestamptz, updated_at timestamptz)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -218,4 +217,49 @@ begin
   end if;
   return query select a.* from unnest(v_ids) i (id), lateral (
       select * from public.audit_logs a where a.workspace_id = p_workspace and a.id = i.id limit 1) a order by a.id desc;
+end $$;
+--> statement-breakpoint
+-- Every read of the above: the gate, and then the function of that name, with its parameters by name; answers the gate's
+-- answer and the function's rows. One statement whose text is short and always the same, since to parse and plan it costs
+-- more than to run it.
+create or replace function app.read(p_claim text, p_proof text, p_what text, p_with jsonb) returns json
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  v_gate record;
+  v_rows json;
+  v_id constant uuid := p_with ->> 'id';
+  v_limit constant integer := p_with ->> 'limit';
+  -- Ids tell their time, so times are bounds of ids.
+  v_before constant uuid := least((p_with ->> 'before')::uuid, app.uuid_at((p_with ->> 'until')::timestamptz));
+  v_from constant uuid := app.uuid_at((p_with ->> 'since')::timestamptz);
+  -- Lists of plain words: JSON's brackets are the only difference.
+  v_kinds constant text[] := translate(p_with ->> 'kinds', '[]', '{}');
+  v_sources constant text[] := translate(p_with ->> 'sources', '[]', '{}');
+  v_tasks constant text[] := translate(p_with ->> 'tasks', '[]', '{}');
+  v_statuses constant text[] := translate(p_with ->> 'statuses', '[]', '{}');
+begin
+  select * into v_gate from app.enter(p_claim, p_proof);
+  case p_what
+    when 'me' then
+      select json_agg(r) into v_rows from app.me() r;
+    when 'workspaces' then
+      select json_agg(r) into v_rows from app.own_workspaces(v_limit, v_before) r;
+    when 'asset' then
+      select json_agg(r) into v_rows from app.asset(v_gate.workspace_id, v_id) r;
+    when 'assets' then
+      select json_agg(r) into v_rows from app.list_assets(v_gate.workspace_id, v_limit, v_before, v_kinds, v_sources, v_statuses) r;
+    when 'matching assets' then
+      select json_agg(r) into v_rows from app.search_assets(v_gate.workspace_id, v_limit, v_before, v_kinds, v_sources, v_statuses,
+        p_with ->> 'pattern', (p_with ->> 'looked')::integer) r;
+    when 'generation' then
+      select json_agg(r) into v_rows from app.show_generations(v_gate.workspace_id, array[v_id], (p_with ->> 'counted')::integer) r;
+    when 'generations' then
+      select json_agg(r) into v_rows from app.list_generations(v_gate.workspace_id, v_limit, v_before, v_from, v_tasks, v_statuses,
+        (p_with ->> 'counted')::integer) r;
+    when 'audit logs' then
+      select json_agg(r) into v_rows from app.list_audit(v_gate.workspace_id, v_limit, v_before, v_from, (p_with ->> 'actor')::uuid,
+        (p_with ->> 'resource')::uuid, p_with ->> 'type', p_with ->> 'action') r;
+  end case;
+  return json_build_object('rows', coalesce(v_rows, '[]'), 'gate', json_build_object(
+    'userId', v_gate.user_id, 'workspaceId', v_gate.workspace_id, 'role', v_gate.role, 'plan', v_gate.plan));
 end $$;

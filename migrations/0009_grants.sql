@@ -43,20 +43,20 @@ grant select, update (last_used_at) on api_keys to app_gate;
 grant select, insert, update (name, prepared), delete on assets to app_tenant;
 grant select, insert, update (size, lease_expires_at, made_at, refused_at), delete on asset_copies to app_tenant;
 grant select, insert, update (status, refusal, lease_expires_at, ended_at) on asset_exports to app_tenant;
-grant select, update (status, prompt, text, webhook_url, lease_expires_at, next_step_at, completed_at) on generations to app_tenant;
+grant select on generations to app_tenant;
 grant select, insert (workspace_id, id, task, kind, model, prompt, text, style, aspect_ratio, count, seed, duration, input_asset_ids,
   webhook_url, retry_of, deadline, deadline_at, credits_reserved, eta, woken_at, created_by),
   update (status, progress, phase, offer, error, attempts, fence, eta, lease_expires_at, next_step_at, woken_at, results_at,
-  deadline_at, credits_charged, started_at, completed_at) on generations to app_jobs;
-grant select, update (status, prompt) on provider_jobs to app_tenant;
+  deadline_at, credits_charged, started_at, completed_at, prompt, text, webhook_url) on generations to app_jobs;
+grant select on provider_jobs to app_tenant;
 grant select, insert (workspace_id, id, generation_id, indexes, provider, model, output, prompt, inputs, asset_ids, cost, expires_at),
-  update (status, operation, stored, fetches, failure, cost, credits, ended_at) on provider_jobs to app_jobs;
+  update (status, operation, prompt, stored, fetches, failure, cost, credits, ended_at) on provider_jobs to app_jobs;
 grant select, delete on idempotency_keys to app_tenant;
 grant select, insert (workspace_id, caller, key, request_hash, generation_id, body) on idempotency_keys to app_jobs;
 grant select on generation_outputs to app_tenant;
 grant insert (workspace_id, generation_id, index, asset_id) on generation_outputs to app_jobs;
 grant select (workspace_id, id, name, kind, source, status) on assets to app_gate;
-grant select, insert (generation_id, kind, credits, period) on credit_entries to app_tenant;
+grant select on credit_entries to app_tenant;
 grant select, insert (workspace_id, generation_id, kind, credits, period) on credit_entries to app_jobs;
 grant select, insert (workspace_id, id, name, kind, mime_type, size, sha256, width, height, source, status, created_by) on assets to app_jobs;
 grant select on generation_events, generation_timings, workspace_counters, webhook_deliveries to app_jobs;
@@ -65,7 +65,8 @@ grant select on generation_events, generation_timings, workspace_counters to app
 grant select, insert, update (offer, seconds) on generation_timings to app_gate;
 grant select, insert, update on workspace_counters to app_gate;
 grant insert (workspace_id, sequence, generation_id, type, status, progress, phase, eta) on generation_events to app_gate;
-grant select, insert, update (sequence) on event_heads to app_gate;
+grant select, insert, update (sequence, listened_until) on event_heads to app_gate;
+grant select on event_heads to app_jobs;
 grant select, insert, update (url, events, failing_since, silent_attempts, quiet_until, disabled_at, deleted_at),
   delete on webhook_endpoints to app_tenant;
 grant select (workspace_id, id, url, events, disabled_at) on webhook_endpoints to app_gate;
@@ -99,17 +100,18 @@ revoke execute on all functions in schema app from public, app_tenant, app_syste
 grant execute on function app.context(), app.workspace_id(), app.user_id(), app.uuid_v7(), app.enter(text, text),
   app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.role_rank(text), app.own_rank(), app.record(text, text, uuid, jsonb, jsonb),
   app.audit_hash(text, audit_logs) to app_tenant, app_system;
-grant execute on function app.accept_invite(text), app.create_workspace(uuid, text, text), app.own_password_hash(),
-  app.forecast(uuid, text, integer, text, double precision, integer), app.misfit(uuid, uuid[], jsonb), app.me(uuid),
-  app.own_workspaces(uuid, integer, uuid), app.asset(uuid, uuid),
+grant execute on function app.accept_invite(text), app.listen(), app.create_workspace(uuid, text, text), app.own_password_hash(),
+  app.forecast(uuid, text, integer, text, double precision, integer), app.misfit(uuid, uuid[], jsonb), app.me(),
+  app.own_workspaces(integer, uuid), app.read(text, text, text, jsonb), app.asset(uuid, uuid),
   app.list_assets(uuid, integer, uuid, text[], text[], text[]), app.matching_assets(text, uuid, text[], text[], text[], integer),
   app.search_assets(uuid, integer, uuid, text[], text[], text[], text, integer), app.head_of_line(uuid, integer),
   app.show_generations(uuid, uuid[], integer), app.list_generations(uuid, integer, uuid, uuid, text[], text[], integer),
   app.list_audit(uuid, integer, uuid, uuid, uuid, uuid, text, text),
-  app.accept(uuid, uuid, jsonb, jsonb, jsonb, text, text), app.claim(uuid, uuid, boolean, jsonb, jsonb),
-  app.note_calls(uuid, uuid, integer, jsonb, jsonb), app.keep_operation(uuid, uuid, jsonb), app.keep_calls(uuid, jsonb),
-  app.renew(uuid, uuid, integer), app.release(uuid, uuid, integer, jsonb, double precision, jsonb, jsonb),
-  app.settle(uuid, uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, uuid, jsonb) to app_tenant;
+  app.change(text, text, text, jsonb), app.accept(uuid, jsonb, jsonb, jsonb, text, text), app.claim(uuid, boolean, jsonb, jsonb),
+  app.note_calls(uuid, integer, jsonb, jsonb), app.keep_operation(uuid, jsonb), app.keep_calls(jsonb),
+  app.renew(uuid, integer), app.release(uuid, integer, jsonb, double precision, jsonb, jsonb),
+  app.settle(uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, jsonb),
+  app.end_generations(integer) to app_tenant;
 grant execute on function app.act_as(uuid) to app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(), app.server_context(),
@@ -138,7 +140,8 @@ declare
 begin
   grant create on schema app to app_jobs;
   for v_function in select oid from pg_proc where pronamespace = 'app'::regnamespace and prosecdef
-    and proname in ('accept', 'claim', 'note_calls', 'keep_operation', 'keep_calls', 'renew', 'release', 'settle', 'cancel') loop
+    and proname in ('accept', 'claim', 'note_calls', 'keep_operation', 'keep_calls', 'renew', 'release', 'settle', 'cancel',
+      'end_generations') loop
     execute format('alter function %s owner to app_jobs', v_function);
   end loop;
   revoke create on schema app from app_jobs;

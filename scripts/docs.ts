@@ -10,7 +10,7 @@ import { planFactors, policies } from '../src/limits/policies.ts'
 
 // By URL: the Worker's types and Node's do not mix in one program.
 const source = (file: string) => import(new URL(`../src/${file}`, import.meta.url).href)
-const { app } = await source('app.ts')
+const { loadAll } = await source('app.ts')
 const { openApiOf } = await source('http/docs.ts')
 
 interface Operation {
@@ -23,7 +23,7 @@ interface Operation {
 }
 
 const document: { paths: Record<string, Record<string, Operation>> } = openApiOf(
-  app,
+  await loadAll(),
   'https://api.example.com',
 )
 

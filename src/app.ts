@@ -1,18 +1,14 @@
-/** The Hono app: middleware in order, the table of routes, and what every error becomes. */
+/**
+ * The API: the table of domains, the middleware in order, and what every error becomes. Each domain is an app that is
+ * loaded with the first request for it: whatever is loaded at the start delays the first answer of every isolate.
+ */
+import type { OpenAPIHono } from '@hono/zod-openapi'
 import { createMiddleware } from 'hono/factory'
+import { matchedRoutes } from 'hono/route'
 import { secureHeaders } from 'hono/secure-headers'
-import { routes as apiKeys } from './api-keys/routes.ts'
-import { routes as assets } from './assets/routes.ts'
-import { routes as audit } from './audit/routes.ts'
-import { routes as auth } from './auth/routes.ts'
-import { routes as catalogue } from './catalogue/routes.ts'
-import { routes as channels } from './channels/routes.ts'
-import { routes as credits } from './credits/routes.ts'
+import { getPath } from 'hono/utils/url'
+import type { RawEnv } from './env.ts'
 import { AppError } from './errors.ts'
-import { routes as events } from './events/routes.ts'
-import { routes as generations } from './generations/routes.ts'
-import { routes as health } from './health/routes.ts'
-import { mountDocs } from './http/docs.ts'
 import {
   allowOrigins,
   checkContentType,
@@ -24,74 +20,121 @@ import {
 } from './http/middleware.ts'
 import { problemResponse } from './http/problems.ts'
 import { type AppEnv, createRouter } from './http/router.ts'
-import { routes as providers } from './providers/routes.ts'
-import { routes as webhooks } from './webhooks/routes.ts'
-import { routes as people } from './workspaces/people/routes.ts'
-import { routes as workspaces } from './workspaces/routes.ts'
 
-export const app = createRouter()
+type Router = OpenAPIHono<AppEnv>
 
-/** Whether a route, and not only the middleware of all, takes the method there. Hono answers HEAD by GET. */
-const takes = (method: string, path: string): boolean => {
-  const routed = method === 'HEAD' ? 'GET' : method
-  return app.router.match(routed, path)[0].some(([[, route]]) => route.method === routed)
+interface Domain {
+  /** Where its routers are mounted, and the first parts of the paths that are its own there. */
+  root: '/' | '/api/v1'
+  parts: string[]
+  load(): Promise<Router[]>
 }
 
-/** The methods of paths that a route spells out, by path. */
-const spelledOut = new Map<string, string[]>()
-
-/** What a route spells out is not also an id in the path of another. @throws {AppError} method_not_allowed */
-const checkMethod = createMiddleware<AppEnv>((c, next) => {
-  const { path, method } = c.req
-  const spelled = spelledOut.get(path)
-  if (spelled ? spelled.includes(method) : takes(method, path)) return next()
-  const allowed = spelled ?? METHODS.filter((other) => takes(other, path))
-  if (allowed.length === 0) return next()
-  throw new AppError('method_not_allowed', { headers: { allow: allowed.join(', ') } })
+const below = (root: Domain['root'], parts: string[], load: () => Promise<{ routes: Router }>[]): Domain => ({
+  root,
+  parts,
+  load: async () => (await Promise.all(load())).map(({ routes }) => routes),
 })
 
-app.use(
-  identify,
-  secureHeaders(),
-  configure,
-  allowOrigins,
-  checkMethod,
-  checkContentType,
-  limitBody,
-  checkEncoding,
-)
+/** In the order of the reference. */
+const domains = [
+  below('/', ['health', '.well-known'], () => [import('./health/routes.ts')]),
+  below('/api/v1', ['auth'], () => [import('./auth/routes.ts')]),
+  below('/api/v1', ['workspaces'], () => [
+    import('./workspaces/routes.ts'),
+    import('./workspaces/people/routes.ts'),
+  ]),
+  below('/api/v1', ['assets'], () => [import('./assets/routes.ts'), import('./channels/routes.ts')]),
+  below('/api/v1', ['models'], () => [import('./catalogue/routes.ts')]),
+  below('/api/v1', ['generations', 'events'], () => [
+    import('./generations/routes.ts'),
+    import('./events/routes.ts'),
+  ]),
+  below('/api/v1', ['providers'], () => [import('./providers/routes.ts')]),
+  below('/api/v1', ['usage', 'credits'], () => [import('./credits/routes.ts')]),
+  below('/api/v1', ['audit-logs'], () => [import('./audit/routes.ts')]),
+  below('/api/v1', ['api-keys'], () => [import('./api-keys/routes.ts')]),
+  below('/api/v1', ['webhooks'], () => [import('./webhooks/routes.ts')]),
+]
 
-app.route('/', health)
-for (const routes of [
-  auth,
-  workspaces,
-  people,
-  assets,
-  channels,
-  catalogue,
-  generations,
-  events,
-  providers,
-  credits,
-  audit,
-  apiKeys,
-  webhooks,
-]) {
-  app.route('/api/v1', routes)
+/** Every domain's routes in one router, for the reference. @public */
+export const loadAll = async (): Promise<Router> => {
+  const all = createRouter()
+  for (const { root, load } of domains) for (const routes of await load()) all.route(root, routes)
+  return all
 }
-mountDocs(app)
 
-app.onError((thrown, c) => problemResponse(thrown, c.var.requestId))
+const docs: Domain = {
+  root: '/',
+  parts: ['docs', 'openapi.json'],
+  load: async () => [(await import('./http/docs.ts')).docsOf(loadAll)],
+}
 
-app.notFound((c) =>
-  problemResponse(new AppError('not_found', { detail: 'There is no such route.' }), c.var.requestId),
-)
+/** Hono answers HEAD by GET. */
+const routedAs = (method: string) => (method === 'HEAD' ? 'GET' : method)
 
-const spelled = app.routes.filter(({ method, path }) => METHODS.includes(method) && !/[:*{]/.test(path))
-for (const [path, routes] of Map.groupBy(spelled, (route) => route.path)) {
-  const methods = routes.map(({ method }) => method)
-  spelledOut.set(
-    path,
-    METHODS.filter((method) => methods.includes(method === 'HEAD' ? 'GET' : method)),
+const createApp = (domain?: Domain, routers: Router[] = []) => {
+  const app = createRouter()
+
+  /** Whether a route, and not only the middleware of all, takes the method there. */
+  const takes = (method: string, path: string): boolean =>
+    app.router.match(routedAs(method), path)[0].some(([[, route]]) => route.method === routedAs(method))
+
+  /** @throws {AppError} method_not_allowed */
+  const checkMethod = createMiddleware<AppEnv>((c, next) => {
+    const { path, method } = c.req
+    if (matchedRoutes(c).some((route) => route.method === routedAs(method))) return next()
+    const allowed = METHODS.filter((other) => takes(other, path))
+    if (allowed.length === 0) return next()
+    throw new AppError('method_not_allowed', { headers: { allow: allowed.join(', ') } })
+  })
+
+  app.use(
+    identify,
+    // The others are of pages, or of browsers that are gone.
+    secureHeaders({
+      crossOriginOpenerPolicy: false,
+      originAgentCluster: false,
+      xDnsPrefetchControl: false,
+      xDownloadOptions: false,
+      xPermittedCrossDomainPolicies: false,
+      xXssProtection: false,
+      removePoweredBy: false,
+    }),
+    configure,
+    allowOrigins,
+    checkMethod,
+    checkContentType,
+    limitBody,
+    checkEncoding,
   )
+  for (const routes of routers) app.route(domain?.root ?? '/', routes)
+
+  app.onError((thrown, c) => problemResponse(thrown, c.get('requestId')))
+
+  app.notFound((c) =>
+    problemResponse(new AppError('not_found', { detail: 'There is no such route.' }), c.get('requestId')),
+  )
+  return app
 }
+
+const byPart = new Map([...domains, docs].flatMap((domain) => domain.parts.map((part) => [part, domain])))
+
+/** Also those of no domain have one, by which they are refused. */
+const apps = new Map<Domain | undefined, Router>()
+
+/** Nobody awaits what another request loads: that would never settle once its client has left. */
+const appOf = async (path: string): Promise<Router> => {
+  const [, part = ''] = /^(?:\/api\/v1)?\/([^/]*)/.exec(path) ?? []
+  const domain = byPart.get(part)
+  const known = apps.get(domain)
+  if (known) return known
+  const app = createApp(domain, await domain?.load())
+  apps.set(domain, app)
+  return app
+}
+
+export const app = {
+  fetch: async (request, raw, executionContext) =>
+    (await appOf(getPath(request))).fetch(request, raw, executionContext),
+} satisfies ExportedHandler<RawEnv>

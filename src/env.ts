@@ -1,6 +1,6 @@
 /** The Worker's configuration: bindings as they are, vars and secrets parsed once. */
 import { z } from 'zod'
-import { builtIn } from './catalogue/offers.ts'
+import type { Hasher } from './auth/hasher.ts'
 import { Catalogue } from './catalogue/schema.ts'
 import type { Feed } from './events/feed.ts'
 import type { RateLimiter } from './limits/limiter.ts'
@@ -79,7 +79,7 @@ const Settings = z
     CLOUDFLARE_ACCOUNT_ID: z.string().min(1).optional(),
     CLOUDFLARE_AI_TOKEN: secret.optional(),
     /** JSON: replaces the built-in catalogue (src/catalogue/offers.ts). */
-    MODEL_CATALOGUE: parsedJson.pipe(Catalogue).default(() => Catalogue.parse(builtIn)),
+    MODEL_CATALOGUE: parsedJson.pipe(Catalogue).optional(),
     /** JSON array of private Ed25519 JWKs: the first signs, all verify. */
     ACCESS_TOKEN_KEYS: parsedJson.pipe(z.tuple([PrivateKey], PrivateKey)),
     /** Private Ed25519 JWK: signs the checkpoints of audit logs. */
@@ -121,6 +121,7 @@ interface Bindings {
   RATE_LIMITER: DurableObjectNamespace<RateLimiter>
   FEED: DurableObjectNamespace<Feed>
   BREAKER: DurableObjectNamespace<Breaker>
+  HASHER: DurableObjectNamespace<Hasher>
   SWEEPER: DurableObjectNamespace<Sweeping>
   ASSETS: Fetcher
   IMAGES: ImagesBinding
@@ -154,6 +155,7 @@ export const parseEnv = (raw: RawEnv): Env => {
     RATE_LIMITER: raw.RATE_LIMITER,
     FEED: raw.FEED,
     BREAKER: raw.BREAKER,
+    HASHER: raw.HASHER,
     SWEEPER: raw.SWEEPER,
     ASSETS: raw.ASSETS,
     IMAGES: raw.IMAGES,

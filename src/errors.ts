@@ -1,5 +1,6 @@
 /** What can go wrong, as a closed list of codes with a status each, and the one error class that carries them. */
-import { NeonDbError } from '@neondatabase/serverless'
+// Its type only: the driver is loaded by what asks the database.
+import type { NeonDbError } from '@neondatabase/serverless'
 
 /** HTTP status and default detail of each code. */
 const problems = {
@@ -126,9 +127,11 @@ export const refusalOf = (thrown: unknown): { workspaceId: string; actor: string
 
 const isTimeout = (thrown: unknown): boolean => thrown instanceof Error && thrown.name === 'TimeoutError'
 
+const isDatabaseError = (error: Error): error is NeonDbError => error.name === 'NeonDbError'
+
 const findDatabaseError = (thrown: unknown): NeonDbError | undefined => {
   for (let error = thrown; error instanceof Error; error = error.cause) {
-    if (error instanceof NeonDbError) return error
+    if (isDatabaseError(error)) return error
   }
   return undefined
 }

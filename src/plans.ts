@@ -31,6 +31,3 @@ export const allowances: Record<Plan, Allowance> = {
     webhookEndpoints: 10,
   },
 }
-
-/** The same for functions of the database. */
-export const plansForSql = JSON.stringify(allowances)

@@ -181,3 +181,7 @@ export interface StoredOutput {
     sha256: string
   }
 }
+
+/** Of what the API depends on, from best to worst. */
+export const healthStates = ['ok', 'degraded', 'down'] as const
+export type HealthState = (typeof healthStates)[number]

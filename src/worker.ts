@@ -1,12 +1,9 @@
-/** The Worker's entry points. */
+/** The Worker's entry points: what only messages and cron need is loaded with the first of them. */
 import { app } from './app.ts'
-import { consume } from './consumer.ts'
 import { log } from './context.ts'
 import { MisconfiguredError, parseEnv, type RawEnv } from './env.ts'
-import { sweepOutbox } from './outbox/outbox.ts'
-import { sweeperOf } from './outbox/use.ts'
-import { keepUp } from './upkeep.ts'
 
+export { Hasher } from './auth/hasher.ts'
 export { Feed } from './events/feed.ts'
 export { RateLimiter } from './limits/limiter.ts'
 export { Sweeper } from './outbox/sweeper.ts'
@@ -17,6 +14,7 @@ export default {
 
   async queue(batch, raw, executionContext) {
     try {
+      const { consume } = await import('./consumer.ts')
       await consume(batch, parseEnv(raw), (work) => executionContext.waitUntil(work))
     } catch (error) {
       if (!(error instanceof MisconfiguredError)) throw error
@@ -28,6 +26,11 @@ export default {
   /** Whatever the sweeper was not told of: it knows nothing that cron must know. */
   async scheduled(controller, raw) {
     const env = parseEnv(raw)
+    const [{ sweepOutbox }, { sweeperOf }, { keepUp }] = await Promise.all([
+      import('./outbox/outbox.ts'),
+      import('./outbox/use.ts'),
+      import('./upkeep.ts'),
+    ])
     const id = `cron-${controller.scheduledTime}`
     // The invocation ends with what it throws: nothing may be cut off by another's failure.
     const results = await Promise.allSettled([

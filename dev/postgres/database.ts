@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join, relative } from 'node:path'
-import type pg from 'pg'
+import pg from 'pg'
 import { migrate, oneLine, withClient } from '../../scripts/migrate.ts'
 import { takeLock } from '../lock.ts'
 import { ADMIN } from './files.ts'
@@ -225,7 +225,16 @@ async function ensureLogin(admin: pg.Client, role: Role, login: string, password
 }
 
 async function drop(admin: pg.Client, logins: string[], database: string | undefined): Promise<void> {
-  if (database) await admin.query(`drop database if exists ${admin.escapeIdentifier(database)} with (force)`)
+  for (let attempt = 1; database; attempt++) {
+    try {
+      await admin.query(`drop database if exists ${admin.escapeIdentifier(database)} with (force)`)
+      break
+    } catch (error) {
+      // While autovacuum is at work there, which an owner that is no superuser may not end.
+      if (!(error instanceof pg.DatabaseError) || error.code !== '42501' || attempt === 50) throw error
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
   for (const login of logins) await admin.query(`drop role if exists ${admin.escapeIdentifier(login)}`)
 }
 

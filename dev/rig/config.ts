@@ -32,8 +32,10 @@ export interface ConfigOptions {
   settings: Record<string, string>
   brokerPort: number
   imagesPort: number
-  /** Where Durable Objects live: in a folder of this process, or behind the debug port of another. */
-  objects: { folder: string } | { address: string }
+  /** Whether the harness hears of every invocation, and so of exceptions. */
+  traced: boolean
+  /** Where Durable Objects live: in a folder of this process, or, by class, behind the debug port of another. */
+  objects: { folder?: string; elsewhere: Record<string, string> }
 }
 
 type Assets = Unstable_Config['assets']
@@ -63,11 +65,12 @@ export const makeConfig = (options: ConfigOptions): string => {
     }))
 
   const bindNamespace = ({ name, class_name: className }: (typeof namespaces)[number]) => {
-    if ('folder' in objects) return { name, durableObjectNamespace: className }
+    const address = objects.elsewhere[className]
+    if (!address) return { name, durableObjectNamespace: className }
     const innerBindings = [
       { name: 'local', durableObjectNamespace: className },
       { name: 'port', workerdDebugPort: null },
-      { name: 'address', text: objects.address },
+      { name: 'address', text: address },
       { name: 'service', text: SERVICE },
       { name: 'className', text: className },
     ]
@@ -89,8 +92,8 @@ export const makeConfig = (options: ConfigOptions): string => {
       uniqueKey: className,
       enableSql: true,
     })),
-    durableObjectStorage: 'folder' in objects ? { localDisk: 'objects' } : { inMemory: null },
-    tails: ['harness'],
+    durableObjectStorage: objects.folder ? { localDisk: 'objects' } : { inMemory: null },
+    tails: options.traced ? ['harness'] : [],
   }
   const harness = {
     modules: [{ name: 'harness.js', esModule: new Embedded(join(import.meta.dirname, 'harness.js')) }],
@@ -98,12 +101,12 @@ export const makeConfig = (options: ConfigOptions): string => {
     compatibilityFlags: ['service_binding_extra_handlers', 'unsafe_module'],
     bindings: [
       { name: 'WORKER', service: SERVICE },
-      ...('folder' in objects
-        ? namespaces.map(({ name, class_name: className }) => ({
-            name,
-            durableObjectNamespace: { className, serviceName: SERVICE },
-          }))
-        : []),
+      ...namespaces
+        .filter(({ class_name: className }) => !objects.elsewhere[className])
+        .map(({ name, class_name: className }) => ({
+          name,
+          durableObjectNamespace: { className, serviceName: SERVICE },
+        })),
     ],
   }
   const bindQueue = (queue: string) => ({
@@ -120,7 +123,7 @@ export const makeConfig = (options: ConfigOptions): string => {
       ...(assets
         ? [{ name: 'assets', assets: { ...serveAssets(options.project, assets), ...runtime } }]
         : []),
-      ...('folder' in objects ? [{ name: 'objects', disk: { path: objects.folder, writable: true } }] : []),
+      ...(objects.folder ? [{ name: 'objects', disk: { path: objects.folder, writable: true } }] : []),
     ],
     sockets: [
       { name: 'api', address: '127.0.0.1:0', http: {}, service: SERVICE },

@@ -18,7 +18,7 @@ import { createWorkerd, type Workerd } from './process.ts'
 export interface RigOptions {
   /** API processes; 2 when not given. */
   processes?: number
-  /** Whether one API process has the Durable Objects itself; false when not given. */
+  /** Whether one API process has the Durable Objects itself, but for those that hash; false when not given. */
   alone?: boolean
   /** Another checkout of this project, with its dependencies: its bundle, configuration, database and model server. */
   project?: string
@@ -28,6 +28,8 @@ export interface RigOptions {
   consumers?: Record<string, Partial<Consumer>>
   /** Whether the hour's cron runs by itself; true when not given. */
   cron?: boolean
+  /** Whether uncaught exceptions are told of, which costs processor time; true when not given. */
+  traced?: boolean
   /** Whether the API's processes have V8's inspector. */
   inspect?: boolean
 }
@@ -153,33 +155,50 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
       settings,
       brokerPort: broker.port,
       imagesPort: images.port,
+      traced: options.traced ?? true,
       objects,
     })
     const worker = createWorkerd({
       name,
       directory: folder(name),
       config: text,
-      debugPort: 'folder' in objects,
-      inspect: options.inspect === true && !('folder' in objects),
+      debugPort: objects.folder !== undefined,
+      inspect: options.inspect === true && !objects.folder,
     })
     undo.push(worker.stop)
     return worker
   }
-  const host = create('objects', { folder: folder('objects-storage') })
-  const objects = await link(() => [host.port('debug-port')])
-  if (options.alone) workers.push(host)
+  // Whatever runs in one process waits for its one thread, and so for each hash.
+  const homeOf = (className?: string) => (className === 'Hasher' ? 'hashers' : 'objects')
+  const namespaces: { name: string; class_name: string }[] = config.durable_objects.bindings
+  const classes = namespaces.map(({ class_name: className }) => className)
+  const homes: Record<string, Workerd> = {}
+  const objects = await link(() => [homes.objects?.port('debug-port') ?? 0])
+  const hashers = await link(() => [homes.hashers?.port('debug-port') ?? 0])
+  const ports = { objects: objects.port, hashers: hashers.port }
+  const elsewhere = (here?: string) =>
+    Object.fromEntries(
+      classes.flatMap((name) => (homeOf(name) === here ? [] : [[name, `127.0.0.1:${ports[homeOf(name)]}`]])),
+    )
+  for (const name of new Set(classes.map(homeOf))) {
+    homes[name] = create(name, { folder: folder(`${name}-storage`), elsewhere: elsewhere(name) })
+  }
+  if (options.alone && homes.objects) workers.push(homes.objects)
   else {
     for (let number = 1; number <= (options.processes ?? 2); number++) {
-      workers.push(create(`api-${number}`, { address: `127.0.0.1:${objects.port}` }))
+      workers.push(create(`api-${number}`, { elsewhere: elsewhere() }))
     }
   }
-  const all = [...new Set([host, ...workers])]
+  const all = [...new Set([...Object.values(homes), ...workers])]
   await Promise.all(all.map((worker) => worker.start()))
   const processOf = (name: string) => {
     const found = all.find((worker) => worker.name === name)
     if (!found) throw new Error(`no process ${name}`)
     return found
   }
+
+  const hostOf = (binding: string) =>
+    processOf(homeOf(namespaces.find(({ name }) => name === binding)?.class_name))
 
   /** Runs cron's handler in one process. */
   const scheduled = (cron = CRON) =>
@@ -194,17 +213,17 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
     /** The one address. */
     url: clients.origin,
     stack,
-    /** The API's processes; the Durable Objects live in one of their own, `objects`. */
+    /** The API's processes; the Durable Objects live in some of their own, `objects` and `hashers`. */
     api: workers,
     broker,
     /** Between clients and API, and between the API and what it uses. */
-    links: { clients, database, storage, models, images, objects },
+    links: { clients, database, storage, models, images, objects, hashers },
     scheduled,
     /** Calls a method of one Durable Object. */
     callObject: <T>(binding: string, name: string, method: string, ...parameters: unknown[]) =>
-      host.event<T>('/object', { binding, name, method, parameters }),
+      hostOf(binding).event<T>('/object', { binding, name, method, parameters }),
     /** Takes one Durable Object out of memory; rejects if it isn't there. */
-    evictObject: (binding: string, name: string) => host.event<null>('/object', { binding, name }),
+    evictObject: (binding: string, name: string) => hostOf(binding).event<null>('/object', { binding, name }),
     kill: (name: string) => processOf(name).kill(),
     start: (name: string) => processOf(name).start(),
     /** Uncaught ones of all processes, killed ones' too. */

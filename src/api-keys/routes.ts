@@ -56,7 +56,7 @@ routes.openapi(
     responses: { 201: json(ApiKeyView.extend({ key: z.string() }), 'The key') },
   }),
   async (c) => {
-    const { key, ...row } = await createApiKey(c.var.ctx, c.req.valid('json'))
+    const { key, ...row } = await createApiKey(c.get('ctx'), c.req.valid('json'))
     c.header('cache-control', 'no-store')
     c.header('location', `/api/v1/api-keys/${row.id}`)
     return c.json({ ...present(row), key }, 201)
@@ -75,7 +75,7 @@ routes.openapi(
   }),
   async (c) => {
     const query = c.req.valid('query')
-    return c.json(toPage(await listApiKeys(c.var.ctx, query), query.limit, present), 200)
+    return c.json(toPage(await listApiKeys(c.get('ctx'), query), query.limit, present), 200)
   },
 )
 
@@ -90,7 +90,7 @@ routes.openapi(
     responses: { 204: { description: 'Revoked' } },
   }),
   async (c) => {
-    await revokeApiKey(c.var.ctx, c.req.valid('param').id)
+    await revokeApiKey(c.get('ctx'), c.req.valid('param').id)
     return c.body(null, 204)
   },
 )

@@ -1,10 +1,10 @@
 /** A workspace's files: upload, find, rename, download, delete. */
-import { and, eq, getTableColumns, sql } from 'drizzle-orm'
+import { and, eq, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx, JobCtx } from '../context.ts'
-import { change, defineRead, ensure, transact } from '../db/client.ts'
+import { change, ensure, read, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations, outbox, providerJobs } from '../db/schema.ts'
-import { exists, first, inWorkspace, type Page, rowOf } from '../db/sql.ts'
+import { exists, first, inWorkspace, type Page, rowOf, rowsOf } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { AppError, toAppError } from '../errors.ts'
 import { takeTokens } from '../limits/limits.ts'
@@ -116,7 +116,7 @@ export interface AssetFilter extends Page {
 /** Newest assets whose names a search looks at; below them it finds by trigrams, or ends where there are none. */
 const LOOKED_AT = 500
 
-/** What is open of a filter, or nulls if all is. */
+/** What is open of a filter, unless all is. */
 const openTo = ({ kind, source, status }: AssetFilter) =>
   kind || source || status
     ? {
@@ -124,44 +124,28 @@ const openTo = ({ kind, source, status }: AssetFilter) =>
         sources: source ? [source] : assetSources,
         statuses: status ? [status] : assetStatuses,
       }
-    : { kinds: null, sources: null, statuses: null }
+    : undefined
 
 /** `limit + 1` rows, newest first, and where a search stopped if there may be more. */
 export const listAssets = async (ctx: Ctx, filter: AssetFilter) => {
   const { q, limit, cursor } = filter
-  const page = { limit: limit + 1, before: cursor ?? null, ...openTo(filter) }
-  if (!q) return { rows: (await readList(ctx, page)).rows, stoppedAt: undefined }
+  const page = { limit: limit + 1, before: cursor, ...openTo(filter) }
+  if (!q) return { rows: rowsOf(assets, await read(ctx, 'assets', page)), stoppedAt: undefined }
   const pattern = `%${q.replace(/[\\%_]/g, '\\$&')}%`
-  const { listed, stoppedAt } = first((await readMatching(ctx, { ...page, pattern, looked: LOOKED_AT })).rows)
-  return { rows: listed.map((row) => rowOf(assets, row)), stoppedAt: stoppedAt ?? undefined }
+  const [found] = await read<Found>(ctx, 'matching assets', { ...page, pattern, looked: LOOKED_AT })
+  return { rows: rowsOf(assets, found?.listed ?? []), stoppedAt: found?.stopped_at ?? undefined }
 }
 
-const readList = defineRead<Asset>(
-  getTableColumns(assets),
-  assets.id,
-  sql`app.list_assets(gate.workspace_id, ${sql.placeholder('limit')}, ${sql.placeholder('before')},
-    ${sql.placeholder('kinds')}, ${sql.placeholder('sources')}, ${sql.placeholder('statuses')}) assets`,
-)
-
-const readMatching = defineRead<{ listed: Record<string, unknown>[]; stoppedAt: string | null }>(
-  { listed: sql`page.listed`, stoppedAt: sql`page.stopped_at` },
-  sql`page.listed`,
-  sql`app.search_assets(gate.workspace_id, ${sql.placeholder('limit')}, ${sql.placeholder('before')},
-    ${sql.placeholder('kinds')}, ${sql.placeholder('sources')}, ${sql.placeholder('statuses')},
-    ${sql.placeholder('pattern')}, ${sql.placeholder('looked')}) page`,
-)
+interface Found {
+  listed: Record<string, unknown>[]
+  stopped_at: string | null
+}
 
 export const oneAsset = (id: string) => and(inWorkspace(assets), eq(assets.id, id))
 
 /** @throws {AppError} not_found */
 export const getAsset = async (ctx: Ctx, id: string): Promise<Asset> =>
-  first((await readAsset(ctx, { id })).rows)
-
-const readAsset = defineRead<Asset>(
-  getTableColumns(assets),
-  assets.id,
-  sql`app.asset(gate.workspace_id, ${sql.placeholder('id')}) assets`,
-)
+  rowOf(assets, first(await read(ctx, 'asset', { id })))
 
 /** The asset, what made it, and at which provider, if anything did. @throws {AppError} not_found */
 export const getLineage = async (ctx: Ctx, id: string) => {

@@ -102,7 +102,7 @@ routes.openapi(
     const contentLength = Number(c.req.header('content-length') ?? 0)
     const { body } = c.req.raw
     if (!body) throw new AppError('malformed_multipart')
-    const asset = await uploadAsset(c.var.ctx, { body, contentType, contentLength })
+    const asset = await uploadAsset(c.get('ctx'), { body, contentType, contentLength })
     c.header('location', `/api/v1/assets/${asset.id}`)
     return c.json(presentAsset(asset), 201)
   },
@@ -130,7 +130,7 @@ routes.openapi(
   }),
   async (c) => {
     const query = c.req.valid('query')
-    const { rows, stoppedAt } = await listAssets(c.var.ctx, query)
+    const { rows, stoppedAt } = await listAssets(c.get('ctx'), query)
     return c.json(toPage(rows, query.limit, presentAsset, stoppedAt), 200)
   },
 )
@@ -144,7 +144,7 @@ routes.openapi(
     request: { params: IdPath },
     responses: { 200: json(AssetView, 'The asset') },
   }),
-  async (c) => c.json(presentAsset(await getAsset(c.var.ctx, c.req.valid('param').id)), 200),
+  async (c) => c.json(presentAsset(await getAsset(c.get('ctx'), c.req.valid('param').id)), 200),
 )
 
 const Lineage = z
@@ -188,7 +188,7 @@ routes.openapi(
     responses: { 200: json(Lineage, 'Its lineage') },
   }),
   async (c) => {
-    const { asset, generation, job } = await getLineage(c.var.ctx, c.req.valid('param').id)
+    const { asset, generation, job } = await getLineage(c.get('ctx'), c.req.valid('param').id)
     return c.json(
       {
         assetId: asset.id,
@@ -230,7 +230,7 @@ routes.openapi(
   }),
   async (c) =>
     c.json(
-      presentAsset(await renameAsset(c.var.ctx, c.req.valid('param').id, c.req.valid('json').name)),
+      presentAsset(await renameAsset(c.get('ctx'), c.req.valid('param').id, c.req.valid('json').name)),
       200,
     ),
 )
@@ -246,7 +246,7 @@ routes.openapi(
     responses: { 204: { description: 'Deleted' } },
   }),
   async (c) => {
-    await deleteAsset(c.var.ctx, c.req.valid('param').id)
+    await deleteAsset(c.get('ctx'), c.req.valid('param').id)
     return c.body(null, 204)
   },
 )
@@ -274,8 +274,8 @@ routes.openapi(
     const { id } = c.req.valid('param')
     const { disposition, width, format } = c.req.valid('query')
     const url = width
-      ? await downloadCopy(c.var.ctx, id, { width, format }, disposition)
-      : await downloadAsset(c.var.ctx, id, disposition)
+      ? await downloadCopy(c.get('ctx'), id, { width, format }, disposition)
+      : await downloadAsset(c.get('ctx'), id, disposition)
     return c.redirect(url, 302)
   },
 )

@@ -1,11 +1,11 @@
 /** The audit log: listed here; changes are recorded by a trigger (see migrations), refusals by a job. */
-import { getTableColumns, sql } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Action } from '../actions.ts'
 import { type Ctx, type JobCtx, systemContext } from '../context.ts'
-import { defineRead, transact } from '../db/client.ts'
+import { read, transact } from '../db/client.ts'
 import { auditLogs } from '../db/schema.ts'
-import { beforeOf, fromOf, type Page } from '../db/sql.ts'
+import { type Page, rowsOf } from '../db/sql.ts'
 import { describeError } from '../errors.ts'
 import type { RefusalMessage } from '../outbox/messages.ts'
 
@@ -22,25 +22,19 @@ export interface AuditFilter extends Page {
 
 /** `limit + 1` rows, newest first. */
 export const listAuditLogs = async (ctx: Ctx, filter: AuditFilter): Promise<AuditLog[]> => {
-  const { rows } = await readList(ctx, {
-    limit: filter.limit + 1,
-    cursor: filter.cursor ?? null,
-    since: filter.since ?? null,
-    until: filter.until ?? null,
-    actor: filter.actorId ?? null,
-    resource: filter.resourceId ?? null,
-    type: filter.resourceType ?? null,
-    action: filter.action ?? null,
+  const { limit, cursor, since, until, actorId, resourceId, resourceType, action } = filter
+  const rows = await read<Record<string, unknown>>(ctx, 'audit logs', {
+    limit: limit + 1,
+    before: cursor,
+    since,
+    until,
+    actor: actorId,
+    resource: resourceId,
+    type: resourceType,
+    action,
   })
-  return rows
+  return rowsOf(auditLogs, rows)
 }
-
-const readList = defineRead<AuditLog>(
-  getTableColumns(auditLogs),
-  auditLogs.id,
-  sql`app.list_audit(gate.workspace_id, ${sql.placeholder('limit')}, ${beforeOf('cursor', 'until')}, ${fromOf('since')},
-    ${sql.placeholder('actor')}, ${sql.placeholder('resource')}, ${sql.placeholder('type')}, ${sql.placeholder('action')}) audit_logs`,
-)
 
 /**
  * Has a job record that a caller's right was missing: the refused transaction is rolled back, and the answer does not

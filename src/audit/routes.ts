@@ -146,7 +146,7 @@ routes.openapi(
   }),
   async (c) => {
     const query = c.req.valid('query')
-    return c.json(toPage(await listAuditLogs(c.var.ctx, query), query.limit, present), 200)
+    return c.json(toPage(await listAuditLogs(c.get('ctx'), query), query.limit, present), 200)
   },
 )
 
@@ -164,7 +164,7 @@ routes.openapi(
   }),
   // `as`: the contract's types know JSON and text only.
   async (c) =>
-    c.body(await exportLines(c.var.ctx, c.req.valid('query')), 200, {
+    c.body(await exportLines(c.get('ctx'), c.req.valid('query')), 200, {
       'content-type': 'application/x-ndjson',
       'content-disposition': 'attachment; filename="audit-logs.ndjson"',
     }) as never,
@@ -184,7 +184,7 @@ routes.openapi(
   }),
   async (c) => {
     const query = c.req.valid('query')
-    return c.json(toPage(await listCheckpoints(c.var.ctx, query), query.limit, presentCheckpoint), 200)
+    return c.json(toPage(await listCheckpoints(c.get('ctx'), query), query.limit, presentCheckpoint), 200)
   },
 )
 
@@ -214,5 +214,5 @@ routes.openapi(
     },
     responses: { 200: json(Verdict, 'The verdict') },
   }),
-  async (c) => c.json(await verifyAuditLogs(c.var.ctx, c.req.valid('query')), 200),
+  async (c) => c.json(await verifyAuditLogs(c.get('ctx'), c.req.valid('query')), 200),
 )

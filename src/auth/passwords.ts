@@ -1,10 +1,7 @@
-/** Password hashing: scrypt (RFC 7914) in PHC string form. */
-import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
+/** Passwords: which are too common, and whom to ask for their hashes. */
+import { type Env, objectOf } from '../env.ts'
 import { AppError } from '../errors.ts'
-
-const PARAMETERS = { N: 2 ** 14, r: 8, p: 5 }
-const KEY_LENGTH = 32
-const SALT_LENGTH = 16
+import type { Hasher } from './hasher.ts'
 
 /** Frequent in lists of leaked passwords, and of the ten characters at least that a password has here. */
 const commonPasswords = new Set(
@@ -22,84 +19,40 @@ const commonPasswords = new Set(
 
 export const isCommonPassword = (password: string) => commonPasswords.has(password.toLowerCase())
 
-/** Milliseconds of the isolate's only thread that one hash takes. */
-const SLOT = 150
-/** Milliseconds after each hash that belong to other requests, however long it took. */
-const GAP = 50
-/** Milliseconds by which each in line gives way to the one before, who may be gone. */
-const STEP = 20
-/** Milliseconds after which each in line looks again at the latest, and three times which nobody is taken for present. */
-const LOOK = 1000
-const MAX_WAITING = 100
+/** So many objects hash, each eight or so a second where it has a thread of its own. */
+const HASHERS = 8
 
-/** Who waits for a hash, in order, with the time of the last look. Nobody awaits another request's promise: that would
- * never settle once its client has left. */
-const line = new Map<symbol, number>()
-/** When the last hash began and ended. The clock stands still while it runs: whoever looks next sees its end. */
-let began = 0
-let ended: number | undefined = 0
+/** Milliseconds after which whoever waits is refused; those in line at a hasher are gone by then. */
+const PATIENCE = 12_000
 
-const forgetTheGone = () => {
-  const now = Date.now()
-  for (const [who, looked] of line) if (looked < now - 3 * LOOK) line.delete(who)
-}
-
-/** Waits until it is this hash's turn. @throws {AppError} unavailable, when too many wait */
-const takeTurn = async (): Promise<void> => {
-  const me = Symbol()
-  forgetTheGone()
-  if (line.size >= MAX_WAITING) throw new AppError('unavailable', { headers: { 'retry-after': '5' } })
-  for (;;) {
-    const now = Date.now()
-    line.set(me, now)
-    forgetTheGone()
-    const before = [...line.keys()].indexOf(me)
-    ended ??= Math.min(now, began + LOOK)
-    const due = Math.max(began + SLOT, ended + GAP) + before * STEP
-    if (due <= now) {
-      line.delete(me)
-      began = now
-      ended = undefined
-      return
+/** Asks one of them at random, and another if that one is busy or can't be reached. @throws {AppError} unavailable */
+const ask = async <T>(
+  env: Env,
+  work: (hasher: DurableObjectStub<Hasher>) => Promise<T | null>,
+): Promise<T> => {
+  const first = Math.floor(Math.random() * HASHERS)
+  const second = (first + 1 + Math.floor(Math.random() * (HASHERS - 1))) % HASHERS
+  const late = scheduler.wait(PATIENCE).then(() => undefined)
+  let cause: unknown
+  for (const number of [first, second]) {
+    try {
+      const answer = await Promise.race([work(objectOf(env, env.HASHER, `hasher-${number}`)), late])
+      if (answer === undefined) break
+      if (answer !== null) return answer
+    } catch (error) {
+      cause = error
     }
-    await scheduler.wait(Math.min(due - now, LOOK))
   }
+  throw new AppError('unavailable', { headers: { 'retry-after': '5' }, cause })
 }
-
-const derive = async (password: string, salt: Buffer, parameters: { N: number; r: number; p: number }) => {
-  await takeTurn()
-  return new Promise<Buffer>((resolve, reject) =>
-    scrypt(
-      password.normalize('NFKC'),
-      salt,
-      KEY_LENGTH,
-      { ...parameters, maxmem: 256 * parameters.N * parameters.r },
-      (error, key) => (error ? reject(error) : resolve(key)),
-    ),
-  )
-}
-
-const base64 = (bytes: Buffer) => bytes.toString('base64').replace(/=+$/, '')
 
 /** @throws {AppError} unavailable */
-export const hashPassword = async (password: string): Promise<string> => {
-  const salt = randomBytes(SALT_LENGTH)
-  const key = await derive(password, salt, PARAMETERS)
-  const { N, r, p } = PARAMETERS
-  return `$scrypt$ln=${Math.log2(N)},r=${r},p=${p}$${base64(salt)}$${base64(key)}`
-}
+export const hashPassword = (env: Env, password: string): Promise<string> =>
+  ask(env, (hasher) => hasher.hash(password))
 
-/** What the password is compared with where there is none, so that both cases take the same time. */
-const DUMMY_HASH = `$scrypt$ln=14,r=8,p=5$${base64(Buffer.alloc(SALT_LENGTH))}$${base64(Buffer.alloc(KEY_LENGTH))}`
-
-/** False for a wrong password and, after the same work, for no account or one without a password. */
-export const verifyPassword = async (
+/** False for a wrong password and, after the same work, for no account or one without a password. @throws {AppError} unavailable */
+export const verifyPassword = (
+  env: Env,
   password: string,
   stored: string | null | undefined,
-): Promise<boolean> => {
-  const [, , parameters = '', salt = '', key = ''] = (stored ?? DUMMY_HASH).split('$')
-  const [ln = 14, r = 8, p = 5] = parameters.split(',').map((part) => Number(part.split('=')[1]))
-  const expected = Buffer.from(key, 'base64')
-  const actual = await derive(password, Buffer.from(salt, 'base64'), { N: 2 ** ln, r, p })
-  return timingSafeEqual(actual, expected) && Boolean(stored)
-}
+): Promise<boolean> => ask(env, (hasher) => hasher.verify(password, stored ?? null))

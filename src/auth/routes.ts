@@ -90,7 +90,7 @@ routes.openapi(
     refuses: ['email_taken'],
   }),
   async (c) => {
-    const { user, ...tokens } = await register(c.var.ctx, c.req.valid('json'))
+    const { user, ...tokens } = await register(c.get('ctx'), c.req.valid('json'))
     c.header('cache-control', 'no-store')
     c.header('location', '/api/v1/auth/me')
     return c.json({ user: presentUser(user), ...tokens }, 201)
@@ -111,7 +111,7 @@ routes.openapi(
   }),
   async (c) => {
     c.header('cache-control', 'no-store')
-    return c.json(await signIn(c.var.ctx, c.req.valid('json')), 200)
+    return c.json(await signIn(c.get('ctx'), c.req.valid('json')), 200)
   },
 )
 
@@ -131,7 +131,7 @@ routes.openapi(
   }),
   async (c) => {
     c.header('cache-control', 'no-store')
-    return c.json(await refresh(c.var.ctx, c.req.valid('json').refresh_token), 200)
+    return c.json(await refresh(c.get('ctx'), c.req.valid('json').refresh_token), 200)
   },
 )
 
@@ -146,7 +146,7 @@ routes.openapi(
     responses: { 204: { description: 'Signed out' } },
   }),
   async (c) => {
-    await signOut(c.var.ctx)
+    await signOut(c.get('ctx'))
     return c.body(null, 204)
   },
 )
@@ -170,7 +170,7 @@ routes.openapi(
     },
   }),
   async (c) => {
-    const { workspaces, ...user } = await getMe(c.var.ctx)
+    const { workspaces, ...user } = await getMe(c.get('ctx'))
     return c.json({ ...presentUser(user), workspaces }, 200)
   },
 )
@@ -185,7 +185,7 @@ routes.openapi(
     request: jsonBody(z.strictObject({ name: text({ max: 100 }) })),
     responses: { 200: json(UserView, 'The caller') },
   }),
-  async (c) => c.json(presentUser(await updateMe(c.var.ctx, c.req.valid('json').name)), 200),
+  async (c) => c.json(presentUser(await updateMe(c.get('ctx'), c.req.valid('json').name)), 200),
 )
 
 routes.openapi(
@@ -201,7 +201,7 @@ routes.openapi(
     refuses: ['invalid_credentials'],
   }),
   async (c) => {
-    await changePassword(c.var.ctx, c.req.valid('json'))
+    await changePassword(c.get('ctx'), c.req.valid('json'))
     return c.body(null, 204)
   },
 )
@@ -218,7 +218,7 @@ routes.openapi(
   }),
   async (c) => {
     const query = c.req.valid('query')
-    return c.json(toPage(await listSessions(c.var.ctx, query), query.limit, presentSession), 200)
+    return c.json(toPage(await listSessions(c.get('ctx'), query), query.limit, presentSession), 200)
   },
 )
 
@@ -234,7 +234,7 @@ routes.openapi(
     refuses: ['not_found'],
   }),
   async (c) => {
-    await revokeSession(c.var.ctx, c.req.valid('param').id)
+    await revokeSession(c.get('ctx'), c.req.valid('param').id)
     return c.body(null, 204)
   },
 )

@@ -3,9 +3,9 @@ import { hash } from 'node:crypto'
 import { and, desc, eq, gt, isNull, lt, ne, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
-import { authorize, type Database, defineRead, ensure, transact } from '../db/client.ts'
+import { authorize, type Database, ensure, read, transact } from '../db/client.ts'
 import { currentUserId, memberships, sessions, users } from '../db/schema.ts'
-import { exists, first, type Page } from '../db/sql.ts'
+import { exists, first, type Page, rowOf } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
 import { dismissListeners } from '../events/events.ts'
 import type { Role } from '../words.ts'
@@ -49,7 +49,10 @@ export const register = async (
   input: { email: string; password: string; name?: string | undefined },
 ) => {
   const userId = uuidv7()
-  const [passwordHash, session] = await Promise.all([hashPassword(input.password), newSession(ctx, userId)])
+  const [passwordHash, session] = await Promise.all([
+    hashPassword(ctx.env, input.password),
+    newSession(ctx, userId),
+  ])
   const { created } = await transact(asUser(ctx, userId), (db) => ({
     created: db
       .insert(users)
@@ -73,7 +76,7 @@ export const signIn = async (ctx: Ctx, input: { email: string; password: string 
       .from(users)
       .where(eq(users.email, input.email)),
   }))
-  const valid = await verifyPassword(input.password, user?.passwordHash)
+  const valid = await verifyPassword(ctx.env, input.password, user?.passwordHash)
   if (!user || !valid || user.disabledAt) {
     await transact({ ...ctx, action: 'session.refuse' }, (db) => ({
       refused: db.execute(
@@ -124,18 +127,19 @@ const endStreams = (
     whose,
   )
 
-type Me = Pick<typeof users.$inferSelect, keyof typeof profile> & {
-  workspaces: { id: string; name: string; slug: string; role: Role }[]
+type Profile = Pick<typeof users.$inferSelect, keyof typeof profile>
+interface Membership {
+  id: string
+  name: string
+  slug: string
+  role: Role
 }
 
 /** The caller and the workspaces that they belong to. */
-export const getMe = async (ctx: Ctx) => first((await readMe(ctx)).rows)
-
-const readMe = defineRead<Me>(
-  { ...profile, workspaces: sql`users.workspaces` },
-  users.id,
-  sql`app.me(gate.user_id) users`,
-)
+export const getMe = async (ctx: Ctx): Promise<Profile & { workspaces: Membership[] }> => {
+  const { workspaces, ...user } = first(await read<{ workspaces: Membership[] }>(ctx, 'me'))
+  return { ...rowOf(users, user), workspaces }
+}
 
 /** @returns the caller with the new name */
 export const updateMe = async (ctx: Ctx, name: string) => {
@@ -157,8 +161,9 @@ export const changePassword = async (
     own: db.execute<{ hash: string | null }>(sql`select app.own_password_hash() as hash`),
   }))
   const current = first(own.rows).hash
-  if (!(await verifyPassword(input.currentPassword, current))) throw new AppError('invalid_credentials')
-  const passwordHash = await hashPassword(input.newPassword)
+  if (!(await verifyPassword(ctx.env, input.currentPassword, current)))
+    throw new AppError('invalid_credentials')
+  const passwordHash = await hashPassword(ctx.env, input.newPassword)
   const keptId = ownSessionId(ctx)
   const isOther = and(
     eq(sessions.userId, currentUserId),

@@ -2,7 +2,13 @@
 import type { Env } from '../env.ts'
 import { providerOf } from '../providers/registry.ts'
 import { type AspectRatio, aspectRatios, type Task } from '../words.ts'
-import type { Model, Offer } from './schema.ts'
+import { builtIn } from './offers.ts'
+import { Catalogue, type Model, type Offer } from './schema.ts'
+
+const standard = Catalogue.parse(builtIn)
+
+/** Every model of this deployment, whether it can be asked now or not. */
+export const modelsOf = (env: Env): Model[] => env.MODEL_CATALOGUE ?? standard
 
 export const usableOffers = (env: Env, { offers }: Model): Offer[] => {
   const today = new Date().toISOString().slice(0, 10)
@@ -17,20 +23,25 @@ export interface UsableModel {
   offers: [Offer, ...Offer[]]
 }
 
-/** All models that can be asked now. */
-export const usableModels = (env: Env): UsableModel[] =>
-  env.MODEL_CATALOGUE.flatMap((model) => {
+const usableOf = (env: Env, models: readonly Model[]): UsableModel[] =>
+  models.flatMap((model) => {
     const [offer, ...others] = usableOffers(env, model)
     return offer ? [{ model, offers: [offer, ...others] }] : []
   })
 
+/** All models that can be asked now. */
+export const usableModels = (env: Env): UsableModel[] => usableOf(env, modelsOf(env))
+
 /** The named model of the task, or the task's first. */
 export const findUsable = (env: Env, task: Task, id: string | undefined): UsableModel | undefined =>
-  usableModels(env).find(({ model }) => model.task === task && (id === undefined || model.id === id))
+  usableOf(
+    env,
+    modelsOf(env).filter((model) => model.task === task && (id === undefined || model.id === id)),
+  )[0]
 
 /** Whether it can be asked now or not. */
 export const findModel = (env: Env, task: Task, id: string): Model | undefined =>
-  env.MODEL_CATALOGUE.find((model) => model.task === task && model.id === id)
+  modelsOf(env).find((model) => model.task === task && model.id === id)
 
 /** What callers may ask of the model: what at least one of its offers can do. */
 export const inputsOf = ({ model, offers }: UsableModel) => {

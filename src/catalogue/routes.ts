@@ -43,7 +43,7 @@ routes.openapi(
     },
   }),
   async (c) => {
-    const { ctx } = c.var
+    const ctx = c.get('ctx')
     await authorize(ctx)
     const data = usableModels(ctx.env).map((usable) => {
       const { id, task, name } = usable.model

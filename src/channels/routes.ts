@@ -94,7 +94,7 @@ routes.openapi(
   async (c) => {
     const { id } = c.req.valid('param')
     const { channel } = c.req.valid('query')
-    const data = await checkAsset(c.var.ctx, id, channel ? [channel] : channels)
+    const data = await checkAsset(c.get('ctx'), id, channel ? [channel] : channels)
     return c.json({ assetId: id, data }, 200)
   },
 )
@@ -120,7 +120,7 @@ routes.openapi(
   }),
   async (c) => {
     const { id } = c.req.valid('param')
-    const rows = await createExports(c.var.ctx, id, c.req.valid('json').channels)
+    const rows = await createExports(c.get('ctx'), id, c.req.valid('json').channels)
     c.header('location', `/api/v1/assets/${id}/exports`)
     return c.json({ data: rows.map(presentExport) }, 202)
   },
@@ -137,7 +137,7 @@ routes.openapi(
   }),
   async (c) => {
     const query = c.req.valid('query')
-    const rows = await listExports(c.var.ctx, c.req.valid('param').id, query)
+    const rows = await listExports(c.get('ctx'), c.req.valid('param').id, query)
     return c.json(toPage(rows, query.limit, presentExport), 200)
   },
 )

@@ -57,7 +57,7 @@ routes.openapi(
     summary: 'Plan, credits of this month and storage',
     responses: { 200: json(UsageView, 'The usage') },
   }),
-  async (c) => c.json(await getUsage(c.var.ctx), 200),
+  async (c) => c.json(await getUsage(c.get('ctx')), 200),
 )
 
 routes.openapi(
@@ -71,6 +71,6 @@ routes.openapi(
   }),
   async (c) => {
     const query = c.req.valid('query')
-    return c.json(toPage(await listEntries(c.var.ctx, query), query.limit, presentEntry), 200)
+    return c.json(toPage(await listEntries(c.get('ctx'), query), query.limit, presentEntry), 200)
   },
 )

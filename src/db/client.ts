@@ -4,10 +4,10 @@ import { neon, neonConfig } from '@neondatabase/serverless'
 import { type SQL, sql } from 'drizzle-orm'
 import type { BatchItem } from 'drizzle-orm/batch'
 import { drizzle } from 'drizzle-orm/neon-http'
-import type { PgColumn } from 'drizzle-orm/pg-core'
 import type { Ctx, Gate } from '../context.ts'
 import { type ErrorCode, isGateRefusal, statusOf } from '../errors.ts'
 import { tellOfUse } from '../outbox/use.ts'
+import { remember } from '../remember.ts'
 import { first } from './sql.ts'
 
 /** Milliseconds; longer than any statement here should take. */
@@ -40,8 +40,20 @@ const databaseOf = ({ env, scope }: Ctx): Database => {
 const sign = (ctx: Ctx, turn: boolean) => {
   const { principal: credential, scope, workspaceId, role, action, request } = ctx
   const claim = JSON.stringify({ credential, scope, workspaceId, role, action, request, turn })
-  const proof = hash('sha256', `${ctx.env.GATE_KEY}${claim}${ctx.env.GATE_KEY}`)
-  return { claim, proof }
+  return { claim, proof: proofOf(ctx, claim) }
+}
+
+const proofOf = ({ env }: Ctx, claim: string) => hash('sha256', `${env.GATE_KEY}${claim}${env.GATE_KEY}`)
+
+/** Proofs of what is claimed again and again. */
+const proofs = new Map<string, string>()
+
+/** The claim of a read, which leaves no trace: it names no request, and so is the same each time, but for who may need an account. */
+const signRead = (ctx: Ctx) => {
+  const { principal: credential, scope, workspaceId, role, action } = ctx
+  if (credential.type === 'authjs') return sign(ctx, false)
+  const claim = JSON.stringify({ credential, scope, workspaceId, role, action, turn: false })
+  return { claim, proof: proofs.get(claim) ?? remember(proofs, claim, proofOf(ctx, claim)) }
 }
 
 const enter = (db: Database, ctx: Ctx, turn: boolean) => {
@@ -102,66 +114,71 @@ export const transact = <T extends Statements>(ctx: Ctx, build: (db: Database) =
  */
 export const change = <T extends Statements>(ctx: Ctx, build: (db: Database) => T) => run(ctx, build, true)
 
-/**
- * A read that is asked often: the gate and one function of the database in one statement, whose text is made once.
- * `source` names the function's rows as `columns` expect it, and its first argument is the gate's answer, so that the gate
- * comes first; `key` is a column that no row lacks. Its placeholders are the parameters.
- */
-export const defineRead = <Row>(
-  columns: Record<string, PgColumn | SQL>,
-  key: PgColumn | SQL,
-  source: SQL,
-) => {
-  // In SQL of their own, since no table of the query is theirs.
-  const row = Object.fromEntries(
-    Object.entries(columns).map(([name, column]) => [
-      name,
-      'table' in column ? sql`${column}`.mapWith(column) : column,
-    ]),
-  )
-  const prepare = (db: Database) =>
-    db
-      .select({
-        gate: {
-          userId: sql<string>`gate.user_id`,
-          workspaceId: sql<string>`gate.workspace_id`,
-          role: sql<Gate['role']>`gate.role`,
-          plan: sql<Gate['plan']>`gate.plan`,
-        },
-        isRow: sql<boolean>`${key} is not null`,
-        row,
-      })
-      .from(sql`app.enter(${sql.placeholder('claim')}, ${sql.placeholder('proof')}) gate`)
-      .leftJoinLateral(source, sql`true`)
-      .prepare('read')
-  const prepared = new Map<Database, ReturnType<typeof prepare>>()
-  return (ctx: Ctx, parameters: Record<string, unknown> = {}) =>
-    account(ctx, async () => {
-      const db = databaseOf(ctx)
-      const statement = prepared.get(db) ?? prepare(db)
-      prepared.set(db, statement)
-      const answer = await statement.execute({ ...sign(ctx, false), ...parameters })
-      // `as`: the columns are those of `Row`.
-      const rows = answer.flatMap((one) => (one.isRow ? [one.row as Row] : []))
-      return { gate: first(answer).gate, rows }
-    })
-}
+/** Past Drizzle, which has nothing to build of a text that never changes, nor to map of its JSON. */
+const ask = <Answer>(ctx: Ctx, how: 'read' | 'change', parameters: readonly string[]) =>
+  account(ctx, async () => {
+    const query = `select app.${how}($1, $2, $3, $4) answer`
+    const [row] = await databaseOf(ctx).$client.query(query, [...parameters])
+    // `as`: what the function answers.
+    return row?.answer as Answer & { gate: Gate }
+  })
+
+/** What `app.read` reads. */
+type Readable =
+  | 'me'
+  | 'workspaces'
+  | 'asset'
+  | 'assets'
+  | 'matching assets'
+  | 'generation'
+  | 'generations'
+  | 'audit logs'
 
 /**
- * The gate and one function of the database in one statement, in the workspace's turn (`change`). The function's first
- * argument is the gate's answer, so that the gate comes first. @returns the function's row
+ * A read that is asked often: the gate and one function of the database in one statement (`app.read`), with parameters by
+ * name; what is undefined is null.
+ * @returns the function's rows, as Postgres makes JSON of them
  */
-export const call = async <Row extends Record<string, unknown>>(
+export const read = async <Row extends object>(
   ctx: Ctx,
-  source: SQL,
+  what: Readable,
+  parameters: Record<string, unknown> = {},
+): Promise<Row[]> => {
+  const { claim, proof } = signRead(ctx)
+  const { rows } = await ask<{ rows: Row[] }>(ctx, 'read', [claim, proof, what, JSON.stringify(parameters)])
+  return rows
+}
+
+/** What `app.change` calls. */
+export type Callable =
+  | 'accept'
+  | 'claim'
+  | 'note_calls'
+  | 'keep_operation'
+  | 'keep_calls'
+  | 'renew'
+  | 'release'
+  | 'settle'
+  | 'cancel'
+
+/**
+ * The gate and one function that changes a generation in one statement (`app.change`), in the workspace's turn (`change`),
+ * with parameters by name; what is undefined is null.
+ * @returns the function's row, as Postgres makes JSON of it
+ */
+export const call = async <Row extends object>(
+  ctx: Ctx,
+  what: Callable,
+  parameters: Record<string, unknown>,
 ): Promise<Row & { gate: Gate }> => {
   const { claim, proof } = sign(ctx, true)
-  return account(ctx, async () => {
-    const { rows } = await databaseOf(ctx).execute<Row & { gate: Gate }>(sql`
-      select jsonb_build_object('userId', gate.user_id, 'workspaceId', gate.workspace_id, 'role', gate.role, 'plan', gate.plan) gate, f.*
-        from app.enter(${claim}, ${proof}) gate cross join lateral ${source} f`)
-    return first(rows)
-  })
+  const { gate, row } = await ask<{ row: Row }>(ctx, 'change', [
+    claim,
+    proof,
+    what,
+    JSON.stringify(parameters),
+  ])
+  return { ...row, gate }
 }
 
 /** Only the gate: for what needs a caller and no data. */

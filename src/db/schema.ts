@@ -635,8 +635,10 @@ export const eventHeads = pgTable(
   {
     workspaceId: uuid('workspace_id').primaryKey(),
     sequence: bigint('sequence', { mode: 'number' }).notNull(),
+    /** Until then somebody may listen, so that the feed is told; before, nobody does. */
+    listenedUntil: time('listened_until'),
   },
-  () => [systemToo],
+  () => [systemToo, jobsToo],
 )
 
 export const generationOutputs = pgTable(

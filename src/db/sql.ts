@@ -15,15 +15,6 @@ export const thisWorkspace: SQL = eq(workspaces.id, sql`(select ${currentWorkspa
 export const exists = (table: PgTable, condition: SQL | undefined, lock?: 'for update' | 'for share'): SQL =>
   sql`exists (select from ${table} where ${condition} ${sql.raw(lock ?? '')})`
 
-const idAt = (name: string): SQL => sql`app.uuid_at(${sql.placeholder(name)}::timestamptz)`
-
-/** SQL: where a list of ids begins, by the placeholders of its cursor and its time (ISO 8601): that is not of it. */
-export const beforeOf = (cursor: string, until: string): SQL =>
-  sql`least(${sql.placeholder(cursor)}::uuid, ${idAt(until)})`
-
-/** SQL: the least id of a list that goes back to the time (ISO 8601) of the placeholder. */
-export const fromOf = (since: string): SQL => idAt(since)
-
 const known = new WeakMap<PgTable, [string, PgColumn][]>()
 
 /** Listed once for each table. */
@@ -46,6 +37,9 @@ export const rowOf = <Table extends PgTable>(
   // `as`: the columns are those of the table.
   return row as Table['$inferSelect']
 }
+
+export const rowsOf = <Table extends PgTable>(table: Table, json: readonly Record<string, unknown>[]) =>
+  json.map((row) => rowOf(table, row))
 
 /** The first row of a statement's result. @throws {AppError} not_found, if there is none */
 export const first = <Row>(rows: readonly Row[]): Row => {

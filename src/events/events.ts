@@ -78,12 +78,19 @@ const tellFeed = async (
 /**
  * A page of events after a known one, the workspace's last sequence, and whether the generation asked for has ended.
  * `after: 'now'` reads no events. Asks the gate, as everything does.
+ * @param options.listens the feed is told from now on what the page does not have, for ten minutes
  * @throws {AppError} not_found
  */
-export const readEvents = async (ctx: Ctx, after: number | 'now', generationId: string | undefined) => {
+export const readEvents = async (
+  ctx: Ctx,
+  after: number | 'now',
+  generationId: string | undefined,
+  { listens = false } = {},
+) => {
   const isGeneration = and(inWorkspace(generations), eq(generations.id, generationId ?? ''))
   const { gate, rows, heads } = await transact(ctx, (db) => ({
     ...(generationId && { found: ensure(db, exists(generations, isGeneration), 'not_found') }),
+    ...(listens && { listening: db.execute(sql`select app.listen()`) }),
     rows: db
       .select()
       .from(generationEvents)

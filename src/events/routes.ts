@@ -35,7 +35,7 @@ routes.openapi(
   }),
   async (c) =>
     eventResponse(
-      await streamEvents(c.var.ctx, {
+      await streamEvents(c.get('ctx'), {
         generationId: c.req.valid('param').id,
         lastEventId: parseEventId(c.req.valid('header')['last-event-id']),
       }),
@@ -53,7 +53,7 @@ routes.openapi(
   }),
   async (c) =>
     eventResponse(
-      await streamEvents(c.var.ctx, { lastEventId: parseEventId(c.req.valid('header')['last-event-id']) }),
+      await streamEvents(c.get('ctx'), { lastEventId: parseEventId(c.req.valid('header')['last-event-id']) }),
     ),
 )
 

@@ -85,7 +85,7 @@ export const streamEvents = async (
   const { generationId } = options
   const admittedAt = Date.now()
   const start = options.lastEventId ?? (generationId ? 0 : 'now')
-  let first = await readEvents(ctx, start, generationId)
+  let first = await readEvents(ctx, start, generationId, { listens: true })
   const isUnknown = typeof start === 'number' && start > first.head
   if (isUnknown && generationId) first = await readEvents(ctx, 0, generationId)
   if (first.hasEnded && first.events.length === 0) return undefined

@@ -12,7 +12,6 @@ import { generations } from '../db/schema.ts'
 import { first, rowOf } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { AppError, invalidField, toAppError } from '../errors.ts'
-import { plansForSql } from '../plans.ts'
 import { checkTarget } from '../webhooks/targets.ts'
 import { type AspectRatio, kindOf, type Style, type Task } from '../words.ts'
 import { counted, fitsStorage, grantedCredits, queuedLimit } from '../workspaces/quotas.ts'
@@ -108,11 +107,13 @@ const insert = async (
     deadline: model.deadline,
     credits_reserved: credits,
   }
-  const { made, request_hash, body } = await changeGeneration<AcceptedRow>(
-    ctx,
-    sql`app.accept(gate.workspace_id, ${id}, ${JSON.stringify(row)}, ${limitsOf(offers)}, ${plansForSql},
-      ${idempotency?.key ?? null}, ${idempotency?.requestHash ?? null})`,
-  ).catch((thrown: unknown) => {
+  const { made, request_hash, body } = await changeGeneration<AcceptedRow>(ctx, 'accept', {
+    id,
+    request: row,
+    photos: limitsOf(offers),
+    key: idempotency?.key,
+    hash: idempotency?.requestHash,
+  }).catch((thrown: unknown) => {
     throw ctx.gate === 'refused' ? thrown : ofInputs(thrown, offers)
   })
   if (!made && request_hash !== idempotency?.requestHash) throw new AppError('idempotency_key_reused')
@@ -224,7 +225,7 @@ export const quoteGeneration = async (ctx: Ctx, request: GenerationRequest): Pro
       ends: number[] | null
     }>(sql`
       select ${grantedCredits} - ${counted.reserved} - ${counted.charged} - ${credits}::int remaining,
-             app.misfit(app.workspace_id(), ${sql.param(request.inputAssetIds)}::uuid[], ${limitsOf(offers)}) misfit,
+             app.misfit(app.workspace_id(), ${sql.param(request.inputAssetIds)}::uuid[], ${JSON.stringify(limitsOf(offers))}) misfit,
              ${fitsStorage(1)} has_room, ${counted.queued} < ${queuedLimit} is_in_line, f.starts, f.ends
         from ${forecast({ model: model.id, size: sizeOf(wishOf(request)) })} f`),
   }))
@@ -251,5 +252,9 @@ const leastSideOf = (offers: readonly Offer[]) =>
   Math.min(...offers.map(({ input: { photos } }) => photos?.minSide ?? 1))
 
 /** As `app.misfit` takes them: photos that can be prepared, and that one of the offers takes so. */
-const limitsOf = (offers: readonly Offer[]): string =>
-  JSON.stringify({ size: MAX_ORIGINAL, pixels: MAX_PIXELS, side: MAX_SIDE, leastSide: leastSideOf(offers) })
+const limitsOf = (offers: readonly Offer[]) => ({
+  size: MAX_ORIGINAL,
+  pixels: MAX_PIXELS,
+  side: MAX_SIDE,
+  leastSide: leastSideOf(offers),
+})

@@ -2,11 +2,11 @@
  * A change of one generation: a function of `migrations/0007_jobs.sql` that answers the events that it made and whom it
  * wakes, and both are announced after the commit.
  */
-import type { SQL } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
-import { call } from '../db/client.ts'
+import { type Callable, call } from '../db/client.ts'
 import { announce, type NewEvent } from '../events/events.ts'
 import { dispatch } from '../outbox/outbox.ts'
+import { allowances } from '../plans.ts'
 
 /** A row as JSON. */
 export type Json = Record<string, unknown>
@@ -15,8 +15,8 @@ export type Json = Record<string, unknown>
 type Concluded = { events: NewEvent[] | null; woken: { id: string; row: Json | null }[] | null }
 
 /** @returns what else the function answers */
-export const changeGeneration = async <Row extends Json>(ctx: Ctx, source: SQL) => {
-  const changed = await call<Row & Concluded>(ctx, source)
+export const changeGeneration = async <Row extends Json>(ctx: Ctx, what: Callable, parameters: Json) => {
+  const changed = await call<Row & Concluded>(ctx, what, { ...parameters, plans: allowances })
   const { gate, events, woken } = changed
   const { workspaceId } = gate
   await announce(ctx, workspaceId, events ?? [])

@@ -1,11 +1,10 @@
 /** Generations as callers see them: find, list, cancel. */
-import { and, eq, getTableColumns, sql } from 'drizzle-orm'
+import { and, eq } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
-import { defineRead } from '../db/client.ts'
+import { read } from '../db/client.ts'
 import { assets, generations } from '../db/schema.ts'
-import { beforeOf, first, fromOf, inWorkspace, type Page, rowOf } from '../db/sql.ts'
+import { first, inWorkspace, type Page, rowOf, rowsOf } from '../db/sql.ts'
 import { dispatch } from '../outbox/outbox.ts'
-import { plansForSql } from '../plans.ts'
 import { generationStatuses, kindOf, tasks } from '../words.ts'
 import { changeGeneration, type Json } from './changes.ts'
 
@@ -19,34 +18,22 @@ export const MAX_POSITION = 1000
 
 export const oneGeneration = (id: string) => and(inWorkspace(generations), eq(generations.id, id))
 
-/** What the functions answer, of rows that are called `page`. */
-const shown = {
-  ...Object.fromEntries(
-    Object.entries(getTableColumns(generations)).map(([name, column]) => [
-      name,
-      sql`(page.generation).${sql.identifier(column.name)}`.mapWith(column),
-    ]),
-  ),
-  position: sql`page.position`,
-  outputs: sql`page.outputs`,
+/** As `app.show_generations` has it. */
+interface Shown {
+  generation: Json
+  position: number | null
+  outputs: Json[] | null
 }
-type Shown = Generation & { position: number | null; outputs: Record<string, unknown>[] | null }
-const key = sql`(page.generation).id`
 
-const fromShown = ({ outputs, ...row }: Shown): GenerationWithOutputs => ({
-  ...row,
-  outputs: (outputs ?? []).map((output) => rowOf(assets, output)),
+const fromShown = ({ generation, position, outputs }: Shown): GenerationWithOutputs => ({
+  ...rowOf(generations, generation),
+  position,
+  outputs: rowsOf(assets, outputs ?? []),
 })
-
-const readOne = defineRead<Shown>(
-  shown,
-  key,
-  sql`app.show_generations(gate.workspace_id, array[${sql.placeholder('id')}::uuid], ${MAX_POSITION}::int) page`,
-)
 
 /** @throws {AppError} not_found */
 export const getGeneration = async (ctx: Ctx, id: string): Promise<GenerationWithOutputs> =>
-  fromShown(first((await readOne(ctx, { id })).rows))
+  fromShown(first(await read<Shown>(ctx, 'generation', { id, counted: MAX_POSITION })))
 
 export interface GenerationFilter extends Page {
   status?: Generation['status'] | undefined
@@ -64,23 +51,17 @@ export const listGenerations = async (
   { limit, cursor, status, kind, task, since, until }: GenerationFilter,
 ): Promise<GenerationWithOutputs[]> => {
   const fitting = tasks.filter((one) => (task ?? one) === one && (kind ?? kindOf(one)) === kindOf(one))
-  const { rows } = await readList(ctx, {
+  const rows = await read<Shown>(ctx, 'generations', {
     limit: limit + 1,
-    cursor: cursor ?? null,
-    since: since ?? null,
-    until: until ?? null,
-    tasks: task || kind ? fitting : null,
-    statuses: status ? [status] : task || kind ? generationStatuses : null,
+    before: cursor,
+    since,
+    until,
+    tasks: task || kind ? fitting : undefined,
+    statuses: status ? [status] : task || kind ? generationStatuses : undefined,
+    counted: MAX_POSITION,
   })
   return rows.map(fromShown)
 }
-
-const readList = defineRead<Shown>(
-  shown,
-  key,
-  sql`app.list_generations(gate.workspace_id, ${sql.placeholder('limit')}, ${beforeOf('cursor', 'until')}, ${fromOf('since')},
-    ${sql.placeholder('tasks')}, ${sql.placeholder('statuses')}, ${MAX_POSITION}::int) page`,
-)
 
 /**
  * Stops a job and gives its credits back; canceling twice is the same as once. A result that arrives later is
@@ -90,7 +71,8 @@ const readList = defineRead<Shown>(
 export const cancelGeneration = async (ctx: Ctx, id: string): Promise<GenerationWithOutputs> => {
   const { gate, generation, stops } = await changeGeneration<{ generation: Json; stops: boolean }>(
     ctx,
-    sql`app.cancel(gate.workspace_id, ${id}, ${plansForSql})`,
+    'cancel',
+    { id },
   )
   if (stops) {
     await dispatch(ctx, [{ kind: 'prediction.cancel', workspaceId: gate.workspaceId, subjectId: id }])

@@ -205,7 +205,7 @@ routes.openapi(
   async (c) => {
     const key = c.req.valid('header')['idempotency-key']
     const idempotency = key ? { key, requestHash: hashRequest('create', await c.req.json()) } : undefined
-    return accepted(c, await createGeneration(c.var.ctx, toRequest(c.req.valid('json')), idempotency))
+    return accepted(c, await createGeneration(c.get('ctx'), toRequest(c.req.valid('json')), idempotency))
   },
 )
 
@@ -250,7 +250,7 @@ routes.openapi(
     },
   }),
   async (c) => {
-    const { problem, ...quote } = await quoteGeneration(c.var.ctx, toRequest(c.req.valid('json')))
+    const { problem, ...quote } = await quoteGeneration(c.get('ctx'), toRequest(c.req.valid('json')))
     return c.json(
       {
         ...quote,
@@ -281,8 +281,8 @@ routes.openapi(
   }),
   async (c) => {
     const query = c.req.valid('query')
-    const { data, nextCursor } = toPage(await listGenerations(c.var.ctx, query), query.limit, (row) => row)
-    return c.json({ data: await Promise.all(data.map((row) => present(c.var.env, row))), nextCursor }, 200)
+    const { data, nextCursor } = toPage(await listGenerations(c.get('ctx'), query), query.limit, (row) => row)
+    return c.json({ data: await Promise.all(data.map((row) => present(c.get('env'), row))), nextCursor }, 200)
   },
 )
 
@@ -295,7 +295,8 @@ routes.openapi(
     request: { params: IdPath },
     responses: { 200: json(GenerationView, 'The generation') },
   }),
-  async (c) => c.json(await present(c.var.env, await getGeneration(c.var.ctx, c.req.valid('param').id)), 200),
+  async (c) =>
+    c.json(await present(c.get('env'), await getGeneration(c.get('ctx'), c.req.valid('param').id)), 200),
 )
 
 routes.openapi(
@@ -310,7 +311,7 @@ routes.openapi(
     refuses: ['already_finished'],
   }),
   async (c) =>
-    c.json(await present(c.var.env, await cancelGeneration(c.var.ctx, c.req.valid('param').id)), 200),
+    c.json(await present(c.get('env'), await cancelGeneration(c.get('ctx'), c.req.valid('param').id)), 200),
 )
 
 routes.openapi(
@@ -335,7 +336,7 @@ routes.openapi(
     const key = c.req.valid('header')['idempotency-key']
     const { id } = c.req.valid('param')
     const idempotency = key ? { key, requestHash: hashRequest('retry', id) } : undefined
-    return accepted(c, await retryGeneration(c.var.ctx, id, idempotency))
+    return accepted(c, await retryGeneration(c.get('ctx'), id, idempotency))
   },
 )
 
@@ -345,5 +346,5 @@ const accepted = async (
 ) => {
   c.header('location', `/api/v1/generations/${generation.id}`)
   if (replayed) c.header('idempotent-replayed', 'true')
-  return c.json(await present(c.var.env, generation), 202)
+  return c.json(await present(c.get('env'), generation), 202)
 }

@@ -1,7 +1,7 @@
 /** Whether the API can work: the state of the database and of the storage. */
 import { sql } from 'drizzle-orm'
 import { checkStorage } from '../assets/storage.ts'
-import { usableModels, usableOffers } from '../catalogue/catalogue.ts'
+import { modelsOf, usableModels, usableOffers } from '../catalogue/catalogue.ts'
 import type { Ctx } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { first } from '../db/sql.ts'
@@ -10,10 +10,7 @@ import { describeError } from '../errors.ts'
 import { sweeperOf } from '../outbox/use.ts'
 import { breakerOf } from '../providers/breakers.ts'
 import { providerOf } from '../providers/registry.ts'
-
-/** From best to worst. */
-export const states = ['ok', 'degraded', 'down'] as const
-type State = (typeof states)[number]
+import { type HealthState as State, healthStates as states } from '../words.ts'
 
 /** `degraded` when one of the Worker's two logins could do more than its own work. */
 const checkDatabase = async (ctx: Ctx): Promise<State> => {
@@ -44,7 +41,8 @@ export const checkReadiness = async (ctx: Ctx) => {
  */
 const findUnserved = (env: Env) => {
   const servesAny = usableModels(env).length > 0
-  return env.MODEL_CATALOGUE.filter((model) => usableOffers(env, model).length === 0)
+  return modelsOf(env)
+    .filter((model) => usableOffers(env, model).length === 0)
     .flatMap(({ offers }) => offers)
     .map(({ provider, model }) => ({
       provider,

@@ -1,13 +1,14 @@
-/** The routes of health, and of the public keys that verify what is signed here. */
+/**
+ * The routes of health, and of the public keys that verify what is signed here. `/health` is what asks a fresh process, so
+ * nothing is loaded for it that it does not need.
+ */
 import { createRoute } from '@hono/zod-openapi'
 import { z } from 'zod'
-import { checkpointKeySet } from '../audit/checkpoints.ts'
-import { publicKeySet } from '../auth/tokens.ts'
 import { systemContext } from '../context.ts'
 import { json } from '../http/contract.ts'
 import { problemsOf } from '../http/problems.ts'
 import { createRouter } from '../http/router.ts'
-import { checkReadiness, states } from './health.ts'
+import { healthStates as states } from '../words.ts'
 
 const Readiness = z
   .object({
@@ -72,8 +73,9 @@ routes.openapi(
     },
   }),
   async (c) => {
-    const ctx = systemContext(c.var.env, { id: c.var.requestId, waitUntil: null })
+    const ctx = systemContext(c.get('env'), { id: c.get('requestId'), waitUntil: null })
     c.set('ctx', ctx)
+    const { checkReadiness } = await import('./health.ts')
     const readiness = await checkReadiness(ctx)
     return c.json(readiness, readiness.status === 'down' ? 503 : 200)
   },
@@ -89,9 +91,13 @@ routes.openapi(
     description: 'For whoever wants to verify access tokens, or checkpoints of audit logs.',
     responses: { ...faults, 200: json(PublicKeySet, 'The key set') },
   }),
-  (c) => {
+  async (c) => {
+    const [{ publicKeySet }, { checkpointKeySet }] = await Promise.all([
+      import('../auth/tokens.ts'),
+      import('../audit/checkpoints.ts'),
+    ])
     c.header('cache-control', 'public, max-age=300')
-    const { env } = c.var
+    const env = c.get('env')
     return c.json({ keys: [...publicKeySet(env).keys, ...checkpointKeySet(env).keys] }, 200)
   },
 )

@@ -1,7 +1,7 @@
 /** The OpenAPI document, generated from the contracts, and the page that shows it. */
 import { hash } from 'node:crypto'
 import type { OpenAPIHono } from '@hono/zod-openapi'
-import type { AppEnv } from './router.ts'
+import { type AppEnv, createRouter } from './router.ts'
 
 const ASSETS = ['swagger-ui.css', 'swagger-ui-bundle.js']
 
@@ -46,9 +46,20 @@ const tags = {
   Webhooks: 'Endpoints that are told what happens to generations, and what was sent to them.',
 }
 
-/** OpenAPI 3.1; scripts/docs.ts writes it to client/openapi.json. @public */
-export const openApiOf = (app: OpenAPIHono<AppEnv>, url: string) =>
-  app.getOpenAPI31Document({
+type Router = OpenAPIHono<AppEnv>
+
+const securitySchemes = {
+  accessToken: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+  apiKey: { type: 'http', scheme: 'bearer', bearerFormat: 'mck_…' },
+  authjs: { type: 'apiKey', in: 'cookie', name: '__Secure-authjs.session-token' },
+} as const
+
+/** OpenAPI 3.1 of all these routes; scripts/docs.ts writes it to client/openapi.json. @public */
+export const openApiOf = (all: Router, url: string) => {
+  for (const [name, scheme] of Object.entries(securitySchemes)) {
+    all.openAPIRegistry.registerComponent('securitySchemes', name, scheme)
+  }
+  return all.getOpenAPI31Document({
     openapi: '3.1.0',
     info: {
       title: 'Merchant content API',
@@ -59,30 +70,19 @@ export const openApiOf = (app: OpenAPIHono<AppEnv>, url: string) =>
     servers: [{ url }],
     tags: Object.entries(tags).map(([name, description]) => ({ name, description })),
   })
+}
 
-export const mountDocs = (app: OpenAPIHono<AppEnv>) => {
-  app.openAPIRegistry.registerComponent('securitySchemes', 'accessToken', {
-    type: 'http',
-    scheme: 'bearer',
-    bearerFormat: 'JWT',
-  })
-  app.openAPIRegistry.registerComponent('securitySchemes', 'apiKey', {
-    type: 'http',
-    scheme: 'bearer',
-    bearerFormat: 'mck_…',
-  })
-  app.openAPIRegistry.registerComponent('securitySchemes', 'authjs', {
-    type: 'apiKey',
-    in: 'cookie',
-    name: '__Secure-authjs.session-token',
-  })
-  app.get('/api/v1/openapi.json', (c) => c.json(openApiOf(app, c.var.env.PUBLIC_URL)))
-  app.get('/docs', (c) => c.html(page, 200, { 'content-security-policy': contentSecurityPolicy }))
+/** The document of what `loadAll` loads, and the page. */
+export const docsOf = (loadAll: () => Promise<Router>): Router => {
+  const routes = createRouter()
+  routes.get('/api/v1/openapi.json', async (c) => c.json(openApiOf(await loadAll(), c.get('env').PUBLIC_URL)))
+  routes.get('/docs', (c) => c.html(page, 200, { 'content-security-policy': contentSecurityPolicy }))
   for (const file of ASSETS) {
-    app.get(`/docs/${file}`, async (c) => {
+    routes.get(`/docs/${file}`, async (c) => {
       const found = await c.env.ASSETS.fetch(new URL(`/${file}`, c.req.url))
       // A fetched one takes no further headers.
       return new Response(found.body, found)
     })
   }
+  return routes
 }

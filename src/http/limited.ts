@@ -11,7 +11,7 @@ import type { AppEnv } from './router.ts'
 
 export const limited = (limits: readonly PolicyName[]) =>
   createMiddleware<AppEnv>(async (c, next) => {
-    const { ctx } = c.var
+    const ctx = c.get('ctx')
     if (ctx.scope === 'system') await limitAnybody(c, limits)
     else if (isRead(c) && limits.length === 0 && isKnown(ctx)) return readLimited(c, next)
     else await limitCaller(ctx, limits)
@@ -27,17 +27,18 @@ const isKnown = (ctx: Ctx) => ctx.principal.type === 'session' || recall(ctx) !=
 
 /** Asks the limiter and reads at the same time; what was read is thrown away where the limiter refuses. */
 const readLimited = async (c: Context<AppEnv>, next: Next): Promise<void> => {
-  const { ctx } = c.var
+  const ctx = c.get('ctx')
   const bucket = { policy: 'api' as const, subject: callerOf(ctx.principal) }
   // Who is denied by now reads nothing.
   if (isDenied([bucket])) return takeTokens(ctx, [bucket])
-  const before = new Headers(c.res.headers)
+  // What CORS has set; to look at an answer that does not exist yet makes one.
+  const before = c.req.header('origin') === undefined ? undefined : new Headers(c.res.headers)
   const [taken, read] = await Promise.allSettled([takeTokens(ctx, [bucket]), next()])
   if (taken.status === 'rejected') {
     await c.res.body?.cancel()
     // Hono copies the headers of an answer to the one in its place, and these may be a file's URL.
     c.res = undefined
-    c.res = new Response(null, { headers: before })
+    c.res = new Response(null, before && { headers: before })
     throw taken.reason
   }
   if (read.status === 'rejected') throw read.reason
@@ -48,10 +49,10 @@ const limitAnybody = async (c: Context<AppEnv>, limits: readonly PolicyName[]): 
   const buckets: { policy: PolicyName; subject: string }[] = []
   for (const policy of limits) {
     const isByEmail = policies[policy].by === 'email' && !isDenied(buckets)
-    const subject = isByEmail ? await addressOf(c) : networkOf(c.var.ctx.request.ip)
+    const subject = isByEmail ? await addressOf(c) : networkOf(c.get('ctx').request.ip)
     if (subject !== undefined) buckets.push({ policy, subject })
   }
-  await takeTokens(c.var.ctx, buckets)
+  await takeTokens(c.get('ctx'), buckets)
 }
 
 /**

@@ -2,7 +2,6 @@
 import { bodyLimit } from 'hono/body-limit'
 import { cors } from 'hono/cors'
 import { createMiddleware } from 'hono/factory'
-import { v7 as uuidv7 } from 'uuid'
 import { type Ctx, log } from '../context.ts'
 import { MisconfiguredError, parseEnv } from '../env.ts'
 import { AppError, describeError } from '../errors.ts'
@@ -16,16 +15,25 @@ export const METHODS = ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST']
 const MAX_JSON = 256 * 1024
 const MAX_NEWS = 4 * 1024 * 1024
 
+const mayHaveBody = ({ method }: { method: string }) => !['GET', 'HEAD', 'OPTIONS'].includes(method)
+
 const isUpload = ({ method, path }: { method: string; path: string }) =>
   method === 'POST' && path === '/api/v1/assets/upload'
 
-/** Outermost: sets the request's id, and after everything else the response's headers and the log line about it. */
+/** Milliseconds after which a read is worth a line of the log. */
+const SLOW = 1000
+
+/**
+ * Outermost: sets the request's id, and after everything else the response's headers and the log line about it; of a read
+ * that was quick and went well the platform's own log is enough.
+ */
 export const identify = createMiddleware<AppEnv>(async (c, next) => {
   const incoming = c.req.header('x-request-id') ?? ''
-  const requestId = /^[\w.:-]{1,128}$/.test(incoming) ? incoming : uuidv7()
+  const requestId = /^[\w.:-]{1,128}$/.test(incoming) ? incoming : crypto.randomUUID()
   c.set('requestId', requestId)
   const started = Date.now()
   await next()
+  const elapsed = Date.now() - started
   // Set by operations only.
   const ctx: Ctx | undefined = c.get('ctx')
   const { requests = 0, milliseconds = 0 } = ctx?.database ?? {}
@@ -37,6 +45,7 @@ export const identify = createMiddleware<AppEnv>(async (c, next) => {
     `db;desc="${requests}";dur=${milliseconds}, limiter;dur=${ctx?.limiterMilliseconds ?? 0}`,
   )
   for (const [name, value] of Object.entries(limitHeaders(ctx?.limits ?? []))) headers.set(name, value)
+  if (!mayHaveBody(c.req) && c.res.status < 400 && elapsed < SLOW) return
   log({
     level: c.res.status >= 500 ? 'error' : 'info',
     requestId,
@@ -44,7 +53,7 @@ export const identify = createMiddleware<AppEnv>(async (c, next) => {
     method: c.req.method,
     path: c.req.path,
     status: c.res.status,
-    milliseconds: Date.now() - started,
+    milliseconds: elapsed,
     databaseRequests: requests,
     ...(c.error && { error: describeError(c.error) }),
   })
@@ -62,7 +71,7 @@ export const configure = createMiddleware<AppEnv>(async (c, next) => {
 })
 
 const answerOrigins = cors({
-  origin: (origin, c) => (c.var.env.ALLOWED_ORIGINS.includes(origin) ? origin : null),
+  origin: (origin, c) => (c.get('env').ALLOWED_ORIGINS.includes(origin) ? origin : null),
   credentials: true,
   allowMethods: METHODS,
   allowHeaders: [
@@ -92,7 +101,7 @@ export const allowOrigins = createMiddleware<AppEnv>((c, next) =>
 
 /** Bodies are JSON, but for the upload. @throws {AppError} unsupported_media_type */
 export const checkContentType = createMiddleware<AppEnv>(async (c, next) => {
-  if (['GET', 'HEAD', 'OPTIONS'].includes(c.req.method)) return next()
+  if (!mayHaveBody(c.req)) return next()
   const header = c.req.header('content-type')
   const type = header?.split(';')[0]?.trim().toLowerCase()
   const expected = isUpload(c.req) ? 'multipart/form-data' : 'application/json'
@@ -122,22 +131,21 @@ const limitProviders = limitJson(MAX_NEWS)
 
 /** The upload limits itself, as its bytes arrive. @throws {AppError} payload_too_large */
 export const limitBody = createMiddleware<AppEnv>((c, next) => {
-  if (isUpload(c.req)) return next()
+  if (!mayHaveBody(c.req) || isUpload(c.req)) return next()
   return c.req.path.startsWith('/api/v1/providers/') ? limitProviders(c, next) : limitCallers(c, next)
 })
 
 /** JSON is UTF-8 (RFC 8259); what is not would be stored with replacement characters. @throws {AppError} malformed_json */
 export const checkEncoding = createMiddleware<AppEnv>(async (c, next) => {
-  if (c.req.header('content-type') === 'application/json') {
-    try {
-      // Read once: Hono makes text and JSON of the same bytes later.
-      new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(await c.req.arrayBuffer())
-    } catch (cause) {
-      throw new AppError('malformed_json', {
-        detail: 'The request body is not complete, or not UTF-8.',
-        cause,
-      })
-    }
+  if (!mayHaveBody(c.req) || c.req.header('content-type') !== 'application/json') return next()
+  try {
+    // Read once: Hono makes text and JSON of the same bytes later.
+    new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(await c.req.arrayBuffer())
+  } catch (cause) {
+    throw new AppError('malformed_json', {
+      detail: 'The request body is not complete, or not UTF-8.',
+      cause,
+    })
   }
-  await next()
+  return next()
 })

@@ -130,7 +130,8 @@ const establish = (
   { scope = 'workspace', role = 'viewer', workspaceInPath = false }: Access,
 ) =>
   createMiddleware<AppEnv>(async (c, next) => {
-    const { env, requestId } = c.var
+    const env = c.get('env')
+    const requestId = c.get('requestId')
     const principal: Principal = scope === 'public' ? { type: 'system' } : await authenticate(c)
     const workspaceId = scope === 'workspace' ? namedWorkspace(c, workspaceInPath) : undefined
     const ip = c.req.header('cf-connecting-ip')
@@ -154,7 +155,7 @@ const establish = (
     const refusal = c.error && refusalOf(c.error)
     if (refusal) await reportRefusal(ctx, refusal)
     // Hono itself refuses what is no JSON.
-    const isMismatched = c.var.mismatched === true || c.error instanceof HTTPException
+    const isMismatched = c.get('mismatched') === true || c.error instanceof HTTPException
     c.executionCtx.waitUntil(settleTokens(ctx, callerOf(principal), isMismatched))
   })
 
@@ -169,7 +170,7 @@ const namedWorkspace = (c: Context<AppEnv>, inPath: boolean): string | undefined
 
 /** @throws {AppError} unauthorized, origin_not_allowed */
 const authenticate = async (c: Context<AppEnv>): Promise<Principal> => {
-  const { env } = c.var
+  const env = c.get('env')
   const header = c.req.header('authorization')
   const principal =
     header === undefined ? await verifySessionCookie(env, getCookie(c)) : await verifyBearer(env, header)

@@ -40,7 +40,7 @@ const ask = async (ctx: Ctx, bucket: Bucket, cost: number, lease = 0): Promise<T
   return limiter.take({ limit, period, factor: factorOf(bucket), cost, lease })
 }
 
-/** Milliseconds; what is left of a lease then is given back by the next request that asks. */
+/** Milliseconds; what is left of a lease then comes back with the time, as all that is spent. */
 const LEASE_LIFETIME = 10_000
 /** The part of a limit that an isolate may hold: small limits are not leased. */
 const LEASED_PART = 1 / 120
@@ -68,13 +68,11 @@ const takeOne = async (ctx: Ctx, bucket: Bucket): Promise<Taken> => {
   const name = nameOf(bucket)
   const held = takeHeld(name)
   if (held) return held
-  const left = leases.get(name)?.tokens ?? 0
-  leases.delete(name)
   // One lease at a time, or many requests at once would hold many times as much.
   const isFirst = Date.now() - (asked.get(name) ?? 0) > LEASE_PATIENCE
   if (isFirst) remember(asked, name, Date.now())
   try {
-    const taken = await ask(ctx, bucket, 1 - left, isFirst ? most : 0)
+    const taken = await ask(ctx, bucket, 1, isFirst ? most : 0)
     if (!taken.allowed) return takeHeld(name) ?? taken
     if (taken.leased > 0) {
       remember(leases, name, { tokens: taken.leased, until: Date.now() + LEASE_LIFETIME, taken })

@@ -6,9 +6,7 @@ import { DurableObject } from 'cloudflare:workers'
 import { log } from '../context.ts'
 import { parseEnv, type RawEnv } from '../env.ts'
 import { describeError } from '../errors.ts'
-import { keepUp } from '../upkeep.ts'
 import type { Sweeping } from './messages.ts'
-import { sweepOutbox } from './outbox.ts'
 import { SILENCE } from './use.ts'
 
 /** Milliseconds between sweeps while the database is in use. */
@@ -77,6 +75,7 @@ export class Sweeper extends DurableObject implements Sweeping {
     // `as`: bindings and settings are the Worker's.
     const run = async () => parseEnv(this.env as RawEnv)
     const id = `sweep-${started}`
+    const [{ sweepOutbox }, { keepUp }] = await Promise.all([import('./outbox.ts'), import('../upkeep.ts')])
     const [swept, unfinished] = await Promise.allSettled([
       run().then(async (env) => this.noteDue(await sweepOutbox(env, id))),
       run().then((env) => keepsUp && keepUp(env, id)),
@@ -84,6 +83,9 @@ export class Sweeper extends DurableObject implements Sweeping {
     // An alarm that throws would not be tried for long.
     if (swept.status === 'rejected') {
       log({ level: 'error', message: 'sweep failed', error: describeError(swept.reason) })
+      // Readiness has to see for itself.
+      this.wellAt = undefined
+      this.ctx.storage.kv.delete('wellAt')
     }
     const isDone = swept.status === 'fulfilled' && unfinished.status === 'fulfilled' && !unfinished.value
     if (!isLast || !isDone) await this.wakeAt(Date.now() + PAUSE)

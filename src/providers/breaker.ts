@@ -18,6 +18,11 @@ interface State {
   reason?: Reason | undefined
 }
 
+export interface Asking {
+  plans?: boolean
+  early?: boolean | undefined
+}
+
 export class Breaker extends DurableObject {
   /** Stored while it is open; failures before that are lost with an eviction, which costs a few failed calls. */
   private state: State
@@ -38,17 +43,19 @@ export class Breaker extends DurableObject {
 
   /**
    * Whether the offer may be asked now; after a pause one caller at a time is the trial. Whoever only plans to ask is
-   * none, and asks again before the call; whoever is early, and may never call, waits for it to close.
+   * none, and asks again before the call; whoever is early, and may never call, waits for it to close. `failures`: in a row;
+   * while there are none, a success says nothing new.
    */
-  admits({ plans = false, early = false }: { plans?: boolean; early?: boolean | undefined } = {}): boolean {
-    if (!this.isOpen) return true
-    if (early) return false
+  admits({ plans = false, early = false }: Asking = {}): { admitted: boolean; failures: number } {
+    const { failures } = this.state
+    if (!this.isOpen) return { admitted: true, failures }
     const now = Date.now()
-    if (now < this.state.openUntil) return false
-    if (plans) return true
-    this.state.openUntil = now + PAUSE
-    this.save()
-    return true
+    if (early || now < this.state.openUntil) return { admitted: false, failures }
+    if (!plans) {
+      this.state.openUntil = now + PAUSE
+      this.save()
+    }
+    return { admitted: true, failures }
   }
 
   report({ succeeded, fault }: { succeeded: boolean; fault?: Reason }): void {

@@ -1,20 +1,45 @@
 /** The circuit breaker of each offer: one model that fails says nothing of its provider's others. */
 import { type Env, objectOf } from '../env.ts'
+import type { Asking } from './breaker.ts'
 import { type Failure, type Reason, reasons } from './failures.ts'
 
-export const breakerOf = (env: Env, { provider, model }: { provider: string; model: string }) =>
-  objectOf(env, env.BREAKER, `${provider}:${model}`)
+interface Named {
+  provider: string
+  model: string
+}
+
+const nameOf = ({ provider, model }: Named) => `${provider}:${model}`
+
+export const breakerOf = (env: Env, offer: Named) => objectOf(env, env.BREAKER, nameOf(offer))
+
+/** Milliseconds for which a breaker is not asked again about an offer that has not failed. */
+const SOUND = 1000
+
+/** The offers that had not failed when this isolate last asked, in milliseconds: that they succeed is no news. */
+const sound = new Map<string, number>()
+
+/** Whether the offer may be asked now. Only a hint: where its breaker can't be reached, it may. */
+export const admits = async (env: Env, offer: Named, asking: Asking): Promise<boolean> => {
+  const name = nameOf(offer)
+  if (Date.now() - (sound.get(name) ?? 0) < SOUND) return true
+  try {
+    const { admitted, failures } = await breakerOf(env, offer).admits(asking)
+    if (failures === 0) sound.set(name, Date.now())
+    else sound.delete(name)
+    return admitted
+  } catch {
+    return true
+  }
+}
 
 const isNoFault: Reason[] = ['too_many_requests', 'no_input']
 
 /** How a call went, for other jobs; it must not cost this one. */
-export const report = async (
-  env: Env,
-  offer: { provider: string; model: string },
-  failure: Failure | undefined,
-): Promise<void> => {
+export const report = async (env: Env, offer: Named, failure: Failure | undefined): Promise<void> => {
   // Too many requests slow us down; what is the caller's fault, or our storage's, says nothing of the offer.
   if (failure && (isNoFault.includes(failure.reason) || reasons[failure.reason].whoFixes === 'caller')) return
+  if (failure) sound.delete(nameOf(offer))
+  else if (sound.has(nameOf(offer))) return
   const fault = failure && reasons[failure.reason].whoFixes === 'operator' ? failure.reason : undefined
   await breakerOf(env, offer)
     .report({ succeeded: failure === undefined, ...(fault && { fault }) })

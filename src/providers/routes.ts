@@ -18,7 +18,7 @@ const wakeUp = async (
   c: Context<AppEnv>,
   read: (env: Env, body: string) => Promise<Operation | undefined>,
 ) => {
-  const { env } = c.var
+  const env = c.get('env')
   const query = Query.safeParse(c.req.query())
   let operation: Operation | undefined
   try {

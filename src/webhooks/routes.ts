@@ -93,7 +93,7 @@ routes.openapi(
     refuses: ['plan_limit_reached'],
   }),
   async (c) => {
-    const row = await createEndpoint(c.var.ctx, c.req.valid('json'))
+    const row = await createEndpoint(c.get('ctx'), c.req.valid('json'))
     c.header('cache-control', 'no-store')
     c.header('location', `/api/v1/webhooks/${row.id}`)
     return c.json({ ...presentEndpoint(row), secret: row.secret }, 201)
@@ -112,7 +112,7 @@ routes.openapi(
   }),
   async (c) => {
     const query = c.req.valid('query')
-    return c.json(toPage(await listEndpoints(c.var.ctx, query), query.limit, presentEndpoint), 200)
+    return c.json(toPage(await listEndpoints(c.get('ctx'), query), query.limit, presentEndpoint), 200)
   },
 )
 
@@ -128,7 +128,7 @@ routes.openapi(
   }),
   async (c) =>
     c.json(
-      presentEndpoint(await updateEndpoint(c.var.ctx, c.req.valid('param').id, c.req.valid('json'))),
+      presentEndpoint(await updateEndpoint(c.get('ctx'), c.req.valid('param').id, c.req.valid('json'))),
       200,
     ),
 )
@@ -144,7 +144,7 @@ routes.openapi(
     responses: { 204: { description: 'Deleted' } },
   }),
   async (c) => {
-    await deleteEndpoint(c.var.ctx, c.req.valid('param').id)
+    await deleteEndpoint(c.get('ctx'), c.req.valid('param').id)
     return c.body(null, 204)
   },
 )
@@ -163,7 +163,7 @@ routes.openapi(
   }),
   async (c) => {
     const query = c.req.valid('query')
-    return c.json(toPage(await listDeliveries(c.var.ctx, query), query.limit, presentDelivery), 200)
+    return c.json(toPage(await listDeliveries(c.get('ctx'), query), query.limit, presentDelivery), 200)
   },
 )
 
@@ -177,7 +177,7 @@ routes.openapi(
     request: { params: IdPath },
     responses: { 202: json(DeliveryView, 'The delivery') },
   }),
-  async (c) => c.json(presentDelivery(await resendDelivery(c.var.ctx, c.req.valid('param').id)), 202),
+  async (c) => c.json(presentDelivery(await resendDelivery(c.get('ctx'), c.req.valid('param').id)), 202),
 )
 
 routes.openapi(
@@ -191,6 +191,6 @@ routes.openapi(
   }),
   async (c) => {
     c.header('cache-control', 'no-store')
-    return c.json({ secret: await getSigningSecret(c.var.ctx) }, 200)
+    return c.json({ secret: await getSigningSecret(c.get('ctx')) }, 200)
   },
 )

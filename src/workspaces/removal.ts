@@ -12,7 +12,6 @@ const SLICE = 500
 const SPREAD = sql`random() * interval '10 minutes'`
 
 const here = sql`workspace_id = (select app.workspace_id())`
-const isOpen = sql`status in ('queued', 'running')`
 
 /** SQL: no such row. In the order of an index, since the planner knows nothing of what has just gone. */
 const isNone = (table: string, where: SQL, order = sql`id`) =>
@@ -27,7 +26,7 @@ const contents = {
   api_keys: here,
 }
 /** Ledger and events refer to generations: these stay, ended and without what people wrote; an index has those left. */
-const isTelling = sql`${here} and (${isOpen} or num_nonnulls(prompt, text, webhook_url) > 0)`
+const isTelling = sql`${here} and (status in ('queued', 'running') or num_nonnulls(prompt, text, webhook_url) > 0)`
 
 const byKey = sql`caller, key`
 
@@ -40,35 +39,6 @@ const deleteSlice = (db: Database, table: keyof typeof contents, and = sql`selec
     with gone as (
       delete from ${sql.identifier(table)} where ${here} and id in (${sliceOf(table, contents[table])}) returning id)
     ${and}`)
-
-/** Cancels and refunds what is open, tells providers, and forgets prompts and URLs. */
-const endSlice = (db: Database) =>
-  db.execute(sql`
-    with slice as materialized (
-      select id, ${isOpen} as is_open, started_at is not null as has_started from generations
-       where ${here} and id in (${sliceOf('generations', isTelling)}) for update),
-    ended as (
-      update generations g set prompt = null, text = null, webhook_url = null, lease_expires_at = null, next_step_at = null,
-             status = case when s.is_open then 'canceled' else g.status end,
-             completed_at = case when s.is_open then now() else g.completed_at end
-        from slice s where g.workspace_id = (select app.workspace_id()) and g.id = s.id
-      returning g.id, s.is_open, s.is_open and s.has_started as may_be_at_work),
-    refunded as (
-      insert into credit_entries (generation_id, kind, credits, period)
-      select generation_id, 'refund', credits, period from credit_entries
-       where ${here} and kind = 'reserve' and generation_id in (select id from ended where is_open)),
-    stopped as (
-      update provider_jobs set prompt = null, status = case when status in ('submitting', 'running') then 'canceled' else status end
-       where ${here} and generation_id in (select id from ended) returning asset_ids, generation_id),
-    settled as (
-      delete from outbox where ${here} and kind = 'generation' and subject_id in (select id from ended))
-    insert into outbox (kind, subject_id, available_at)
-    select 'prediction.cancel', id, now() from ended where may_be_at_work
-    union all
-    -- A step under way may still store outputs.
-    select 'object.delete', unnest(s.asset_ids), now() + interval '10 minutes'
-      from stopped s join ended e on e.id = s.generation_id where e.may_be_at_work
-    on conflict (workspace_id, kind, subject_id) do nothing`)
 
 /**
  * The job of a deletion: removes one slice, and comes again until nothing is left. Its transactions take turns, so that
@@ -94,7 +64,7 @@ export const removeContents = async (ctx: JobCtx): Promise<void> => {
       sql`delete from outbox where ${here} and kind = 'webhook.deliver' and subject_id in (select id from gone)`,
     ),
     endpoints: deleteSlice(db, 'webhook_endpoints'),
-    generations: endSlice(db),
+    generations: db.execute(sql`select app.end_generations(${SLICE})`),
     assets: deleteSlice(
       db,
       'assets',

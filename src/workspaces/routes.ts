@@ -62,7 +62,7 @@ routes.openapi(
     refuses: ['plan_limit_reached', 'slug_taken'],
   }),
   async (c) => {
-    const workspace = await createWorkspace(c.var.ctx, c.req.valid('json'))
+    const workspace = await createWorkspace(c.get('ctx'), c.req.valid('json'))
     c.header('location', `/api/v1/workspaces/${workspace.id}`)
     return c.json(presentWorkspace(workspace), 201)
   },
@@ -80,7 +80,7 @@ routes.openapi(
   }),
   async (c) => {
     const query = c.req.valid('query')
-    return c.json(toPage(await listWorkspaces(c.var.ctx, query), query.limit, presentWorkspace), 200)
+    return c.json(toPage(await listWorkspaces(c.get('ctx'), query), query.limit, presentWorkspace), 200)
   },
 )
 
@@ -94,7 +94,7 @@ routes.openapi(
     request: { params: IdPath },
     responses: { 200: json(WorkspaceView, 'The workspace') },
   }),
-  async (c) => c.json(presentWorkspace(await getWorkspace(c.var.ctx)), 200),
+  async (c) => c.json(presentWorkspace(await getWorkspace(c.get('ctx'))), 200),
 )
 
 routes.openapi(
@@ -109,7 +109,7 @@ routes.openapi(
     responses: { 200: json(WorkspaceView, 'The workspace') },
     refuses: ['slug_taken'],
   }),
-  async (c) => c.json(presentWorkspace(await updateWorkspace(c.var.ctx, c.req.valid('json'))), 200),
+  async (c) => c.json(presentWorkspace(await updateWorkspace(c.get('ctx'), c.req.valid('json'))), 200),
 )
 
 routes.openapi(
@@ -124,7 +124,7 @@ routes.openapi(
     responses: { 204: { description: 'Deleted' } },
   }),
   async (c) => {
-    await deleteWorkspace(c.var.ctx)
+    await deleteWorkspace(c.get('ctx'))
     return c.body(null, 204)
   },
 )

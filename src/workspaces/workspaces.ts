@@ -1,10 +1,10 @@
 /** Workspaces: the tenants. */
-import { and, getTableColumns, isNull, sql } from 'drizzle-orm'
+import { and, isNull, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
-import { change, defineRead, transact } from '../db/client.ts'
+import { change, read, transact } from '../db/client.ts'
 import { memberships, webhookEndpoints, workspaces } from '../db/schema.ts'
-import { first, inWorkspace, type Page, thisWorkspace } from '../db/sql.ts'
+import { first, inWorkspace, type Page, rowOf, thisWorkspace } from '../db/sql.ts'
 import { dismissListeners } from '../events/events.ts'
 import { dispatch } from '../outbox/outbox.ts'
 import type { Role } from '../words.ts'
@@ -43,15 +43,9 @@ export const createWorkspace = async (
 
 /** `limit + 1` of the caller's workspaces, newest first. */
 export const listWorkspaces = async (ctx: Ctx, page: Page): Promise<WorkspaceWithRole[]> => {
-  const { rows } = await readOwn(ctx, { limit: page.limit + 1, before: page.cursor ?? null })
-  return rows
+  const rows = await read<{ role: Role }>(ctx, 'workspaces', { limit: page.limit + 1, before: page.cursor })
+  return rows.map((row) => ({ ...rowOf(workspaces, { ...row }), role: row.role }))
 }
-
-const readOwn = defineRead<WorkspaceWithRole>(
-  { ...getTableColumns(workspaces), role: sql`workspaces.role` },
-  workspaces.id,
-  sql`app.own_workspaces(gate.user_id, ${sql.placeholder('limit')}, ${sql.placeholder('before')}) workspaces`,
-)
 
 export const getWorkspace = async (ctx: Ctx): Promise<WorkspaceWithRole> => {
   const { gate, rows } = await transact(ctx, (db) => ({

@@ -76,7 +76,8 @@ beforeAll(async () => {
     settings: {},
     brokerPort: broker.port,
     imagesPort: 0,
-    objects: { address: '' },
+    traced: true,
+    objects: { elsewhere: {} },
   })
   worker = createWorkerd({ name: 'worker', directory: join(directory, 'worker'), config: text })
   await worker.start()

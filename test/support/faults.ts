@@ -86,8 +86,8 @@ const startProxy = async (gateway: string) => {
 
 /** What the requests of single steps contain. */
 export const steps = {
-  claim: 'app.claim(',
-  keep: 'app.keep_operation(',
+  claim: ',"claim",',
+  keep: ',"keep_operation",',
   settle: 'generation.succeed',
 }
 

@@ -53,7 +53,8 @@ export default async (project: TestProject) => {
     /** Tells a circuit breaker how calls went, and asks it whether it admits the next. */
     breaker: async ({ name, reports }: { name: string; reports: { succeeded: boolean }[] }) => {
       for (const one of reports) await rig.callObject('BREAKER', name, 'report', one)
-      return rig.callObject('BREAKER', name, 'admits')
+      const { admitted } = await rig.callObject<{ admitted: boolean }>('BREAKER', name, 'admits')
+      return admitted
     },
     evict: ({ name }: { name: string }) => rig.evictObject('RATE_LIMITER', name),
     failDatabase: ({ count, kind }: { count: number; kind: 'unreachable' | 'after_commit' }) =>

@@ -13,11 +13,14 @@ export interface Tenant {
 export const asOwner = <T extends object>(rig: Rig, text: string, values: unknown[] = []): Promise<T[]> =>
   withClient(rig.stack.database.adminUrl, async (db) => (await db.query<T>(text, values)).rows)
 
+/** Of every owner, `trial-0@example.com` and so on. */
+export const PASSWORD = 'correct horse battery staple'
+
 /** Workspaces of the enterprise plan, whose credits and rates are no limit, each with an owner of its own. */
 export const makeTenants = async (rig: Rig, count: number): Promise<Tenant[]> => {
   const tenants: Tenant[] = []
   for (let number = 0; number < count; number++) {
-    const account = { email: `trial-${number}@example.com`, password: 'correct horse battery staple' }
+    const account = { email: `trial-${number}@example.com`, password: PASSWORD }
     const { access_token: token, refresh_token } = await createClient(rig.url).register(account)
     const { id: workspaceId } = await createClient(rig.url, token).createWorkspace('Trial')
     tenants.push(withRenewal(rig, { token, workspaceId }, refresh_token))

@@ -1,15 +1,14 @@
 /** A consumer's hold on a job: taken with a lease and a fence, given back, or ended, each once. */
-import { sql } from 'drizzle-orm'
 import type { JobCtx } from '../../context.ts'
 import { call } from '../../db/client.ts'
 import { assets, generations, providerJobs } from '../../db/schema.ts'
 import { rowOf } from '../../db/sql.ts'
+import { toAppError } from '../../errors.ts'
 import { dispatch } from '../../outbox/outbox.ts'
-import { plansForSql } from '../../plans.ts'
 import type { GenerationError, StoredOutput } from '../../words.ts'
 import { changeGeneration, type Json } from '../changes.ts'
 import type { Generation } from '../generations.ts'
-import { callsToJson, type JobChanges, type ProviderJob, persist, toJson } from './jobs.ts'
+import { type JobChanges, type ProviderJob, persist, toCall, toChanges } from './jobs.ts'
 
 /** Milliseconds between two renewals of a claim, which lasts a minute. */
 const RENEWAL = 20_000
@@ -35,11 +34,7 @@ export const claimGeneration = async (
   id: string,
   { early = false, calls = [] }: { early?: boolean | undefined; calls?: ProviderJob[] | undefined } = {},
 ): Promise<{ claim?: Claim; heldFor?: number }> => {
-  const claiming = () =>
-    changeGeneration<Claimed>(
-      ctx,
-      sql`app.claim(gate.workspace_id, ${id}, ${early}, ${plansForSql}, ${callsToJson(calls)})`,
-    )
+  const claiming = () => changeGeneration<Claimed>(ctx, 'claim', { id, early, calls: calls.map(toCall) })
   // A note without a call would keep others from calling until its time is over.
   const claimed = await (calls.length > 0 ? persist(claiming) : claiming())
   const { generation, inputs, jobs, held_for: heldFor } = claimed
@@ -59,15 +54,12 @@ export const claimGeneration = async (
  * @throws {AppError} already_finished
  */
 export const noteCalls = async (ctx: JobCtx, { id, fence }: Claim, jobs: ProviderJob[]): Promise<void> => {
-  const calls = callsToJson(jobs)
-  await persist(() =>
-    changeGeneration(ctx, sql`app.note_calls(gate.workspace_id, ${id}, ${fence}, ${plansForSql}, ${calls})`),
-  )
+  await persist(() => changeGeneration(ctx, 'note_calls', { id, fence, calls: jobs.map(toCall) }))
 }
 
 /** Keeps the claim. @returns false if it is lost */
 const renew = async (ctx: JobCtx, { id, fence }: Claim): Promise<boolean> => {
-  const { held } = await call<{ held: boolean }>(ctx, sql`app.renew(gate.workspace_id, ${id}, ${fence})`)
+  const { held } = await call<{ held: boolean }>(ctx, 'renew', { id, fence })
   return held
 }
 
@@ -75,10 +67,10 @@ const renew = async (ctx: JobCtx, { id, fence }: Claim): Promise<boolean> => {
 export const hold = (ctx: JobCtx, claim: Claim): { signal: AbortSignal; stop(): void } => {
   const lost = new AbortController()
   const timer = setInterval(() => {
-    // A database that stumbles is asked again before the lease ends.
-    renew(ctx, claim)
+    void renew(ctx, claim)
+      // A database that stumbles is asked again before the lease ends; of a deleted workspace nobody holds anything.
+      .catch((error: unknown) => toAppError(error).code !== 'not_found')
       .then((renewed) => renewed || lost.abort(new Error('the claim is lost')))
-      .catch(() => undefined)
   }, RENEWAL)
   return { signal: lost.signal, stop: () => clearInterval(timer) }
 }
@@ -94,11 +86,13 @@ export const release = async (
   { delaySeconds, changes = {}, lasting }: { delaySeconds: number; changes?: Changes; lasting?: boolean },
 ): Promise<void> => {
   const { resultsAt, ...others } = changes
-  const text = JSON.stringify({ ...others, results_at: resultsAt })
-  const { held } = await changeGeneration<{ held: boolean }>(
-    ctx,
-    sql`app.release(gate.workspace_id, ${id}, ${fence}, ${plansForSql}, ${delaySeconds}, ${text}, ${toJson(jobs)})`,
-  )
+  const { held } = await changeGeneration<{ held: boolean }>(ctx, 'release', {
+    id,
+    fence,
+    delay: delaySeconds,
+    changes: { ...others, results_at: resultsAt },
+    calls: toChanges(jobs),
+  })
   if (!held) return
   const message = { kind: 'generation' as const, workspaceId: ctx.workspaceId, subjectId: id, lasting }
   await dispatch(ctx, [message], delaySeconds)
@@ -110,12 +104,13 @@ const settle = async (
   jobs: JobChangesById,
   end: { error: GenerationError } | { outputs: StoredOutput[] },
 ): Promise<void> => {
-  const error = 'error' in end ? JSON.stringify(end.error) : null
-  const outputs = JSON.stringify('outputs' in end ? end.outputs : [])
-  const { stops } = await changeGeneration<{ stops: boolean }>(
-    ctx,
-    sql`app.settle(gate.workspace_id, ${id}, ${fence}, ${plansForSql}, ${error}, ${outputs}, ${toJson(jobs)})`,
-  )
+  const { stops } = await changeGeneration<{ stops: boolean }>(ctx, 'settle', {
+    id,
+    fence,
+    outputs: [],
+    ...end,
+    calls: toChanges(jobs),
+  })
   if (!stops) return
   await dispatch(ctx, [{ kind: 'prediction.cancel', workspaceId: ctx.workspaceId, subjectId: id }])
 }

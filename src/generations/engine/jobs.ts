@@ -50,35 +50,31 @@ const selectJobs = (db: Database, of: SQL | undefined) =>
     .orderBy(providerJobs.id)
 
 /** As `app.write_calls` takes them. */
-export const toJson = (changes: ReadonlyMap<string, JobChanges>): string =>
-  JSON.stringify([...changes].map(([id, changed]) => ({ id, ...changed })))
+export const toChanges = (changes: ReadonlyMap<string, JobChanges>) =>
+  [...changes].map(([id, changed]) => ({ id, ...changed }))
 
-/** As `app.claim` and `app.note_calls` take them. */
-export const callsToJson = (jobs: readonly ProviderJob[]): string =>
-  JSON.stringify(
-    jobs.map((job) => ({
-      id: job.id,
-      indexes: job.indexes,
-      provider: job.provider,
-      model: job.model,
-      output: job.output,
-      prompt: job.prompt,
-      inputs: job.inputs,
-      asset_ids: job.assetIds,
-      cost: job.cost,
-      expires_at: job.expiresAt,
-    })),
-  )
+/** As `app.claim` and `app.note_calls` take it. */
+export const toCall = (job: ProviderJob) => ({
+  id: job.id,
+  indexes: job.indexes,
+  provider: job.provider,
+  model: job.model,
+  output: job.output,
+  prompt: job.prompt,
+  inputs: job.inputs,
+  asset_ids: job.assetIds,
+  cost: job.cost,
+  expires_at: job.expiresAt,
+})
 
 /**
  * Keeps what the provider calls a job: an id that is lost is a job paid twice. Keeping twice is harmless.
  * @returns false if nobody waits for it any more
  */
 export const keepOperation = async (ctx: JobCtx, id: string, operation: Operation): Promise<boolean> => {
-  const text = JSON.stringify(operation)
   try {
     const { wanted } = await persist(() =>
-      call<{ wanted: boolean }>(ctx, sql`app.keep_operation(gate.workspace_id, ${id}, ${text})`),
+      call<{ wanted: boolean }>(ctx, 'keep_operation', { id, operation }),
     )
     return wanted
   } catch (error) {
@@ -91,8 +87,8 @@ export const keepOperation = async (ctx: JobCtx, id: string, operation: Operatio
 /** Keeps what came of calls, whoever holds the generation by now. */
 export const keepResults = async (ctx: JobCtx, changes: ReadonlyMap<string, JobChanges>): Promise<void> => {
   if (changes.size === 0) return
-  const calls = toJson(changes)
-  await persist(() => call(ctx, sql`app.keep_calls(gate.workspace_id, ${calls})`))
+  const calls = toChanges(changes)
+  await persist(() => call(ctx, 'keep_calls', { calls }))
 }
 
 const jobsOf = (db: Database, generationId: string) =>
@@ -120,5 +116,12 @@ export const cancelJobs = async (ctx: JobCtx, id: string): Promise<void> => {
   // Later again, of all: to hear it twice is harmless.
   const fault = told.find((one) => one.status === 'rejected')
   if (fault) throw fault.reason
+  // What has no name yet may get one: the sweeper comes again until nothing can come of it any more.
+  const isUnnamed = (job: ProviderJob) =>
+    !job.operation &&
+    providerOf(job.provider).keepsJobs &&
+    job.status !== 'failed' &&
+    job.expiresAt.getTime() > Date.now()
+  if (jobs.some(isUnnamed)) return
   await transact(ctx, (db) => ({ settled: settle(db, 'prediction.cancel', id) }))
 }

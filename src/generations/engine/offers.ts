@@ -4,7 +4,7 @@ import { findModel, usableOffers } from '../../catalogue/catalogue.ts'
 import { misfitOf, takes, type Wish } from '../../catalogue/input.ts'
 import type { Offer } from '../../catalogue/schema.ts'
 import type { JobCtx } from '../../context.ts'
-import { breakerOf } from '../../providers/breakers.ts'
+import { admits } from '../../providers/breakers.ts'
 import { reasons } from '../../providers/failures.ts'
 import { providerOf } from '../../providers/registry.ts'
 import type { Claim } from './claims.ts'
@@ -58,18 +58,17 @@ const recordOf = (claim: Claim, offer: Offer) => {
   }
 }
 
-/** Only a hint: where it can't be reached, the provider is asked. */
-const admits = (ctx: JobCtx, offer: Offer, { lasting, early }: Moment): Promise<boolean> =>
-  breakerOf(ctx.env, offer)
-    .admits({ plans: !providerOf(offer.provider).keepsJobs && !lasting, early })
-    .catch(() => true)
-
 interface Moment {
   /** Calls that last can be made now. */
   lasting?: boolean
   /** The job is not claimed yet, and may never be: only what nothing is known against. */
   early?: boolean
 }
+
+const askingOf = ({ provider }: Offer, { lasting, early }: Moment) => ({
+  plans: !providerOf(provider).keepsJobs && !lasting,
+  early,
+})
 
 /** The offer to ask now, or what else the step comes to. */
 export const chooseOffer = async (
@@ -93,7 +92,7 @@ export const chooseOffer = async (
     const backoff = failures === 0 ? 0 : Math.max(retryAfter, Math.min(MAX_BACKOFF, 2 ** failures))
     const seconds = Math.ceil((lastAt + backoff * 1000 - Date.now()) / 1000)
     if (failures > 0 && seconds > 0) wait = Math.min(wait, seconds)
-    else if (await admits(ctx, offer, moment)) return offer
+    else if (await admits(ctx.env, offer, askingOf(offer, moment))) return offer
     if (moment.early) break
   }
   return { is: 'again', after: Math.ceil(wait * (1 + Math.random() / 4)) }

@@ -57,7 +57,7 @@ routes.openapi(
   }),
   async (c) => {
     const query = c.req.valid('query')
-    return c.json(toPage(await listMembers(c.var.ctx, query), query.limit, presentMember), 200)
+    return c.json(toPage(await listMembers(c.get('ctx'), query), query.limit, presentMember), 200)
   },
 )
 
@@ -75,7 +75,7 @@ routes.openapi(
   }),
   async (c) =>
     c.json(
-      presentMember(await changeRole(c.var.ctx, c.req.valid('param').userId, c.req.valid('json').role)),
+      presentMember(await changeRole(c.get('ctx'), c.req.valid('param').userId, c.req.valid('json').role)),
       200,
     ),
 )
@@ -92,7 +92,7 @@ routes.openapi(
     refuses: ['last_owner'],
   }),
   async (c) => {
-    await removeMember(c.var.ctx, c.req.valid('param').userId)
+    await removeMember(c.get('ctx'), c.req.valid('param').userId)
     return c.body(null, 204)
   },
 )
@@ -109,7 +109,7 @@ routes.openapi(
     responses: { 204: { description: 'Transferred' } },
   }),
   async (c) => {
-    await transferWorkspace(c.var.ctx, c.req.valid('json').userId)
+    await transferWorkspace(c.get('ctx'), c.req.valid('json').userId)
     return c.body(null, 204)
   },
 )
@@ -128,7 +128,7 @@ routes.openapi(
     refuses: ['plan_limit_reached', 'already_member'],
   }),
   async (c) => {
-    const { token, ...invite } = await createInvite(c.var.ctx, c.req.valid('json'))
+    const { token, ...invite } = await createInvite(c.get('ctx'), c.req.valid('json'))
     c.header('cache-control', 'no-store')
     c.header('location', `/api/v1/workspaces/${invite.workspaceId}/invites/${invite.id}`)
     return c.json({ ...presentInvite(invite), token }, 201)
@@ -148,7 +148,7 @@ routes.openapi(
   }),
   async (c) => {
     const query = c.req.valid('query')
-    return c.json(toPage(await listInvites(c.var.ctx, query), query.limit, presentInvite), 200)
+    return c.json(toPage(await listInvites(c.get('ctx'), query), query.limit, presentInvite), 200)
   },
 )
 
@@ -164,7 +164,7 @@ routes.openapi(
     responses: { 204: { description: 'Withdrawn' } },
   }),
   async (c) => {
-    await deleteInvite(c.var.ctx, c.req.valid('param').inviteId)
+    await deleteInvite(c.get('ctx'), c.req.valid('param').inviteId)
     return c.body(null, 204)
   },
 )
@@ -180,5 +180,5 @@ routes.openapi(
     responses: { 200: json(WorkspaceView, 'The workspace') },
     refuses: ['not_found', 'invite_used', 'invite_expired', 'plan_limit_reached'],
   }),
-  async (c) => c.json(presentWorkspace(await acceptInvite(c.var.ctx, c.req.valid('json').token)), 200),
+  async (c) => c.json(presentWorkspace(await acceptInvite(c.get('ctx'), c.req.valid('json').token)), 200),
 )

@@ -1,0 +1,45 @@
+/**
+ * Builds the Worker into `dist`, for wrangler: an entry, and a chunk for each part that is loaded when it is first needed.
+ * An isolate compiles all of them before it answers, so what nobody uses is left out.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { build, type Plugin } from 'esbuild'
+
+const PROJECT = join(import.meta.dirname, '..')
+const OUT = join(PROJECT, 'dist')
+
+/** zod's messages in fifty languages; English is a module of its own, which zod loads beside them. */
+const withoutLocales: Plugin = {
+  name: 'without-locales',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/zod\/v4\/locales\/index\.js$/ }, () => ({ contents: 'export {}' }))
+  },
+}
+
+const { outputFiles } = await build({
+  absWorkingDir: PROJECT,
+  entryPoints: ['src/worker.ts'],
+  outdir: OUT,
+  write: false,
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'neutral',
+  target: 'es2024',
+  mainFields: ['workerd', 'browser', 'module', 'main'],
+  conditions: ['workerd', 'worker', 'browser'],
+  external: ['node:*', 'cloudflare:*'],
+  plugins: [withoutLocales],
+  minify: true,
+  sourcemap: 'linked',
+  logLevel: 'warning',
+})
+
+// Names tell contents: whoever runs what another build has made finds it unchanged.
+mkdirSync(OUT, { recursive: true })
+for (const { path, contents } of outputFiles) {
+  if (!existsSync(path) || !readFileSync(path).equals(contents)) writeFileSync(path, contents)
+}
+const made = new Set(outputFiles.map(({ path }) => path))
+for (const name of readdirSync(OUT)) if (!made.has(join(OUT, name))) rmSync(join(OUT, name))
