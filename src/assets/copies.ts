@@ -50,7 +50,10 @@ const readBoth = async (
   name: string,
 ): Promise<{ asset: Asset; copy: Copy | undefined }> => {
   const { found, copies } = await transact(ctx, (db) => ({
-    found: db.select().from(assets).where(oneAsset(id)),
+    found: db
+      .select()
+      .from(assets)
+      .where(and(oneAsset(id), eq(assets.status, 'ready'))),
     copies: db.select().from(assetCopies).where(oneCopy(id, name)),
   }))
   return { asset: first(found), copy: copies[0] }

@@ -12,6 +12,7 @@ import { METADATA_HEAD, METADATA_TAIL, type Metadata, readMetadata } from '../as
 import { readPng } from '../assets/png.ts'
 import { readRange } from '../assets/storage.ts'
 import type { Ctx } from '../context.ts'
+import { AppError } from '../errors.ts'
 import type { Channel, Task } from '../words.ts'
 import { type Film, readFilm } from './film.ts'
 import { type Measures, measure } from './measure.ts'
@@ -332,6 +333,7 @@ export const isMadeHere = ({ source }: Asset) => source === 'generation'
 /** Measured once, for as many channels as are asked for. @throws {AppError} not_found, unavailable */
 export const checkAsset = async (ctx: Ctx, id: string, channels: readonly Channel[]): Promise<Report[]> => {
   const asset = await getAsset(ctx, id)
+  if (asset.status !== 'ready') throw new AppError('not_found')
   const rules = channels.flatMap((channel) => demandsOf(channel, asset)?.rules ?? [])
   const facts = await factsOf(ctx, asset, rules, isMadeHere(asset))
   return channels.map((channel) => judgeAll(channel, facts))
