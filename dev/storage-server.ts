@@ -1,4 +1,8 @@
-/** The program of the object storage: Miniflare's R2 with its S3 API. Arguments: a port, and the folder of the data. */
+/**
+ * The program of the object storage: Miniflare's R2 with its S3 API, which lacks one operation of R2's that uploads need,
+ * ListParts. What has arrived is known here from what went through. Arguments: a port, and the folder of the data.
+ */
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { Miniflare } from 'miniflare'
 
 const [port, folder] = process.argv.slice(2)
@@ -10,7 +14,7 @@ const contents = 'export default { fetch: () => new Response() }'
 
 const miniflare = new Miniflare({
   host: '127.0.0.1',
-  port: Number(port),
+  port: 0,
   cf: false,
   telemetry: { enabled: false },
   resourcePersistencePath: folder,
@@ -30,5 +34,67 @@ const miniflare = new Miniflare({
     },
   ],
 })
+
+type Parts = Map<number, { etag: string; size: number }>
+/** What has arrived of each multipart upload that is not over. */
+const uploads = new Map<string, Parts>()
+
+const listOf = (parts: Parts) => {
+  const entries = [...parts].sort(([a], [b]) => a - b)
+  const xml = entries.map(
+    ([number, { etag, size }]) =>
+      `<Part><PartNumber>${number}</PartNumber><ETag>${etag.replaceAll('"', '&quot;')}</ETag><Size>${size}</Size></Part>`,
+  )
+  return `<?xml version="1.0" encoding="UTF-8"?><ListPartsResult>${xml.join('')}<IsTruncated>false</IsTruncated></ListPartsResult>`
+}
+
+/** Keeps what the real answer says of the parts of an upload. */
+const note = (asked: IncomingMessage, { statusCode = 0, headers }: IncomingMessage): void => {
+  const query = new URL(asked.url ?? '', 'http://storage').searchParams
+  const id = query.get('uploadId')
+  if (id === null || statusCode >= 300) return
+  if (asked.method === 'POST' || asked.method === 'DELETE') uploads.delete(id)
+  if (asked.method !== 'PUT') return
+  const parts = uploads.get(id) ?? new Map()
+  uploads.set(id, parts)
+  const size = Number(asked.headers['content-length'] ?? 0)
+  parts.set(Number(query.get('partNumber')), { etag: String(headers.etag), size })
+}
+
+const answer = async (asked: IncomingMessage, real: IncomingMessage, response: ServerResponse) => {
+  note(asked, real)
+  const query = new URL(asked.url ?? '', 'http://storage').searchParams
+  const id = query.get('uploadId')
+  // It has verified the signature by then.
+  if (real.statusCode === 501 && asked.method === 'GET' && id !== null) {
+    real.resume()
+    const parts = uploads.get(id)
+    response.writeHead(parts ? 200 : 404, { 'content-type': 'application/xml' })
+    response.end(parts ? listOf(parts) : '<Error><Code>NoSuchUpload</Code></Error>')
+    return
+  }
+  if (asked.method === 'POST' && query.has('uploads')) {
+    const body = Buffer.concat(await real.toArray())
+    const started = /<UploadId>([^<]+)/.exec(body.toString())?.[1]
+    if (started) uploads.set(started, new Map())
+    response.writeHead(real.statusCode ?? 502, real.rawHeaders).end(body)
+    return
+  }
+  response.writeHead(real.statusCode ?? 502, real.rawHeaders)
+  real.pipe(response).on('error', () => real.destroy())
+}
+
+const { port: inner } = await miniflare.ready
+const server = createServer((asked, response) => {
+  const { method, url: path, rawHeaders: headers } = asked
+  const forwarded = request({ host: '127.0.0.1', port: inner, method, path, headers, setHost: false })
+  forwarded.on('response', (real) => void answer(asked, real, response).catch(() => response.destroy()))
+  // As a connection that breaks does.
+  forwarded.on('error', () => response.destroy())
+  response.on('close', () => response.writableFinished || forwarded.destroy())
+  asked.on('error', () => forwarded.destroy())
+  asked.pipe(forwarded)
+})
+server.keepAliveTimeout = 600_000
+server.listen(Number(port), '127.0.0.1')
 process.once('SIGINT', () => void miniflare.dispose().then(() => process.exit(0)))
-await miniflare.ready

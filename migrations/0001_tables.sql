@@ -21,7 +21,7 @@ CREATE TABLE "api_keys" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "api_keys_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
 	CONSTRAINT "api_keys_key_hash_unique" UNIQUE("key_hash"),
-	CONSTRAINT "api_keys_scopes_known" CHECK (scopes <@ array['asset.check', 'asset.create', 'asset.delete', 'asset.download', 'asset.get', 'asset.lineage', 'asset.list', 'asset.update', 'audit.export', 'audit.list', 'audit.verify', 'checkpoint.list', 'credit.list', 'event.list', 'export.create', 'export.list', 'generation.cancel', 'generation.create', 'generation.events', 'generation.get', 'generation.list', 'generation.quote', 'generation.retry', 'model.list', 'usage.get'])
+	CONSTRAINT "api_keys_scopes_known" CHECK (scopes <@ array['asset.begin', 'asset.check', 'asset.complete', 'asset.create', 'asset.delete', 'asset.download', 'asset.get', 'asset.lineage', 'asset.links', 'asset.list', 'asset.resume', 'asset.update', 'audit.export', 'audit.list', 'audit.verify', 'checkpoint.list', 'credit.list', 'event.list', 'export.create', 'export.list', 'generation.cancel', 'generation.create', 'generation.events', 'generation.get', 'generation.list', 'generation.quote', 'generation.retry', 'model.list', 'usage.get'])
 );
 --> statement-breakpoint
 ALTER TABLE "api_keys" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -55,6 +55,17 @@ CREATE TABLE "asset_exports" (
 );
 --> statement-breakpoint
 ALTER TABLE "asset_exports" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
+CREATE TABLE "asset_tags" (
+	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
+	"tag" text NOT NULL,
+	"kind" text NOT NULL,
+	"source" text NOT NULL,
+	"status" text NOT NULL,
+	"id" uuid NOT NULL,
+	CONSTRAINT "asset_tags_workspace_id_id_tag_pk" PRIMARY KEY("workspace_id","id","tag")
+);
+--> statement-breakpoint
+ALTER TABLE "asset_tags" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "assets" (
 	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
 	"id" uuid NOT NULL,
@@ -62,18 +73,23 @@ CREATE TABLE "assets" (
 	"kind" text NOT NULL,
 	"mime_type" text NOT NULL,
 	"size" bigint NOT NULL,
-	"sha256" text NOT NULL,
+	"sha256" text,
+	"object_id" uuid NOT NULL,
 	"width" integer,
 	"height" integer,
+	"duration_seconds" real,
+	"pages" integer,
+	"tags" text[] DEFAULT '{}' NOT NULL,
 	"source" text NOT NULL,
 	"status" text NOT NULL,
 	"prepared" jsonb,
 	"created_by" uuid DEFAULT app.user_id(),
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "assets_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
+	CONSTRAINT "assets_ready_known" CHECK (status = 'pending' or sha256 is not null),
 	CONSTRAINT "assets_kind_known" CHECK (kind in ('image', 'video', 'document')),
 	CONSTRAINT "assets_source_known" CHECK (source in ('upload', 'generation', 'export')),
-	CONSTRAINT "assets_status_known" CHECK (status in ('pending', 'ready', 'failed'))
+	CONSTRAINT "assets_status_known" CHECK (status in ('pending', 'ready'))
 );
 --> statement-breakpoint
 ALTER TABLE "assets" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -265,7 +281,7 @@ CREATE TABLE "outbox" (
 	"sends" integer DEFAULT 0 NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "outbox_workspace_id_kind_subject_id_pk" PRIMARY KEY("workspace_id","kind","subject_id"),
-	CONSTRAINT "outbox_kind_known" CHECK (kind in ('generation', 'prediction.cancel', 'object.delete', 'copies.delete', 'export', 'webhook.deliver', 'webhook.delete', 'workspace.delete'))
+	CONSTRAINT "outbox_kind_known" CHECK (kind in ('generation', 'prediction.cancel', 'object.delete', 'copies.delete', 'export', 'upload.check', 'upload.end', 'webhook.deliver', 'webhook.delete', 'workspace.delete'))
 );
 --> statement-breakpoint
 ALTER TABLE "outbox" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -310,6 +326,19 @@ CREATE TABLE "sessions" (
 );
 --> statement-breakpoint
 ALTER TABLE "sessions" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
+CREATE TABLE "uploads" (
+	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
+	"id" uuid NOT NULL,
+	"part_size" bigint NOT NULL,
+	"upload_id" text,
+	"sha256" text,
+	"completed_at" timestamp with time zone,
+	"lease_expires_at" timestamp with time zone,
+	"ends_at" timestamp with time zone NOT NULL,
+	CONSTRAINT "uploads_workspace_id_id_pk" PRIMARY KEY("workspace_id","id")
+);
+--> statement-breakpoint
+ALTER TABLE "uploads" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "users" (
 	"id" uuid PRIMARY KEY NOT NULL,
 	"email" text NOT NULL,
@@ -389,6 +418,7 @@ ALTER TABLE "accounts" ADD CONSTRAINT "accounts_user_id_users_id_fk" FOREIGN KEY
 ALTER TABLE "api_keys" ADD CONSTRAINT "api_keys_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "asset_copies" ADD CONSTRAINT "asset_copies_workspace_id_asset_id_assets_workspace_id_id_fk" FOREIGN KEY ("workspace_id","asset_id") REFERENCES "public"."assets"("workspace_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "asset_exports" ADD CONSTRAINT "asset_exports_workspace_id_asset_id_assets_workspace_id_id_fk" FOREIGN KEY ("workspace_id","asset_id") REFERENCES "public"."assets"("workspace_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "asset_tags" ADD CONSTRAINT "asset_tags_workspace_id_id_assets_workspace_id_id_fk" FOREIGN KEY ("workspace_id","id") REFERENCES "public"."assets"("workspace_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "assets" ADD CONSTRAINT "assets_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "credit_entries" ADD CONSTRAINT "credit_entries_workspace_id_generation_id_generations_workspace_id_id_fk" FOREIGN KEY ("workspace_id","generation_id") REFERENCES "public"."generations"("workspace_id","id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "generation_events" ADD CONSTRAINT "generation_events_workspace_id_generation_id_generations_workspace_id_id_fk" FOREIGN KEY ("workspace_id","generation_id") REFERENCES "public"."generations"("workspace_id","id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
@@ -410,7 +440,10 @@ CREATE INDEX "api_keys_in_force" ON "api_keys" USING btree ("workspace_id","id")
 CREATE INDEX "api_keys_end" ON "api_keys" USING btree (least(revoked_at, expires_at));--> statement-breakpoint
 CREATE INDEX "asset_exports_asset" ON "asset_exports" USING btree ("workspace_id","asset_id","id");--> statement-breakpoint
 CREATE UNIQUE INDEX "asset_exports_open" ON "asset_exports" USING btree ("workspace_id","asset_id","channel") WHERE status = 'queued';--> statement-breakpoint
+CREATE INDEX "asset_tags_filter" ON "asset_tags" USING btree ("workspace_id","tag","kind","source","status","id");--> statement-breakpoint
 CREATE INDEX "assets_filter" ON "assets" USING btree ("workspace_id","kind","source","status","id");--> statement-breakpoint
+CREATE INDEX "assets_bytes" ON "assets" USING btree ("workspace_id","sha256");--> statement-breakpoint
+CREATE INDEX "assets_object" ON "assets" USING btree ("workspace_id","object_id");--> statement-breakpoint
 CREATE INDEX "assets_name" ON "assets" USING gin ((workspace_id::text),"name" gin_trgm_ops) WITH (gin_pending_list_limit=256);--> statement-breakpoint
 CREATE INDEX "audit_checkpoints_time" ON "audit_checkpoints" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "audit_heads_waiting" ON "audit_heads" USING btree ((case when sequence >= checked_sequence + 100 then '-infinity'::timestamptz else checked_at end)) WHERE sequence > checked_sequence;--> statement-breakpoint
@@ -446,6 +479,8 @@ CREATE POLICY "system" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_system" USING
 CREATE POLICY "retention" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "asset_copies" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "tenant" ON "asset_exports" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "tenant" ON "asset_tags" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "system" ON "asset_tags" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "assets" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "jobs" ON "assets" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "search" ON "assets" AS PERMISSIVE FOR SELECT TO "app_gate" USING (true);--> statement-breakpoint
@@ -494,6 +529,7 @@ CREATE POLICY "jobs" ON "provider_jobs" AS PERMISSIVE FOR ALL TO "app_jobs" USIN
 CREATE POLICY "tenant" ON "sessions" AS PERMISSIVE FOR ALL TO "app_tenant" USING (user_id = (select app.user_id())) WITH CHECK (user_id = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "sessions" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "sessions" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "tenant" ON "uploads" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "tenant" ON "users" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (id = (select app.user_id()) or exists (select from memberships m where m.user_id = users.id and m.workspace_id = (select app.workspace_id())));--> statement-breakpoint
 CREATE POLICY "self" ON "users" AS PERMISSIVE FOR UPDATE TO "app_tenant" USING (id = (select app.user_id())) WITH CHECK (id = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "users" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint

@@ -1,5 +1,5 @@
--- Counters instead of sums: storage, open jobs and the month's credits of a workspace, kept by triggers in the
--- transaction that changes what they count.
+-- What triggers keep in the transaction that changes it. Counters instead of sums: storage, open jobs and the month's credits
+-- of a workspace; which object an asset has; and the index of tags.
 create or replace function app.count_asset() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -27,6 +27,51 @@ end $$;
 --> statement-breakpoint
 create or replace trigger counters after insert or delete or update of size on asset_copies
   for each row execute function app.count_copy();
+--> statement-breakpoint
+-- Of the same bytes a workspace stores one object: an asset that is ready takes an earlier one's, and its own is deleted.
+-- Changes of a workspace take turns, so that the earlier one is not just being deleted.
+create or replace function app.share_object() returns trigger
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  v_object uuid;
+begin
+  if TG_OP = 'UPDATE' and old.status = 'ready' then
+    raise exception 'asset % is what it is', new.id using errcode = 'insufficient_privilege';
+  end if;
+  new.object_id := coalesce(new.object_id, new.id);
+  if new.status <> 'ready' or new.object_id <> new.id then
+    return new;
+  end if;
+  select a.object_id into v_object from public.assets a
+   where a.workspace_id = new.workspace_id and a.sha256 = new.sha256 and a.size = new.size and a.status = 'ready' and a.id <> new.id limit 1;
+  if found then
+    new.object_id := v_object;
+    insert into public.outbox (workspace_id, kind, subject_id, available_at)
+    values (new.workspace_id, 'object.delete', new.id, now() + interval '1 minute')
+    on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0;
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+create or replace trigger share before insert or update of status, sha256 on assets
+  for each row execute function app.share_object();
+--> statement-breakpoint
+create or replace function app.index_tags() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if TG_OP = 'UPDATE' then
+    delete from public.asset_tags t where t.workspace_id = new.workspace_id and t.id = new.id;
+  end if;
+  insert into public.asset_tags (workspace_id, tag, kind, source, status, id)
+  select new.workspace_id, tag, new.kind, new.source, new.status, new.id from unnest(new.tags) tag;
+  return null;
+end $$;
+--> statement-breakpoint
+create or replace trigger tags_insert after insert on assets
+  for each row when (new.tags <> '{}') execute function app.index_tags();
+--> statement-breakpoint
+create or replace trigger tags_update after update of tags, status on assets
+  for each row when (new.tags <> '{}' or old.tags <> '{}') execute function app.index_tags();
 --> statement-breakpoint
 create or replace function app.count_generation() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

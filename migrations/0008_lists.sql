@@ -43,31 +43,47 @@ begin
   return query select * from public.assets a where a.workspace_id = p_workspace and a.id = p_id;
 end $$;
 --> statement-breakpoint
-create or replace function app.list_assets(p_workspace uuid, p_limit integer, p_before uuid, p_kinds text[], p_sources text[],
-    p_statuses text[]) returns setof public.assets
+create or replace function app.some_assets(p_workspace uuid, p_ids uuid[]) returns setof public.assets
+  language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+begin
+  return query select a.* from unnest(p_ids) i (id), lateral (
+    select * from public.assets a where a.workspace_id = p_workspace and a.id = i.id limit 1) a;
+end $$;
+--> statement-breakpoint
+create or replace function app.list_assets(p_workspace uuid, p_limit integer, p_before uuid, p_from uuid, p_kinds text[], p_sources text[],
+    p_statuses text[], p_tag text) returns setof public.assets
   language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   v_before constant uuid := coalesce(p_before, app.last_id());
+  v_from constant uuid := coalesce(p_from, app.first_id());
   v_ids uuid[];
 begin
   if p_kinds is null then
     return query select a.* from public.assets a
-     where a.workspace_id = p_workspace and a.id < v_before order by a.id desc limit p_limit;
+     where a.workspace_id = p_workspace and a.id < v_before and a.id >= v_from order by a.id desc limit p_limit;
     return;
   end if;
-  v_ids := array(select f.id from unnest(p_kinds) kind, unnest(p_sources) source, unnest(p_statuses) status, lateral (
-      select a.id from public.assets a
-       where a.workspace_id = p_workspace and a.kind = kind.kind and a.source = source.source and a.status = status.status
-         and a.id < v_before order by a.id desc limit p_limit) f
-    order by f.id desc limit p_limit);
+  if p_tag is null then
+    v_ids := array(select f.id from unnest(p_kinds) kind, unnest(p_sources) source, unnest(p_statuses) status, lateral (
+        select a.id from public.assets a
+         where a.workspace_id = p_workspace and a.kind = kind.kind and a.source = source.source and a.status = status.status
+           and a.id < v_before order by a.id desc limit p_limit) f
+      where f.id >= v_from order by f.id desc limit p_limit);
+  else
+    v_ids := array(select f.id from unnest(p_kinds) kind, unnest(p_sources) source, unnest(p_statuses) status, lateral (
+        select t.id from public.asset_tags t
+         where t.workspace_id = p_workspace and t.tag = p_tag and t.kind = kind.kind and t.source = source.source
+           and t.status = status.status and t.id < v_before order by t.id desc limit p_limit) f
+      where f.id >= v_from order by f.id desc limit p_limit);
+  end if;
   return query select a.* from unnest(v_ids) i (id), lateral (
       select * from public.assets a where a.workspace_id = p_workspace and a.id = i.id limit 1) a order by a.id desc;
 end $$;
 --> statement-breakpoint
 -- The ids of assets whose names are like the pattern, by their trigrams. Row-level security lets no index search for what
 -- only rows that may be seen may be compared with, so this looks as the gate does, in the workspace of the context.
-create or replace function app.matching_assets(p_pattern text, p_before uuid, p_kinds text[], p_sources text[], p_statuses text[],
-    p_limit integer) returns setof uuid
+create or replace function app.matching_assets(p_pattern text, p_before uuid, p_from uuid, p_kinds text[], p_sources text[],
+    p_statuses text[], p_tag text, p_limit integer) returns setof uuid
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
   set enable_bitmapscan = on set plan_cache_mode = force_generic_plan as $$
 declare
@@ -75,39 +91,41 @@ declare
 begin
   return query
     with matching as materialized (
-      select a.id, a.kind, a.source, a.status from public.assets a where a.workspace_id::text = v_workspace and a.name ilike p_pattern)
+      select a.id, a.kind, a.source, a.status, a.tags from public.assets a where a.workspace_id::text = v_workspace and a.name ilike p_pattern)
     select m.id from matching m
-     where m.id < p_before and (p_kinds is null or m.kind = any(p_kinds) and m.source = any(p_sources) and m.status = any(p_statuses))
+     where m.id < p_before and m.id >= p_from and (p_tag is null or p_tag = any(m.tags))
+       and (p_kinds is null or m.kind = any(p_kinds) and m.source = any(p_sources) and m.status = any(p_statuses))
      order by m.id desc limit p_limit;
 end $$;
 --> statement-breakpoint
 -- Assets by a part of their names. The newest `p_looked` are looked at as they come, which finds what is common; trigrams
 -- find what is rare among the rest. A pattern that has none (three letters or digits in a row) ends there, and `stopped_at`
 -- says where another page begins.
-create or replace function app.search_assets(p_workspace uuid, p_limit integer, p_before uuid, p_kinds text[], p_sources text[],
-    p_statuses text[], p_pattern text, p_looked integer, out listed jsonb, out stopped_at uuid)
+create or replace function app.search_assets(p_workspace uuid, p_limit integer, p_before uuid, p_from uuid, p_kinds text[],
+    p_sources text[], p_statuses text[], p_tag text, p_pattern text, p_looked integer, out listed jsonb, out stopped_at uuid)
   language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   v_before constant uuid := coalesce(p_before, app.last_id());
+  v_from constant uuid := coalesce(p_from, app.first_id());
   v_ids uuid[];
 begin
   if p_kinds is null then
     v_ids := array(select l.id from (select a.id, a.name from public.assets a
-       where a.workspace_id = p_workspace and a.id < v_before order by a.id desc limit p_looked) l
+       where a.workspace_id = p_workspace and a.id < v_before and a.id >= v_from order by a.id desc limit p_looked) l
      where l.name ilike p_pattern limit p_limit);
     if cardinality(v_ids) < p_limit then
       select a.id into stopped_at from public.assets a
-       where a.workspace_id = p_workspace and a.id < v_before order by a.id desc offset p_looked - 1 limit 1;
+       where a.workspace_id = p_workspace and a.id < v_before and a.id >= v_from order by a.id desc offset p_looked - 1 limit 1;
     end if;
   else
     select (array_agg(l.id order by l.id desc) filter (where l.name ilike p_pattern))[:p_limit],
            (array_agg(l.id order by l.id desc))[p_looked]
       into v_ids, stopped_at
-      from app.list_assets(p_workspace, p_looked, v_before, p_kinds, p_sources, p_statuses) l;
+      from app.list_assets(p_workspace, p_looked, v_before, v_from, p_kinds, p_sources, p_statuses, p_tag) l;
     v_ids := coalesce(v_ids, '{}');
   end if;
   if stopped_at is not null and cardinality(v_ids) < p_limit and p_pattern ~ '[[:alnum:]]{3}' then
-    v_ids := v_ids || array(select app.matching_assets(p_pattern, stopped_at, p_kinds, p_sources, p_statuses,
+    v_ids := v_ids || array(select app.matching_assets(p_pattern, stopped_at, v_from, p_kinds, p_sources, p_statuses, p_tag,
       p_limit - cardinality(v_ids)));
     stopped_at := null;
   end if;
@@ -246,11 +264,14 @@ begin
       select json_agg(r) into v_rows from app.own_workspaces(v_limit, v_before) r;
     when 'asset' then
       select json_agg(r) into v_rows from app.asset(v_gate.workspace_id, v_id) r;
+    when 'some assets' then
+      select json_agg(r) into v_rows from app.some_assets(v_gate.workspace_id, translate(p_with ->> 'ids', '[]', '{}')::uuid[]) r;
     when 'assets' then
-      select json_agg(r) into v_rows from app.list_assets(v_gate.workspace_id, v_limit, v_before, v_kinds, v_sources, v_statuses) r;
+      select json_agg(r) into v_rows from app.list_assets(v_gate.workspace_id, v_limit, v_before, v_from, v_kinds, v_sources, v_statuses,
+        p_with ->> 'tag') r;
     when 'matching assets' then
-      select json_agg(r) into v_rows from app.search_assets(v_gate.workspace_id, v_limit, v_before, v_kinds, v_sources, v_statuses,
-        p_with ->> 'pattern', (p_with ->> 'looked')::integer) r;
+      select json_agg(r) into v_rows from app.search_assets(v_gate.workspace_id, v_limit, v_before, v_from, v_kinds, v_sources, v_statuses,
+        p_with ->> 'tag', p_with ->> 'pattern', (p_with ->> 'looked')::integer) r;
     when 'generation' then
       select json_agg(r) into v_rows from app.show_generations(v_gate.workspace_id, array[v_id], (p_with ->> 'counted')::integer) r;
     when 'generations' then

@@ -40,9 +40,13 @@ grant select, insert, delete on invites to app_tenant;
 grant select, update (accepted_at) on invites to app_gate;
 grant select, insert, update (revoked_at) on api_keys to app_tenant;
 grant select, update (last_used_at) on api_keys to app_gate;
-grant select, insert, update (name, prepared), delete on assets to app_tenant;
 grant select, insert, update (size, lease_expires_at, made_at, refused_at), delete on asset_copies to app_tenant;
 grant select, insert, update (status, refusal, lease_expires_at, ended_at) on asset_exports to app_tenant;
+grant select, insert, update (name, tags, prepared, status, sha256, width, height, duration_seconds, pages), delete
+  on assets to app_tenant;
+grant select on asset_tags to app_tenant;
+grant select (workspace_id, id), insert (workspace_id, tag, kind, source, status, id), delete on asset_tags to app_gate;
+grant select, insert, update (upload_id, completed_at, lease_expires_at), delete on uploads to app_tenant;
 grant select on generations to app_tenant;
 grant select, insert (workspace_id, id, task, kind, model, prompt, text, style, aspect_ratio, count, seed, duration, input_asset_ids,
   webhook_url, retry_of, deadline, deadline_at, credits_reserved, eta, woken_at, created_by),
@@ -55,10 +59,11 @@ grant select, delete on idempotency_keys to app_tenant;
 grant select, insert (workspace_id, caller, key, request_hash, generation_id, body) on idempotency_keys to app_jobs;
 grant select on generation_outputs to app_tenant;
 grant insert (workspace_id, generation_id, index, asset_id) on generation_outputs to app_jobs;
-grant select (workspace_id, id, name, kind, source, status) on assets to app_gate;
+grant select (workspace_id, id, name, kind, source, status, tags) on assets to app_gate;
 grant select on credit_entries to app_tenant;
 grant select, insert (workspace_id, generation_id, kind, credits, period) on credit_entries to app_jobs;
-grant select, insert (workspace_id, id, name, kind, mime_type, size, sha256, width, height, source, status, created_by) on assets to app_jobs;
+grant select, insert (workspace_id, id, name, kind, mime_type, size, sha256, width, height, duration_seconds, pages, source, status, created_by)
+  on assets to app_jobs;
 grant select on generation_events, generation_timings, workspace_counters, webhook_deliveries to app_jobs;
 grant select, insert (workspace_id, kind, subject_id, available_at), update (available_at, sends), delete on outbox to app_jobs;
 grant select on generation_events, generation_timings, workspace_counters to app_tenant;
@@ -102,9 +107,9 @@ grant execute on function app.context(), app.workspace_id(), app.user_id(), app.
   app.audit_hash(text, audit_logs) to app_tenant, app_system;
 grant execute on function app.accept_invite(text), app.listen(), app.create_workspace(uuid, text, text), app.own_password_hash(),
   app.forecast(uuid, text, integer, text, double precision, integer), app.misfit(uuid, uuid[], jsonb), app.me(),
-  app.own_workspaces(integer, uuid), app.read(text, text, text, jsonb), app.asset(uuid, uuid),
-  app.list_assets(uuid, integer, uuid, text[], text[], text[]), app.matching_assets(text, uuid, text[], text[], text[], integer),
-  app.search_assets(uuid, integer, uuid, text[], text[], text[], text, integer), app.head_of_line(uuid, integer),
+  app.own_workspaces(integer, uuid), app.read(text, text, text, jsonb), app.asset(uuid, uuid), app.some_assets(uuid, uuid[]),
+  app.list_assets(uuid, integer, uuid, uuid, text[], text[], text[], text), app.matching_assets(text, uuid, uuid, text[], text[], text[], text, integer),
+  app.search_assets(uuid, integer, uuid, uuid, text[], text[], text[], text, text, integer), app.head_of_line(uuid, integer),
   app.show_generations(uuid, uuid[], integer), app.list_generations(uuid, integer, uuid, uuid, text[], text[], integer),
   app.list_audit(uuid, integer, uuid, uuid, uuid, uuid, text, text),
   app.change(text, text, text, jsonb), app.accept(uuid, jsonb, jsonb, jsonb, text, text), app.claim(uuid, boolean, jsonb, jsonb),

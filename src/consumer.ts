@@ -1,6 +1,8 @@
 /** The queues' consumer: runs each message's job, acknowledges it, or has it retried with backoff. */
 import { eraseObject } from './assets/assets.ts'
 import { eraseCopies } from './assets/copies.ts'
+import { readKey } from './assets/storage.ts'
+import { checkUpload, endUpload, noteArrival } from './assets/uploads/uploads.ts'
 import { recordRefusal } from './audit/audit.ts'
 import { runExport } from './channels/exports.ts'
 import { type JobCtx, log, systemContext, type WaitUntil } from './context.ts'
@@ -9,7 +11,7 @@ import type { Env } from './env.ts'
 import { describeError, toAppError } from './errors.ts'
 import { abandon, advance } from './generations/engine/advance.ts'
 import { cancelJobs, keepOperation } from './generations/engine/jobs.ts'
-import { JobMessage } from './outbox/messages.ts'
+import { BucketEvent, JobMessage } from './outbox/messages.ts'
 import { settle } from './outbox/outbox.ts'
 import { deliver } from './webhooks/deliveries.ts'
 import { removeEndpoint } from './webhooks/endpoints.ts'
@@ -43,6 +45,12 @@ const run = async (ctx: JobCtx, job: JobMessage): Promise<number | undefined> =>
       return undefined
     case 'export':
       return runExport(ctx, subjectId)
+    case 'upload.check':
+      await checkUpload({ ...ctx, action: 'asset.complete' }, subjectId)
+      return undefined
+    case 'upload.end':
+      await endUpload({ ...ctx, action: 'asset.expire' }, subjectId)
+      return undefined
     case 'webhook.delete':
       await removeEndpoint(ctx, subjectId)
       return undefined
@@ -66,12 +74,31 @@ const handleDeadLetter = async (ctx: JobCtx, job: JobMessage): Promise<undefined
   if (kind === 'refusal') await recordRefusal(ctx, job)
 }
 
+/** What the bucket tells of other things than uploads concerns nobody, and what is lost of it clients say themselves. */
+const handleEvent = async (env: Env, message: Message, event: BucketEvent, waitUntil: WaitUntil) => {
+  const { workspaceId, id } = readKey(event.object.key) ?? {}
+  const isArrival = event.action === 'PutObject' || event.action === 'CompleteMultipartUpload'
+  if (!workspaceId || !id || !isArrival) return message.ack()
+  const options = { id: message.id, workspaceId, action: 'asset.complete', waitUntil } as const
+  const ctx: JobCtx = { ...systemContext(env, options), workspaceId }
+  try {
+    await noteArrival(ctx, id)
+    message.ack()
+  } catch (error) {
+    if (toAppError(error).code === 'not_found') return message.ack()
+    ctx.log({ level: 'error', message: 'arrival not noted', assetId: id, error: describeError(error) })
+    message.retry({ delaySeconds: Math.min(2 ** message.attempts, 300) })
+  }
+}
+
 /** Handles every message by itself: one that fails is retried alone. */
 export const consume = async (batch: MessageBatch, env: Env, waitUntil: WaitUntil): Promise<void> => {
   const handle = batch.queue.endsWith('-dead') ? handleDeadLetter : run
   await Promise.all(
     batch.messages.map(async (message) => {
       const { data: job } = JobMessage.safeParse(message.body)
+      const { data: event } = BucketEvent.safeParse(message.body)
+      if (event) return handleEvent(env, message, event, waitUntil)
       if (!job) {
         log({ level: 'error', message: 'malformed job', queue: batch.queue, messageId: message.id })
         return message.ack()

@@ -51,11 +51,12 @@ const Settings = z
     DATABASE_HTTP_URL: url.optional(),
     /** Where Durable Objects are made: near the database, whoever asks first. */
     OBJECTS_LOCATION: z.enum(['wnam', 'enam', 'sam', 'weur', 'eeur', 'apac', 'oc', 'afr', 'me']).optional(),
-    /** The bucket's path-style URL. */
-    S3_ENDPOINT: url.transform((value) => value.replace(/\/$/, '')),
-    S3_REGION: z.string().default('auto'),
-    S3_ACCESS_KEY_ID: secret,
-    S3_SECRET_ACCESS_KEY: secret,
+    /** The bucket's URL: path style, also below a path, or virtual host. */
+    S3_ENDPOINT: url.transform((value) => value.replace(/\/+$/, '')),
+    S3_REGION: z.string().min(1).default('auto'),
+    /** Of any length locally, where a server has its own defaults. */
+    S3_ACCESS_KEY_ID: z.string().min(1),
+    S3_SECRET_ACCESS_KEY: z.string().min(1),
     /** `any` allows webhooks to private hosts and by http: for local use only. */
     WEBHOOK_TARGETS: z.enum(['public', 'any']).default('public'),
     /** Derives each workspace's secret for the webhooks of single generations. */
@@ -98,6 +99,11 @@ const Settings = z
       context.addIssue({ code: 'custom', path: ['AUDIT_SIGNING_KEY'], message: 'must have a kid of its own' })
     }
     if (isLoopback(settings.PUBLIC_URL)) return
+    for (const path of ['S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY'] as const) {
+      if (settings[path].length < 16) {
+        context.addIssue({ code: 'custom', path: [path], message: 'must have at least 16 characters' })
+      }
+    }
     for (const [name, value] of Object.entries(settings)) {
       if (JSON.stringify(value ?? '').includes('local-only')) {
         context.addIssue({
@@ -118,6 +124,7 @@ interface Bindings {
   DELIVERIES: Queue<JobMessage>
   LASTING: Queue<JobMessage>
   PICTURES: Queue<JobMessage>
+  UPLOADS: Queue<JobMessage>
   RATE_LIMITER: DurableObjectNamespace<RateLimiter>
   FEED: DurableObjectNamespace<Feed>
   BREAKER: DurableObjectNamespace<Breaker>
@@ -152,6 +159,7 @@ export const parseEnv = (raw: RawEnv): Env => {
     DELIVERIES: raw.DELIVERIES,
     LASTING: raw.LASTING,
     PICTURES: raw.PICTURES,
+    UPLOADS: raw.UPLOADS,
     RATE_LIMITER: raw.RATE_LIMITER,
     FEED: raw.FEED,
     BREAKER: raw.BREAKER,

@@ -5,7 +5,10 @@ import type { NeonDbError } from '@neondatabase/serverless'
 /** HTTP status and default detail of each code. */
 const problems = {
   malformed_json: [400, 'The request body is not valid JSON.'],
-  malformed_multipart: [400, 'The request body is not complete multipart/form-data.'],
+  malformed_multipart: [
+    400,
+    'The request body broke off, or is not the multipart/form-data that it should be.',
+  ],
   workspace_required: [400, 'You belong to no workspace or to several: name one in X-Workspace-Id.'],
   unauthorized: [401, 'The request has no valid credentials: send an access token or an API key.'],
   refresh_token_reused: [
@@ -35,9 +38,11 @@ const problems = {
     409,
     'Only a generation that failed or was canceled can be retried, and only while its model is offered.',
   ],
+  upload_incomplete: [409, 'Not all of the file has arrived yet: send the rest, then try again.'],
   upload_expired: [409, 'The upload took too long: send the file again.'],
   payload_too_large: [413, 'The request body is too large.'],
   unsupported_media_type: [415, 'This content type is not supported here.'],
+  upload_mismatch: [422, 'What has arrived is not what was announced: it was deleted.'],
   validation_failed: [422, 'The request does not match the contract.'],
   not_convertible: [422, 'No copy can be made of this file.'],
   idempotency_key_reused: [422, 'This Idempotency-Key was used with another request: choose a new one.'],

@@ -9,8 +9,24 @@ export type Plan = (typeof plans)[number]
 
 export const assetKinds = ['image', 'video', 'document'] as const
 export type AssetKind = (typeof assetKinds)[number]
+/** What may be uploaded. */
+export const mediaKinds: Record<string, AssetKind> = {
+  'image/jpeg': 'image',
+  'image/png': 'image',
+  'image/webp': 'image',
+  'image/gif': 'image',
+  'image/avif': 'image',
+  'image/heic': 'image',
+  'video/mp4': 'video',
+  'video/webm': 'video',
+  'application/pdf': 'document',
+  'application/vnd.openxmlformats-officedocument.wordprocessingml.document': 'document',
+  'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet': 'document',
+  'text/plain': 'document',
+}
 export const assetSources = ['upload', 'generation', 'export'] as const
-export const assetStatuses = ['pending', 'ready', 'failed'] as const
+/** `pending`: announced, and not all there yet, or not yet looked at. */
+export const assetStatuses = ['pending', 'ready'] as const
 
 /** Where pictures and films are shown and sold, each with rules of its own. */
 export const channels = [
@@ -83,6 +99,8 @@ export const jobKinds = [
   'object.delete',
   'copies.delete',
   'export',
+  'upload.check',
+  'upload.end',
   'webhook.deliver',
   'webhook.delete',
   'workspace.delete',
@@ -175,6 +193,10 @@ export interface StoredOutput {
     mimeType: string
     width: number | null
     height: number | null
+    /** Of films. */
+    durationSeconds: number | null
+    /** Of documents that say. */
+    pages: number | null
     /** Bytes. */
     size: number
     /** Hex. */

@@ -56,6 +56,10 @@ export const startRig = async (options: RigOptions = {}) => {
   }
 }
 
+/** The same bucket behind the link, which reaches this machine only; further ones are reached without. */
+const atLink = (bucket: URL, origin: string) =>
+  bucket.hostname === '127.0.0.1' ? bucket.href.replace(bucket.origin, origin) : bucket.href
+
 const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
   process.env.WRANGLER_SEND_METRICS = 'false'
   const directory = mkdtempSync(join(tmpdir(), 'content-api-rig-'))
@@ -90,6 +94,8 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
 
   const bundleFolder = folder('bundle')
   const building = bundle(project, bundleFolder)
+  /** Another S3 than the local stack's, with the same credentials. */
+  const outside = process.env.TEST_S3_ENDPOINT ? new URL(process.env.TEST_S3_ENDPOINT) : undefined
   let storagePort = 0
   const storage = await link(() => [storagePort])
   // `as`: the file of another checkout.
@@ -99,7 +105,7 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
     databaseUrl: process.env.DATABASE_URL,
     throwAway: true,
     publicUrl: clients.origin,
-    s3Endpoint: bucketUrl(Number(new URL(storage.origin).port)),
+    s3Endpoint: outside ? atLink(outside, storage.origin) : bucketUrl(Number(new URL(storage.origin).port)),
     log: () => undefined,
   })
   // All at once; a failure is thrown when nothing starts any more.
@@ -107,13 +113,16 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
   const stack = await starting
   undo.push(stack.stop)
   await building
-  storagePort = await freePort()
-  const files = await startStorage({
-    port: storagePort,
-    dataDir: folder('storage'),
-    settings: stack.settings,
-  })
-  undo.push(files.stop)
+  if (outside) storagePort = Number(outside.port)
+  else {
+    storagePort = await freePort()
+    const files = await startStorage({
+      port: storagePort,
+      dataDir: folder('storage'),
+      settings: stack.settings,
+    })
+    undo.push(files.stop)
+  }
 
   const preparing = await startImages()
   undo.push(preparing.stop)

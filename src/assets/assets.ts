@@ -1,5 +1,5 @@
 /** A workspace's files: upload, find, rename, download, delete. */
-import { and, eq, sql } from 'drizzle-orm'
+import { and, eq, gt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx, JobCtx } from '../context.ts'
 import { change, ensure, read, transact } from '../db/client.ts'
@@ -11,8 +11,9 @@ import { takeTokens } from '../limits/limits.ts'
 import { dispatch, owe, settle } from '../outbox/outbox.ts'
 import { assetKinds, assetSources, assetStatuses } from '../words.ts'
 import { fitsStorage } from '../workspaces/quotas.ts'
-import { MULTIPART_OVERHEAD, openMultipart } from './multipart.ts'
-import { deleteObject, presignDownload, putObject, type StoredObject } from './storage.ts'
+import { isForm, MULTIPART_OVERHEAD, openMultipart, openRaw } from './multipart.ts'
+import { putObject, type StoredObject } from './put.ts'
+import { deleteCopies, deleteInput, deleteObject, presignDownload, presignShown } from './storage.ts'
 
 export type Asset = typeof assets.$inferSelect
 
@@ -20,7 +21,7 @@ export type Asset = typeof assets.$inferSelect
 const MAX_UPLOAD = 95_000_000
 
 /** The last segment of what may be a path, as text of at most 255 characters. */
-const cleanName = (filename: string): string => {
+export const cleanName = (filename: string): string => {
   const name = filename
     .toWellFormed()
     .split(/[/\\]/)
@@ -37,7 +38,10 @@ const isErasureOf = (id: string) => and(eq(outbox.kind, 'object.delete'), eq(out
 
 interface Upload {
   body: ReadableStream<Uint8Array>
+  /** Of a form, or of the file. */
   contentType: string
+  /** Instead of the form's. */
+  name?: string | undefined
   /** Bytes of the body; 0 where the client does not say. */
   contentLength: number
 }
@@ -46,16 +50,19 @@ interface Upload {
 const storeFile = async (
   env: Env,
   location: { workspaceId: string; assetId: string },
-  { body, contentType }: Upload,
+  upload: Upload,
 ): Promise<StoredObject & { name: string }> => {
-  const multipart = openMultipart(body, contentType, MAX_UPLOAD)
+  const { body, contentType } = upload
+  const opened = isForm(contentType)
+    ? openMultipart(body, contentType, MAX_UPLOAD)
+    : openRaw(body, MAX_UPLOAD)
   try {
-    const { filename, chunks } = await multipart.file()
-    const name = cleanName(filename)
+    const { filename, chunks } = await opened.file()
+    const name = cleanName(upload.name ?? filename)
     const stored = await putObject(env, { ...location, name }, chunks, MAX_UPLOAD)
     return { name, ...stored }
   } finally {
-    await multipart.discard()
+    await opened.discard()
   }
 }
 
@@ -82,7 +89,10 @@ export const uploadAsset = async (ctx: Ctx, upload: Upload): Promise<Asset> => {
     }))
     throw refusal
   }
-  const file = await storeFile(ctx.env, { workspaceId: gate.workspaceId, assetId: id }, upload)
+  const storing = storeFile(ctx.env, { workspaceId: gate.workspaceId, assetId: id }, upload)
+  // A client that hangs up would end the request before its buffers are given back.
+  ctx.waitUntil?.(storing.catch(() => undefined))
+  const file = await storing
   try {
     // Once the sweeper has sent the note, the object may be gone.
     const isUnsent = and(isErasureOf(id), eq(outbox.sends, 0))
@@ -91,7 +101,7 @@ export const uploadAsset = async (ctx: Ctx, upload: Upload): Promise<Asset> => {
       settled: settle(db, 'object.delete', id),
       created: db
         .insert(assets)
-        .values({ id, ...file, source: 'upload', status: 'ready' })
+        .values({ id, objectId: id, ...file, source: 'upload', status: 'ready' })
         .returning(),
       fits: ensure(db, fitsStorage(0), 'storage_quota_exceeded'),
     }))
@@ -110,6 +120,11 @@ export interface AssetFilter extends Page {
   kind?: Asset['kind'] | undefined
   source?: Asset['source'] | undefined
   status?: Asset['status'] | undefined
+  tag?: string | undefined
+  /** ISO 8601; from it on. */
+  since?: string | undefined
+  /** ISO 8601; before it. */
+  until?: string | undefined
   q?: string | undefined
 }
 
@@ -117,8 +132,8 @@ export interface AssetFilter extends Page {
 const LOOKED_AT = 500
 
 /** What is open of a filter, unless all is. */
-const openTo = ({ kind, source, status }: AssetFilter) =>
-  kind || source || status
+const openTo = ({ kind, source, status, tag }: AssetFilter) =>
+  kind || source || status || tag
     ? {
         kinds: kind ? [kind] : assetKinds,
         sources: source ? [source] : assetSources,
@@ -128,8 +143,8 @@ const openTo = ({ kind, source, status }: AssetFilter) =>
 
 /** `limit + 1` rows, newest first, and where a search stopped if there may be more. */
 export const listAssets = async (ctx: Ctx, filter: AssetFilter) => {
-  const { q, limit, cursor } = filter
-  const page = { limit: limit + 1, before: cursor, ...openTo(filter) }
+  const { q, limit, cursor, since, until, tag } = filter
+  const page = { limit: limit + 1, before: cursor, since, until, tag, ...openTo(filter) }
   if (!q) return { rows: rowsOf(assets, await read(ctx, 'assets', page)), stoppedAt: undefined }
   const pattern = `%${q.replace(/[\\%_]/g, '\\$&')}%`
   const [found] = await read<Found>(ctx, 'matching assets', { ...page, pattern, looked: LOOKED_AT })
@@ -182,40 +197,85 @@ export const getLineage = async (ctx: Ctx, id: string) => {
 }
 
 /** @throws {AppError} not_found */
-export const renameAsset = async (ctx: Ctx, id: string, name: string): Promise<Asset> => {
-  const { renamed } = await change(ctx, (db) => ({
-    renamed: db.update(assets).set({ name }).where(oneAsset(id)).returning(),
+export const updateAsset = async (
+  ctx: Ctx,
+  id: string,
+  changes: { name?: string | undefined; tags?: string[] | undefined },
+): Promise<Asset> => {
+  const { rows } = await change(ctx, (db) => ({
+    rows: db.update(assets).set(changes).where(oneAsset(id)).returning(),
   }))
-  return first(renamed)
+  return first(rows)
 }
 
-/** Deletes the row now and its object soon after. @throws {AppError} not_found */
+/**
+ * Deletes the row now, and soon after what no other needs: its object, and the copy that providers are sent; or what has
+ * arrived of an upload.
+ * @throws {AppError} not_found
+ */
 export const deleteAsset = async (ctx: Ctx, id: string): Promise<void> => {
-  const { gate } = await change(ctx, (db) => ({
-    found: ensure(db, exists(assets, oneAsset(id), 'for update'), 'not_found'),
-    deleted: db.delete(assets).where(oneAsset(id)),
-    note: owe(db, 'object.delete', [id], sql`interval '1 minute'`),
+  const { gate, owed } = await change(ctx, (db) => ({
+    owed: db.execute<{ kind: 'object.delete' | 'upload.end'; subject_id: string }>(sql`
+      with gone as (delete from ${assets} where ${oneAsset(id)} returning id, object_id, status)
+      insert into ${outbox} (kind, subject_id, available_at)
+      select case status when 'pending' then 'upload.end' else 'object.delete' end, subject, now() + interval '1 minute'
+        from (select distinct status, unnest(array[id, object_id]) subject from gone) s
+      on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0
+      returning kind, subject_id`),
   }))
-  await dispatch(ctx, [{ kind: 'object.delete', workspaceId: gate.workspaceId, subjectId: id }])
+  first(owed.rows)
+  await dispatch(
+    ctx,
+    owed.rows.map(({ kind, subject_id }) => ({ kind, workspaceId: gate.workspaceId, subjectId: subject_id })),
+  )
 }
 
-/** The job of a deletion: deletes the object, and then the note. */
+/** The job of a deletion: deletes what no asset needs, and then the note. */
 export const eraseObject = async (ctx: JobCtx, id: string): Promise<void> => {
-  const { kept } = await transact(ctx, (db) => ({
+  const isNeeded = exists(assets, and(inWorkspace(assets), eq(assets.objectId, id)))
+  const isAsset = exists(assets, oneAsset(id))
+  const { needs } = await transact(ctx, (db) => ({
     // Counted first, so that an upload under way either has its row by now or can't get one.
     sent: db
       .update(outbox)
       .set({ sends: sql`${outbox.sends} + 1` })
       .where(isErasureOf(id)),
-    kept: db.select({ id: assets.id }).from(assets).where(oneAsset(id)),
-    settled: db.delete(outbox).where(and(isErasureOf(id), exists(assets, oneAsset(id)))),
+    needs: db.execute<{ object: boolean; copy: boolean }>(
+      sql`select ${isNeeded} as object, ${isAsset} as copy`,
+    ),
+    settled: db.delete(outbox).where(and(isErasureOf(id), isNeeded, isAsset)),
   }))
-  // An object that a row needs is kept.
-  if (kept.length > 0) return
-  await deleteObject(ctx.env, ctx.workspaceId, id)
-  await transact(ctx, (db) => ({ settled: settle(db, 'object.delete', id) }))
+  const { object, copy } = first(needs.rows)
+  if (!object) await deleteObject(ctx.env, ctx.workspaceId, id)
+  if (!copy) {
+    await deleteInput(ctx.env, ctx.workspaceId, id)
+    await deleteCopies(ctx.env, ctx.workspaceId, id)
+  }
+  // Unless it is owed anew.
+  await transact(ctx, (db) => ({
+    settled: db.delete(outbox).where(and(isErasureOf(id), gt(outbox.sends, 0))),
+  }))
 }
 
-/** A URL that works for five minutes. @throws {AppError} not_found */
+const checkReady = (asset: Asset): Asset => {
+  if (asset.status === 'pending') throw new AppError('upload_incomplete')
+  return asset
+}
+
+/** A URL that works for five minutes. @throws {AppError} not_found, upload_incomplete */
 export const downloadAsset = async (ctx: Ctx, id: string, type: 'inline' | 'attachment'): Promise<string> =>
-  presignDownload(ctx.env, await getAsset(ctx, id), type)
+  presignDownload(ctx.env, checkReady(await getAsset(ctx, id)), type)
+
+/** A URL of each that may be had, in the order of the ids. */
+export const downloadAssets = async (ctx: Ctx, ids: readonly string[], type: 'inline' | 'attachment') => {
+  const rows = rowsOf(assets, await read(ctx, 'some assets', { ids }))
+  const found = new Map(rows.map((row) => [row.id, row]))
+  return Promise.all(
+    ids.map(async (id) => {
+      const asset = found.get(id)
+      if (!asset) return { id, problem: new AppError('not_found') }
+      if (asset.status === 'pending') return { id, problem: new AppError('upload_incomplete') }
+      return { id, ...(await presignShown(ctx.env, asset, type)) }
+    }),
+  )
+}

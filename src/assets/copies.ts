@@ -22,7 +22,8 @@ import {
 } from './images.ts'
 import { METADATA_HEAD, METADATA_TAIL, readMetadata, withoutMetadata } from './metadata.ts'
 import { isSourceType, markAsGenerated } from './provenance.ts'
-import { deleteCopies, presignDownload, putObject, readRange } from './storage.ts'
+import { putObject } from './put.ts'
+import { deleteCopies, pathOf, presignCopy, readRange } from './storage.ts'
 
 /** Bytes; an animation of fifty megapixels has less. */
 const MAX_COPY = 50_000_000
@@ -50,10 +51,7 @@ const readBoth = async (
   name: string,
 ): Promise<{ asset: Asset; copy: Copy | undefined }> => {
   const { found, copies } = await transact(ctx, (db) => ({
-    found: db
-      .select()
-      .from(assets)
-      .where(and(oneAsset(id), eq(assets.status, 'ready'))),
+    found: db.select().from(assets).where(oneAsset(id)),
     copies: db.select().from(assetCopies).where(oneCopy(id, name)),
   }))
   return { asset: first(found), copy: copies[0] }
@@ -62,8 +60,9 @@ const readBoth = async (
 const notConvertible = (detail: string, cause?: unknown) => new AppError('not_convertible', { detail, cause })
 const UNREADABLE = 'No copy can be made: the picture cannot be read.'
 
-/** @throws {AppError} validation_failed, not_convertible */
+/** @throws {AppError} upload_incomplete, validation_failed, not_convertible */
 const checkConvertible = (ctx: Ctx, asset: Asset): void => {
+  if (asset.status === 'pending') throw new AppError('upload_incomplete')
   if (asset.kind !== 'image') throw invalidField('/query/width', 'only pictures have sized copies')
   if (isConvertible(ctx, asset)) return
   throw notConvertible(
@@ -118,10 +117,11 @@ const end = async (ctx: Ctx, id: string, name: string, outcome: { size: number }
 
 /** The marking that the original has. */
 const sourceTypeOf = async ({ env }: Pick<Ctx, 'env'>, asset: Asset) => {
-  const head = await readRange(env, asset, 0, Math.min(asset.size, METADATA_HEAD))
+  const path = pathOf(asset.workspaceId, asset.objectId)
+  const head = await readRange(env, path, 0, Math.min(asset.size, METADATA_HEAD))
   const rest = asset.size - head.length
   const tail =
-    rest > 0 ? await readRange(env, asset, asset.size - Math.min(rest, METADATA_TAIL), METADATA_TAIL) : head
+    rest > 0 ? await readRange(env, path, asset.size - Math.min(rest, METADATA_TAIL), METADATA_TAIL) : head
   const { sourceType } = readMetadata(asset.mimeType, head, tail)
   return isSourceType(sourceType) ? sourceType : undefined
 }
@@ -198,13 +198,9 @@ export const downloadCopy = async (
   checkConvertible(ctx, asset)
   if (copy?.refusedAt) throw notConvertible(UNREADABLE)
   if (!copy?.madeAt) await makeOrWait({ ...ctx, workspaceId: asset.workspaceId }, asset, wanted)
-  const file = {
-    ...asset,
-    name: fileNameOf(asset.name, wanted),
-    mimeType: mimeTypeOf(wanted.format),
-    copy: name,
-  }
-  return presignDownload(ctx.env, file, type)
+  const [file, mimeType] = [fileNameOf(asset.name, wanted), mimeTypeOf(wanted.format)]
+  const { workspaceId } = asset
+  return presignCopy(ctx.env, { workspaceId, assetId: id, copy: name, name: file, mimeType }, type)
 }
 
 /** The job of what was noted when a copy was begun: whoever made it may have died after the asset was deleted. */

@@ -11,7 +11,8 @@ import type { PreparedInput } from '../words.ts'
 import { type Asset, oneAsset } from './assets.ts'
 import { convert, openConvertible, orJudge, UnusablePhoto } from './images.ts'
 import { withoutMetadata } from './metadata.ts'
-import { deleteInput, openObject, putObject } from './storage.ts'
+import { putObject } from './put.ts'
+import { deleteInput, openObject } from './storage.ts'
 import { HEAD, isTransparent } from './transparency.ts'
 
 /** Pixels of the longer side: the least that a model of the catalogue takes as its most. */
@@ -25,8 +26,8 @@ const QUALITY = 90
 export type PreparedAsset = Asset & { prepared: PreparedInput }
 
 /** Its first bytes. */
-const headOf = async ({ env }: JobCtx, { workspaceId, id }: Asset): Promise<Buffer> =>
-  Buffer.from(await (await openObject(env, workspaceId, id, HEAD)).arrayBuffer())
+const headOf = async ({ env }: JobCtx, { workspaceId, objectId }: Asset): Promise<Buffer> =>
+  Buffer.from(await (await openObject(env, workspaceId, objectId, HEAD)).arrayBuffer())
 
 /** @throws {Error} of Cloudflare Images, whoever is at fault; {AppError} unavailable */
 const makeCopy = async (ctx: JobCtx, asset: Asset): Promise<PreparedInput> => {

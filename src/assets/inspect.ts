@@ -2,21 +2,17 @@
 import { fileTypeFromBuffer } from 'file-type'
 import { imageSize } from 'image-size'
 import { AppError } from '../errors.ts'
-import type { AssetKind } from '../words.ts'
+import { type AssetKind, mediaKinds } from '../words.ts'
 import { heicSize } from './boxes.ts'
 
-const kinds: Record<string, AssetKind> = {
-  'image/jpeg': 'image',
-  'image/png': 'image',
-  'image/webp': 'image',
-  'image/gif': 'image',
-  'image/avif': 'image',
-  'image/heic': 'image',
-  'video/mp4': 'video',
-  'video/webm': 'video',
-  'application/pdf': 'document',
-  'application/vnd.openxmlformats-officedocument.wordprocessingml.document': 'document',
-  'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet': 'document',
+const unsupported = (detail: string, cause?: unknown) =>
+  new AppError('unsupported_media_type', { detail, cause })
+
+/** @throws {AppError} unsupported_media_type */
+export const kindOf = (mimeType: string): AssetKind => {
+  const kind = Object.hasOwn(mediaKinds, mimeType) ? mediaKinds[mimeType] : undefined
+  if (!kind) throw unsupported(`Files of type ${mimeType} are not supported here.`)
+  return kind
 }
 
 export interface FileDescription {
@@ -26,9 +22,6 @@ export interface FileDescription {
   width: number | null
   height: number | null
 }
-
-const unsupported = (detail: string, cause?: unknown) =>
-  new AppError('unsupported_media_type', { detail, cause })
 
 /** Checks that a file is UTF-8 text: call it with every part in order, then without one for the end. */
 const textChecker = () => {
@@ -70,7 +63,7 @@ export const createInspector = () => {
     /** @throws {AppError} unsupported_media_type */
     async head(bytes: Uint8Array): Promise<FileDescription> {
       const type = await fileTypeFromBuffer(bytes).catch(() => undefined)
-      const kind = type && kinds[type.mime]
+      const kind = type && mediaKinds[type.mime]
       if (kind) {
         return {
           mimeType: type.mime,

@@ -1,9 +1,9 @@
-/** Reads the one `file` of a multipart/form-data body (RFC 7578) as a stream. */
+/** Reads the file of a body as a stream: the one `file` of multipart/form-data (RFC 7578), or the whole body. */
 import { AppError, invalidField } from '../errors.ts'
 import { openWindow } from '../streams.ts'
 
 export interface FilePart {
-  /** As the client sent it, possibly with a path. */
+  /** As the client sent it, possibly with a path; empty if it did not. */
   filename: string
   /** Each chunk is valid until the next is asked for. Throws when the body is cut off or not what was promised. */
   chunks: AsyncIterable<Uint8Array>
@@ -15,6 +15,8 @@ const MAX_HEADERS = 16 * 1024
 export const MULTIPART_OVERHEAD = 64 * 1024
 
 const malformed = (cause?: unknown) => new AppError('malformed_multipart', { cause })
+const FORM = 'multipart/form-data'
+export const isForm = (contentType: string) => contentType.toLowerCase().startsWith(FORM)
 
 const boundaryOf = (contentType: string): string => {
   const match = /;\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))/i.exec(contentType)
@@ -69,7 +71,36 @@ const openBody = (body: ReadableStream<Uint8Array>, maxSize: number) => {
     return window.view()
   }
 
-  return { ...window, fill, need }
+  return {
+    ...window,
+    fill,
+    need,
+    /** Reads the rest, within the size limit, since a client that is still sending sees no answer. */
+    async discard(): Promise<void> {
+      try {
+        do window.take(window.view().length)
+        while (await fill())
+      } catch {
+        await window.cancel()
+      }
+    },
+  }
+}
+
+/** A body that is the file. It must be read to its end likewise. @throws {AppError} payload_too_large, malformed_multipart */
+export const openRaw = (body: ReadableStream<Uint8Array>, maxSize: number) => {
+  const { view, take, fill, discard } = openBody(body, maxSize)
+  const readFile = async function* (): AsyncGenerator<Uint8Array> {
+    while (await fill()) {
+      const bytes = view()
+      take(bytes.length)
+      yield bytes
+    }
+  }
+  return {
+    file: async (): Promise<FilePart> => ({ filename: '', chunks: readFile() }),
+    discard,
+  }
 }
 
 /**
@@ -78,7 +109,7 @@ const openBody = (body: ReadableStream<Uint8Array>, maxSize: number) => {
  */
 export const openMultipart = (body: ReadableStream<Uint8Array>, contentType: string, maxSize: number) => {
   const delimiter = Buffer.from(`\r\n--${boundaryOf(contentType)}`)
-  const { view, take, fill, need, cancel } = openBody(body, maxSize + MULTIPART_OVERHEAD)
+  const { view, take, fill, need, discard } = openBody(body, maxSize + MULTIPART_OVERHEAD)
 
   /** What comes before the next delimiter, which is consumed too. */
   const untilDelimiter = async function* (): AsyncGenerator<Uint8Array> {
@@ -146,14 +177,6 @@ export const openMultipart = (body: ReadableStream<Uint8Array>, contentType: str
       const filename = extendedFilename(headers) ?? parameter(headers, 'filename') ?? ''
       return { filename, chunks: readFile() }
     },
-    /** Reads the rest, within the size limit, since a client that is still sending sees no answer. */
-    async discard(): Promise<void> {
-      try {
-        do take(view().length)
-        while (await fill())
-      } catch {
-        await cancel()
-      }
-    },
+    discard,
   }
 }

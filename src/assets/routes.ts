@@ -1,7 +1,7 @@
 /** The routes of assets. */
 import { z } from 'zod'
-import { AppError } from '../errors.ts'
-import { IdPath, json, jsonBody, located, Timestamp, text } from '../http/contract.ts'
+import { AppError, errorCodes } from '../errors.ts'
+import { IdPath, json, jsonBody, located, someOf, Timestamp, text } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
@@ -19,10 +19,11 @@ import {
   type Asset,
   deleteAsset,
   downloadAsset,
+  downloadAssets,
   getAsset,
   getLineage,
   listAssets,
-  renameAsset,
+  updateAsset,
   uploadAsset,
 } from './assets.ts'
 import { downloadCopy } from './copies.ts'
@@ -37,11 +38,14 @@ export const AssetView = z
     kind: z.enum(assetKinds),
     mimeType: z.string(),
     size: z.int().describe('Bytes'),
-    sha256: z.string().describe('Hex'),
+    sha256: z.string().optional().describe('Hex; once the file is ready'),
     width: z.int().optional().describe('Pixels; images only'),
     height: z.int().optional().describe('Pixels; images only'),
+    durationSeconds: z.number().optional().describe('Of films that say'),
+    pages: z.int().optional().describe('Of PDFs that say'),
     source: z.enum(assetSources),
-    status: z.enum(assetStatuses),
+    status: z.enum(assetStatuses).describe('`pending`: announced, and not all there, or not yet read'),
+    tags: z.array(z.string()),
     createdBy: z.uuid().nullable(),
     createdAt: Timestamp,
   })
@@ -54,11 +58,14 @@ export const presentAsset = (row: Asset): z.output<typeof AssetView> => ({
   kind: row.kind,
   mimeType: row.mimeType,
   size: row.size,
-  sha256: row.sha256,
+  ...(row.sha256 !== null && { sha256: row.sha256 }),
   ...(row.width !== null && { width: row.width }),
   ...(row.height !== null && { height: row.height }),
+  ...(row.durationSeconds !== null && { durationSeconds: row.durationSeconds }),
+  ...(row.pages !== null && { pages: row.pages }),
   source: row.source,
   status: row.status,
+  tags: row.tags,
   createdBy: row.createdBy,
   createdAt: row.createdAt.toISOString(),
 })
@@ -69,6 +76,15 @@ const CopyWidth = z
   .transform(Number)
   .pipe(z.literal(copyWidths))
   .openapi({ type: 'integer', enum: [...copyWidths] })
+
+const Disposition = z
+  .enum(['inline', 'attachment'])
+  .default('attachment')
+  .describe('Pictures and films may be shown inline; others are attachments all the same')
+
+/** On one line. */
+export const Name = text({ max: 255 }).regex(/^\P{Cc}*$/u, 'must have no line breaks')
+const Tag = text({ max: 50 }).regex(/^\P{Cc}*$/u, 'must have no line breaks')
 
 /** JSON Schema and not zod's: a validator would read the whole body into memory. */
 const fileForm = {
@@ -86,12 +102,18 @@ routes.openapi(
     tag,
     summary: 'Upload a file',
     description:
-      'One `file` of up to 95 MB: JPEG, PNG, WebP, GIF, AVIF, HEIC, MP4, WebM, PDF, DOCX, XLSX or plain text, detected by its content.',
+      'One `file` of up to 95 MB, or the file itself as the body: JPEG, PNG, WebP, GIF, AVIF, HEIC, MP4, WebM, PDF, DOCX, XLSX or plain text, detected by its content. Larger ones, or straight to storage: `POST /assets/uploads`.',
     role: 'member',
     request: {
+      query: z.object({
+        name: text({ max: 1000 }).optional().describe("The file's name; default the form's"),
+      }),
       body: {
         required: true,
-        content: { 'multipart/form-data': { schema: fileForm } },
+        content: {
+          'multipart/form-data': { schema: fileForm },
+          'application/octet-stream': { schema: { type: 'string' as const, format: 'binary' } },
+        },
       },
     },
     responses: { 201: { ...json(AssetView, 'The asset'), headers: located } },
@@ -102,7 +124,8 @@ routes.openapi(
     const contentLength = Number(c.req.header('content-length') ?? 0)
     const { body } = c.req.raw
     if (!body) throw new AppError('malformed_multipart')
-    const asset = await uploadAsset(c.get('ctx'), { body, contentType, contentLength })
+    const { name } = c.req.valid('query')
+    const asset = await uploadAsset(c.get('ctx'), { body, contentType, contentLength, name })
     c.header('location', `/api/v1/assets/${asset.id}`)
     return c.json(presentAsset(asset), 201)
   },
@@ -119,6 +142,9 @@ routes.openapi(
         kind: z.enum(assetKinds).optional(),
         source: z.enum(assetSources).optional(),
         status: z.enum(assetStatuses).optional(),
+        tag: Tag.optional(),
+        since: Timestamp.optional(),
+        until: Timestamp.optional().describe('Before it'),
         q: text({ max: 100 })
           .optional()
           .describe(
@@ -150,7 +176,7 @@ routes.openapi(
 const Lineage = z
   .object({
     assetId: z.uuid(),
-    sha256: z.string().describe('Hex'),
+    sha256: z.string().nullable().describe('Hex; null of what is not ready'),
     source: z.enum(assetSources),
     createdBy: z.uuid().nullable(),
     createdAt: Timestamp,
@@ -223,16 +249,24 @@ routes.openapi(
     method: 'patch',
     path: '/assets/{id}',
     tag,
-    summary: 'Rename an asset',
+    summary: 'Rename or tag an asset',
     role: 'member',
-    request: { params: IdPath, ...jsonBody(z.strictObject({ name: text({ max: 255 }) })) },
+    request: {
+      params: IdPath,
+      ...jsonBody(
+        someOf({
+          name: Name,
+          tags: z
+            .array(Tag)
+            .max(20)
+            .refine((tags) => new Set(tags).size === tags.length, 'names a tag twice'),
+        }),
+      ),
+    },
     responses: { 200: json(AssetView, 'The asset') },
   }),
   async (c) =>
-    c.json(
-      presentAsset(await renameAsset(c.get('ctx'), c.req.valid('param').id, c.req.valid('json').name)),
-      200,
-    ),
+    c.json(presentAsset(await updateAsset(c.get('ctx'), c.req.valid('param').id, c.req.valid('json'))), 200),
 )
 
 routes.openapi(
@@ -262,13 +296,13 @@ routes.openapi(
     request: {
       params: IdPath,
       query: z.object({
-        disposition: z.enum(['inline', 'attachment']).default('attachment'),
+        disposition: Disposition,
         width: CopyWidth.optional(),
         format: z.enum(copyFormats).default('webp').describe('Of a sized copy'),
       }),
     },
     responses: { 302: { description: 'To the file', headers: located } },
-    refuses: ['not_convertible'],
+    refuses: ['upload_incomplete', 'not_convertible'],
   }),
   async (c) => {
     const { id } = c.req.valid('param')
@@ -277,5 +311,42 @@ routes.openapi(
       ? await downloadCopy(c.get('ctx'), id, { width, format }, disposition)
       : await downloadAsset(c.get('ctx'), id, disposition)
     return c.redirect(url, 302)
+  },
+)
+
+routes.openapi(
+  operation('asset.links', {
+    method: 'post',
+    path: '/assets/downloads',
+    tag,
+    summary: 'URLs of many files at once',
+    description:
+      'In the order of the ids, each with a URL or with what is wrong with it. Within ten minutes the URLs are the same.',
+    request: jsonBody(
+      z.strictObject({ ids: z.array(z.uuid().toLowerCase()).min(1).max(100), disposition: Disposition }),
+    ),
+    responses: {
+      200: json(
+        z.object({
+          data: z.array(
+            z.object({
+              id: z.uuid(),
+              url: z.url().optional(),
+              expiresAt: Timestamp.optional(),
+              problem: z.object({ code: z.enum(errorCodes), detail: z.string() }).optional(),
+            }),
+          ),
+        }),
+        'One for each id',
+      ),
+    },
+  }),
+  async (c) => {
+    const { ids, disposition } = c.req.valid('json')
+    const found = await downloadAssets(c.get('ctx'), ids, disposition)
+    const data = found.map(({ problem, ...one }) =>
+      problem ? { ...one, problem: { code: problem.code, detail: problem.message } } : one,
+    )
+    return c.json({ data }, 200)
   },
 )

@@ -1,19 +1,17 @@
-/** Object storage by signed requests of S3's HTTP API, as R2 and MinIO have it; no other file knows S3. */
+/** Object storage by signed requests of S3's HTTP API, as R2 and MinIO have it; but for `parts.ts`, no other file knows S3. */
 import { AwsClient } from 'aws4fetch'
 import type { Env } from '../env.ts'
-import { AppError, invalidField } from '../errors.ts'
+import { AppError } from '../errors.ts'
+import { readChunks } from '../streams.ts'
 import type { PreparedInput } from '../words.ts'
-import { createInspector, type FileDescription } from './inspect.ts'
 
-/** Bytes: S3's least size of a part, and what an upload's buffer grows to. */
-const PART_SIZE = 5 * 1024 * 1024
 /** What a storage request may take: attempts, and milliseconds for one and for all of them. */
-interface Patience {
+export interface Patience {
   attempts: number
   each: number
   all: number
 }
-const PATIENCE: Patience = { attempts: 3, each: 15_000, all: 30_000 }
+export const PATIENCE: Patience = { attempts: 3, each: 15_000, all: 30_000 }
 /** For a file that is passed on as it is read. */
 const READ_PATIENCE: Patience = { attempts: 3, each: 60_000, all: 60_000 }
 /** For whoever only wants to know whether storage is there. */
@@ -21,45 +19,71 @@ const CHECK_PATIENCE: Patience = { attempts: 1, each: 3000, all: 3000 }
 /** Seconds that a presigned URL is valid: for people, and for a provider, which may read a photo when the job's turn comes. */
 const PRESIGNED_LIFETIME = 300
 const INPUT_LIFETIME = 24 * 3600
+/** Seconds for which whoever asks again gets the same URL. */
+const SAME_URL = 600
+/** Seconds that a URL to send to is valid; there are fresh ones for an upload that takes longer. */
+const PUT_LIFETIME = 3600
+/** Bytes of a file that are asked for at once. */
+const RANGE = 64 * 1024 * 1024
 
-export interface StoredObject extends FileDescription {
-  /** Bytes. */
-  size: number
-  /** Hex. */
-  sha256: string
-}
-
-type InputType = PreparedInput['mimeType']
+export type InputType = PreparedInput['mimeType']
 const inputTypes: readonly InputType[] = ['image/jpeg', 'image/png']
 
 /**
- * The one place where an object's key is made: an asset's, that of the copy that providers are sent, which shows its type,
- * or that of a sized copy, by its name.
+ * The one place where a key is made: an object's, which has the id of the asset that it was stored for; that of the copy of an
+ * asset that providers are sent, which shows its type; or that of a sized copy, by its name.
  */
-const keyOf = (workspaceId: string, assetId: string, input?: InputType, copy?: string) => {
-  if (copy !== undefined) return `workspaces/${workspaceId}/copies/${assetId}/${copy}`
+const keyOf = (workspaceId: string, id: string, input?: InputType, copy?: string) => {
+  if (copy !== undefined) return `workspaces/${workspaceId}/copies/${id}/${copy}`
   return input
-    ? `workspaces/${workspaceId}/inputs/${assetId}.${input === 'image/png' ? 'png' : 'jpg'}`
-    : `workspaces/${workspaceId}/assets/${assetId}`
+    ? `workspaces/${workspaceId}/inputs/${id}.${input === 'image/png' ? 'png' : 'jpg'}`
+    : `workspaces/${workspaceId}/assets/${id}`
 }
 
-const clientOf = ({ S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, S3_REGION }: Env) =>
-  new AwsClient({
-    accessKeyId: S3_ACCESS_KEY_ID,
-    secretAccessKey: S3_SECRET_ACCESS_KEY,
-    region: S3_REGION,
-    service: 's3',
-  })
+const uuid = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
+const objectKey = new RegExp(`^workspaces/(${uuid})/assets/(${uuid})$`)
+/** Whose object a key is; undefined for a key that is none. */
+export const readKey = (key: string): { workspaceId: string; id: string } | undefined => {
+  const [, workspaceId, id] = objectKey.exec(key) ?? []
+  return workspaceId && id ? { workspaceId, id } : undefined
+}
+
+/** Below the bucket's URL. */
+export const pathOf = (...of: Parameters<typeof keyOf>) => `/${keyOf(...of)}`
+
+export const unavailable = (cause: unknown) =>
+  new AppError('unavailable', { headers: { 'retry-after': '1' }, cause })
+
+/** By settings: each keeps the keys that it has derived for the day. */
+const clients = new WeakMap<Env, AwsClient>()
+
+const clientOf = (env: Env) => {
+  const { S3_ACCESS_KEY_ID: accessKeyId, S3_SECRET_ACCESS_KEY: secretAccessKey, S3_REGION: region } = env
+  const client = clients.get(env) ?? new AwsClient({ accessKeyId, secretAccessKey, region, service: 's3' })
+  clients.set(env, client)
+  return client
+}
 
 /**
  * Signs and sends; after a fault it is sent again, which no request here minds. The body stays out of the signature and of
  * aws4fetch's own `fetch`, which would copy it.
  * @throws {AppError} unavailable
  */
-const request = async (
+export const request = async (
   env: Env,
   path: string,
-  { method, headers, body }: { method: string; headers?: Record<string, string>; body?: Uint8Array | string },
+  {
+    method,
+    headers,
+    body,
+    accepts = () => false,
+  }: {
+    method: string
+    headers?: Record<string, string>
+    body?: Uint8Array | string
+    /** Which refusals are an answer, whose body is then read. */
+    accepts?: (status: number, answer: string) => boolean
+  },
   { attempts, each, all }: Patience = PATIENCE,
 ): Promise<Response> => {
   const signed = await clientOf(env).sign(`${env.S3_ENDPOINT}${path}`, {
@@ -82,178 +106,98 @@ const request = async (
       const answer = (await response.text()).slice(0, 300)
       // What is gone is deleted; a bucket that is not there says nothing of the object.
       if (method === 'DELETE' && /<Code>NoSuch(Key|Upload)</.test(answer)) return response
+      if (accepts(response.status, answer)) return response
       fault = new Error(`storage answered ${response.status}: ${answer}`)
       mayRetry &&= response.status >= 500 || response.status === 429
     } catch (error) {
       fault = error
     }
-    if (!mayRetry || end.aborted)
-      throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause: fault })
+    if (!mayRetry || end.aborted) throw unavailable(fault)
     await scheduler.wait(Math.min(5000, 50 * 2 ** attempt))
   }
 }
 
-/** Content-Disposition (RFC 6266) in ASCII, whatever the name. */
-const disposition = (type: 'inline' | 'attachment', name: string) =>
-  `${type}; filename*=UTF-8''${encodeURIComponent(name).replace(/['()*]/g, (char) => `%${char.charCodeAt(0).toString(16)}`)}`
+/** What stands for a name where only ASCII can: `_` for each letter that is not, and for what would end it. */
+const asciiOf = (name: string) =>
+  name
+    .normalize('NFKD')
+    .replace(/\p{M}/gu, '')
+    .replace(/[^\x20-\x7e]|["\\%]/gu, '_')
+    .replace(/ +/g, ' ')
+
+/** Content-Disposition (RFC 6266) in ASCII, with the name as it is by RFC 8187. */
+const disposition = (type: 'inline' | 'attachment', name: string) => {
+  const encoded = encodeURIComponent(name.toWellFormed())
+  const extended = encoded.replace(/['()*]/g, (char) => `%${char.charCodeAt(0).toString(16)}`)
+  return `${type}; filename="${asciiOf(name)}"; filename*=UTF-8''${extended}`
+}
 
 /** Text is UTF-8, as has been checked; browsers would take it for Latin-1. */
 const contentTypeOf = (mimeType: string) =>
   mimeType === 'text/plain' ? 'text/plain; charset=utf-8' : mimeType
 
-/** Collects chunks into parts of exactly PART_SIZE (but the last), in one buffer that grows as needed. */
-const partsOf = async function* (chunks: AsyncIterable<Uint8Array>) {
-  let buffer = new Uint8Array(64 * 1024)
-  let filled = 0
-  for await (const chunk of chunks) {
-    for (let offset = 0; offset < chunk.length; ) {
-      const taken = Math.min(chunk.length - offset, PART_SIZE - filled)
-      if (filled + taken > buffer.length) {
-        const grown = new Uint8Array(Math.min(PART_SIZE, Math.max(buffer.length * 2, filled + taken)))
-        grown.set(buffer.subarray(0, filled))
-        buffer = grown
-      }
-      buffer.set(chunk.subarray(offset, offset + taken), filled)
-      offset += taken
-      filled += taken
-      if (filled === PART_SIZE) {
-        yield buffer
-        filled = 0
-      }
-    }
-  }
-  if (filled > 0) yield buffer.subarray(0, filled)
-}
-
-/**
- * Streams a file of unknown length to storage, and inspects and hashes it on the way. What fits one part is one PUT;
- * more is a multipart upload, which leaves no object unless it is completed.
- * @throws {AppError} payload_too_large, unsupported_media_type, validation_failed (empty), unavailable
- */
-export const putObject = async (
-  env: Env,
-  location: { workspaceId: string; assetId: string; name: string; input?: InputType; copy?: string },
-  chunks: AsyncIterable<Uint8Array>,
-  maxSize: number,
-  patience: Patience = PATIENCE,
-): Promise<StoredObject> => {
-  const path = `/${keyOf(location.workspaceId, location.assetId, location.input, location.copy)}`
-  const inspector = createInspector()
-  const digest = new crypto.DigestStream('SHA-256')
-  const hash = digest.getWriter()
-  let description: FileDescription | undefined
-  let upload: MultipartUpload | undefined
-  let size = 0
-  try {
-    for await (const part of partsOf(chunks)) {
-      size += part.length
-      if (size > maxSize) throw new AppError('payload_too_large')
-      if (description) inspector.rest(part)
-      else description = await inspector.head(part)
-      await hash.write(part)
-      const headers = {
-        'content-type': contentTypeOf(description.mimeType),
-        'content-disposition': disposition('attachment', location.name),
-      }
-      if (part.length < PART_SIZE && !upload) {
-        inspector.end()
-        await request(env, path, { method: 'PUT', headers, body: part }, patience)
-      } else {
-        upload ??= await startMultipart(env, path, headers, patience)
-        await upload.add(part)
-      }
-    }
-    if (!description) throw invalidField('/file', 'must not be empty')
-    await hash.close()
-    inspector.end()
-    await upload?.complete()
-    return { ...description, size, sha256: Buffer.from(await digest.digest).toString('hex') }
-  } catch (error) {
-    await upload?.abort()
-    throw error
-  }
-}
-
-type MultipartUpload = Awaited<ReturnType<typeof startMultipart>>
-
-const startMultipart = async (
-  env: Env,
-  path: string,
-  headers: Record<string, string>,
-  patience: Patience,
-) => {
-  const started = await (await request(env, `${path}?uploads=`, { method: 'POST', headers }, patience)).text()
-  const id = /<UploadId>([^<]+)<\/UploadId>/.exec(started)?.[1]
-  if (!id) throw new AppError('unavailable', { cause: new Error('storage started no multipart upload') })
-  const uploadId = encodeURIComponent(id)
-  const etags: string[] = []
-  let size = 0
-  return {
-    async add(part: Uint8Array) {
-      const query = `?partNumber=${etags.length + 1}&uploadId=${uploadId}`
-      const response = await request(env, path + query, { method: 'PUT', body: part }, patience)
-      etags.push(response.headers.get('etag') ?? '')
-      size += part.length
-    },
-    async complete() {
-      const parts = etags.map(
-        (etag, i) => `<Part><PartNumber>${i + 1}</PartNumber><ETag>${etag}</ETag></Part>`,
-      )
-      const body = `<CompleteMultipartUpload>${parts.join('')}</CompleteMultipartUpload>`
-      const target = `${path}?uploadId=${uploadId}`
-      const response = await request(env, target, { method: 'POST', body }, patience).catch(
-        async (fault: unknown) => {
-          // Its answer may have been lost: then the upload is over, and the object is there.
-          const found = await request(env, path, { method: 'HEAD' }).catch(() => undefined)
-          if (found?.headers.get('content-length') !== String(size)) throw fault
-        },
-      )
-      if (!response) return
-      // S3 can answer 200 and report the failure in the body, or nothing at all.
-      const answer = await response.text()
-      if (!answer.includes('<CompleteMultipartUploadResult')) {
-        throw new AppError('unavailable', {
-          headers: { 'retry-after': '1' },
-          cause: new Error(`the upload was not completed: ${answer.slice(0, 200)}`),
-        })
-      }
-    },
-    /** Best effort: the bucket's lifecycle rule removes what is left of an upload. */
-    abort: () => request(env, `${path}?uploadId=${uploadId}`, { method: 'DELETE' }).catch(() => undefined),
-  }
-}
+/** What is stored with an object, for whoever reads it by a URL that says nothing else. */
+export const headersOf = (name: string, mimeType: string) => ({
+  'content-type': contentTypeOf(mimeType),
+  'content-disposition': disposition('attachment', name),
+})
 
 /** Of the first bytes only, if `length` is given. @throws {AppError} unavailable */
-export const openObject = (
-  env: Env,
-  workspaceId: string,
-  assetId: string,
-  length?: number,
-): Promise<Response> =>
-  request(
-    env,
-    `/${keyOf(workspaceId, assetId)}`,
-    { method: 'GET', ...(length !== undefined && { headers: { range: `bytes=0-${length - 1}` } }) },
-    READ_PATIENCE,
-  )
+export const openObject = (env: Env, workspaceId: string, objectId: string, length?: number) =>
+  openRange(env, pathOf(workspaceId, objectId), 0, length)
 
-/** So many bytes from `start` on, or what there is of them. @throws {AppError} unavailable */
-export const readRange = async (
-  env: Env,
-  { workspaceId, id }: { workspaceId: string; id: string },
-  start: number,
-  length: number,
-): Promise<Buffer> => {
-  const headers = { range: `bytes=${start}-${start + length - 1}` }
-  const response = await request(env, `/${keyOf(workspaceId, id)}`, { method: 'GET', headers }, READ_PATIENCE)
-  return Buffer.from(await response.arrayBuffer())
+const openRange = (env: Env, path: string, offset: number, length?: number): Promise<Response> => {
+  const headers = length !== undefined && { range: `bytes=${offset}-${offset + length - 1}` }
+  return request(env, path, { method: 'GET', ...(headers && { headers }) }, READ_PATIENCE)
 }
 
-/** An asset's object, and the copy that providers are sent. Deleting what does not exist succeeds. @throws {AppError} unavailable */
-export const deleteObject = async (env: Env, workspaceId: string, assetId: string): Promise<void> => {
-  await request(env, `/${keyOf(workspaceId, assetId)}`, { method: 'DELETE' })
-  await deleteInput(env, workspaceId, assetId)
-  await deleteCopies(env, workspaceId, assetId)
+/** Bytes from `offset` on, few enough to hold; the object must have some there. @throws {AppError} unavailable */
+export const readRange = async (env: Env, path: string, offset: number, length: number): Promise<Buffer> => {
+  const response = await openRange(env, path, offset, length)
+  try {
+    return Buffer.from(await response.arrayBuffer())
+  } catch (cause) {
+    throw unavailable(cause)
+  }
+}
+
+/** All of an object, however large: range by range, each with a patience of its own. @throws {AppError} unavailable */
+export const readObject = async function* (env: Env, path: string, size: number): AsyncGenerator<Uint8Array> {
+  for (let offset = 0; offset < size; offset += RANGE) {
+    const length = Math.min(RANGE, size - offset)
+    const { body } = await openRange(env, path, offset, length)
+    let read = 0
+    try {
+      for await (const chunk of body ? readChunks(body) : []) {
+        read += chunk.length
+        yield chunk
+      }
+    } catch (cause) {
+      throw unavailable(cause)
+    }
+    if (read !== length) throw unavailable(new Error(`storage gave ${read} of ${length} bytes`))
+  }
+}
+
+/** Bytes of an object; undefined if there is none. @throws {AppError} unavailable */
+export const sizeOf = async (env: Env, path: string): Promise<number | undefined> => {
+  const { ok, headers } = await request(env, path, {
+    method: 'HEAD',
+    accepts: (status) => status === 404,
+  })
+  return ok ? Number(headers.get('content-length')) : undefined
+}
+
+/** Deleting what does not exist succeeds. @throws {AppError} unavailable */
+export const deleteObject = async (env: Env, workspaceId: string, objectId: string): Promise<void> => {
+  await request(env, pathOf(workspaceId, objectId), { method: 'DELETE' })
+}
+
+/** The copy that providers are sent, of whichever type it is. @throws {AppError} unavailable */
+export const deleteInput = async (env: Env, workspaceId: string, assetId: string): Promise<void> => {
+  for (const type of inputTypes) {
+    await request(env, pathOf(workspaceId, assetId, type), { method: 'DELETE' })
+  }
 }
 
 /** The sized copies of an asset, as storage lists them. @throws {AppError} unavailable */
@@ -265,34 +209,96 @@ export const deleteCopies = async (env: Env, workspaceId: string, assetId: strin
   }
 }
 
-/** The copy alone, of whichever type it is. @throws {AppError} unavailable */
-export const deleteInput = async (env: Env, workspaceId: string, assetId: string): Promise<void> => {
-  for (const type of inputTypes) {
-    await request(env, `/${keyOf(workspaceId, assetId, type)}`, { method: 'DELETE' })
+/** Signs a URL that works for `seconds` from `from` on (milliseconds), with these headers if any. */
+const presign = async (
+  env: Env,
+  path: string,
+  options: {
+    method?: string
+    query?: Record<string, string>
+    headers?: Record<string, string>
+    from?: number
+    seconds: number
+  },
+): Promise<string> => {
+  const { method = 'GET', query = {}, headers, from = Date.now(), seconds } = options
+  const url = new URL(`${env.S3_ENDPOINT}${path}`)
+  for (const [name, value] of Object.entries({ ...query, 'X-Amz-Expires': String(seconds) })) {
+    url.searchParams.set(name, value)
   }
+  const datetime = new Date(from).toISOString().replace(/[:-]|\.\d{3}/g, '')
+  const aws = { signQuery: true, allHeaders: true, datetime }
+  return (await clientOf(env).sign(url, { method, ...(headers && { headers }), aws })).url
 }
 
+interface Delivered {
+  workspaceId: string
+  objectId: string
+  name: string
+  mimeType: string
+}
+
+/**
+ * What browsers may show where storage is at home, with no headers but these: pictures and films run nothing. Text may be
+ * HTML by another name, and PDF may hold scripts.
+ */
+const isSafe = (mimeType: string) => /^(image|video)\//.test(mimeType)
+
+const overridesOf = (
+  { name, mimeType }: Pick<Delivered, 'name' | 'mimeType'>,
+  type: 'inline' | 'attachment',
+) => ({
+  'response-content-disposition': disposition(isSafe(mimeType) ? type : 'attachment', name),
+  'response-content-type': contentTypeOf(mimeType),
+})
+
 /** A URL that anyone may GET for five minutes. */
-export const presignDownload = async (
+export const presignDownload = (env: Env, asset: Delivered, type: 'inline' | 'attachment'): Promise<string> =>
+  presign(env, pathOf(asset.workspaceId, asset.objectId), {
+    query: overridesOf(asset, type),
+    seconds: PRESIGNED_LIFETIME,
+  })
+
+/** The same of a sized copy. */
+export const presignCopy = (
   env: Env,
-  asset: { workspaceId: string; id: string; name: string; mimeType: string; copy?: string },
-  type: 'inline' | 'attachment' = 'inline',
-): Promise<string> => {
-  const url = new URL(`${env.S3_ENDPOINT}/${keyOf(asset.workspaceId, asset.id, undefined, asset.copy)}`)
-  url.searchParams.set('X-Amz-Expires', String(PRESIGNED_LIFETIME))
-  url.searchParams.set('response-content-disposition', disposition(type, asset.name))
-  url.searchParams.set('response-content-type', contentTypeOf(asset.mimeType))
-  return (await clientOf(env).sign(url, { aws: { signQuery: true } })).url
+  copy: { workspaceId: string; assetId: string; copy: string; name: string; mimeType: string },
+  type: 'inline' | 'attachment',
+): Promise<string> =>
+  presign(env, pathOf(copy.workspaceId, copy.assetId, undefined, copy.copy), {
+    query: overridesOf(copy, type),
+    seconds: PRESIGNED_LIFETIME,
+  })
+
+/** A URL that anyone may GET for at least five minutes. For ten at a time it is the same, so that browsers keep what it shows. */
+export const presignShown = async (env: Env, asset: Delivered, type: 'inline' | 'attachment' = 'inline') => {
+  const from = Math.floor(Date.now() / 1000 / SAME_URL) * SAME_URL * 1000
+  const seconds = SAME_URL + PRESIGNED_LIFETIME
+  const url = await presign(env, pathOf(asset.workspaceId, asset.objectId), {
+    query: overridesOf(asset, type),
+    from,
+    seconds,
+  })
+  return { url, expiresAt: new Date(from + seconds * 1000).toISOString() }
 }
 
 /** A URL by which a provider may GET a photo for as long as its job may wait. */
-export const presignInput = async (
+export const presignInput = (
   env: Env,
   { workspaceId, id, prepared }: { workspaceId: string; id: string; prepared: PreparedInput },
-): Promise<string> => {
-  const url = new URL(`${env.S3_ENDPOINT}/${keyOf(workspaceId, id, prepared.mimeType)}`)
-  url.searchParams.set('X-Amz-Expires', String(INPUT_LIFETIME))
-  return (await clientOf(env).sign(url, { aws: { signQuery: true } })).url
+): Promise<string> => presign(env, pathOf(workspaceId, id, prepared.mimeType), { seconds: INPUT_LIFETIME })
+
+/** A URL that anyone may PUT to for an hour, with exactly these headers. */
+export const presignPut = async (
+  env: Env,
+  path: string,
+  { headers, query = {} }: { headers: Record<string, string>; query?: Record<string, string> },
+) => {
+  const from = Date.now()
+  return {
+    url: await presign(env, path, { method: 'PUT', headers, query, from, seconds: PUT_LIFETIME }),
+    expiresAt: new Date(from + PUT_LIFETIME * 1000).toISOString(),
+  }
 }
 
 /** Lists one object of the bucket. @throws {AppError} unavailable */

@@ -10,7 +10,7 @@ import {
 } from '../assets/images.ts'
 import { METADATA_HEAD, METADATA_TAIL, type Metadata, readMetadata } from '../assets/metadata.ts'
 import { readPng } from '../assets/png.ts'
-import { readRange } from '../assets/storage.ts'
+import { pathOf, readRange } from '../assets/storage.ts'
 import type { Ctx } from '../context.ts'
 import { AppError } from '../errors.ts'
 import type { Channel, Task } from '../words.ts'
@@ -68,10 +68,11 @@ const measureAsset = async (ctx: Readers, asset: Asset): Promise<Facts['measures
 }
 
 const metadataOf = async ({ env }: Readers, asset: Asset): Promise<Metadata> => {
-  const head = await readRange(env, asset, 0, Math.min(asset.size, METADATA_HEAD))
+  const path = pathOf(asset.workspaceId, asset.objectId)
+  const head = await readRange(env, path, 0, Math.min(asset.size, METADATA_HEAD))
   const isLonger = asset.size > head.length
   const tail = isLonger
-    ? await readRange(env, asset, Math.max(0, asset.size - METADATA_TAIL), METADATA_TAIL)
+    ? await readRange(env, path, Math.max(0, asset.size - METADATA_TAIL), METADATA_TAIL)
     : Buffer.alloc(0)
   return readMetadata(asset.mimeType, head, tail)
 }
@@ -330,10 +331,10 @@ export const judgeAll = (channel: Channel, facts: Facts): Report => {
 /** What a model made here is known by its source, and what came of it by its own marking. */
 export const isMadeHere = ({ source }: Asset) => source === 'generation'
 
-/** Measured once, for as many channels as are asked for. @throws {AppError} not_found, unavailable */
+/** Measured once, for as many channels as are asked for. @throws {AppError} not_found, upload_incomplete, unavailable */
 export const checkAsset = async (ctx: Ctx, id: string, channels: readonly Channel[]): Promise<Report[]> => {
   const asset = await getAsset(ctx, id)
-  if (asset.status !== 'ready') throw new AppError('not_found')
+  if (asset.status === 'pending') throw new AppError('upload_incomplete')
   const rules = channels.flatMap((channel) => demandsOf(channel, asset)?.rules ?? [])
   const facts = await factsOf(ctx, asset, rules, isMadeHere(asset))
   return channels.map((channel) => judgeAll(channel, facts))

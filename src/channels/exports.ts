@@ -2,7 +2,8 @@
 import { and, desc, eq, inArray, lt, or, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { type Asset, oneAsset } from '../assets/assets.ts'
-import { deleteObject, type StoredObject } from '../assets/storage.ts'
+import type { StoredObject } from '../assets/put.ts'
+import { deleteObject } from '../assets/storage.ts'
 import type { Ctx, JobCtx } from '../context.ts'
 import { change, ensure, transact } from '../db/client.ts'
 import { assetExports, assets, outbox } from '../db/schema.ts'
@@ -23,7 +24,7 @@ const PATIENCE = 24
 const oneExport = (id: string) => and(inWorkspace(assetExports), eq(assetExports.id, id))
 const exportsOf = (assetId: string) => and(inWorkspace(assetExports), eq(assetExports.assetId, assetId))
 
-/** What is to be made, or is being made already. @throws {AppError} not_found, storage_quota_exceeded */
+/** What is to be made, or is being made already. @throws {AppError} not_found, upload_incomplete, storage_quota_exceeded */
 export const createExports = async (
   ctx: Ctx,
   assetId: string,
@@ -37,7 +38,12 @@ export const createExports = async (
   }))
   const ids = wanted.map(({ id }) => id)
   const { gate, rows } = await change(ctx, (db) => ({
-    found: ensure(db, exists(assets, and(oneAsset(assetId), eq(assets.status, 'ready'))), 'not_found'),
+    found: ensure(db, exists(assets, oneAsset(assetId)), 'not_found'),
+    isReady: ensure(
+      db,
+      exists(assets, and(oneAsset(assetId), eq(assets.status, 'ready'))),
+      'upload_incomplete',
+    ),
     fits: ensure(db, fitsStorage(0), 'storage_quota_exceeded'),
     made: db.insert(assetExports).values(wanted).onConflictDoNothing(),
     owed: db.execute(sql`
@@ -143,7 +149,7 @@ const succeed = (ctx: JobCtx, { id, outputId, createdBy }: Claim, file: StoredOb
     kept: settle(db, 'object.delete', outputId),
     created: db
       .insert(assets)
-      .values({ id: outputId, ...file, source: 'export', status: 'ready', createdBy }),
+      .values({ id: outputId, objectId: outputId, ...file, source: 'export', status: 'ready', createdBy }),
     fits: ensure(db, fitsStorage(0), 'storage_quota_exceeded'),
     ended: db.update(assetExports).set({ status: 'succeeded', endedAt: sql`now()` }).where(oneExport(id)),
     settled: settle(db, 'export', id),

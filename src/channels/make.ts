@@ -13,7 +13,8 @@ import {
 import { withoutMetadata } from '../assets/metadata.ts'
 import { readPng, writePng } from '../assets/png.ts'
 import { isSourceType, markAsGenerated, type SourceType } from '../assets/provenance.ts'
-import { deleteObject, putObject, type StoredObject } from '../assets/storage.ts'
+import { putObject, type StoredObject } from '../assets/put.ts'
+import { deleteObject } from '../assets/storage.ts'
 import type { JobCtx } from '../context.ts'
 import { AppError } from '../errors.ts'
 import { readChunks, toStream } from '../streams.ts'
@@ -233,7 +234,7 @@ export const makeExport = async (
   })
   if (!stored) return refusal('not_met', `No copy has at most ${target.most} bytes.`)
   if ('refusal' in stored) return stored
-  const made: Asset = { ...asset, ...stored, id: outputId, source: 'export' }
+  const made: Asset = { ...asset, ...stored, id: outputId, objectId: outputId, source: 'export' }
   const failed = missed(channel, await factsOf(ctx, made, rules, way.sourceType !== undefined))
   if (failed === undefined) return { name, ...stored }
   await deleteObject(ctx.env, ctx.workspaceId, outputId)

@@ -90,6 +90,7 @@ routes.openapi(
     limits: ['check'],
     request: { params: IdPath, query: z.object({ channel: z.enum(channels).optional() }) },
     responses: { 200: json(ReportView, 'Rule by rule, what was found and what is wanted') },
+    refuses: ['upload_incomplete'],
   }),
   async (c) => {
     const { id } = c.req.valid('param')
@@ -116,7 +117,7 @@ routes.openapi(
     responses: {
       202: { ...json(z.object({ data: z.array(ExportView) }), 'What is to be made'), headers: located },
     },
-    refuses: ['storage_quota_exceeded'],
+    refuses: ['storage_quota_exceeded', 'upload_incomplete'],
   }),
   async (c) => {
     const { id } = c.req.valid('param')

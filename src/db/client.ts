@@ -129,6 +129,7 @@ type Readable =
   | 'workspaces'
   | 'asset'
   | 'assets'
+  | 'some assets'
   | 'matching assets'
   | 'generation'
   | 'generations'

@@ -329,11 +329,18 @@ export const assets = pgTable(
     mimeType: text('mime_type').notNull(),
     /** Bytes. */
     size: bigint('size', { mode: 'number' }).notNull(),
-    /** Hex. */
-    sha256: text('sha256').notNull(),
+    /** Hex; of a pending one null, since only what has been read is believed. */
+    sha256: text('sha256'),
+    /** The object in storage: its own, or that of an earlier asset with the same bytes (`app.share_object`). */
+    objectId: uuid('object_id').notNull(),
     /** Pixels, as shown (orientation applied). */
     width: integer('width'),
     height: integer('height'),
+    /** Of films that say. */
+    durationSeconds: real('duration_seconds'),
+    /** Of documents that say. */
+    pages: integer('pages'),
+    tags: text('tags').array().notNull().default([]),
     source: text('source', { enum: assetSources }).notNull(),
     status: text('status', { enum: assetStatuses }).notNull(),
     /** The copy that providers are sent, once there is one. */
@@ -346,6 +353,9 @@ export const assets = pgTable(
     primaryKey({ columns: [table.workspaceId, table.id] }),
     // Whichever of the three a list leaves open, `app.list_assets` merges.
     index('assets_filter').on(table.workspaceId, table.kind, table.source, table.status, table.id),
+    index('assets_bytes').on(table.workspaceId, table.sha256),
+    index('assets_object').on(table.workspaceId, table.objectId),
+    check('assets_ready_known', sql`status = 'pending' or sha256 is not null`),
     // `app.matching_assets`, which by the text of the id finds no other index. The pending list (kB) makes inserts cheap, and
     // is short, since each search reads it.
     index('assets_name')
@@ -420,6 +430,59 @@ export const assetExports = pgTable(
     oneOf('asset_exports', 'status', exportStatuses),
     tenantOnly,
   ],
+)
+
+/** Each tag of each asset, with what a list filters by: kept by a trigger (`app.index_tags`). */
+export const assetTags = pgTable(
+  'asset_tags',
+  {
+    workspaceId: workspaceId(),
+    tag: text('tag').notNull(),
+    kind: text('kind', { enum: assetKinds }).notNull(),
+    source: text('source', { enum: assetSources }).notNull(),
+    status: text('status', { enum: assetStatuses }).notNull(),
+    id: uuid('id').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.id, table.tag] }),
+    foreignKey({
+      columns: [table.workspaceId, table.id],
+      foreignColumns: [assets.workspaceId, assets.id],
+    }).onDelete('cascade'),
+    index('asset_tags_filter').on(
+      table.workspaceId,
+      table.tag,
+      table.kind,
+      table.source,
+      table.status,
+      table.id,
+    ),
+    tenantOnly,
+    systemToo,
+  ],
+)
+
+/** Uploads straight to storage. A row outlives its asset, until nothing of it can be in storage any more. */
+export const uploads = pgTable(
+  'uploads',
+  {
+    workspaceId: workspaceId(),
+    /** Of the asset, and of its object. */
+    id: uuid('id').notNull(),
+    /** Bytes of each part but the last. */
+    partSize: bigint('part_size', { mode: 'number' }).notNull(),
+    /** What storage calls it, if it has more than one. */
+    uploadId: text('upload_id'),
+    /** As announced, hex. */
+    sha256: text('sha256'),
+    /** When its parts became an object, which is then read. */
+    completedAt: time('completed_at'),
+    /** Nobody else may read it until then. */
+    leaseExpiresAt: time('lease_expires_at'),
+    /** Given up then. */
+    endsAt: time('ends_at').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.workspaceId, table.id] }), tenantOnly],
 )
 
 export const generations = pgTable(
@@ -884,7 +947,7 @@ export const outbox = pgTable(
   {
     workspaceId: workspaceId(),
     kind: text('kind', { enum: jobKinds }).notNull(),
-    /** A generation, a delivery, the asset whose object or copies are to be deleted, an export, a deleted endpoint, or the workspace itself. */
+    /** A generation, a delivery, an object or an asset's copies to be deleted, an export, an upload, a deleted endpoint, or the workspace itself. */
     subjectId: uuid('subject_id').notNull(),
     /** When the sweeper should (re-)send the message. */
     availableAt: time('available_at').notNull(),

@@ -1,8 +1,9 @@
 /** The generation routes. */
 import type { Context } from 'hono'
 import { z } from 'zod'
+import type { Asset } from '../assets/assets.ts'
 import { AssetView, presentAsset } from '../assets/routes.ts'
-import { presignDownload } from '../assets/storage.ts'
+import { presignShown } from '../assets/storage.ts'
 import type { Env } from '../env.ts'
 import { errorCodes } from '../errors.ts'
 import { IdempotencyKey, IdPath, json, jsonBody, located, Timestamp, text } from '../http/contract.ts'
@@ -114,7 +115,12 @@ const GenerationView = z
         'When an open job will have ended in one case of two, and in nine of ten, if enough others have been measured',
       ),
     attempts: z.int().describe('Submissions to providers'),
-    outputs: z.array(AssetView.extend({ url: z.url().describe('Works for 5 minutes') })),
+    outputs: z.array(
+      AssetView.extend({
+        url: z.url().describe('For ten minutes at a time the same, so that it can be cached'),
+        urlExpiresAt: Timestamp.describe('At least five minutes from now'),
+      }),
+    ),
     error: z
       .object({
         code: z.string(),
@@ -131,6 +137,11 @@ const GenerationView = z
     completedAt: Timestamp.nullable(),
   })
   .openapi('Generation')
+
+const presignOutput = async (env: Env, asset: Asset) => {
+  const { url, expiresAt } = await presignShown(env, asset)
+  return { url, urlExpiresAt: expiresAt }
+}
 
 const present = async (env: Env, row: GenerationWithOutputs): Promise<z.output<typeof GenerationView>> => ({
   id: row.id,
@@ -156,7 +167,7 @@ const present = async (env: Env, row: GenerationWithOutputs): Promise<z.output<t
   outputs: await Promise.all(
     row.outputs.map(async (asset) => ({
       ...presentAsset(asset),
-      url: await presignDownload(env, asset),
+      ...(await presignOutput(env, asset)),
     })),
   ),
   ...(row.error && { error: row.error }),

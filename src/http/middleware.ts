@@ -6,6 +6,7 @@ import { type Ctx, log } from '../context.ts'
 import { MisconfiguredError, parseEnv } from '../env.ts'
 import { AppError, describeError } from '../errors.ts'
 import { limitHeaders } from '../limits/limits.ts'
+import { mediaKinds } from '../words.ts'
 import type { AppEnv } from './router.ts'
 
 /** Every method that some route takes. */
@@ -99,16 +100,19 @@ export const allowOrigins = createMiddleware<AppEnv>((c, next) =>
   c.req.header('origin') === undefined && c.req.method !== 'OPTIONS' ? next() : answerOrigins(c, next),
 )
 
+/** An upload is a form, or a file of a type that is judged by its content. */
+const uploadTypes = ['multipart/form-data', 'application/octet-stream', ...Object.keys(mediaKinds)]
+
 /** Bodies are JSON, but for the upload. @throws {AppError} unsupported_media_type */
 export const checkContentType = createMiddleware<AppEnv>(async (c, next) => {
   if (!mayHaveBody(c.req)) return next()
   const header = c.req.header('content-type')
   const type = header?.split(';')[0]?.trim().toLowerCase()
-  const expected = isUpload(c.req) ? 'multipart/form-data' : 'application/json'
+  const expected = isUpload(c.req) ? uploadTypes : ['application/json']
   const hasBody =
     Number(c.req.header('content-length') ?? 0) > 0 || c.req.header('transfer-encoding') !== undefined
-  if (type === undefined ? hasBody : type !== expected) {
-    throw new AppError('unsupported_media_type', { detail: `Send the body as ${expected}.` })
+  if (type === undefined ? hasBody : !expected.includes(type)) {
+    throw new AppError('unsupported_media_type', { detail: `Send the body as ${expected.join(', ')}.` })
   }
   // Parameters of JSON mean nothing (RFC 8259), and not every form of them passes the validators.
   if (type === 'application/json' && header !== type) {

@@ -33,7 +33,17 @@ export type RefusalMessage = z.output<typeof RefusalMessage>
 export const JobMessage = z.discriminatedUnion('kind', [OwedMessage, RefusalMessage])
 export type JobMessage = z.output<typeof JobMessage>
 
-/** A webhook's target may be slow, and so is a provider that answers with the pictures; pictures take processor time: each has a queue of its own. */
+/** What R2 tells of its buckets, where somebody has had it tell; of the key everything follows. */
+export const BucketEvent = z.object({
+  account: z.string(),
+  bucket: z.string(),
+  object: z.object({ key: z.string(), size: z.number().optional(), eTag: z.string().optional() }),
+  action: z.string(),
+  eventTime: z.string(),
+})
+export type BucketEvent = z.output<typeof BucketEvent>
+
+/** What may be slow has queues of its own: a webhook's target, a provider that answers with the pictures, a file of gigabytes, an export's pixels. */
 export const queueOf = (message: JobMessage) =>
   message.kind === 'generation' && message.lasting ? 'LASTING' : queues[message.kind]
 
@@ -43,6 +53,8 @@ const queues = {
   'object.delete': 'JOBS',
   'copies.delete': 'JOBS',
   export: 'PICTURES',
+  'upload.check': 'UPLOADS',
+  'upload.end': 'JOBS',
   'webhook.deliver': 'DELIVERIES',
   'webhook.delete': 'JOBS',
   'workspace.delete': 'JOBS',

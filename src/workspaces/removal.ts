@@ -34,10 +34,15 @@ const sliceOf = (table: string, where: SQL) =>
   sql`select id from ${sql.identifier(table)} where ${where} order by id limit ${SLICE}`
 
 /** Deletes a slice, and does with the ids in `gone` what is to be done with them. */
-const deleteSlice = (db: Database, table: keyof typeof contents, and = sql`select count(*) from gone`) =>
+const deleteSlice = (
+  db: Database,
+  table: keyof typeof contents,
+  and = sql`select count(*) from gone`,
+  returning = sql`id`,
+) =>
   db.execute(sql`
     with gone as (
-      delete from ${sql.identifier(table)} where ${here} and id in (${sliceOf(table, contents[table])}) returning id)
+      delete from ${sql.identifier(table)} where ${here} and id in (${sliceOf(table, contents[table])}) returning ${returning})
     ${and}`)
 
 /**
@@ -68,8 +73,10 @@ export const removeContents = async (ctx: JobCtx): Promise<void> => {
     assets: deleteSlice(
       db,
       'assets',
-      sql`insert into outbox (kind, subject_id, available_at) select 'object.delete', id, now() + ${SPREAD} from gone
+      sql`insert into outbox (kind, subject_id, available_at) select 'object.delete', subject, now() + ${SPREAD}
+            from (select distinct unnest(array[id, object_id]) subject from gone) s
           on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at`,
+      sql`id, object_id`,
     ),
     invites: deleteSlice(db, 'invites'),
     keys: deleteSlice(db, 'api_keys'),

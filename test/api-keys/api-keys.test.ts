@@ -112,7 +112,14 @@ describe('a key is used', () => {
       // The first request of a key asks which workspace's limit counts; an upload asks for leave before the bytes, and a
       // retry for the job.
       const requests =
-        { 'asset.create': 2, 'audit.verify': 2, 'generation.create': 2, 'generation.retry': 3 }[scope] ?? 1
+        {
+          'asset.begin': 2,
+          'asset.complete': 3,
+          'asset.create': 2,
+          'audit.verify': 2,
+          'generation.create': 2,
+          'generation.retry': 3,
+        }[scope] ?? 1
       expect(allowed.headers.get('server-timing')).toContain(`db;desc="${requests}";`)
     }
   })

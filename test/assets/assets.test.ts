@@ -4,8 +4,10 @@ import { expect, test } from 'vitest'
 import { download, objectsOf, owed } from '../support/assets.ts'
 import { tally, times } from '../support/at-once.ts'
 import { type AssetBody, listAll, type Page } from '../support/client.ts'
+import { control } from '../support/control.ts'
 import { asOwner } from '../support/database.ts'
-import { newTenant } from '../support/tenants.ts'
+import { NOBODY, newTenant } from '../support/tenants.ts'
+import { uploadDirectly } from '../support/uploads.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 const MB = 1024 * 1024
@@ -16,9 +18,9 @@ const png = await sharp({ create: { width: 32, height: 20, channels: 3, backgrou
 test('answers 402 above the quota, which holds for uploads at the same time', async () => {
   const { client, workspaceId } = await newTenant()
   const fill = `insert into assets (workspace_id, id, name, kind, mime_type, size, sha256, source, status)
-    values ($1, gen_random_uuid(), 'filler', 'document', 'text/plain', $2, '', 'upload', 'ready')`
+    values ($1, gen_random_uuid(), 'filler', 'document', 'text/plain', $2, 'x', 'upload', 'ready')`
   await asOwner(fill, [workspaceId, 1024 * MB - 150_000])
-  const answers = await times(3, () => client.upload('a.txt', 'a'.repeat(100_000)))
+  const answers = await times(3, (i) => client.upload('a.txt', String(i).repeat(100_000)))
   expect(tally(answers)).toEqual({ 201: 1, 402: 2 })
   expect(await objectsOf(workspaceId)).toHaveLength(1)
   expect((await client.upload('a.txt', 'a'.repeat(100_000))).body.code).toBe('storage_quota_exceeded')
@@ -58,12 +60,148 @@ test('lists by filter, page by page, in an order that new files do not disturb',
     expect((await page(none)).ids, none).toEqual([])
 })
 
+test('tags, times and sources filter, by themselves and together, and are searched in', async () => {
+  const { client, workspaceId } = await newTenant()
+  const upload = async (name: string, bytes: Uint8Array | string) =>
+    (await client.upload(name, bytes)).body.id
+  const blue = await upload('blue.txt', 'blue')
+  const since = new Date().toISOString()
+  const [green, picture] = [await upload('green.txt', 'green'), await upload('blue.png', png)]
+  const tags = ['summer', '\u590f 2026', "it's"]
+  for (const id of [blue, picture]) {
+    const { body } = await client.patch(`/assets/${id}`, { tags })
+    expect(body.tags).toEqual(tags)
+  }
+  const [export_] = await asOwner<{ id: string }>(
+    `insert into assets (workspace_id, id, name, kind, mime_type, size, sha256, source, status, tags)
+     values ($1, app.uuid_v7(), 'blue.jpg', 'image', 'image/jpeg', 1, 'y', 'export', 'ready', '{summer}') returning id`,
+    [workspaceId],
+  )
+  const page = async (query: object) => {
+    const { status, body } = await client.get<Page<AssetBody>>(`/assets?${new URLSearchParams({ ...query })}`)
+    expect(status, JSON.stringify(body)).toBe(200)
+    return body.data.map(({ id }) => id)
+  }
+  expect(await page({ tag: 'summer' })).toEqual([export_?.id, picture, blue])
+  expect(await page({ tag: "it's" })).toEqual([picture, blue])
+  expect(await page({ tag: '\u590f 2026', kind: 'image' })).toEqual([picture])
+  expect(await page({ tag: 'summer', q: 'blue', source: 'upload' })).toEqual([picture, blue])
+  expect(await page({ tag: 'sum' })).toEqual([])
+  expect(await page({ source: 'export' })).toEqual([export_?.id])
+  expect(await page({ since })).toEqual([export_?.id, picture, green])
+  expect(await page({ until: since })).toEqual([blue])
+  expect(await page({ since, q: 'blue' })).toEqual([export_?.id, picture])
+  expect(await page({ since, tag: 'summer', source: 'upload' })).toEqual([picture])
+  expect(await page({ until: '2020-01-01T00:00:00Z' })).toEqual([])
+  expect((await client.patch(`/assets/${blue}`, { tags: ['winter'] })).body.name).toBe('blue.txt')
+  expect(await page({ tag: 'summer' })).toEqual([export_?.id, picture])
+  expect((await client.delete(`/assets/${picture}`)).status).toBe(204)
+  expect(await page({ tag: 'summer' })).toEqual([export_?.id])
+  for (const wrong of [
+    ['a', 'a'],
+    [''],
+    ['x'.repeat(51)],
+    Array.from('abcdefghijklmnopqrstu'),
+    ['a\nb'],
+    'a',
+  ])
+    expect((await client.patch(`/assets/${blue}`, { tags: wrong })).status).toBe(422)
+  expect((await client.patch(`/assets/${blue}`, {})).status).toBe(422)
+})
+
+test('the same bytes are stored once, and go with the last asset that has them', async () => {
+  const { client, workspaceId } = await newTenant()
+  const [sent, ...rest] = await times(4, (i) => client.upload(`${i}.png`, png))
+  const direct = await uploadDirectly(client, png, { mimeType: 'image/png' })
+  const all = [sent, ...rest].map((answer) => String(answer?.body.id)).concat(direct.id)
+  await waitFor('one object', async () => {
+    await asOwner(
+      `update outbox set available_at = now() where workspace_id = $1 and kind = 'object.delete'`,
+      [workspaceId],
+    )
+    await control('cron')
+    return (await objectsOf(workspaceId)).length === 1
+  })
+  const bytesOf = async (id: string) => {
+    const file = await fetch(await download(client, id))
+    return Buffer.from(await file.arrayBuffer())
+  }
+  for (const id of all) expect(await bytesOf(id)).toEqual(png)
+  // Of a neighbour nothing is shared.
+  const neighbour = await newTenant()
+  const theirs = (await neighbour.client.upload('a.png', png)).body.id
+  expect(await objectsOf(neighbour.workspaceId)).toEqual([expect.stringContaining(theirs)])
+  const [last, ...first] = all.sort()
+  await Promise.all(first.map((id) => client.delete(`/assets/${id}`)))
+  await waitFor('all is done', async () =>
+    (await owed(workspaceId)).every(({ kind }) => kind === 'upload.end'),
+  )
+  expect(await bytesOf(String(last))).toEqual(png)
+  expect((await client.delete(`/assets/${last}`)).status).toBe(204)
+  await waitFor('the object to go', async () => (await objectsOf(workspaceId)).length === 0)
+  expect(await objectsOf(neighbour.workspaceId)).toHaveLength(1)
+})
+
+test('the last of the same bytes deleted while they are uploaded again: there is an object if there is an asset', async () => {
+  const { client, workspaceId } = await newTenant()
+  for (let round = 0; round < 5; round++) {
+    const { id } = (await client.upload('a.png', png)).body
+    const [again] = await Promise.all([
+      client.upload('b.png', png),
+      client.delete(`/assets/${id}`),
+      uploadDirectly(client, png, { mimeType: 'image/png' }),
+    ])
+    await asOwner(
+      `update outbox set available_at = now() where workspace_id = $1 and kind = 'object.delete'`,
+      [workspaceId],
+    )
+    await control('cron')
+    await waitFor('all is done', async () =>
+      (await owed(workspaceId)).every(({ kind }) => kind === 'upload.end'),
+    )
+    const file = await fetch(await download(client, again.body.id))
+    expect(Buffer.from(await file.arrayBuffer())).toEqual(png)
+    for (const { id: left } of await listAll<AssetBody>(client, '/assets?limit=10'))
+      await client.delete(`/assets/${left}`)
+    await waitFor('nothing is left', async () => (await objectsOf(workspaceId)).length === 0)
+  }
+})
+
+test('many URLs at once: in order, the same for ten minutes, and a problem for each that has none', async () => {
+  const { client } = await newTenant()
+  const [one, two] = await times(2, (i) => client.upload(`${i}.txt`, `text ${i}`))
+  const ids = [two?.body.id, NOBODY, one?.body.id, two?.body.id]
+  const links = async () =>
+    (await client.post<{ data: Record<string, string>[] }>('/assets/downloads', { ids })).body.data
+  const data = await links()
+  expect(data.map(({ id }) => id)).toEqual(ids)
+  expect(data[1]).toEqual({ id: NOBODY, problem: { code: 'not_found', detail: expect.any(String) } })
+  for (const { url, expiresAt } of [data[0], data[2]].map((link) => link ?? {})) {
+    expect((await fetch(String(url))).status).toBe(200)
+    const life = new Date(String(expiresAt)).getTime() - Date.now()
+    expect(life).toBeGreaterThan(290_000)
+    expect(life).toBeLessThanOrEqual(900_000)
+    const signed = new URL(String(url)).searchParams
+    const from = String(signed.get('X-Amz-Date')).replace(/^(....)(..)(..T..)(..)(..Z)$/, '$1-$2-$3:$4:$5')
+    expect(new Date(from).getTime() + Number(signed.get('X-Amz-Expires')) * 1000).toBe(
+      new Date(String(expiresAt)).getTime(),
+    )
+  }
+  // Unless ten minutes are over just now.
+  expect([data, await links()]).toContainEqual(await links())
+  const { client: stranger } = await newTenant()
+  const others = await stranger.post<{ data: { problem: { code: string } }[] }>('/assets/downloads', { ids })
+  expect(others.body.data.map(({ problem }) => problem.code)).toEqual(ids.map(() => 'not_found'))
+  for (const wrong of [[], ['x'], Array.from({ length: 101 }, () => NOBODY)])
+    expect((await client.post('/assets/downloads', { ids: wrong })).status).toBe(422)
+})
+
 test('a search finds what is rare among many, and goes on page by page where no index helps', async () => {
   const { client, workspaceId } = await newTenant()
   const { body: oldest } = await client.upload('needle.txt', 'text')
   await asOwner(
     `insert into assets (workspace_id, id, name, kind, mime_type, size, sha256, source, status)
-     select $1, app.uuid_v7(), 'hay', 'image', 'image/png', 1, '', 'generation', 'ready' from generate_series(1, 3000)`,
+     select $1, app.uuid_v7(), 'hay', 'image', 'image/png', 1, gen_random_uuid(), 'generation', 'ready' from generate_series(1, 3000)`,
     [workspaceId],
   )
   const { body: newest } = await client.upload('needle.txt', 'text')

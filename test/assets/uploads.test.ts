@@ -102,8 +102,12 @@ test.each([
   expect(file.headers.get('content-type')).toBe(shown)
   const url = new URL(await download(client, body.id))
   expect(url.searchParams.get('response-content-type')).toBe(shown)
-  expect(file.headers.get('content-disposition')).toBe(`attachment; filename*=UTF-8''${name}`)
-  expect(decodeURIComponent(await download(client, body.id, '?disposition=inline'))).toContain('=inline;')
+  expect(file.headers.get('content-disposition')).toBe(
+    `attachment; filename="${name}"; filename*=UTF-8''${name}`,
+  )
+  // Only pictures and films are shown where storage is at home.
+  const inline = decodeURIComponent(await download(client, body.id, '?disposition=inline'))
+  expect(inline).toContain(/image|video/.test(mimeType) ? '=inline;' : '=attachment;')
 })
 
 test.each(['BMW sales 2024', 'MZ and other letters', 'WEBVTT'])(
@@ -209,6 +213,38 @@ test('answers 415 to a large upload that is refused midway', async () => {
     const answer = await client.upload('zeros.bin', new Uint8Array(20 * 1024 * 1024))
     expect(answer).toMatchObject({ status: 415, body: { code: 'unsupported_media_type' } })
   }
+})
+
+test.each([
+  ['image/png', png, 'image/png', 'raw \u20ac.png'],
+  ['application/octet-stream', Buffer.concat([jpeg, Buffer.alloc(11 * MB)]), 'image/jpeg', 'large.jpg'],
+  // Judged by content, whatever it is called.
+  ['image/gif; charset=x', Buffer.from('some text'), 'text/plain', 'a.gif'],
+])('takes a file as the body itself, sent as %s', async (sent, bytes, mimeType, name) => {
+  const { client } = await newTenant()
+  const answer = await client.request<AssetBody>(
+    'POST',
+    `/api/v1/assets/upload?name=${encodeURIComponent(name)}`,
+    bytes,
+    { 'content-type': sent },
+  )
+  expect(answer).toMatchObject({ status: 201, body: { name, mimeType, sha256: sha256(bytes) } })
+  const file = await fetch(await download(client, answer.body.id))
+  expect(sha256(new Uint8Array(await file.arrayBuffer()))).toBe(sha256(bytes))
+})
+
+test('a raw body is refused when it is empty, too large, of no known type, or badly named', async () => {
+  const { client } = await newTenant()
+  const raw = (body: Uint8Array | string, type = 'text/plain', query = '') =>
+    client.request('POST', `/api/v1/assets/upload${query}`, body, { 'content-type': type })
+  expect((await raw('')).status).toBe(422)
+  expect((await raw('{}', 'application/json')).status).toBe(415)
+  expect((await raw('<svg/>', 'image/svg+xml')).status).toBe(415)
+  expect((await raw(new Uint8Array(1000))).status).toBe(415)
+  expect((await raw('a', 'text/plain', '?name=%00')).status).toBe(422)
+  expect((await raw('a'.repeat(95_000_001))).status).toBe(413)
+  await expectNothing(client)
+  expect(await raw('a')).toMatchObject({ status: 201, body: { name: 'untitled' } })
 })
 
 test.each([

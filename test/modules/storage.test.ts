@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { makeSamplePhoto } from '../../models/photo.ts'
-import { putObject } from '../../src/assets/storage.ts'
+import { putObject } from '../../src/assets/put.ts'
 import type { Env } from '../../src/env.ts'
 import { startAnswers } from '../support/answers.ts'
 

@@ -296,6 +296,37 @@ test('events reach streams on every process and through the balancer', async () 
   }
 })
 
+test('a fresh process answers many first requests at once, though some who asked have left', async () => {
+  const before = rig.exceptions().length
+  await rig.kill('api-1')
+  await rig.start('api-1')
+  const paths = ['assets', 'generations', 'models', 'usage', 'audit-logs', 'api-keys', 'webhooks', 'nothing']
+  const read = async (path: string, signal?: AbortSignal) => {
+    const { status, body } = await fetch(`${rig.api[0]?.url()}/api/v1/${path}`, {
+      headers: { authorization: `Bearer ${token}`, 'x-workspace-id': workspaceId },
+      ...(signal && { signal }),
+    })
+    await body?.cancel()
+    return status
+  }
+  const leave = (path: string) =>
+    read(path, AbortSignal.timeout(Math.round(Math.random() * 100))).catch(() => 0)
+  const statuses = await Promise.all(
+    paths.map(async (path) => {
+      const [, , ...stayed] = await Promise.all([
+        leave(path),
+        leave(path),
+        read(path),
+        read(path),
+        read(path),
+      ])
+      return stayed
+    }),
+  )
+  expect(statuses).toEqual(paths.map((path) => Array(3).fill(path === 'nothing' ? 404 : 200)))
+  expect(rig.exceptions().slice(before)).toEqual([])
+})
+
 test('while a hundred sign in, reads are answered at once, and whoever would wait for long is refused', async () => {
   const read = async () => {
     const asked = performance.now()

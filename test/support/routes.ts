@@ -16,6 +16,7 @@ import {
   PASSWORD,
   type Tenant,
 } from './tenants.ts'
+import { sendDirectly } from './uploads.ts'
 
 export interface Route {
   name: string
@@ -117,6 +118,8 @@ const bodies: Record<string, (things: Things) => unknown> = {
   'asset.create': () => formOf('file.txt', 'some text'),
   'asset.update': () => ({ name: 'renamed.txt' }),
   'export.create': () => ({ channels: ['web'] }),
+  'asset.begin': () => ({ name: 'file.txt', mimeType: 'text/plain', size: 9 }),
+  'asset.links': ({ assets }) => ({ ids: [assets] }),
   'webhook.create': () => ({ url: 'http://127.0.0.1:9/' }),
   'webhook.update': () => ({ enabled: false }),
   'generation.create': () => ({ task: 'scene', prompt: 'x' }),
@@ -155,6 +158,10 @@ export const makeThingsFor = async (route: Route, tenant: Tenant): Promise<Thing
   bodyOf(route, watched)
   const things: Record<string, string> = {}
   for (const name of needed) things[name] = await makers[name](tenant)
+  // Only an upload goes on.
+  if (route.name === 'asset.resume' || route.name === 'asset.complete') {
+    things.assets = await sendDirectly(tenant.client, Buffer.from('some text'), { mimeType: 'text/plain' })
+  }
   // Only what ended without a result is tried again.
   if (route.name === 'generation.retry') await tenant.client.post(`/generations/${things.generations}/cancel`)
   return things as unknown as Things

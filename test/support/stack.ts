@@ -47,6 +47,10 @@ export default async (project: TestProject) => {
     enqueue: (messages: unknown[]) => {
       for (const message of messages) broker.send('jobs', message)
     },
+    /** What a bucket tells of what has arrived. */
+    tellUploads: (events: unknown[]) => {
+      for (const event of events) broker.send('uploads', event)
+    },
     /** Takes tokens of one bucket, as the Worker does. */
     take: ({ name, count = 1, ...take }: { name: string; count?: number }) =>
       Promise.all(Array.from({ length: count }, () => rig.callObject('RATE_LIMITER', name, 'take', take))),

@@ -6,6 +6,7 @@ import { stack } from '../support/control.ts'
 import { asOwner, claimOf, enter } from '../support/database.ts'
 import { finished } from '../support/generations.ts'
 import { invite, newKey, newTenant, type Tenant } from '../support/tenants.ts'
+import { begin } from '../support/uploads.ts'
 
 const logins = {
   app_tenant: new pg.Client(stack.tenantDatabase),
@@ -47,11 +48,13 @@ const sqlState = (query: Promise<unknown>) =>
 
 const newWork = async () => {
   const tenant = await newTenant()
-  const file = await tenant.client.upload('file.txt', 'some text')
-  await tenant.client.post(`/assets/${file.body.id}/exports`, { channels: ['web'] })
+  const { id } = (await tenant.client.upload('file.txt', 'some text')).body
+  await tenant.client.patch(`/assets/${id}`, { tags: ['summer'] })
+  await begin(tenant.client, { name: 'file.txt', mimeType: 'text/plain', size: 1 })
+  await tenant.client.post(`/assets/${id}/exports`, { channels: ['web'] })
   await asOwner(
     "insert into asset_copies (workspace_id, asset_id, name, lease_expires_at) values ($1, $2, '64.webp', now())",
-    [tenant.workspaceId, file.body.id],
+    [tenant.workspaceId, id],
   )
   await tenant.client.post('/webhooks', { url: 'http://127.0.0.1:9/' })
   const job = { task: 'scene', prompt: 'x' }
@@ -189,7 +192,8 @@ const fixedColumns = {
     workspaces: ['id', 'plan', 'created_at'],
     memberships: ['workspace_id', 'user_id', 'entry_id', 'created_at'],
     api_keys: ['workspace_id', 'key_hash', 'scopes', 'expires_at', 'created_by'],
-    assets: ['workspace_id', 'id', 'size', 'sha256', 'source', 'created_by'],
+    assets: ['workspace_id', 'id', 'object_id', 'mime_type', 'size', 'sha256', 'source', 'created_by'],
+    uploads: ['workspace_id', 'id', 'part_size', 'sha256', 'ends_at'],
     generations: ['workspace_id', 'id', 'credits_reserved', 'created_by'],
     provider_jobs: ['workspace_id', 'id', 'generation_id', 'provider', 'model', 'asset_ids'],
     asset_copies: ['workspace_id', 'asset_id', 'name'],

@@ -249,7 +249,7 @@ describe('the deletion of a workspace', () => {
          values ($1, app.uuid_v7(), 'http://127.0.0.1:9/', '{failed}', 'whsec_') returning id),
        asset as (
          insert into assets (workspace_id, id, name, kind, mime_type, size, sha256, source, status)
-         select $1, app.uuid_v7(), 'x', 'image', 'image/png', 1, '', 'generation', 'ready' from generate_series(1, 3000)),
+         select $1, app.uuid_v7(), 'x', 'image', 'image/png', 1, gen_random_uuid(), 'generation', 'ready' from generate_series(1, 3000)),
        delivery as (
          insert into webhook_deliveries (workspace_id, id, endpoint_id, url, sequence, payload)
          select $1, app.uuid_v7(), endpoint.id, 'http://127.0.0.1:9/', 1, '{}' from endpoint, generate_series(1, 1200)),

@@ -8,7 +8,7 @@ import { type Build, startBuild } from './build.ts'
 import { checkOut } from './check-out.ts'
 import { timeReadsBesideSignIns } from './sign-in.ts'
 import { asOwner, percentile } from './tenants.ts'
-import { timeUploads } from './uploads.ts'
+import { timeUploads } from './upload-times.ts'
 
 const { values: options } = parseArgs({
   options: {

@@ -37,10 +37,13 @@ const steps = (workspace: string): string[] => [
                  when k % 5000 = 11 then 'canceled' else 'succeeded' end status
        from places p, generate_series(1, p.rows) k, lateral (select now() - interval '180 days' * (1 - (k - 0.5) / p.rows)) t (at)
       order by at`,
-  `insert into assets (workspace_id, id, name, kind, mime_type, size, sha256, source, status, created_at)
-     select workspace_id, asset_id, case when k % 20000 = 7 then 'Zebra stool ' else 'Product photo ' end || k || '.jpg',
+  `insert into assets (workspace_id, id, object_id, name, kind, mime_type, size, sha256, source, status, tags, created_at)
+     select workspace_id, asset_id, asset_id, case when k % 20000 = 7 then 'Zebra stool ' else 'Product photo ' end || k || '.jpg',
             case when k % 20000 = 9 then 'document' when k % 20 = 5 then 'video' else 'image' end, 'image/jpeg', 1000 + k, md5(k::text) || md5(k::text),
-            case when k % 2 = 0 then 'generation' else 'upload' end, case when k % 20000 = 13 then 'pending' else 'ready' end, at from made order by at`,
+            case when k % 2 = 0 then 'generation' else 'upload' end, case when k % 20000 = 13 then 'pending' else 'ready' end,
+            case when k % 20000 = 15 then '{rare}' when k % 4 = 0 then '{summer}' else '{}' end::text[], at from made order by at`,
+  `insert into asset_tags (workspace_id, tag, kind, source, status, id)
+     select workspace_id, tag, kind, source, status, id from assets, unnest(tags) tag`,
   `insert into generations (workspace_id, id, task, kind, status, model, prompt, count, input_asset_ids, deadline, deadline_at, credits_reserved,
        credits_charged, attempts, progress, created_at, started_at, completed_at)
      select workspace_id, generation_id, task, case when task = 'animate' then 'video' else 'image' end, status, 'google/nano-banana', 'On a table, ' || k,
@@ -104,6 +107,7 @@ const steps = (workspace: string): string[] => [
 
 const filled = [
   'assets',
+  'asset_tags',
   'generations',
   'generation_outputs',
   'credit_entries',

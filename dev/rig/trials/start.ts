@@ -1,6 +1,6 @@
 /**
- * `npm run rig:start [-- --against <commit>]`: milliseconds from the start of a process to its first answer, of today's build
- * and of an earlier one in turn, and beside them a Worker that does nothing: what is above that is the bundle's.
+ * `npm run rig:start [-- --against <commit>]`: time from the start of a process to its first answer, of today's build and of an
+ * earlier one in turn, and beside them a Worker that does nothing: what is above that is the bundle's.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util'
 import { unstable_readConfig } from 'wrangler'
 import { PROJECT } from '../../stack.ts'
 import { makeConfig } from '../config.ts'
-import { createWorkerd } from '../process.ts'
+import { createWorkerd, type Workerd } from '../process.ts'
 import { startRig } from '../rig.ts'
 import { checkOut } from './check-out.ts'
 import { makeTenants, percentile } from './tenants.ts'
@@ -19,14 +19,9 @@ const { values: options } = parseArgs({
 })
 const FIRST = ['/health', '/api/v1/auth/me', '/api/v1/assets?limit=20']
 
-interface Process {
-  kill(): Promise<void>
-  start(): Promise<void>
-  url(): string
-}
 interface Build {
   name: string
-  process: Process
+  process: Workerd
   headers: Record<string, string>
   stop(): Promise<void>
 }
@@ -72,40 +67,50 @@ const startEmpty = (): Build => {
   }
 }
 
-/** Milliseconds until a new process has answered. */
-const measure = async ({ process, headers, name }: Build, path: string): Promise<number> => {
+/** Milliseconds until a new process has answered, and of the processor until then. */
+const measure = async ({ process, headers, name }: Build, path: string) => {
   await process.kill()
   const started = performance.now()
   await process.start()
   const answer = await fetch(process.url() + path, { headers })
   await answer.text()
-  const time = performance.now() - started
+  const figures = { time: performance.now() - started, processor: process.usage().cpuSeconds * 1000 }
   if (!answer.ok) throw new Error(`${name}: ${path} answered ${answer.status}`)
-  return time
+  return figures
 }
+type Figures = Awaited<ReturnType<typeof measure>>
+
+const middle = (values: number[]) => percentile(values, 0.5)
+/** The processor's time is counted in ten milliseconds. */
+const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length
 
 const builds: Build[] = []
 try {
   builds.push(startEmpty())
   if (options.against) builds.push(await startBuild(options.against, checkOut(options.against)))
   builds.push(await startBuild('today'))
-  const [empty, base] = builds
-  console.log(`\n${'first request'.padEnd(28)}${builds.map(({ name }) => name.padStart(10)).join('')}`)
+  console.log(`\n${'first request'.padEnd(40)}${builds.map(({ name }) => name.padStart(10)).join('')}`)
   for (const path of FIRST) {
-    const times = new Map<Build, number[]>(builds.map((build) => [build, []]))
+    const figures: Figures[][] = builds.map(() => [])
     // The first is for warming up.
     for (let round = 0; round <= Number(options.rounds); round++) {
-      for (const build of round % 2 ? builds : builds.toReversed()) {
-        const time = await measure(build, path)
-        if (round > 0) times.get(build)?.push(time)
+      const order = builds.map((build, i) => ({ build, own: figures[i] }))
+      for (const { build, own } of round % 2 ? order : order.toReversed()) {
+        const measured = await measure(build, path)
+        if (round > 0) own?.push(measured)
       }
     }
-    const middle = (build = builds.at(-1)) => percentile((build && times.get(build)) ?? [], 0.5)
-    const own = (build?: Build) => middle(build) - middle(empty)
-    const ratios = `   ratio ${(middle() / middle(base)).toFixed(2)}, of the bundle's own ${(own() / own(base)).toFixed(2)}`
-    console.log(
-      `${path.padEnd(28)}${builds.map((build) => `${middle(build).toFixed(0)} ms`.padStart(10)).join('')}${options.against ? ratios : ''}`,
-    )
+    const rows = {
+      time: figures.map((own) => middle(own.map(({ time }) => time))),
+      processor: figures.map((own) => mean(own.map(({ processor }) => processor))),
+    }
+    for (const [row, values] of Object.entries(rows)) {
+      const [empty = 0, base = 0, today = base] = values
+      const ratios = `   ratio ${(today / base).toFixed(2)}, of the bundle's own ${((today - empty) / (base - empty)).toFixed(2)}`
+      console.log(
+        `${`${path}, ${row}`.padEnd(40)}${values.map((value) => `${value.toFixed(0)} ms`.padStart(10)).join('')}${options.against ? ratios : ''}`,
+      )
+    }
   }
 } finally {
   for (const build of builds) await build.stop()

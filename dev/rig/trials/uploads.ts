@@ -1,37 +1,135 @@
-/** What a file's way through the Worker costs, beside a presigned PUT of the same bytes to the same storage. */
+/**
+ * `npm run rig:uploads`: what uploads cost one isolate. 1, 10 and 50 files (PARALLEL) of 50 MB (MB) at once through the Worker,
+ * then one of 3 GB (GB) straight to storage, broken off and resumed. Prints the most memory of the isolate, and what comes
+ * through in a second, also of plain PUTs to storage in the same run. Fails above production's limit.
+ */
 import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { AwsClient } from 'aws4fetch'
 import { makeSamplePhoto } from '../../../models/photo.ts'
-import type { Build } from './build.ts'
+import { startRig } from '../rig.ts'
+import { ask, makeTenants } from './tenants.ts'
 
-/** Milliseconds of an upload of so many megabytes, through the Worker and direct. */
-export const timeUploads = async ({ rig, tenants, request }: Build, megabytes: number) => {
-  const [tenant] = tenants
-  if (!tenant) throw new Error('no tenant')
-  const photo = await makeSamplePhoto()
-  const bytes = Uint8Array.from(Buffer.concat([photo, randomBytes(megabytes * 1e6 - photo.length)]))
+const SIZE = Number(process.env.MB ?? 50) * 1_000_000
+const PARALLEL = (process.env.PARALLEL ?? '1,10,50').split(',').map(Number)
+const LARGE = Number(process.env.GB ?? 3) * 1_000_000_000
+/** Bytes of an isolate. */
+const LIMIT = 128_000_000
+const EVERY = 20
+
+type Bytes = Blob | Uint8Array<ArrayBuffer>
+const photo = await makeSamplePhoto()
+const fileOf = (size: number) => new Uint8Array(Buffer.concat([photo, randomBytes(size - photo.length)]))
+/** Sent piece by piece, so that many at once take no memory here. */
+const file = new Blob([fileOf(SIZE)])
+const megabytes = (bytes: number | undefined) => Math.round((bytes ?? 0) / 1e5) / 10
+/** Megabytes a second. */
+const rateOf = (bytes: number, since: number) => megabytes((bytes * 1000) / (Date.now() - since))
+
+const rig = await startRig({ processes: 1, inspect: true })
+try {
+  const [tenant] = await makeTenants(rig, 1)
+  const [worker] = rig.api
+  if (!tenant || !worker) throw new Error('no tenant')
+
+  const upload = async (body: Bytes) => {
+    const answer = await fetch(`${rig.url}/api/v1/assets/upload?name=photo.jpg`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${tenant.token}`, 'content-type': 'image/jpeg' },
+      body,
+    })
+    if (answer.status !== 201) throw new Error(`${answer.status} ${await answer.text()}`)
+  }
+
   const { S3_ENDPOINT, S3_ACCESS_KEY_ID = '', S3_SECRET_ACCESS_KEY = '' } = rig.stack.settings
-  const client = new AwsClient({
+  const s3 = new AwsClient({
     accessKeyId: S3_ACCESS_KEY_ID,
     secretAccessKey: S3_SECRET_ACCESS_KEY,
     service: 's3',
     region: 'auto',
   })
-  const direct = async () => {
-    const url = `${S3_ENDPOINT}/trial/${crypto.randomUUID()}?X-Amz-Expires=300`
-    const { url: presigned } = await client.sign(url, { method: 'PUT', aws: { signQuery: true } })
-    const { ok, status } = await fetch(presigned, { method: 'PUT', body: bytes })
-    if (!ok) throw new Error(`storage answered ${status}`)
+  const put = async (body: Bytes, i: number) => {
+    const { url } = await s3.sign(`${S3_ENDPOINT}/trials/${i}`, { method: 'PUT', aws: { signQuery: true } })
+    const answer = await fetch(url, { method: 'PUT', body })
+    if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`)
   }
-  const throughWorker = () => {
-    const form = new FormData()
-    form.set('file', new Blob([bytes], { type: 'image/jpeg' }), 'photo.jpg')
-    return request(tenant, 'POST', '/assets/upload', form)
+
+  interface Part {
+    number: number
+    size: number
+    arrived: boolean
+    target?: { url: string }
   }
-  const time = async (upload: () => Promise<unknown>) => {
-    const started = performance.now()
-    await upload()
-    return performance.now() - started
+  const call = async (method: string, path: string, body?: unknown) => {
+    const answer = await ask(rig.url, tenant, method, path, body === undefined ? {} : { body })
+    if (answer.status >= 300) throw new Error(`${answer.status} ${answer.body}`)
+    // `as`: what the API answers to a trial that nothing refuses.
+    return JSON.parse(answer.body) as {
+      asset: { id: string }
+      upload: { parts: Part[] }
+      status: string
+    }
   }
-  return { direct: await time(direct), worker: await time(throughWorker) }
+  /** In parts of the same bytes, the first of which is a photo. */
+  const sendLarge = async () => {
+    const body = { name: 'large.jpg', mimeType: 'image/jpeg', size: LARGE }
+    const { asset, upload: begun } = await call('POST', '/assets/uploads', body)
+    const bytes = fileOf(begun.parts[0]?.size ?? 0)
+    const send = async ({ target, size }: Part, signal?: AbortSignal) => {
+      const answer = await fetch(String(target?.url), {
+        method: 'PUT',
+        body: bytes.subarray(0, size),
+        signal: signal ?? null,
+      })
+      if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`)
+    }
+    const half = begun.parts.slice(0, Math.ceil(begun.parts.length / 2))
+    for (const part of half) await send(part)
+    const broken = begun.parts.at(-1)
+    if (broken) await send(broken, AbortSignal.timeout(1)).catch(() => undefined)
+    const { upload: resumed } = await call('GET', `/assets/${asset.id}/upload`)
+    const missing = resumed.parts.filter(({ arrived }) => !arrived)
+    for (const part of missing) await send(part)
+    console.log(`${resumed.parts.length} parts, ${missing.length} of them sent after the break`)
+    const sent = Date.now()
+    await call('POST', `/assets/${asset.id}/complete`)
+    while ((await call('GET', `/assets/${asset.id}`)).status !== 'ready') await sleep(200)
+    console.log(`complete and read in ${((Date.now() - sent) / 1000).toFixed(1)} s`)
+  }
+
+  await upload(file.slice(0, photo.length))
+  const rows: Record<string, string | number>[] = []
+  const measure = async (what: string, bytes: number, plain: number, work: () => Promise<unknown>) => {
+    const heap = await worker.watchHeap(EVERY)
+    const started = Date.now()
+    await work()
+    const rate = rateOf(bytes, started)
+    const peak = heap.stop()
+    rows.push({
+      what,
+      'V8 heap MB': megabytes(peak.heap),
+      'buffers MB': megabytes(peak.buffers),
+      'both MB': megabytes(peak.both),
+      'MB/s': rate,
+      'of plain PUTs': Math.round((100 * rate) / plain) / 100,
+    })
+    console.log(JSON.stringify(rows.at(-1)))
+    if (peak.both === 0 || peak.both > LIMIT) process.exitCode = 1
+  }
+  const times = (count: number, one: (body: Bytes, i: number) => Promise<void>) =>
+    Promise.all(Array.from({ length: count }, (_, i) => one(file, i)))
+  let plain = 0
+  for (const count of PARALLEL) {
+    // The local storage holds a whole body, and breaks under many.
+    const few = Math.min(count, 10)
+    const started = Date.now()
+    await times(few, put)
+    plain = rateOf(few * SIZE, started)
+    await measure(`${count} at once`, count * SIZE, plain, () => times(count, upload))
+  }
+  if (LARGE > 0) await measure('direct', LARGE, plain, sendLarge)
+  console.table(rows)
+} finally {
+  await rig.stop()
 }
+process.exit()

@@ -1,6 +1,6 @@
 /** Copies results to storage, under the keys of the provider's job that made them. */
 import { markAsGenerated, type SourceType } from '../../assets/provenance.ts'
-import { putObject, type StoredObject } from '../../assets/storage.ts'
+import { putObject, type StoredObject } from '../../assets/put.ts'
 import type { JobCtx } from '../../context.ts'
 import { AppError, describeError } from '../../errors.ts'
 import { readChunks } from '../../streams.ts'

@@ -50,7 +50,8 @@ const toRow = (claim: ReadyClaim, offer: Offer, indexes: number[]): ProviderJob 
     model: offer.model,
     output: offer.output,
     prompt: typeof prompt === 'string' ? prompt : null,
-    inputs: claim.inputs.map(({ id, sha256 }) => ({ assetId: id, sha256 })),
+    // Inputs are ready, and what is ready has been read.
+    inputs: claim.inputs.map(({ id, sha256 }) => ({ assetId: id, sha256: sha256 ?? '' })),
     operation: null,
     status: 'submitting',
     assetIds: indexes.map(() => uuidv7()),

@@ -1,0 +1,37 @@
+/** What a file's way through the Worker costs, beside a presigned PUT of the same bytes to the same storage. */
+import { randomBytes } from 'node:crypto'
+import { AwsClient } from 'aws4fetch'
+import { makeSamplePhoto } from '../../../models/photo.ts'
+import type { Build } from './build.ts'
+
+/** Milliseconds of an upload of so many megabytes, through the Worker and direct. */
+export const timeUploads = async ({ rig, tenants, request }: Build, megabytes: number) => {
+  const [tenant] = tenants
+  if (!tenant) throw new Error('no tenant')
+  const photo = await makeSamplePhoto()
+  const bytes = Uint8Array.from(Buffer.concat([photo, randomBytes(megabytes * 1e6 - photo.length)]))
+  const { S3_ENDPOINT, S3_ACCESS_KEY_ID = '', S3_SECRET_ACCESS_KEY = '' } = rig.stack.settings
+  const client = new AwsClient({
+    accessKeyId: S3_ACCESS_KEY_ID,
+    secretAccessKey: S3_SECRET_ACCESS_KEY,
+    service: 's3',
+    region: 'auto',
+  })
+  const direct = async () => {
+    const url = `${S3_ENDPOINT}/trial/${crypto.randomUUID()}?X-Amz-Expires=300`
+    const { url: presigned } = await client.sign(url, { method: 'PUT', aws: { signQuery: true } })
+    const { ok, status } = await fetch(presigned, { method: 'PUT', body: bytes })
+    if (!ok) throw new Error(`storage answered ${status}`)
+  }
+  const throughWorker = () => {
+    const form = new FormData()
+    form.set('file', new Blob([bytes], { type: 'image/jpeg' }), 'photo.jpg')
+    return request(tenant, 'POST', '/assets/upload', form)
+  }
+  const time = async (upload: () => Promise<unknown>) => {
+    const started = performance.now()
+    await upload()
+    return performance.now() - started
+  }
+  return { direct: await time(direct), worker: await time(throughWorker) }
+}

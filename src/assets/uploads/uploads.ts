@@ -1,0 +1,338 @@
+/** Uploads straight to storage: announced, sent to presigned URLs, and looked at before they become assets. */
+import { and, eq, isNull, not, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import type { Ctx, JobCtx } from '../../context.ts'
+import { change, ensure, transact } from '../../db/client.ts'
+import { assets, outbox, uploads } from '../../db/schema.ts'
+import { exists, first, inWorkspace } from '../../db/sql.ts'
+import type { Env } from '../../env.ts'
+import { AppError } from '../../errors.ts'
+import { dispatch, owe, RESEND_DELAY, settle } from '../../outbox/outbox.ts'
+import { fitsStorage } from '../../workspaces/quotas.ts'
+import { type Asset, cleanName, getAsset, oneAsset } from '../assets.ts'
+import { kindOf } from '../inspect.ts'
+import { abortParts, completeParts, listParts, presignPart, startParts } from '../parts.ts'
+import { deleteObject, headersOf, pathOf, presignPut, sizeOf } from '../storage.ts'
+import { inspectHead, inspectObject } from './inspect.ts'
+
+type Upload = typeof uploads.$inferSelect
+interface Pending {
+  asset: Asset
+  upload: Upload
+}
+
+/** Bytes of one file. */
+export const MAX_DIRECT = 5_000_000_000
+/** Bytes from which on a file is sent in parts, and of each part but the last. */
+const PARTS_FROM = 100_000_000
+const PART = 32 * 1024 * 1024
+/** How long an upload may take, and how long after its end something may still arrive: a URL works for an hour. */
+const LIFE = sql`interval '24 hours'`
+const GRACE = sql`interval '2 hours'`
+
+export interface UploadPart {
+  number: number
+  /** Bytes. */
+  size: number
+  arrived: boolean
+  /** Where to send it, by PUT with exactly these headers; none for what has arrived. */
+  target?: { url: string; headers: Record<string, string>; expiresAt: string }
+}
+
+const oneUpload = (id: string) => and(inWorkspace(uploads), eq(uploads.id, id))
+const isPending = (id: string) => and(oneAsset(id), eq(assets.status, 'pending'))
+const pathOfAsset = ({ workspaceId, id }: Asset) => pathOf(workspaceId, id)
+const isInParts = ({ size }: Asset) => size >= PARTS_FROM
+
+const planOf = ({ asset: { size }, upload: { partSize } }: Pending) =>
+  Array.from({ length: Math.ceil(size / partSize) }, (_, i) => ({
+    number: i + 1,
+    size: Math.min(partSize, size - i * partSize),
+  }))
+
+/** An asset, and how it is uploaded if it is, or was a day ago. @throws {AppError} not_found */
+const readUpload = async (ctx: Ctx, id: string): Promise<{ asset: Asset; upload: Upload | null }> => {
+  const { rows } = await transact(ctx, (db) => ({
+    rows: db
+      .select({ asset: assets, upload: uploads })
+      .from(assets)
+      .leftJoin(uploads, and(inWorkspace(uploads), eq(uploads.id, assets.id)))
+      .where(oneAsset(id)),
+  }))
+  return first(rows)
+}
+
+/** Nobody may send to an object that is there, or anything but what was announced. */
+const presignWhole = async (env: Env, asset: Asset) => {
+  const headers = {
+    ...headersOf(asset.name, asset.mimeType),
+    'content-length': String(asset.size),
+    'if-none-match': '*',
+  }
+  return { ...(await presignPut(env, pathOfAsset(asset), { headers })), headers }
+}
+
+const describe = (env: Env, pending: Pending, arrived: ReadonlySet<number>): Promise<UploadPart[]> =>
+  Promise.all(
+    planOf(pending).map(async (part) => {
+      if (arrived.has(part.number)) return { ...part, arrived: true }
+      const { asset, upload } = pending
+      const target =
+        upload.uploadId === null
+          ? await presignWhole(env, asset)
+          : await presignPart(env, pathOfAsset(asset), upload.uploadId, part.number, part.size)
+      return { ...part, arrived: false, target }
+    }),
+  )
+
+/** Starts the upload of parts in storage, once: of two that do, one takes its own back. @throws {AppError} not_found */
+const start = async (ctx: Ctx, { asset, upload }: Pending): Promise<Pending> => {
+  if (!isInParts(asset) || upload.uploadId !== null) return { asset, upload }
+  const path = pathOfAsset(asset)
+  const uploadId = await startParts(ctx.env, path, headersOf(asset.name, asset.mimeType))
+  try {
+    const { rows } = await change({ ...ctx, workspaceId: asset.workspaceId }, (db) => ({
+      rows: db
+        .update(uploads)
+        .set({ uploadId })
+        .where(and(oneUpload(asset.id), isNull(uploads.uploadId)))
+        .returning(),
+    }))
+    return { asset, upload: first(rows) }
+  } catch (fault) {
+    await abortParts(ctx.env, path, uploadId).catch(() => undefined)
+    if (!(fault instanceof AppError) || fault.code !== 'not_found') throw fault
+    const known = await readUpload(ctx, asset.id)
+    if (known.upload?.uploadId) return { asset, upload: known.upload }
+    throw fault
+  }
+}
+
+/** Takes a pending asset back, and what there is of it in storage soon after. */
+const discard = async (ctx: Ctx, asset: Asset): Promise<void> => {
+  const { id, workspaceId } = asset
+  await change({ ...ctx, workspaceId }, (db) => ({
+    deleted: db.delete(assets).where(isPending(id)),
+    settled: settle(db, 'upload.check', id),
+    note: owe(db, 'upload.end', [id], RESEND_DELAY),
+  }))
+  await dispatch(ctx, [{ kind: 'upload.end', workspaceId, subjectId: id }])
+}
+
+/**
+ * Announces a file: its storage is reserved from now on.
+ * @throws {AppError} unsupported_media_type, storage_quota_exceeded, unavailable
+ */
+export const beginUpload = async (
+  ctx: Ctx,
+  announced: { name: string; mimeType: string; size: number; sha256?: string | undefined },
+): Promise<{ asset: Asset; endsAt: Date; parts: UploadPart[] }> => {
+  const { mimeType, size, sha256 } = announced
+  const id = uuidv7()
+  const kind = kindOf(mimeType)
+  const name = cleanName(announced.name)
+  const { gate, asset, upload } = await change(ctx, (db) => ({
+    asset: db
+      .insert(assets)
+      .values({ id, objectId: id, name, kind, mimeType, size, source: 'upload', status: 'pending' })
+      .returning(),
+    upload: db
+      .insert(uploads)
+      .values({
+        id,
+        partSize: size >= PARTS_FROM ? PART : size,
+        sha256: sha256 ?? null,
+        endsAt: sql`now() + ${LIFE}`,
+      })
+      .returning(),
+    note: owe(db, 'upload.end', [id], sql`${LIFE} + ${GRACE}`),
+    fits: ensure(db, fitsStorage(0), 'storage_quota_exceeded'),
+  }))
+  const own = { ...ctx, workspaceId: gate.workspaceId }
+  try {
+    const pending = await start(own, { asset: first(asset), upload: first(upload) })
+    const parts = await describe(ctx.env, pending, new Set())
+    return { asset: pending.asset, endsAt: pending.upload.endsAt, parts }
+  } catch (fault) {
+    await discard(own, first(asset)).catch(() => undefined)
+    throw fault
+  }
+}
+
+/** Numbers and ETags of the parts that are in storage as they should be. @throws {AppError} upload_expired, unavailable */
+const arrivedOf = async (env: Env, pending: Pending): Promise<Map<number, string>> => {
+  const { asset, upload } = pending
+  const path = pathOfAsset(asset)
+  const plan = planOf(pending)
+  const parts = upload.uploadId === null ? undefined : await listParts(env, path, upload.uploadId)
+  if (parts) {
+    const whole = plan.filter(({ number, size }) => parts.get(number)?.size === size)
+    return new Map(whole.map(({ number }) => [number, parts.get(number)?.etag ?? '']))
+  }
+  // No parts, or no longer: they are an object by now.
+  if ((await sizeOf(env, path)) !== undefined) return new Map(plan.map(({ number }) => [number, '']))
+  if (upload.uploadId !== null) throw new AppError('upload_expired')
+  return new Map()
+}
+
+/** What has arrived, and where to send the rest. @throws {AppError} not_found, upload_expired, unavailable */
+export const getUpload = async (
+  ctx: Ctx,
+  id: string,
+): Promise<{ asset: Asset; endsAt: Date; parts: UploadPart[] }> => {
+  const { asset, upload } = await readUpload(ctx, id)
+  if (!upload) throw new AppError('not_found')
+  const isComplete = asset.status === 'ready' || upload.completedAt !== null
+  if (!isComplete && upload.endsAt.getTime() <= Date.now()) throw new AppError('upload_expired')
+  const pending = await start(ctx, { asset, upload })
+  const arrived = isComplete
+    ? planOf(pending).map(({ number }) => number)
+    : (await arrivedOf(ctx.env, pending)).keys()
+  return { asset, endsAt: upload.endsAt, parts: await describe(ctx.env, pending, new Set(arrived)) }
+}
+
+/** Makes an object of the parts. @throws {AppError} upload_incomplete */
+const assemble = async (env: Env, pending: Pending): Promise<void> => {
+  const { asset, upload } = pending
+  if (upload.uploadId === null) throw new AppError('upload_incomplete')
+  const arrived = await arrivedOf(env, pending)
+  const etags = planOf(pending).flatMap(({ number }) => arrived.get(number) ?? [])
+  if (etags.length < planOf(pending).length) throw new AppError('upload_incomplete')
+  // Without ETags they are an object by now.
+  if (etags.every((etag) => etag === '')) return
+  await completeParts(env, pathOfAsset(asset), upload.uploadId, { etags, size: asset.size })
+}
+
+/** Reads all of it, and makes it an asset. @throws {AppError} upload_mismatch, not_found, unavailable */
+const finish = async (ctx: Ctx, { asset, upload }: Pending): Promise<Asset> => {
+  const found = await inspectObject(ctx.env, pathOfAsset(asset), asset)
+  if (upload.sha256 !== null && found.sha256 !== upload.sha256) {
+    throw new AppError('upload_mismatch', { detail: `Its SHA-256 is ${found.sha256}: it was deleted.` })
+  }
+  const { sha256, width, height, durationSeconds, pages } = found
+  const { rows } = await change({ ...ctx, workspaceId: asset.workspaceId }, (db) => ({
+    rows: db
+      .update(assets)
+      .set({ status: 'ready', sha256, width, height, durationSeconds, pages })
+      .where(isPending(asset.id))
+      .returning(),
+    settled: settle(db, 'upload.check', asset.id),
+  }))
+  // Or somebody else was faster.
+  return rows[0] ?? getAsset(ctx, asset.id)
+}
+
+/** Whoever did not send what was announced has nothing. */
+const orDiscard = async <T>(ctx: Ctx, asset: Asset, work: Promise<T>): Promise<T> => {
+  try {
+    return await work
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'upload_mismatch') await discard(ctx, asset)
+    throw error
+  }
+}
+
+/**
+ * Looks at what has arrived. A file that came in parts takes a while to read: a job does it, and the asset is pending until
+ * then. Done twice is done once.
+ * @throws {AppError} not_found, upload_incomplete, upload_mismatch, upload_expired, unavailable
+ */
+export const completeUpload = async (ctx: Ctx, id: string): Promise<Asset> => {
+  const { asset, upload } = await readUpload(ctx, id)
+  if (asset.status === 'ready' || !upload || upload.completedAt !== null) return asset
+  const pending = { asset, upload }
+  if (isInParts(asset)) await assemble(ctx.env, pending)
+  const size = await sizeOf(ctx.env, pathOfAsset(asset))
+  if (size === undefined) throw new AppError('upload_incomplete')
+  if (!isInParts(asset)) return orDiscard(ctx, asset, finish(ctx, pending))
+  await orDiscard(ctx, asset, inspectHead(ctx.env, pathOfAsset(asset), asset))
+  const { workspaceId } = asset
+  await change({ ...ctx, workspaceId }, (db) => ({
+    isThere: ensure(db, exists(assets, isPending(id)), 'not_found'),
+    marked: db.update(uploads).set({ completedAt: sql`now()` }).where(oneUpload(id)),
+    note: owe(db, 'upload.check', [id], RESEND_DELAY),
+  }))
+  await dispatch(ctx, [{ kind: 'upload.check', workspaceId, subjectId: id }])
+  return asset
+}
+
+/** The job that reads a file of parts: one at a time. @throws {AppError} not_found, unavailable */
+export const checkUpload = async (ctx: JobCtx, id: string): Promise<void> => {
+  const { claimed, rows } = await transact(ctx, (db) => ({
+    claimed: db
+      .update(uploads)
+      .set({ leaseExpiresAt: sql`now() + interval '15 minutes'` })
+      .where(and(oneUpload(id), sql`coalesce(${uploads.leaseExpiresAt} < now(), true)`))
+      .returning(),
+    rows: db.select().from(assets).where(oneAsset(id)),
+    settled: db
+      .delete(outbox)
+      .where(
+        and(eq(outbox.kind, 'upload.check'), eq(outbox.subjectId, id), not(exists(assets, isPending(id)))),
+      ),
+  }))
+  const [asset, [upload]] = [first(rows), claimed]
+  if (!upload || asset.status === 'ready') return
+  try {
+    await orDiscard(ctx, asset, finish(ctx, { asset, upload }))
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'upload_mismatch') {
+      return ctx.log({ level: 'info', message: 'upload discarded', assetId: id, error: error.message })
+    }
+    // For whoever tries it again.
+    await transact(ctx, (db) => ({
+      released: db.update(uploads).set({ leaseExpiresAt: null }).where(oneUpload(id)),
+    }))
+    throw error
+  }
+}
+
+/** The bucket says that something has arrived. @throws {AppError} unavailable */
+export const noteArrival = async (ctx: JobCtx, id: string): Promise<void> => {
+  try {
+    await completeUpload(ctx, id)
+  } catch (error) {
+    const code = error instanceof AppError ? error.code : undefined
+    if (code !== 'upload_incomplete' && code !== 'upload_mismatch') throw error
+  }
+}
+
+/**
+ * The job at the end of an upload's time, and when its asset is deleted before: gives up what is still pending, and deletes
+ * what no asset needs. It comes again when no URL can bring anything any more.
+ * @throws {AppError} unavailable
+ */
+export const endUpload = async (ctx: JobCtx, id: string): Promise<void> => {
+  const { rows } = await transact(ctx, (db) => ({
+    rows: db
+      .select({
+        upload: uploads,
+        asset: assets,
+        isUsed: sql<boolean>`${exists(assets, and(inWorkspace(assets), eq(assets.objectId, id)))}`,
+        isOver: sql<boolean>`now() >= ${uploads.endsAt} + ${GRACE}`,
+      })
+      .from(uploads)
+      .leftJoin(assets, and(oneAsset(id)))
+      .where(oneUpload(id)),
+  }))
+  const [row] = rows
+  const { upload, asset, isOver = true } = row ?? {}
+  const isAbandoned = isOver && asset?.status === 'pending' && upload?.completedAt === null
+  if (isAbandoned) {
+    await change(ctx, (db) => ({ deleted: db.delete(assets).where(isPending(id)) }))
+  }
+  if (upload && (isAbandoned || !row?.isUsed)) {
+    const path = pathOf(ctx.workspaceId, id)
+    if (upload.uploadId !== null) await abortParts(ctx.env, path, upload.uploadId)
+    await deleteObject(ctx.env, ctx.workspaceId, id)
+  }
+  const isDone = isOver && (isAbandoned || asset?.status !== 'pending')
+  await transact(ctx, (db) => ({
+    forgotten: db.delete(uploads).where(and(oneUpload(id), sql`${isDone}`)),
+    settled: isDone
+      ? settle(db, 'upload.end', id)
+      : db.execute(sql`
+          update outbox set available_at = greatest(now() + ${GRACE}, (select ends_at + ${GRACE} from uploads where ${oneUpload(id)}))
+           where kind = 'upload.end' and subject_id = ${id}`),
+  }))
+}
