@@ -21,10 +21,40 @@ CREATE TABLE "api_keys" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "api_keys_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
 	CONSTRAINT "api_keys_key_hash_unique" UNIQUE("key_hash"),
-	CONSTRAINT "api_keys_scopes_known" CHECK (scopes <@ array['asset.begin', 'asset.complete', 'asset.create', 'asset.delete', 'asset.download', 'asset.get', 'asset.lineage', 'asset.links', 'asset.list', 'asset.resume', 'asset.update', 'audit.export', 'audit.list', 'audit.verify', 'checkpoint.list', 'credit.list', 'event.list', 'generation.cancel', 'generation.create', 'generation.events', 'generation.get', 'generation.list', 'generation.quote', 'generation.retry', 'model.list', 'usage.get'])
+	CONSTRAINT "api_keys_scopes_known" CHECK (scopes <@ array['asset.begin', 'asset.check', 'asset.complete', 'asset.create', 'asset.delete', 'asset.download', 'asset.get', 'asset.lineage', 'asset.links', 'asset.list', 'asset.resume', 'asset.update', 'audit.export', 'audit.list', 'audit.verify', 'checkpoint.list', 'credit.list', 'event.list', 'export.create', 'export.list', 'generation.cancel', 'generation.create', 'generation.events', 'generation.get', 'generation.list', 'generation.quote', 'generation.retry', 'model.list', 'usage.get'])
 );
 --> statement-breakpoint
 ALTER TABLE "api_keys" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
+CREATE TABLE "asset_copies" (
+	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
+	"asset_id" uuid NOT NULL,
+	"name" text NOT NULL,
+	"size" bigint DEFAULT 0 NOT NULL,
+	"lease_expires_at" timestamp with time zone NOT NULL,
+	"made_at" timestamp with time zone,
+	"refused_at" timestamp with time zone,
+	CONSTRAINT "asset_copies_workspace_id_asset_id_name_pk" PRIMARY KEY("workspace_id","asset_id","name")
+);
+--> statement-breakpoint
+ALTER TABLE "asset_copies" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
+CREATE TABLE "asset_exports" (
+	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
+	"id" uuid NOT NULL,
+	"asset_id" uuid NOT NULL,
+	"channel" text NOT NULL,
+	"status" text DEFAULT 'queued' NOT NULL,
+	"output_id" uuid NOT NULL,
+	"refusal" jsonb,
+	"lease_expires_at" timestamp with time zone,
+	"created_by" uuid DEFAULT app.user_id(),
+	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
+	"ended_at" timestamp with time zone,
+	CONSTRAINT "asset_exports_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
+	CONSTRAINT "asset_exports_channel_known" CHECK (channel in ('amazon-main', 'google-merchant', 'shopify', 'instagram-feed', 'instagram-reel', 'tiktok', 'web')),
+	CONSTRAINT "asset_exports_status_known" CHECK (status in ('queued', 'succeeded', 'refused'))
+);
+--> statement-breakpoint
+ALTER TABLE "asset_exports" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "asset_tags" (
 	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
 	"tag" text NOT NULL,
@@ -251,7 +281,7 @@ CREATE TABLE "outbox" (
 	"sends" integer DEFAULT 0 NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "outbox_workspace_id_kind_subject_id_pk" PRIMARY KEY("workspace_id","kind","subject_id"),
-	CONSTRAINT "outbox_kind_known" CHECK (kind in ('generation', 'prediction.cancel', 'object.delete', 'upload.check', 'upload.end', 'webhook.deliver', 'webhook.delete', 'workspace.delete'))
+	CONSTRAINT "outbox_kind_known" CHECK (kind in ('generation', 'prediction.cancel', 'object.delete', 'copies.delete', 'export', 'upload.check', 'upload.end', 'webhook.deliver', 'webhook.delete', 'workspace.delete'))
 );
 --> statement-breakpoint
 ALTER TABLE "outbox" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -362,6 +392,7 @@ ALTER TABLE "webhook_endpoints" ENABLE ROW LEVEL SECURITY;--> statement-breakpoi
 CREATE TABLE "workspace_counters" (
 	"workspace_id" uuid PRIMARY KEY NOT NULL,
 	"stored_bytes" bigint DEFAULT 0 NOT NULL,
+	"copied_bytes" bigint DEFAULT 0 NOT NULL,
 	"queued" integer DEFAULT 0 NOT NULL,
 	"running" integer DEFAULT 0 NOT NULL,
 	"period" date DEFAULT '-infinity' NOT NULL,
@@ -385,6 +416,8 @@ CREATE TABLE "workspaces" (
 ALTER TABLE "workspaces" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 ALTER TABLE "accounts" ADD CONSTRAINT "accounts_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "api_keys" ADD CONSTRAINT "api_keys_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "asset_copies" ADD CONSTRAINT "asset_copies_workspace_id_asset_id_assets_workspace_id_id_fk" FOREIGN KEY ("workspace_id","asset_id") REFERENCES "public"."assets"("workspace_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "asset_exports" ADD CONSTRAINT "asset_exports_workspace_id_asset_id_assets_workspace_id_id_fk" FOREIGN KEY ("workspace_id","asset_id") REFERENCES "public"."assets"("workspace_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "asset_tags" ADD CONSTRAINT "asset_tags_workspace_id_id_assets_workspace_id_id_fk" FOREIGN KEY ("workspace_id","id") REFERENCES "public"."assets"("workspace_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "assets" ADD CONSTRAINT "assets_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "credit_entries" ADD CONSTRAINT "credit_entries_workspace_id_generation_id_generations_workspace_id_id_fk" FOREIGN KEY ("workspace_id","generation_id") REFERENCES "public"."generations"("workspace_id","id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
@@ -405,6 +438,8 @@ ALTER TABLE "workspace_counters" ADD CONSTRAINT "workspace_counters_workspace_id
 CREATE INDEX "accounts_user" ON "accounts" USING btree ("user_id");--> statement-breakpoint
 CREATE INDEX "api_keys_in_force" ON "api_keys" USING btree ("workspace_id","id") WHERE revoked_at is null;--> statement-breakpoint
 CREATE INDEX "api_keys_end" ON "api_keys" USING btree (least(revoked_at, expires_at));--> statement-breakpoint
+CREATE INDEX "asset_exports_asset" ON "asset_exports" USING btree ("workspace_id","asset_id","id");--> statement-breakpoint
+CREATE UNIQUE INDEX "asset_exports_open" ON "asset_exports" USING btree ("workspace_id","asset_id","channel") WHERE status = 'queued';--> statement-breakpoint
 CREATE INDEX "asset_tags_filter" ON "asset_tags" USING btree ("workspace_id","tag","kind","source","status","id");--> statement-breakpoint
 CREATE INDEX "assets_filter" ON "assets" USING btree ("workspace_id","kind","source","status","id");--> statement-breakpoint
 CREATE INDEX "assets_bytes" ON "assets" USING btree ("workspace_id","sha256");--> statement-breakpoint
@@ -442,6 +477,8 @@ CREATE POLICY "admin" ON "api_keys" AS RESTRICTIVE FOR ALL TO "app_tenant" USING
 CREATE POLICY "make" ON "api_keys" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK (created_by = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "tenant" ON "asset_copies" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "tenant" ON "asset_exports" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "tenant" ON "asset_tags" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "asset_tags" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "assets" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint

@@ -86,6 +86,9 @@ create or replace trigger audit after insert or update on api_keys
 create or replace trigger audit after insert or update or delete on assets
   for each row execute function app.audit('asset', 'name', 'kind', 'mime_type', 'size', 'sha256', 'status', 'tags');
 --> statement-breakpoint
+create or replace trigger audit after insert or update of status on asset_exports
+  for each row execute function app.audit('export', 'asset_id', 'channel', 'status', 'output_id', 'refusal');
+--> statement-breakpoint
 create or replace trigger audit after insert or update of task, kind, status, model, prompt, text, style, count,
   input_asset_ids, error, credits_reserved, credits_charged on generations
   for each row execute function app.audit('generation', 'task', 'kind', 'status', 'model', 'prompt', 'text', 'style', 'count',

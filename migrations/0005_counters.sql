@@ -14,6 +14,20 @@ end $$;
 create or replace trigger counters after insert or delete or update of size on assets
   for each row execute function app.count_asset();
 --> statement-breakpoint
+create or replace function app.count_copy() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_bytes bigint := case when TG_OP <> 'DELETE' then new.size else 0 end - case when TG_OP <> 'INSERT' then old.size else 0 end;
+begin
+  insert into public.workspace_counters (workspace_id, copied_bytes)
+  values (case when TG_OP = 'DELETE' then old.workspace_id else new.workspace_id end, v_bytes)
+  on conflict (workspace_id) do update set copied_bytes = workspace_counters.copied_bytes + v_bytes;
+  return null;
+end $$;
+--> statement-breakpoint
+create or replace trigger counters after insert or delete or update of size on asset_copies
+  for each row execute function app.count_copy();
+--> statement-breakpoint
 -- Of the same bytes a workspace stores one object: an asset that is ready takes an earlier one's, and its own is deleted.
 -- Changes of a workspace take turns, so that the earlier one is not just being deleted.
 create or replace function app.share_object() returns trigger
@@ -126,6 +140,7 @@ create or replace function app.wrong_counters() returns setof uuid
   language sql stable set search_path = pg_catalog, pg_temp as $$
   select w.id from public.workspaces w left join public.workspace_counters c on c.workspace_id = w.id
    where coalesce(c.stored_bytes, 0) <> (select coalesce(sum(a.size), 0) from public.assets a where a.workspace_id = w.id)
+      or coalesce(c.copied_bytes, 0) <> (select coalesce(sum(a.size), 0) from public.asset_copies a where a.workspace_id = w.id)
       or coalesce(c.queued, 0) <> (select count(*) from public.generations g where g.workspace_id = w.id and g.status = 'queued')
       or coalesce(c.running, 0) <> (select count(*) from public.generations g where g.workspace_id = w.id and g.status = 'running')
       or coalesce(c.charged, 0) <> (select coalesce(sum(e.credits), 0) from public.credit_entries e

@@ -40,6 +40,8 @@ grant select, insert, delete on invites to app_tenant;
 grant select, update (accepted_at) on invites to app_gate;
 grant select, insert, update (revoked_at) on api_keys to app_tenant;
 grant select, update (last_used_at) on api_keys to app_gate;
+grant select, insert, update (size, lease_expires_at, made_at, refused_at), delete on asset_copies to app_tenant;
+grant select, insert, update (status, refusal, lease_expires_at, ended_at) on asset_exports to app_tenant;
 grant select, insert, update (name, tags, prepared, status, sha256, width, height, duration_seconds, pages), delete
   on assets to app_tenant;
 grant select on asset_tags to app_tenant;

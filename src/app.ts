@@ -44,7 +44,11 @@ const domains = [
     import('./workspaces/routes.ts'),
     import('./workspaces/people/routes.ts'),
   ]),
-  below('/api/v1', ['assets'], () => [import('./assets/uploads/routes.ts'), import('./assets/routes.ts')]),
+  below('/api/v1', ['assets'], () => [
+    import('./assets/uploads/routes.ts'),
+    import('./assets/routes.ts'),
+    import('./channels/routes.ts'),
+  ]),
   below('/api/v1', ['models'], () => [import('./catalogue/routes.ts')]),
   below('/api/v1', ['generations', 'events'], () => [
     import('./generations/routes.ts'),

@@ -1,8 +1,10 @@
 /** The queues' consumer: runs each message's job, acknowledges it, or has it retried with backoff. */
 import { eraseObject } from './assets/assets.ts'
+import { eraseCopies } from './assets/copies.ts'
 import { readKey } from './assets/storage.ts'
 import { checkUpload, endUpload, noteArrival } from './assets/uploads/uploads.ts'
 import { recordRefusal } from './audit/audit.ts'
+import { runExport } from './channels/exports.ts'
 import { type JobCtx, log, systemContext, type WaitUntil } from './context.ts'
 import { transact } from './db/client.ts'
 import type { Env } from './env.ts'
@@ -38,6 +40,11 @@ const run = async (ctx: JobCtx, job: JobMessage): Promise<number | undefined> =>
     case 'object.delete':
       await eraseObject(ctx, subjectId)
       return undefined
+    case 'copies.delete':
+      await eraseCopies(ctx, subjectId)
+      return undefined
+    case 'export':
+      return runExport(ctx, subjectId)
     case 'upload.check':
       await checkUpload({ ...ctx, action: 'asset.complete' }, subjectId)
       return undefined

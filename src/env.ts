@@ -74,6 +74,8 @@ const Settings = z
     OPENAI_API_KEY: secret.optional(),
     GEMINI_BASE_URL: url.default('https://generativelanguage.googleapis.com/v1beta'),
     GEMINI_API_KEY: secret.optional(),
+    /** A zone that transforms pictures by URL: for those that are too heavy for the binding. */
+    IMAGES_URL: url.transform((value) => new URL(value).origin).optional(),
     CLOUDFLARE_AI_BASE_URL: url.default('https://api.cloudflare.com/client/v4'),
     CLOUDFLARE_ACCOUNT_ID: z.string().min(1).optional(),
     CLOUDFLARE_AI_TOKEN: secret.optional(),
@@ -121,6 +123,7 @@ interface Bindings {
   JOBS: Queue<JobMessage>
   DELIVERIES: Queue<JobMessage>
   LASTING: Queue<JobMessage>
+  PICTURES: Queue<JobMessage>
   UPLOADS: Queue<JobMessage>
   RATE_LIMITER: DurableObjectNamespace<RateLimiter>
   FEED: DurableObjectNamespace<Feed>
@@ -155,6 +158,7 @@ export const parseEnv = (raw: RawEnv): Env => {
     JOBS: raw.JOBS,
     DELIVERIES: raw.DELIVERIES,
     LASTING: raw.LASTING,
+    PICTURES: raw.PICTURES,
     UPLOADS: raw.UPLOADS,
     RATE_LIMITER: raw.RATE_LIMITER,
     FEED: raw.FEED,

@@ -44,6 +44,7 @@ const problems = {
   unsupported_media_type: [415, 'This content type is not supported here.'],
   upload_mismatch: [422, 'What has arrived is not what was announced: it was deleted.'],
   validation_failed: [422, 'The request does not match the contract.'],
+  not_convertible: [422, 'No copy can be made of this file.'],
   idempotency_key_reused: [422, 'This Idempotency-Key was used with another request: choose a new one.'],
   rate_limited: [429, 'Too many requests: wait for the seconds that Retry-After says.'],
   internal_error: [500, 'An unexpected error occurred on the server.'],

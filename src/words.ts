@@ -16,6 +16,7 @@ export const mediaKinds: Record<string, AssetKind> = {
   'image/webp': 'image',
   'image/gif': 'image',
   'image/avif': 'image',
+  'image/heic': 'image',
   'video/mp4': 'video',
   'video/webm': 'video',
   'application/pdf': 'document',
@@ -26,6 +27,24 @@ export const mediaKinds: Record<string, AssetKind> = {
 export const assetSources = ['upload', 'generation', 'export'] as const
 /** `pending`: announced, and not all there yet, or not yet looked at. */
 export const assetStatuses = ['pending', 'ready'] as const
+
+/** Where pictures and films are shown and sold, each with rules of its own. */
+export const channels = [
+  'amazon-main',
+  'google-merchant',
+  'shopify',
+  'instagram-feed',
+  'instagram-reel',
+  'tiktok',
+  'web',
+] as const
+export type Channel = (typeof channels)[number]
+export const exportStatuses = ['queued', 'succeeded', 'refused'] as const
+/** Sized copies: pixels of the width at most, and formats. */
+export const copyWidths = [64, 160, 320, 640, 1024, 2048] as const
+export type CopyWidth = (typeof copyWidths)[number]
+export const copyFormats = ['webp', 'jpeg', 'png'] as const
+export type CopyFormat = (typeof copyFormats)[number]
 
 /** What is made of the photos. */
 export const tasks = ['scene', 'cutout', 'packshot', 'upscale', 'expand', 'animate'] as const
@@ -78,6 +97,8 @@ export const jobKinds = [
   'generation',
   'prediction.cancel',
   'object.delete',
+  'copies.delete',
+  'export',
   'upload.check',
   'upload.end',
   'webhook.deliver',
@@ -144,6 +165,21 @@ export interface PreparedInput {
   /** Pixels. */
   width: number
   height: number
+}
+
+/** Why an export was refused. */
+export interface ExportRefusal {
+  code:
+    | 'wrong_kind'
+    | 'unreadable'
+    | 'no_cutout'
+    | 'too_small'
+    | 'not_met'
+    | 'storage_quota_exceeded'
+    | 'service_unavailable'
+  detail: string
+  /** The task whose result could be exported. */
+  helps: Task | null
 }
 
 /** A file of a generation that is in storage. */

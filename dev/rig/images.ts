@@ -1,14 +1,25 @@
-/** Stands in for Cloudflare Images: answers what the `images` binding posts, with sharp. */
+/**
+ * Stands in for Cloudflare Images: answers what the `images` binding posts, and URLs of a zone that transforms, with sharp
+ * and within the limits of https://developers.cloudflare.com/images/get-started/limits/, as read on 27 November 2026. Of AVIF it is what an
+ * enterprise account has.
+ */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
+import decodeHeic from 'heic-decode'
 import sharp from 'sharp'
 
 /** As Cloudflare numbers them. */
 const CODES = { noImage: 9412, tooLarge: 9413, unsupported: 9520 }
 const MAX_PIXELS = 100_000_000
 const MAX_BYTES = 20_000_000
-const formats = { 'image/jpeg': 'jpeg', 'image/png': 'png' } as const
+const MAX_BYTES_BY_URL = 100_000_000
+/** Pixels of all frames; a larger animation is answered as it is. */
+const MAX_MOVING = 50_000_000
+/** Pixels a side of what is answered, but for WebP. */
+const MAX_SIDE = 12_000
+const formats = { 'image/jpeg': 'jpeg', 'image/png': 'png', 'image/webp': 'webp' } as const
+const inputs = ['jpeg', 'png', 'webp', 'gif', 'heif']
 
 class Refused extends Error {
   readonly code: number
@@ -20,27 +31,67 @@ class Refused extends Error {
 
 const isFormat = (type: unknown): type is keyof typeof formats => Object.hasOwn(formats, String(type))
 
+const isHeic = (bytes: Uint8Array) =>
+  /^ftyp(heic|heix|mif1)/.test(Buffer.from(bytes.subarray(4, 12)).toString())
+
+/** sharp's own libheif knows AVIF only. */
+const open = async (bytes: Uint8Array, moving: boolean) => {
+  if (!isHeic(bytes)) return sharp(bytes, { autoOrient: true, limitInputPixels: false, animated: moving })
+  const { width, height, data } = await decodeHeic({ buffer: bytes })
+  return sharp(Buffer.from(data), { raw: { width, height, channels: 4 } })
+}
+
 /** @throws {Refused} */
-const transform = async (form: FormData): Promise<{ type: string; bytes: Buffer }> => {
+const transform = async (form: FormData): Promise<{ type: string; bytes: Uint8Array }> => {
   const [image, type] = [form.get('image'), form.get('output_format')]
   if (!(image instanceof File) || !isFormat(type)) throw new Refused(CODES.unsupported, 'no image or format')
   if (image.size > MAX_BYTES) throw new Refused(CODES.tooLarge, `${image.size} bytes`)
-  const input = sharp(await image.bytes(), { autoOrient: true, limitInputPixels: false })
-  const { width, height } = await input.metadata().catch((error: Error) => {
+  const source = await image.bytes()
+  const refuse = (error: Error) => {
     throw new Refused(CODES.noImage, error.message)
-  })
+  }
+  const input = await open(source, form.get('anim') !== 'false' && type === 'image/webp').catch(refuse)
+  const { width, height, format, pages = 1, exif } = await input.metadata().catch(refuse)
+  if (!inputs.includes(format) && !isHeic(source)) throw new Refused(CODES.unsupported, format)
+  // Of an animation sharp has all frames, one below the other.
+  if (pages > 1 && width * height > MAX_MOVING) return { type: image.type || 'image/gif', bytes: source }
   if (width * height > MAX_PIXELS) throw new Refused(CODES.tooLarge, `${width} x ${height} pixels`)
   for (const step of JSON.parse(String(form.get('transforms')))) {
     if (step.fit !== 'scale-down') throw new Refused(CODES.unsupported, `fit: ${step.fit}`)
     input.resize(step.width, step.height, { fit: 'inside', withoutEnlargement: true })
+    if (step.background) input.flatten({ background: step.background })
   }
-  const bytes = await input
-    .toFormat(formats[type], { quality: Number(form.get('output_quality') ?? 85) })
+  // Cloudflare keeps a JPEG's copyright, and nothing else of EXIF.
+  if (type === 'image/jpeg' && exif?.includes('Copyright')) input.withExif({ IFD0: { Copyright: 'kept' } })
+  const quality = form.get('output_quality')
+  const encoded = input.toFormat(formats[type], {
+    ...(quality === null ? type !== 'image/png' && { quality: 85 } : { quality: Number(quality) }),
+    // With a quality, a PNG may have a palette.
+    ...(quality !== null && type === 'image/png' && { palette: true }),
+  })
+  const { data, info } = await encoded.toBuffer({ resolveWithObject: true }).catch(refuse)
+  if (type !== 'image/webp' && Math.max(info.width, info.height) > MAX_SIDE) {
+    throw new Refused(CODES.tooLarge, `${info.width} x ${info.height} pixels to answer`)
+  }
+  return { type, bytes: data }
+}
+
+/** What reduces a picture, by the URL of another one. @throws {Refused} */
+const transformByUrl = async (path: string): Promise<{ type: string; bytes: Uint8Array }> => {
+  const [, list = '', source = ''] = /^\/cdn-cgi\/image\/([^/]+)\/(.+)$/.exec(path) ?? []
+  const options = Object.fromEntries(list.split(',').map((option) => option.split('=')))
+  const response = await fetch(source)
+  const bytes = await response.bytes()
+  if (!response.ok || bytes.length > MAX_BYTES_BY_URL) throw new Refused(9402, `${bytes.length} bytes`)
+  const input = await open(bytes, false)
+  const { width, height } = await input.metadata()
+  if (width * height > MAX_PIXELS) throw new Refused(CODES.tooLarge, `${width} x ${height} pixels`)
+  if (options.format !== 'webp' || options.quality !== '100') throw new Refused(CODES.unsupported, list)
+  const data = await input
+    .resize(Number(options.width), Number(options.height), { fit: 'inside', withoutEnlargement: true })
+    .webp({ lossless: true })
     .toBuffer()
-    .catch((error: Error) => {
-      throw new Refused(CODES.noImage, error.message)
-    })
-  return { type, bytes }
+  return { type: 'image/webp', bytes: data }
 }
 
 export const startImages = async () => {
@@ -49,7 +100,10 @@ export const startImages = async () => {
       const headers = { 'content-type': String(request.headers['content-type']) }
       // `as`: Node has two types for one kind of stream.
       const body = Readable.toWeb(request) as ReadableStream<Uint8Array>
-      const { type, bytes } = await transform(await new Response(body, { headers }).formData())
+      const { type, bytes } =
+        request.method === 'GET'
+          ? await transformByUrl(String(request.url))
+          : await transform(await new Response(body, { headers }).formData())
       response.writeHead(200, { 'content-type': type }).end(bytes)
     } catch (error) {
       const code = error instanceof Refused ? error.code : 9523

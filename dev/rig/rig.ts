@@ -139,10 +139,9 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
   const overLinks = (value: string) =>
     value.replace(gateway.origin, database.origin).replace(origin, models.origin)
   const settings = Object.fromEntries(
-    Object.entries({ ...stack.settings, ...options.settings }).map(([name, value]) => [
-      name,
-      overLinks(value),
-    ]),
+    Object.entries({ ...stack.settings, IMAGES_URL: images.origin, ...options.settings }).map(
+      ([name, value]) => [name, overLinks(value)],
+    ),
   )
 
   const consumers = config.queues.consumers ?? []

@@ -13,7 +13,7 @@ import { assetKinds, assetSources, assetStatuses } from '../words.ts'
 import { fitsStorage } from '../workspaces/quotas.ts'
 import { isForm, MULTIPART_OVERHEAD, openMultipart, openRaw } from './multipart.ts'
 import { putObject, type StoredObject } from './put.ts'
-import { deleteInput, deleteObject, presignDownload, presignShown } from './storage.ts'
+import { deleteCopies, deleteInput, deleteObject, presignDownload, presignShown } from './storage.ts'
 
 export type Asset = typeof assets.$inferSelect
 
@@ -247,7 +247,10 @@ export const eraseObject = async (ctx: JobCtx, id: string): Promise<void> => {
   }))
   const { object, copy } = first(needs.rows)
   if (!object) await deleteObject(ctx.env, ctx.workspaceId, id)
-  if (!copy) await deleteInput(ctx.env, ctx.workspaceId, id)
+  if (!copy) {
+    await deleteInput(ctx.env, ctx.workspaceId, id)
+    await deleteCopies(ctx.env, ctx.workspaceId, id)
+  }
   // Unless it is owed anew.
   await transact(ctx, (db) => ({
     settled: db.delete(outbox).where(and(isErasureOf(id), gt(outbox.sends, 0))),

@@ -3,6 +3,7 @@ import { fileTypeFromBuffer } from 'file-type'
 import { imageSize } from 'image-size'
 import { AppError } from '../errors.ts'
 import { type AssetKind, mediaKinds } from '../words.ts'
+import { heicSize } from './boxes.ts'
 
 const unsupported = (detail: string, cause?: unknown) =>
   new AppError('unsupported_media_type', { detail, cause })
@@ -36,9 +37,17 @@ const textChecker = () => {
 /** Pixels a side; more is a forged header. */
 const MAX_SIDE = 65_535
 
-const pixels = (head: Uint8Array) => {
+/** A HEIC has several pictures, of which one is shown. @throws {Error} if it can't be read */
+const sizeOf = (mimeType: string, head: Uint8Array) => {
+  if (mimeType !== 'image/heic') return imageSize(head)
+  const size = heicSize(Buffer.from(head.buffer, head.byteOffset, head.length))
+  if (!size) throw new Error('its boxes say no size')
+  return { ...size, orientation: 1 }
+}
+
+const pixels = (mimeType: string, head: Uint8Array) => {
   try {
-    const { width, height, orientation = 1 } = imageSize(head)
+    const { width, height, orientation = 1 } = sizeOf(mimeType, head)
     if (Math.min(width, height) > 0 && Math.max(width, height) <= MAX_SIDE)
       return orientation >= 5 ? { width: height, height: width } : { width, height }
   } catch (cause) {
@@ -59,7 +68,7 @@ export const createInspector = () => {
         return {
           mimeType: type.mime,
           kind,
-          ...(kind === 'image' ? pixels(bytes) : { width: null, height: null }),
+          ...(kind === 'image' ? pixels(type.mime, bytes) : { width: null, height: null }),
         }
       }
       // A text may begin with the letters of some signature, but markup is not plain text.

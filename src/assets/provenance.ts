@@ -5,7 +5,10 @@
  */
 
 /** https://cv.iptc.org/newscodes/digitalsourcetype/ */
-export type SourceType = 'trainedAlgorithmicMedia' | 'compositeWithTrainedAlgorithmicMedia'
+const sourceTypes = ['trainedAlgorithmicMedia', 'compositeWithTrainedAlgorithmicMedia'] as const
+export type SourceType = (typeof sourceTypes)[number]
+export const isSourceType = (word: string | null): word is SourceType =>
+  sourceTypes.some((type) => type === word)
 
 const xmpOf = (type: SourceType) =>
   [

@@ -55,12 +55,12 @@ const measureStored = (env: Env, path: string, { mimeType }: FileDescription, si
  */
 export const putObject = async (
   env: Env,
-  location: { workspaceId: string; assetId: string; name: string; input?: InputType },
+  location: { workspaceId: string; assetId: string; name: string; input?: InputType; copy?: string },
   chunks: AsyncIterable<Uint8Array>,
   maxSize: number,
   patience: Patience = PATIENCE,
 ): Promise<StoredObject> => {
-  const path = pathOf(location.workspaceId, location.assetId, location.input)
+  const path = pathOf(location.workspaceId, location.assetId, location.input, location.copy)
   const inspector = createInspector()
   const digest = new crypto.DigestStream('SHA-256')
   const hash = digest.getWriter()

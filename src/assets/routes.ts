@@ -5,7 +5,16 @@ import { IdPath, json, jsonBody, located, someOf, Timestamp, text } from '../htt
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
-import { assetKinds, assetSources, assetStatuses, providerNames, styles, tasks } from '../words.ts'
+import {
+  assetKinds,
+  assetSources,
+  assetStatuses,
+  copyFormats,
+  copyWidths,
+  providerNames,
+  styles,
+  tasks,
+} from '../words.ts'
 import {
   type Asset,
   deleteAsset,
@@ -17,6 +26,7 @@ import {
   updateAsset,
   uploadAsset,
 } from './assets.ts'
+import { downloadCopy } from './copies.ts'
 
 const tag = 'Assets'
 
@@ -60,6 +70,13 @@ export const presentAsset = (row: Asset): z.output<typeof AssetView> => ({
   createdAt: row.createdAt.toISOString(),
 })
 
+/** Pixels, as text of a query. */
+const CopyWidth = z
+  .string()
+  .transform(Number)
+  .pipe(z.literal(copyWidths))
+  .openapi({ type: 'integer', enum: [...copyWidths] })
+
 const Disposition = z
   .enum(['inline', 'attachment'])
   .default('attachment')
@@ -85,7 +102,7 @@ routes.openapi(
     tag,
     summary: 'Upload a file',
     description:
-      'One `file` of up to 95 MB, or the file itself as the body: JPEG, PNG, WebP, GIF, AVIF, MP4, WebM, PDF, DOCX, XLSX or plain text, detected by its content. Larger ones, or straight to storage: `POST /assets/uploads`.',
+      'One `file` of up to 95 MB, or the file itself as the body: JPEG, PNG, WebP, GIF, AVIF, HEIC, MP4, WebM, PDF, DOCX, XLSX or plain text, detected by its content. Larger ones, or straight to storage: `POST /assets/uploads`.',
     role: 'member',
     request: {
       query: z.object({
@@ -274,18 +291,27 @@ routes.openapi(
     path: '/assets/{id}/download',
     tag,
     summary: 'Redirect to the file by a URL that works for 5 minutes',
+    description:
+      'With a `width`, to a copy of a picture that is at most so many pixels wide: upright, in sRGB, without EXIF, made once. What is transparent or moves stays so where the `format` can.',
     request: {
       params: IdPath,
-      query: z.object({ disposition: Disposition }),
+      query: z.object({
+        disposition: Disposition,
+        width: CopyWidth.optional(),
+        format: z.enum(copyFormats).default('webp').describe('Of a sized copy'),
+      }),
     },
     responses: { 302: { description: 'To the file', headers: located } },
-    refuses: ['upload_incomplete'],
+    refuses: ['upload_incomplete', 'not_convertible'],
   }),
-  async (c) =>
-    c.redirect(
-      await downloadAsset(c.get('ctx'), c.req.valid('param').id, c.req.valid('query').disposition),
-      302,
-    ),
+  async (c) => {
+    const { id } = c.req.valid('param')
+    const { disposition, width, format } = c.req.valid('query')
+    const url = width
+      ? await downloadCopy(c.get('ctx'), id, { width, format }, disposition)
+      : await downloadAsset(c.get('ctx'), id, disposition)
+    return c.redirect(url, 302)
+  },
 )
 
 routes.openapi(

@@ -30,13 +30,15 @@ export type InputType = PreparedInput['mimeType']
 const inputTypes: readonly InputType[] = ['image/jpeg', 'image/png']
 
 /**
- * The one place where a key is made: an object's, which has the id of the asset that it was stored for, or that of the copy
- * of an asset that providers are sent, which shows its type.
+ * The one place where a key is made: an object's, which has the id of the asset that it was stored for; that of the copy of an
+ * asset that providers are sent, which shows its type; or that of a sized copy, by its name.
  */
-const keyOf = (workspaceId: string, id: string, input?: InputType) =>
-  input
+const keyOf = (workspaceId: string, id: string, input?: InputType, copy?: string) => {
+  if (copy !== undefined) return `workspaces/${workspaceId}/copies/${id}/${copy}`
+  return input
     ? `workspaces/${workspaceId}/inputs/${id}.${input === 'image/png' ? 'png' : 'jpg'}`
     : `workspaces/${workspaceId}/assets/${id}`
+}
 
 const uuid = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
 const objectKey = new RegExp(`^workspaces/(${uuid})/assets/(${uuid})$`)
@@ -198,6 +200,15 @@ export const deleteInput = async (env: Env, workspaceId: string, assetId: string
   }
 }
 
+/** The sized copies of an asset, as storage lists them. @throws {AppError} unavailable */
+export const deleteCopies = async (env: Env, workspaceId: string, assetId: string): Promise<void> => {
+  const prefix = encodeURIComponent(keyOf(workspaceId, assetId, undefined, ''))
+  const list = await (await request(env, `?list-type=2&prefix=${prefix}`, { method: 'GET' })).text()
+  for (const [, key = ''] of list.matchAll(/<Key>([^<]+)<\/Key>/g)) {
+    await request(env, `/${key}`, { method: 'DELETE' })
+  }
+}
+
 /** Signs a URL that works for `seconds` from `from` on (milliseconds), with these headers if any. */
 const presign = async (
   env: Env,
@@ -233,7 +244,10 @@ interface Delivered {
  */
 const isSafe = (mimeType: string) => /^(image|video)\//.test(mimeType)
 
-const overridesOf = ({ name, mimeType }: Delivered, type: 'inline' | 'attachment') => ({
+const overridesOf = (
+  { name, mimeType }: Pick<Delivered, 'name' | 'mimeType'>,
+  type: 'inline' | 'attachment',
+) => ({
   'response-content-disposition': disposition(isSafe(mimeType) ? type : 'attachment', name),
   'response-content-type': contentTypeOf(mimeType),
 })
@@ -242,6 +256,17 @@ const overridesOf = ({ name, mimeType }: Delivered, type: 'inline' | 'attachment
 export const presignDownload = (env: Env, asset: Delivered, type: 'inline' | 'attachment'): Promise<string> =>
   presign(env, pathOf(asset.workspaceId, asset.objectId), {
     query: overridesOf(asset, type),
+    seconds: PRESIGNED_LIFETIME,
+  })
+
+/** The same of a sized copy. */
+export const presignCopy = (
+  env: Env,
+  copy: { workspaceId: string; assetId: string; copy: string; name: string; mimeType: string },
+  type: 'inline' | 'attachment',
+): Promise<string> =>
+  presign(env, pathOf(copy.workspaceId, copy.assetId, undefined, copy.copy), {
+    query: overridesOf(copy, type),
     seconds: PRESIGNED_LIFETIME,
   })
 

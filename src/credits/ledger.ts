@@ -12,8 +12,14 @@ export type CreditEntry = typeof creditEntries.$inferSelect
 /** Plan, credits of this month and storage of the workspace. */
 export const getUsage = async (ctx: Ctx) => {
   const { gate, counts } = await transact(ctx, (db) => ({
-    counts: db.execute<{ reserved: string; charged: string; renews_at: string; stored: string }>(sql`
-      select ${counted.reserved} reserved, ${counted.charged} charged, ${counted.storedBytes} stored,
+    counts: db.execute<{
+      reserved: string
+      charged: string
+      renews_at: string
+      stored: string
+      copied: string
+    }>(sql`
+      select ${counted.reserved} reserved, ${counted.charged} charged, ${counted.storedBytes} stored, ${counted.copiedBytes} copied,
              to_char(${currentPeriod} + interval '1 month', 'YYYY-MM-DD"T00:00:00.000Z"') renews_at`),
   }))
   const row = first(counts.rows)
@@ -30,7 +36,7 @@ export const getUsage = async (ctx: Ctx) => {
       remaining: granted === null ? null : Math.max(0, granted - reserved - charged),
       renewsAt: row.renews_at,
     },
-    storage: { used: Number(row.stored), quota: storage },
+    storage: { used: Number(row.stored), copies: Number(row.copied), quota: storage },
   }
 }
 

@@ -19,7 +19,11 @@ const UsageView = z
       remaining: z.int().nullable(),
       renewsAt: Timestamp,
     }),
-    storage: z.object({ used: z.int().describe('Bytes'), quota: z.int().describe('Bytes') }),
+    storage: z.object({
+      used: z.int().describe('Bytes'),
+      copies: z.int().describe('Bytes of sized copies, which the quota does not count'),
+      quota: z.int().describe('Bytes'),
+    }),
   })
   .openapi('Usage')
 

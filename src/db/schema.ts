@@ -17,6 +17,7 @@ import {
   text,
   timestamp,
   unique,
+  uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core'
 import { keyScopes } from '../actions.ts'
@@ -27,9 +28,12 @@ import {
   assetKinds,
   assetSources,
   assetStatuses,
+  channels,
   creditKinds,
   deliveryStatuses,
+  type ExportRefusal,
   eventTypes,
+  exportStatuses,
   type GenerationError,
   type GenerationPhase,
   generationKinds,
@@ -364,6 +368,67 @@ export const assets = pgTable(
     jobsToo,
     // For `app.matching_assets`, which names the workspace itself: behind a condition no index would search in names.
     pgPolicy('search', { for: 'select', to: gate, using: sql`true` }),
+  ],
+)
+
+/** Smaller copies of pictures, made when they are first asked for. */
+export const assetCopies = pgTable(
+  'asset_copies',
+  {
+    workspaceId: workspaceId(),
+    assetId: uuid('asset_id').notNull(),
+    /** Width and format, such as `320.webp`. */
+    name: text('name').notNull(),
+    /** Bytes; 0 while there is none. */
+    size: bigint('size', { mode: 'number' }).notNull().default(0),
+    /** Until then somebody makes it, and nobody else. */
+    leaseExpiresAt: time('lease_expires_at').notNull(),
+    madeAt: time('made_at'),
+    /** None can be made of this picture. */
+    refusedAt: time('refused_at'),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.assetId, table.name] }),
+    foreignKey({
+      columns: [table.workspaceId, table.assetId],
+      foreignColumns: [assets.workspaceId, assets.id],
+    }).onDelete('cascade'),
+    tenantOnly,
+  ],
+)
+
+/** What was asked to be made of an asset for a channel, and what became of it. */
+export const assetExports = pgTable(
+  'asset_exports',
+  {
+    workspaceId: workspaceId(),
+    id: uuid('id').notNull(),
+    assetId: uuid('asset_id').notNull(),
+    channel: text('channel', { enum: channels }).notNull(),
+    status: text('status', { enum: exportStatuses }).notNull().default('queued'),
+    /** The asset that it becomes: of this export alone, so that making it twice overwrites it with the same. */
+    outputId: uuid('output_id').notNull(),
+    refusal: jsonb('refusal').$type<ExportRefusal>(),
+    /** Until then somebody makes it, and nobody else. */
+    leaseExpiresAt: time('lease_expires_at'),
+    createdBy: uuid('created_by').default(currentUserId),
+    createdAt: createdAt(),
+    endedAt: time('ended_at'),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.id] }),
+    foreignKey({
+      columns: [table.workspaceId, table.assetId],
+      foreignColumns: [assets.workspaceId, assets.id],
+    }).onDelete('cascade'),
+    index('asset_exports_asset').on(table.workspaceId, table.assetId, table.id),
+    // Who asks again while it waits gets the same.
+    uniqueIndex('asset_exports_open')
+      .on(table.workspaceId, table.assetId, table.channel)
+      .where(sql`status = 'queued'`),
+    oneOf('asset_exports', 'channel', channels),
+    oneOf('asset_exports', 'status', exportStatuses),
+    tenantOnly,
   ],
 )
 
@@ -744,6 +809,8 @@ export const workspaceCounters = pgTable(
       .references(() => workspaces.id),
     /** Bytes of all assets. */
     storedBytes: bigint('stored_bytes', { mode: 'number' }).notNull().default(0),
+    /** Bytes of sized copies, which no quota counts. */
+    copiedBytes: bigint('copied_bytes', { mode: 'number' }).notNull().default(0),
     queued: integer('queued').notNull().default(0),
     running: integer('running').notNull().default(0),
     /** First day of the month (UTC) that the credits are of; nothing is used yet of a later one. */
@@ -880,7 +947,7 @@ export const outbox = pgTable(
   {
     workspaceId: workspaceId(),
     kind: text('kind', { enum: jobKinds }).notNull(),
-    /** A generation, a delivery, an object to be deleted, an upload, a deleted endpoint, or the workspace itself. */
+    /** A generation, a delivery, an object or an asset's copies to be deleted, an export, an upload, a deleted endpoint, or the workspace itself. */
     subjectId: uuid('subject_id').notNull(),
     /** When the sweeper should (re-)send the message. */
     availableAt: time('available_at').notNull(),

@@ -1,7 +1,8 @@
 /** Accepting jobs: from a request, or again from one that failed or was canceled; and what they would cost. */
 import { sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { MAX_ORIGINAL, MAX_PIXELS, MAX_SIDE } from '../assets/inputs.ts'
+import { MAX_ORIGINAL, MAX_PIXELS } from '../assets/images.ts'
+import { MAX_SIDE } from '../assets/inputs.ts'
 import { findUsable, type UsableModel } from '../catalogue/catalogue.ts'
 import { creditsOf, misfitOf, nearestOf, type Wish } from '../catalogue/input.ts'
 import type { Offer } from '../catalogue/schema.ts'

@@ -38,6 +38,7 @@ const tags = {
   Auth: 'Signing up, in and out; the profile, password and sessions of the caller.',
   Workspaces: 'The tenants, their members and their invites.',
   Assets: 'The files of a workspace.',
+  Channels: 'What sales channels demand of pictures and films, and copies that meet it.',
   Generations: 'Images and videos made by models, as jobs with live progress.',
   Credits: 'What was used, and every reservation, charge and refund.',
   Audit: 'Who did what in a workspace, append-only and chained by hashes.',

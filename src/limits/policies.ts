@@ -27,6 +27,8 @@ export const policies = {
   invite: { limit: 20, period: 3600, by: 'workspace', perPlan: false, unreachable: 'refuse' },
   'audit-verify': { limit: 10, period: 60, by: 'workspace', perPlan: false, unreachable: 'pass' },
   upload: { limit: 120, period: 60, by: 'workspace', perPlan: true, unreachable: 'pass', isLeased: true },
+  check: { limit: 60, period: 60, by: 'workspace', perPlan: true, unreachable: 'pass' },
+  export: { limit: 60, period: 60, by: 'workspace', perPlan: true, unreachable: 'pass' },
   generation: {
     limit: 60,
     period: 60,

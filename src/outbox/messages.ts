@@ -43,7 +43,7 @@ export const BucketEvent = z.object({
 })
 export type BucketEvent = z.output<typeof BucketEvent>
 
-/** What may be slow has queues of its own: a webhook's target, a provider that answers with the pictures, a file of gigabytes. */
+/** What may be slow has queues of its own: a webhook's target, a provider that answers with the pictures, a file of gigabytes, an export's pixels. */
 export const queueOf = (message: JobMessage) =>
   message.kind === 'generation' && message.lasting ? 'LASTING' : queues[message.kind]
 
@@ -51,6 +51,8 @@ const queues = {
   generation: 'JOBS',
   'prediction.cancel': 'JOBS',
   'object.delete': 'JOBS',
+  'copies.delete': 'JOBS',
+  export: 'PICTURES',
   'upload.check': 'UPLOADS',
   'upload.end': 'JOBS',
   'webhook.deliver': 'DELIVERIES',

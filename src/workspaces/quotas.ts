@@ -13,6 +13,7 @@ const ofThisMonth = (value: SQL) => counter(sql`case when period = ${currentPeri
 /** SQL: what the workspace uses of its plan, kept by triggers (`migrations/0005_counters.sql`). */
 export const counted = {
   storedBytes: counter(sql`stored_bytes`),
+  copiedBytes: counter(sql`copied_bytes`),
   queued: counter(sql`queued`),
   running: counter(sql`running`),
   reserved: ofThisMonth(sql`reserved`),

@@ -4,7 +4,7 @@ export const times = <T>(count: number, run: (index: number) => Promise<T>): Pro
   Promise.all(Array.from({ length: count }, (_, i) => run(i)))
 
 /** How many answers of each status there were. */
-export const tally = (answers: { status: number }[]): Record<number, number> =>
+export const tally = (answers: { status: number | string }[]): Record<number | string, number> =>
   Object.fromEntries(
     [...Map.groupBy(answers, ({ status }) => status)].map(([status, group]) => [status, group.length]),
   )

@@ -117,6 +117,7 @@ const bodies: Record<string, (things: Things) => unknown> = {
   'api_key.create': () => ({ name: 'server', scopes: ['asset.list'] }),
   'asset.create': () => formOf('file.txt', 'some text'),
   'asset.update': () => ({ name: 'renamed.txt' }),
+  'export.create': () => ({ channels: ['web'] }),
   'asset.begin': () => ({ name: 'file.txt', mimeType: 'text/plain', size: 9 }),
   'asset.links': ({ assets }) => ({ ids: [assets] }),
   'webhook.create': () => ({ url: 'http://127.0.0.1:9/' }),

@@ -51,6 +51,11 @@ const newWork = async () => {
   const { id } = (await tenant.client.upload('file.txt', 'some text')).body
   await tenant.client.patch(`/assets/${id}`, { tags: ['summer'] })
   await begin(tenant.client, { name: 'file.txt', mimeType: 'text/plain', size: 1 })
+  await tenant.client.post(`/assets/${id}/exports`, { channels: ['web'] })
+  await asOwner(
+    "insert into asset_copies (workspace_id, asset_id, name, lease_expires_at) values ($1, $2, '64.webp', now())",
+    [tenant.workspaceId, id],
+  )
   await tenant.client.post('/webhooks', { url: 'http://127.0.0.1:9/' })
   const job = { task: 'scene', prompt: 'x' }
   const { body } = await tenant.client.post<GenerationBody>('/generations', job, { 'idempotency-key': 'a' })
@@ -189,6 +194,8 @@ const fixedColumns = {
     api_keys: ['workspace_id', 'key_hash', 'scopes', 'expires_at', 'created_by'],
     assets: ['workspace_id', 'id', 'object_id', 'mime_type', 'size', 'sha256', 'source', 'created_by'],
     uploads: ['workspace_id', 'id', 'part_size', 'sha256', 'ends_at'],
+    asset_copies: ['workspace_id', 'asset_id', 'name'],
+    asset_exports: ['workspace_id', 'id', 'asset_id', 'channel', 'output_id', 'created_by'],
     webhook_endpoints: ['workspace_id', 'secret', 'created_by'],
     webhook_deliveries: ['workspace_id', 'url', 'sequence', 'payload'],
     outbox: ['workspace_id', 'kind', 'subject_id'],

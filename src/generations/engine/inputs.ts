@@ -1,5 +1,6 @@
 /** A job's photos, as providers are sent them. */
-import { type PreparedAsset, prepareInput, UnusablePhoto } from '../../assets/inputs.ts'
+import { UnusablePhoto } from '../../assets/images.ts'
+import { type PreparedAsset, prepareInput } from '../../assets/inputs.ts'
 import type { JobCtx } from '../../context.ts'
 import { describeError } from '../../errors.ts'
 import type { Claim } from './claims.ts'

@@ -1,0 +1,213 @@
+/** Sized copies of pictures: made by Cloudflare Images when one is first asked for, and kept beside the original. */
+import { and, eq, isNull, sql } from 'drizzle-orm'
+import type { Ctx, JobCtx } from '../context.ts'
+import { change, ensure, transact } from '../db/client.ts'
+import { assetCopies, assets } from '../db/schema.ts'
+import { exists, first, inWorkspace } from '../db/sql.ts'
+import { AppError, invalidField } from '../errors.ts'
+import { owe, settle } from '../outbox/outbox.ts'
+import { readChunks } from '../streams.ts'
+import type { CopyFormat, CopyWidth } from '../words.ts'
+import { type Asset, oneAsset } from './assets.ts'
+import {
+  convert,
+  isConvertible,
+  MAX_ANSWER,
+  MAX_PIXELS,
+  mostOf,
+  movingOrStill,
+  openConvertible,
+  orJudge,
+  UnusablePhoto,
+} from './images.ts'
+import { METADATA_HEAD, METADATA_TAIL, readMetadata, withoutMetadata } from './metadata.ts'
+import { isSourceType, markAsGenerated } from './provenance.ts'
+import { putObject } from './put.ts'
+import { deleteCopies, pathOf, presignCopy, readRange } from './storage.ts'
+
+/** Bytes; an animation of fifty megapixels has less. */
+const MAX_COPY = 50_000_000
+const QUALITY = 82
+/** How long who makes a copy has for it. */
+const LEASE = sql`interval '3 minutes'`
+/** Milliseconds until the first look at a copy that somebody else makes, and in all; each waits longer than the one before. */
+const LOOK = 200
+const PATIENCE = 25_000
+
+interface Wanted {
+  width: CopyWidth
+  format: CopyFormat
+}
+type Copy = typeof assetCopies.$inferSelect
+
+const mimeTypeOf = (format: CopyFormat) => `image/${format}` as const
+const nameOf = ({ width, format }: Wanted) => `${width}.${format}`
+const copiesOf = (assetId: string) => and(inWorkspace(assetCopies), eq(assetCopies.assetId, assetId))
+const oneCopy = (assetId: string, name: string) => and(copiesOf(assetId), eq(assetCopies.name, name))
+
+const readBoth = async (
+  ctx: Ctx,
+  id: string,
+  name: string,
+): Promise<{ asset: Asset; copy: Copy | undefined }> => {
+  const { found, copies } = await transact(ctx, (db) => ({
+    found: db.select().from(assets).where(oneAsset(id)),
+    copies: db.select().from(assetCopies).where(oneCopy(id, name)),
+  }))
+  return { asset: first(found), copy: copies[0] }
+}
+
+const notConvertible = (detail: string, cause?: unknown) => new AppError('not_convertible', { detail, cause })
+const UNREADABLE = 'No copy can be made: the picture cannot be read.'
+
+/** @throws {AppError} upload_incomplete, validation_failed, not_convertible */
+const checkConvertible = (ctx: Ctx, asset: Asset): void => {
+  if (asset.status === 'pending') throw new AppError('upload_incomplete')
+  if (asset.kind !== 'image') throw invalidField('/query/width', 'only pictures have sized copies')
+  if (isConvertible(ctx, asset)) return
+  throw notConvertible(
+    `Copies are made of pictures of at most ${mostOf(ctx.env) / 1e6} MB and ${MAX_PIXELS / 1e6} megapixels.`,
+  )
+}
+
+/** Takes the making of a copy, unless somebody has it, and notes that copies may have to be deleted. */
+const claim = async (ctx: Ctx, id: string, name: string): Promise<boolean> => {
+  const lease = sql`now() + ${LEASE}`
+  const { rows } = await change(ctx, (db) => ({
+    found: ensure(db, exists(assets, oneAsset(id)), 'not_found'),
+    rows: db
+      .insert(assetCopies)
+      .values({ assetId: id, name, leaseExpiresAt: lease })
+      .onConflictDoUpdate({
+        target: [assetCopies.workspaceId, assetCopies.assetId, assetCopies.name],
+        set: { leaseExpiresAt: lease },
+        setWhere: sql`${assetCopies.madeAt} is null and ${assetCopies.refusedAt} is null and ${assetCopies.leaseExpiresAt} < now()`,
+      })
+      .returning({ name: assetCopies.name }),
+    note: owe(db, 'copies.delete', [id], sql`interval '10 minutes'`),
+  }))
+  return rows.length > 0
+}
+
+/** Copies that somebody is making now. */
+const underWay = (id: string) => and(copiesOf(id), isNull(assetCopies.madeAt), isNull(assetCopies.refusedAt))
+
+/** Ends a claim: with a copy, as refused, or as if nothing had been. @returns whether the asset is still there */
+const end = async (ctx: Ctx, id: string, name: string, outcome: { size: number } | 'refused' | 'again') => {
+  const { ended } = await change(ctx, (db) => ({
+    ended:
+      outcome === 'again'
+        ? db
+            .delete(assetCopies)
+            .where(and(oneCopy(id, name), isNull(assetCopies.madeAt)))
+            .returning()
+        : db
+            .update(assetCopies)
+            .set(
+              outcome === 'refused' ? { refusedAt: sql`now()` } : { size: outcome.size, madeAt: sql`now()` },
+            )
+            .where(oneCopy(id, name))
+            .returning(),
+    settled: db.execute(sql`
+      delete from outbox where kind = 'copies.delete' and workspace_id = (select app.workspace_id()) and subject_id = ${id}
+         and not ${exists(assetCopies, underWay(id))}`),
+  }))
+  return ended.length > 0
+}
+
+/** The marking that the original has. */
+const sourceTypeOf = async ({ env }: Pick<Ctx, 'env'>, asset: Asset) => {
+  const path = pathOf(asset.workspaceId, asset.objectId)
+  const head = await readRange(env, path, 0, Math.min(asset.size, METADATA_HEAD))
+  const rest = asset.size - head.length
+  const tail =
+    rest > 0 ? await readRange(env, path, asset.size - Math.min(rest, METADATA_TAIL), METADATA_TAIL) : head
+  const { sourceType } = readMetadata(asset.mimeType, head, tail)
+  return isSourceType(sourceType) ? sourceType : undefined
+}
+
+/** @throws {UnusablePhoto}; {AppError} unavailable */
+const make = async (ctx: Ctx, asset: Asset, wanted: Wanted): Promise<number> => {
+  const format = mimeTypeOf(wanted.format)
+  const sourceType = await sourceTypeOf(ctx, asset)
+  const location = {
+    workspaceId: asset.workspaceId,
+    assetId: asset.id,
+    name: asset.name,
+    copy: nameOf(wanted),
+  }
+  const makeOne = async (anim: boolean) => {
+    const options = { width: wanted.width, height: MAX_ANSWER, format, quality: QUALITY, anim }
+    const picture = await convert(ctx, await openConvertible(ctx, asset), options)
+    const bytes = withoutMetadata(format, readChunks(picture))
+    return putObject(ctx.env, location, sourceType ? markAsGenerated(bytes, sourceType) : bytes, MAX_COPY)
+  }
+  const { size } = await orJudge(ctx, asset, () =>
+    wanted.format === 'webp' ? movingOrStill(asset, makeOne) : makeOne(false),
+  )
+  return size
+}
+
+/** Waits for a copy that somebody else makes. @throws {AppError} unavailable, if that takes long */
+const waitForOther = async (ctx: Ctx, id: string, name: string): Promise<Copy> => {
+  const end = Date.now() + PATIENCE
+  for (let pause = LOOK; Date.now() < end; pause *= 1.5) {
+    await scheduler.wait(pause)
+    const { copy } = await readBoth(ctx, id, name)
+    if (!copy) break
+    if (copy.madeAt || copy.refusedAt) return copy
+  }
+  throw new AppError('unavailable', { headers: { 'retry-after': '1' } })
+}
+
+/** @throws {AppError} not_found, not_convertible, unavailable */
+const makeOrWait = async (ctx: Ctx, asset: Asset, wanted: Wanted): Promise<void> => {
+  const name = nameOf(wanted)
+  if (!(await claim(ctx, asset.id, name))) {
+    const { refusedAt } = await waitForOther(ctx, asset.id, name)
+    if (refusedAt) throw notConvertible(UNREADABLE)
+    return
+  }
+  let isThere: boolean
+  try {
+    isThere = await end(ctx, asset.id, name, { size: await make(ctx, asset, wanted) })
+  } catch (thrown) {
+    const isRefused = thrown instanceof UnusablePhoto
+    await end(ctx, asset.id, name, isRefused ? 'refused' : 'again').catch(() => undefined)
+    throw isRefused ? notConvertible(UNREADABLE, thrown) : thrown
+  }
+  if (isThere) return
+  // Its deletion may have come before the copy.
+  await deleteCopies(ctx.env, asset.workspaceId, asset.id)
+  throw new AppError('not_found')
+}
+
+/** The name of the original with the ending of what it is now. */
+const fileNameOf = (name: string, { width, format }: Wanted) =>
+  `${name.replace(/\.\w{1,5}$/, '')}-${width}.${format === 'jpeg' ? 'jpg' : format}`
+
+/** A URL of the copy that works for five minutes. @throws {AppError} not_found, validation_failed, not_convertible, unavailable */
+export const downloadCopy = async (
+  ctx: Ctx,
+  id: string,
+  wanted: Wanted,
+  type: 'inline' | 'attachment',
+): Promise<string> => {
+  const name = nameOf(wanted)
+  const { asset, copy } = await readBoth(ctx, id, name)
+  checkConvertible(ctx, asset)
+  if (copy?.refusedAt) throw notConvertible(UNREADABLE)
+  if (!copy?.madeAt) await makeOrWait({ ...ctx, workspaceId: asset.workspaceId }, asset, wanted)
+  const [file, mimeType] = [fileNameOf(asset.name, wanted), mimeTypeOf(wanted.format)]
+  const { workspaceId } = asset
+  return presignCopy(ctx.env, { workspaceId, assetId: id, copy: name, name: file, mimeType }, type)
+}
+
+/** The job of what was noted when a copy was begun: whoever made it may have died after the asset was deleted. */
+export const eraseCopies = async (ctx: JobCtx, id: string): Promise<void> => {
+  const { kept } = await transact(ctx, (db) => ({
+    kept: db.select({ id: assets.id }).from(assets).where(oneAsset(id)),
+  }))
+  if (kept.length === 0) await deleteCopies(ctx.env, ctx.workspaceId, id)
+  await transact(ctx, (db) => ({ settled: settle(db, 'copies.delete', id) }))
+}

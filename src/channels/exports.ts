@@ -1,0 +1,190 @@
+/** Exports: what was asked to be made of an asset for channels, and the job that makes it. */
+import { and, desc, eq, inArray, lt, or, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { type Asset, oneAsset } from '../assets/assets.ts'
+import type { StoredObject } from '../assets/put.ts'
+import { deleteObject } from '../assets/storage.ts'
+import type { Ctx, JobCtx } from '../context.ts'
+import { change, ensure, transact } from '../db/client.ts'
+import { assetExports, assets, outbox } from '../db/schema.ts'
+import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
+import { toAppError } from '../errors.ts'
+import { dispatch, RESEND_DELAY, settle } from '../outbox/outbox.ts'
+import type { Channel, ExportRefusal } from '../words.ts'
+import { fitsStorage } from '../workspaces/quotas.ts'
+import { makeExport } from './make.ts'
+
+export type Export = typeof assetExports.$inferSelect
+
+/** Seconds that one delivery of the job has. */
+const LEASE = 600
+/** Hours after which a service that is away has an export refused. */
+const PATIENCE = 24
+
+const oneExport = (id: string) => and(inWorkspace(assetExports), eq(assetExports.id, id))
+const exportsOf = (assetId: string) => and(inWorkspace(assetExports), eq(assetExports.assetId, assetId))
+
+/** What is to be made, or is being made already. @throws {AppError} not_found, upload_incomplete, storage_quota_exceeded */
+export const createExports = async (
+  ctx: Ctx,
+  assetId: string,
+  channels: readonly Channel[],
+): Promise<Export[]> => {
+  const wanted = [...new Set(channels)].map((channel) => ({
+    id: uuidv7(),
+    assetId,
+    channel,
+    outputId: uuidv7(),
+  }))
+  const ids = wanted.map(({ id }) => id)
+  const { gate, rows } = await change(ctx, (db) => ({
+    found: ensure(db, exists(assets, oneAsset(assetId)), 'not_found'),
+    isReady: ensure(
+      db,
+      exists(assets, and(oneAsset(assetId), eq(assets.status, 'ready'))),
+      'upload_incomplete',
+    ),
+    fits: ensure(db, fitsStorage(0), 'storage_quota_exceeded'),
+    made: db.insert(assetExports).values(wanted).onConflictDoNothing(),
+    owed: db.execute(sql`
+      insert into outbox (kind, subject_id, available_at) select 'export', id, now() + ${RESEND_DELAY} from asset_exports
+       where ${and(inWorkspace(assetExports), inArray(assetExports.id, ids))}`),
+    rows: db
+      .select()
+      .from(assetExports)
+      .where(
+        and(
+          exportsOf(assetId),
+          or(
+            inArray(assetExports.id, ids),
+            and(eq(assetExports.status, 'queued'), inArray(assetExports.channel, [...channels])),
+          ),
+        ),
+      )
+      .orderBy(assetExports.id),
+  }))
+  const { workspaceId } = gate
+  const fresh = rows.filter(({ id }) => ids.includes(id))
+  await dispatch(
+    ctx,
+    fresh.map(({ id }) => ({ kind: 'export' as const, workspaceId, subjectId: id })),
+  )
+  return rows
+}
+
+/** `limit + 1` rows, newest first. @throws {AppError} not_found */
+export const listExports = async (ctx: Ctx, assetId: string, { limit, cursor }: Page): Promise<Export[]> => {
+  const { rows } = await transact(ctx, (db) => ({
+    found: ensure(db, exists(assets, oneAsset(assetId)), 'not_found'),
+    rows: db
+      .select()
+      .from(assetExports)
+      .where(and(exportsOf(assetId), cursor ? lt(assetExports.id, cursor) : undefined))
+      .orderBy(desc(assetExports.id))
+      .limit(limit + 1),
+  }))
+  return rows
+}
+
+/** Takes the job, unless somebody has it or it has ended, and notes that what it stores is deleted unless it becomes an asset. */
+const claim = async (ctx: JobCtx, id: string) => {
+  const isOpen = and(oneExport(id), eq(assetExports.status, 'queued'))
+  const isFree = sql`(${assetExports.leaseExpiresAt} is null or ${assetExports.leaseExpiresAt} < now())`
+  const { claimed, open, source } = await change(ctx, (db) => ({
+    open: db
+      .select({ heldFor: sql<number>`extract(epoch from ${assetExports.leaseExpiresAt} - now())::float8` })
+      .from(assetExports)
+      .where(isOpen),
+    claimed: db
+      .update(assetExports)
+      .set({ leaseExpiresAt: sql`now() + make_interval(secs => ${LEASE})` })
+      .where(and(isOpen, isFree))
+      .returning(),
+    note: db.execute(sql`
+      insert into outbox (kind, subject_id, available_at) select 'object.delete', output_id, now() + interval '1 hour' from asset_exports
+       where ${and(isOpen, sql`lease_expires_at = now() + make_interval(secs => ${LEASE})`)}
+      on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0`),
+    // One that has ended, or whose asset is gone, is owed no more.
+    settled: db
+      .delete(outbox)
+      .where(
+        and(eq(outbox.kind, 'export'), eq(outbox.subjectId, id), sql`not ${exists(assetExports, isOpen)}`),
+      ),
+    source: db
+      .select()
+      .from(assets)
+      .where(
+        and(
+          inWorkspace(assets),
+          sql`${assets.id} = (select asset_id from asset_exports where ${oneExport(id)})`,
+        ),
+      ),
+  }))
+  const [row] = claimed
+  return { claimed: row && { ...row, source: first(source) }, heldFor: open[0]?.heldFor }
+}
+type Claim = Export & { source: Asset }
+
+/** Ends it as refused; what it stored is deleted by the note. */
+const refuse = (ctx: JobCtx, { id }: Claim, refusal: ExportRefusal) =>
+  change({ ...ctx, action: 'export.finish' }, (db) => ({
+    ended: db
+      .update(assetExports)
+      .set({ status: 'refused', refusal, endedAt: sql`now()` })
+      .where(and(oneExport(id), eq(assetExports.status, 'queued'))),
+    settled: settle(db, 'export', id),
+  }))
+
+/** Ends it with an asset. @throws {AppError} storage_quota_exceeded, already_finished, upload_expired */
+const succeed = (ctx: JobCtx, { id, outputId, createdBy }: Claim, file: StoredObject & { name: string }) => {
+  const isErasure = and(eq(outbox.kind, 'object.delete'), eq(outbox.subjectId, outputId), eq(outbox.sends, 0))
+  return change({ ...ctx, action: 'export.finish' }, (db) => ({
+    isOpen: ensure(
+      db,
+      exists(assetExports, and(oneExport(id), eq(assetExports.status, 'queued'))),
+      'already_finished',
+    ),
+    // Once the sweeper has sent the note, the object may be gone.
+    inTime: ensure(db, exists(outbox, isErasure, 'for update'), 'upload_expired'),
+    kept: settle(db, 'object.delete', outputId),
+    created: db
+      .insert(assets)
+      .values({ id: outputId, objectId: outputId, ...file, source: 'export', status: 'ready', createdBy }),
+    fits: ensure(db, fitsStorage(0), 'storage_quota_exceeded'),
+    ended: db.update(assetExports).set({ status: 'succeeded', endedAt: sql`now()` }).where(oneExport(id)),
+    settled: settle(db, 'export', id),
+  }))
+}
+
+const isLate = ({ createdAt }: Export) => Date.now() - createdAt.getTime() > PATIENCE * 3_600_000
+
+/**
+ * The job: makes one export, and is safe to run twice. While storage or Cloudflare Images is away it is tried again.
+ * @returns the seconds until whoever holds it must have ended it
+ */
+export const runExport = async (ctx: JobCtx, id: string): Promise<number | undefined> => {
+  const { claimed, heldFor } = await claim(ctx, id)
+  if (!claimed) return heldFor === undefined ? undefined : Math.ceil(heldFor)
+  try {
+    const made = await makeExport(ctx, claimed.source, claimed.channel, claimed.outputId)
+    if ('refusal' in made) await refuse(ctx, claimed, made.refusal)
+    else await succeed(ctx, claimed, made)
+  } catch (thrown) {
+    const { code } = toAppError(thrown)
+    if (code === 'storage_quota_exceeded') {
+      const detail = "The copy does not fit the workspace's storage quota: delete other files first."
+      await refuse(ctx, claimed, { code, detail, helps: null })
+      // Or else in an hour.
+      await deleteObject(ctx.env, ctx.workspaceId, claimed.outputId).catch(() => undefined)
+    } else if (code === 'unavailable' && isLate(claimed)) {
+      const detail = 'Storage or Cloudflare Images was away for a day.'
+      await refuse(ctx, claimed, { code: 'service_unavailable', detail, helps: null })
+    } else {
+      await change(ctx, (db) => ({
+        released: db.update(assetExports).set({ leaseExpiresAt: null }).where(oneExport(id)),
+      })).catch(() => undefined)
+      throw thrown
+    }
+  }
+  return undefined
+}
