@@ -1,7 +1,7 @@
 /** The queues' consumer: runs each message's job, acknowledges it, or has it retried with backoff. */
 import { eraseObject } from './assets/assets.ts'
 import { readKey } from './assets/storage.ts'
-import { checkUpload, endUpload, noteArrival } from './assets/uploads/uploads.ts'
+import { checkUpload, endUpload, noteArrival } from './assets/uploads/jobs.ts'
 import { recordRefusal } from './audit/audit.ts'
 import { type JobCtx, log, systemContext, type WaitUntil } from './context.ts'
 import { transact } from './db/client.ts'

@@ -15,8 +15,8 @@ import {
   getLineage,
   listAssets,
   updateAsset,
-  uploadAsset,
 } from './assets.ts'
+import { uploadAsset } from './upload.ts'
 
 const tag = 'Assets'
 
