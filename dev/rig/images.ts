@@ -3,10 +3,11 @@
  * and within the limits of https://developers.cloudflare.com/images/get-started/limits/, as read on 27 November 2026. Of AVIF it is what an
  * enterprise account has.
  */
+import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
-import decodeHeic from 'heic-decode'
+import { Worker } from 'node:worker_threads'
 import sharp from 'sharp'
 
 /** As Cloudflare numbers them. */
@@ -34,10 +35,19 @@ const isFormat = (type: unknown): type is keyof typeof formats => Object.hasOwn(
 const isHeic = (bytes: Uint8Array) =>
   /^ftyp(heic|heix|mif1)/.test(Buffer.from(bytes.subarray(4, 12)).toString())
 
+const decodeHeic = async (bytes: Uint8Array) => {
+  const [picture] = await once(
+    new Worker(new URL('./heic.ts', import.meta.url), { workerData: bytes }),
+    'message',
+  )
+  // `as`: what the thread posts.
+  return picture as { width: number; height: number; data: Uint8ClampedArray }
+}
+
 /** sharp's own libheif knows AVIF only. */
 const open = async (bytes: Uint8Array, moving: boolean) => {
   if (!isHeic(bytes)) return sharp(bytes, { autoOrient: true, limitInputPixels: false, animated: moving })
-  const { width, height, data } = await decodeHeic({ buffer: bytes })
+  const { width, height, data } = await decodeHeic(bytes)
   return sharp(Buffer.from(data), { raw: { width, height, channels: 4 } })
 }
 

@@ -29,7 +29,7 @@ import { deleteCopies, pathOf, presignCopy, readRange } from './storage.ts'
 const MAX_COPY = 50_000_000
 const QUALITY = 82
 /** How long who makes a copy has for it. */
-const LEASE = sql`interval '3 minutes'`
+const LEASE = sql`interval '1 minute'`
 /** Milliseconds until the first look at a copy that somebody else makes, and in all; each waits longer than the one before. */
 const LOOK = 200
 const PATIENCE = 25_000
@@ -106,7 +106,7 @@ const end = async (ctx: Ctx, id: string, name: string, outcome: { size: number }
             .set(
               outcome === 'refused' ? { refusedAt: sql`now()` } : { size: outcome.size, madeAt: sql`now()` },
             )
-            .where(oneCopy(id, name))
+            .where(and(oneCopy(id, name), outcome === 'refused' ? isNull(assetCopies.madeAt) : undefined))
             .returning(),
     settled: db.execute(sql`
       delete from outbox where kind = 'copies.delete' and workspace_id = (select app.workspace_id()) and subject_id = ${id}
@@ -168,6 +168,15 @@ const makeOrWait = async (ctx: Ctx, asset: Asset, wanted: Wanted): Promise<void>
     if (refusedAt) throw notConvertible(UNREADABLE)
     return
   }
+  const making = makeClaimed(ctx, asset, wanted)
+  // Browsers hang up when their user goes on; others would wait for what nobody makes.
+  ctx.waitUntil?.(making.catch(() => undefined))
+  await making
+}
+
+/** @throws {AppError} not_found, not_convertible, unavailable */
+const makeClaimed = async (ctx: Ctx, asset: Asset, wanted: Wanted): Promise<void> => {
+  const name = nameOf(wanted)
   let isThere: boolean
   try {
     isThere = await end(ctx, asset.id, name, { size: await make(ctx, asset, wanted) })

@@ -5,7 +5,14 @@
  */
 
 /** https://cv.iptc.org/newscodes/digitalsourcetype/ */
-const sourceTypes = ['trainedAlgorithmicMedia', 'compositeWithTrainedAlgorithmicMedia'] as const
+const sourceTypes = [
+  'trainedAlgorithmicMedia',
+  'compositeWithTrainedAlgorithmicMedia',
+  // Of tools elsewhere; copies keep them.
+  'algorithmicMedia',
+  'algorithmicallyEnhanced',
+  'compositeSynthetic',
+] as const
 export type SourceType = (typeof sourceTypes)[number]
 export const isSourceType = (word: string | null): word is SourceType =>
   sourceTypes.some((type) => type === word)

@@ -6,6 +6,7 @@ import { expect, test } from 'vitest'
 import { download, objectsOf, owed } from '../support/assets.ts'
 import { tally, times } from '../support/at-once.ts'
 import type { Client } from '../support/client.ts'
+import { control } from '../support/control.ts'
 import { asOwner } from '../support/database.ts'
 import { product, scene } from '../support/pictures.ts'
 import { addMember, newTenant } from '../support/tenants.ts'
@@ -67,6 +68,22 @@ test('first requests at once make one copy, and later ones ask storage nothing',
   expect(await owed(workspaceId)).toEqual([])
   const again = await client.get(`/assets/${body.id}/download?width=640`)
   expect(again.headers.get('server-timing')).toMatch(/^db;desc="1"/)
+})
+
+test('a copy whose maker died after its asset was deleted goes, too', async () => {
+  const { client, workspaceId } = await newTenant()
+  const { body } = await client.upload('photo.png', await scene(90, 90).png().toBuffer())
+  await copyOf(client, body.id, '?width=64')
+  await asOwner('delete from assets where id = $1', [body.id])
+  await asOwner(
+    "insert into outbox (workspace_id, kind, subject_id, available_at) values ($1, 'copies.delete', $2, now())",
+    [workspaceId, body.id],
+  )
+  await control('cron')
+  await waitFor('the copy to go', async () =>
+    (await objectsOf(workspaceId)).every((key) => !key.includes('/copies/')),
+  )
+  await waitFor('nothing is owed', async () => (await owed(workspaceId)).length === 0)
 })
 
 test.each([

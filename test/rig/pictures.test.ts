@@ -3,6 +3,7 @@ import sharp from 'sharp'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
 import { createClient } from '../../scripts/client.ts'
+import { withClient } from '../../scripts/migrate.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 let rig: Rig
@@ -50,6 +51,22 @@ test('two processes make one copy', async () => {
   expect(answers.map(({ status }) => status)).toEqual([302, 302, 302, 302])
   const paths = answers.map((answer) => new URL(String(answer.headers.get('location'))).pathname)
   expect(new Set(paths).size).toBe(1)
+})
+
+test('a client that hangs up leaves a copy, and nobody waits for it in vain', async () => {
+  rig.links.images.delay(1500)
+  const { id } = await client.upload('photo.jpg', photo)
+  const hangUp = new AbortController()
+  const asked = fetch(`${rig.url}/api/v1/assets/${id}/download?width=320`, { headers, signal: hangUp.signal })
+  await waitFor('somebody makes it', () =>
+    withClient(rig.stack.database.adminUrl, async (database) => {
+      const { rows } = await database.query('select from asset_copies where asset_id = $1', [id])
+      return rows.length > 0
+    }),
+  )
+  hangUp.abort()
+  await expect(asked).rejects.toThrow()
+  expect((await ask(`/assets/${id}/download?width=320`)).status).toBe(302)
 })
 
 test('Cloudflare Images that is away is a 503, and then there is a copy', async () => {
