@@ -89,8 +89,7 @@ const webmDuration = (head: Buffer): number | null => {
   const nanoseconds = scale ? head.readUIntBE(scale.start, Math.min(6, scale.end - scale.start)) : 1_000_000
   const ticks =
     duration.end - duration.start === 4 ? head.readFloatBE(duration.start) : head.readDoubleBE(duration.start)
-  const seconds = (ticks * nanoseconds) / 1e9
-  return Number.isFinite(seconds) && seconds > 0 ? seconds : null
+  return (ticks * nanoseconds) / 1e9
 }
 
 /** Of a linearized file, or the root of the page tree (ISO 32000), where it is not compressed. */
@@ -108,12 +107,18 @@ const pdfPages = (head: Buffer, tail: Buffer): number | null => {
   return roots.at(-1) || null
 }
 
+/** Files lie: nothing lasts so short, or so long. */
+const plausible = (seconds: number | null) =>
+  seconds !== null && seconds >= 1e-3 && seconds <= 1e9 ? seconds : null
+
 /** What cannot be told is null, also of files that lie. @throws what `read` throws */
 export const measure = async (mimeType: string, size: number, read: ReadRange): Promise<Measures> => {
   const none = { durationSeconds: null, pages: null }
   try {
-    if (mimeType === 'video/mp4') return { ...none, durationSeconds: await mp4Duration(size, read) }
-    if (mimeType === 'video/webm') return { ...none, durationSeconds: webmDuration(await read(0, RANGE)) }
+    if (mimeType === 'video/mp4')
+      return { ...none, durationSeconds: plausible(await mp4Duration(size, read)) }
+    if (mimeType === 'video/webm')
+      return { ...none, durationSeconds: plausible(webmDuration(await read(0, RANGE))) }
     if (mimeType === 'application/pdf') {
       const tail = size > RANGE ? await read(Math.max(RANGE, size - RANGE), RANGE) : Buffer.alloc(0)
       return { ...none, pages: pdfPages(await read(0, RANGE), tail) }

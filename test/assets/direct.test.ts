@@ -2,11 +2,11 @@
 import { randomBytes } from 'node:crypto'
 import sharp from 'sharp'
 import { expect, test } from 'vitest'
-import { expectNothing, objectsOf, owed } from '../support/assets.ts'
+import { download, expectNothing, objectsOf, owed } from '../support/assets.ts'
 import { tally, times } from '../support/at-once.ts'
 import { type AssetBody, type Client, listAll } from '../support/client.ts'
 import { control } from '../support/control.ts'
-import { asOwner } from '../support/database.ts'
+import { asOwner, holdRow } from '../support/database.ts'
 import { generate } from '../support/generations.ts'
 import { addMember, newTenant } from '../support/tenants.ts'
 import {
@@ -15,6 +15,7 @@ import {
   complete,
   put,
   s3,
+  sendDirectly,
   sha256,
   type UploadBody,
   uploadDirectly,
@@ -274,6 +275,25 @@ test('an upload that is abandoned is given up, and one that is complete is not',
     [body.asset.id],
   )
   expect(audit).toEqual({ actor_type: 'system', name: 'photo.jpg' })
+})
+
+test('what is found good while its end is decided is whole, and what comes later is refused', async () => {
+  const { client, workspaceId } = await newTenant()
+  const id = await sendDirectly(client, jpeg, { mimeType: 'image/jpeg' })
+  const turn = await holdRow('workspaces', workspaceId)
+  const completing = complete(client, id)
+  await turn.whenWaiting(1)
+  await expire(workspaceId)
+  await turn.whenWaiting(2)
+  await turn.release()
+  expect((await completing).body.status).toBe('ready')
+  await waitFor('nothing is owed', async () => (await owed(workspaceId)).length === 0)
+  const file = await fetch(await download(client, id))
+  expect(Buffer.from(await file.arrayBuffer())).toEqual(jpeg)
+
+  const late = await sendDirectly(client, png, { mimeType: 'image/png' })
+  await asOwner(`update uploads set ends_at = now() - interval '3 hours' where id = $1`, [late])
+  expect((await complete(client, late)).body.code).toBe('upload_expired')
 })
 
 const sendEvent = (key: string, action = 'PutObject') =>

@@ -67,6 +67,8 @@ test.each([
     undefined,
   ],
   ['WebM, live', webm(element('4d80', Buffer.from('x'))), undefined, undefined],
+  ['WebM, forever', webm(element('4489', float(1e300))), undefined, undefined],
+  ['WebM, no time at all', webm(element('4489', float(1e-300))), undefined, undefined],
   ['WebM, nonsense', webm(element('4489', float(Number.NaN))), undefined, undefined],
   [
     'PDF',

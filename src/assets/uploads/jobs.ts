@@ -1,7 +1,7 @@
 /** What queues and the bucket have done about uploads: large files read, arrivals noted, what is over taken away. */
 import { and, eq, not, sql } from 'drizzle-orm'
 import type { JobCtx } from '../../context.ts'
-import { change, transact } from '../../db/client.ts'
+import { change, type Database, transact } from '../../db/client.ts'
 import { assets, outbox, uploads } from '../../db/schema.ts'
 import { exists, first, inWorkspace } from '../../db/sql.ts'
 import { AppError } from '../../errors.ts'
@@ -9,7 +9,13 @@ import { settle } from '../../outbox/outbox.ts'
 import { oneAsset } from '../assets.ts'
 import { abortParts } from '../parts.ts'
 import { deleteObject, pathOf } from '../storage.ts'
-import { completeUpload, finish, GRACE, isPending, oneUpload, orDiscard } from './uploads.ts'
+import { completeUpload, finish, GRACE, isOver, isPending, oneUpload, orDiscard } from './uploads.ts'
+
+/** What is not pending need not be read. */
+const settleCheck = (db: Database, id: string) =>
+  db
+    .delete(outbox)
+    .where(and(eq(outbox.kind, 'upload.check'), eq(outbox.subjectId, id), not(exists(assets, isPending(id)))))
 
 /** The job that reads a file of parts: one at a time. @throws {AppError} not_found, unavailable */
 export const checkUpload = async (ctx: JobCtx, id: string): Promise<void> => {
@@ -20,11 +26,7 @@ export const checkUpload = async (ctx: JobCtx, id: string): Promise<void> => {
       .where(and(oneUpload(id), sql`coalesce(${uploads.leaseExpiresAt} < now(), true)`))
       .returning(),
     rows: db.select().from(assets).where(oneAsset(id)),
-    settled: db
-      .delete(outbox)
-      .where(
-        and(eq(outbox.kind, 'upload.check'), eq(outbox.subjectId, id), not(exists(assets, isPending(id)))),
-      ),
+    settled: settleCheck(db, id),
   }))
   const [asset, [upload]] = [first(rows), claimed]
   if (!upload || asset.status === 'ready') return
@@ -58,30 +60,34 @@ export const noteArrival = async (ctx: JobCtx, id: string): Promise<void> => {
  * @throws {AppError} unavailable
  */
 export const endUpload = async (ctx: JobCtx, id: string): Promise<void> => {
-  const { rows } = await transact(ctx, (db) => ({
+  // Decided in the workspace's turn: a file may be found good meanwhile. What is being read, or soon will be, is not given up.
+  const isGivenUp = and(
+    oneUpload(id),
+    isOver,
+    sql`coalesce(${uploads.completedAt} + ${GRACE} <= now(), true)`,
+    sql`coalesce(${uploads.leaseExpiresAt} < now(), true)`,
+  )
+  const { rows } = await change(ctx, (db) => ({
+    givenUp: db.delete(assets).where(and(isPending(id), exists(uploads, isGivenUp))),
+    unchecked: settleCheck(db, id),
     rows: db
       .select({
-        upload: uploads,
-        asset: assets,
+        uploadId: uploads.uploadId,
+        status: assets.status,
         isUsed: sql<boolean>`${exists(assets, and(inWorkspace(assets), eq(assets.objectId, id)))}`,
-        isOver: sql<boolean>`now() >= ${uploads.endsAt} + ${GRACE}`,
+        isOver: sql<boolean>`${isOver}`,
       })
       .from(uploads)
-      .leftJoin(assets, and(oneAsset(id)))
+      .leftJoin(assets, oneAsset(id))
       .where(oneUpload(id)),
   }))
-  const [row] = rows
-  const { upload, asset, isOver = true } = row ?? {}
-  const isAbandoned = isOver && asset?.status === 'pending' && upload?.completedAt === null
-  if (isAbandoned) {
-    await change(ctx, (db) => ({ deleted: db.delete(assets).where(isPending(id)) }))
-  }
-  if (upload && (isAbandoned || !row?.isUsed)) {
+  const [upload] = rows
+  if (upload && !upload.isUsed) {
     const path = pathOf(ctx.workspaceId, id)
     if (upload.uploadId !== null) await abortParts(ctx.env, path, upload.uploadId)
     await deleteObject(ctx.env, ctx.workspaceId, id)
   }
-  const isDone = isOver && (isAbandoned || asset?.status !== 'pending')
+  const isDone = !upload || (upload.isOver && upload.status !== 'pending')
   await transact(ctx, (db) => ({
     forgotten: db.delete(uploads).where(and(oneUpload(id), sql`${isDone}`)),
     settled: isDone

@@ -30,6 +30,8 @@ const PART = 32 * 1024 * 1024
 /** How long an upload may take, and how long after its end something may still arrive: a URL works for an hour. */
 const LIFE = sql`interval '24 hours'`
 export const GRACE = sql`interval '2 hours'`
+/** SQL: nothing of it can arrive any more. */
+export const isOver = sql`${uploads.endsAt} + ${GRACE} <= now()`
 
 export interface UploadPart {
   number: number
@@ -52,10 +54,10 @@ const planOf = ({ asset: { size }, upload: { partSize } }: Pending) =>
   }))
 
 /** An asset, and how it is uploaded if it is, or was a day ago. @throws {AppError} not_found */
-const readUpload = async (ctx: Ctx, id: string): Promise<{ asset: Asset; upload: Upload | null }> => {
+const readUpload = async (ctx: Ctx, id: string) => {
   const { rows } = await transact(ctx, (db) => ({
     rows: db
-      .select({ asset: assets, upload: uploads })
+      .select({ asset: assets, upload: uploads, isOver: sql<boolean | null>`${isOver}` })
       .from(assets)
       .leftJoin(uploads, and(inWorkspace(uploads), eq(uploads.id, assets.id)))
       .where(oneAsset(id)),
@@ -239,8 +241,9 @@ export const orDiscard = async <T>(ctx: Ctx, asset: Asset, work: Promise<T>): Pr
  * @throws {AppError} not_found, upload_incomplete, upload_mismatch, upload_expired, unavailable
  */
 export const completeUpload = async (ctx: Ctx, id: string): Promise<Asset> => {
-  const { asset, upload } = await readUpload(ctx, id)
+  const { asset, upload, isOver } = await readUpload(ctx, id)
   if (asset.status === 'ready' || !upload || upload.completedAt !== null) return asset
+  if (isOver) throw new AppError('upload_expired')
   const pending = { asset, upload }
   if (isInParts(asset)) await assemble(ctx.env, pending)
   const size = await sizeOf(ctx.env, pathOfAsset(asset))
