@@ -335,6 +335,7 @@ CREATE TABLE "uploads" (
 	"completed_at" timestamp with time zone,
 	"lease_expires_at" timestamp with time zone,
 	"ends_at" timestamp with time zone NOT NULL,
+	"mismatch" text,
 	CONSTRAINT "uploads_workspace_id_id_pk" PRIMARY KEY("workspace_id","id")
 );
 --> statement-breakpoint

@@ -46,8 +46,7 @@ const run = async (ctx: JobCtx, job: JobMessage): Promise<number | undefined> =>
     case 'export':
       return runExport(ctx, subjectId)
     case 'upload.check':
-      await checkUpload({ ...ctx, action: 'asset.complete' }, subjectId)
-      return undefined
+      return checkUpload({ ...ctx, action: 'asset.complete' }, subjectId)
     case 'upload.end':
       await endUpload({ ...ctx, action: 'asset.expire' }, subjectId)
       return undefined

@@ -14,6 +14,8 @@ const PLACES = 10
 const PAUSE = 20
 /** Milliseconds for which a place is held against those who wait: a part that takes longer to come gives way. */
 const PATIENCE = 120_000
+/** Milliseconds for which a file waits for a place. */
+const LONGEST_WAIT = 45_000
 /** Milliseconds after which a holder is taken for cancelled, together with its request; nothing is sent for longer. */
 const LONGEST = 330_000
 
@@ -29,12 +31,26 @@ const tryPlace = () => {
   return place
 }
 
+const busy = (why: string) =>
+  new AppError('unavailable', { headers: { 'retry-after': '10' }, cause: new Error(why) })
+
 const waitForPlace = async () => {
-  for (;;) {
+  for (const started = Date.now(); ; ) {
     const place = tryPlace()
     if (place) return place
     lastWanted = Date.now()
+    if (lastWanted - started > LONGEST_WAIT) throw busy('others hold all places')
     await scheduler.wait(PAUSE)
+  }
+}
+
+/** For work that holds so many bytes at once, a part at most. @throws {AppError} unavailable: others hold all places */
+export const inPlace = async <T>(length: number, work: () => Promise<T>): Promise<T> => {
+  const place = length > SMALL ? await waitForPlace() : undefined
+  try {
+    return await work()
+  } finally {
+    if (place) held.delete(place)
   }
 }
 
@@ -44,15 +60,14 @@ export const openBuffers = () => {
   const places: { since: number }[] = []
   const [first, second] = [() => places[0], () => places[1]]
   return {
-    /** The one to fill, at least `length` bytes long. @throws {AppError} unavailable: it fills too slowly while others wait */
+    /**
+     * The one to fill, at least `length` bytes long.
+     * @throws {AppError} unavailable: it fills too slowly while others wait, or others hold all places
+     */
     async atLeast(length: number): Promise<Uint8Array<ArrayBuffer>> {
       const since = first()?.since ?? Date.now()
-      if (Date.now() - since > PATIENCE && Date.now() - lastWanted < 10 * PAUSE) {
-        throw new AppError('unavailable', {
-          headers: { 'retry-after': '10' },
-          cause: new Error('a slow file gave way to others'),
-        })
-      }
+      const isInTheWay = Date.now() - since > PATIENCE && Date.now() - lastWanted < 10 * PAUSE
+      if (isInTheWay || places.some((place) => !held.has(place))) throw busy('a slow file gave way to others')
       if (length <= buffer.length) return buffer
       if (length > SMALL && !first()) places.push(await waitForPlace())
       // The old one is free at once, and not when the collector comes.

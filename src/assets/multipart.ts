@@ -14,6 +14,10 @@ const MAX_HEADERS = 16 * 1024
 /** Bytes that a body may have besides its file: boundaries and headers. */
 export const MULTIPART_OVERHEAD = 64 * 1024
 
+/** Milliseconds without a byte after which a body has broken off, and how often that is looked at. */
+const SILENCE = 15_000
+const LOOKS = 3000
+
 const malformed = (cause?: unknown) => new AppError('malformed_multipart', { cause })
 const FORM = 'multipart/form-data'
 export const isForm = (contentType: string) => contentType.toLowerCase().startsWith(FORM)
@@ -42,22 +46,35 @@ const extendedFilename = (headers: string): string | undefined => {
   }
 }
 
-/** A window over the body that ends in problems: one that breaks off is malformed, one over `maxSize` bytes too large. */
+/** A window over the body that ends in problems: one that breaks off, or falls silent, is malformed, one over `maxSize` bytes too large. */
 const openBody = (body: ReadableStream<Uint8Array>, maxSize: number) => {
   const window = openWindow(body)
   let received = 0
   let ended = false
+  let askedAt = 0
+  let giveUp: ((reason: Error) => void) | undefined
+  // One timer for all reads, of which a body has thousands.
+  const watch = setInterval(() => {
+    if (Date.now() - askedAt > SILENCE) giveUp?.(new Error('no byte of the body came'))
+  }, LOOKS)
+  const read = () =>
+    new Promise<boolean>((resolve, reject) => {
+      askedAt = Date.now()
+      giveUp = reject
+      window.fill().then(resolve, reject)
+    })
 
   /** False at the end of the body. */
   const fill = async (): Promise<boolean> => {
     const before = window.view().length
     try {
-      if (ended || !(await window.fill())) {
+      if (ended || !(await read())) {
         ended = true
         return false
       }
     } catch (cause) {
       ended = true
+      void window.cancel()
       throw malformed(cause)
     }
     received += window.view().length - before
@@ -82,6 +99,8 @@ const openBody = (body: ReadableStream<Uint8Array>, maxSize: number) => {
         while (await fill())
       } catch {
         await window.cancel()
+      } finally {
+        clearInterval(watch)
       }
     },
   }

@@ -161,9 +161,18 @@ export const readRange = async (env: Env, path: string, offset: number, length: 
   }
 }
 
-/** All of an object, however large: range by range, each with a patience of its own. @throws {AppError} unavailable */
-export const readObject = async function* (env: Env, path: string, size: number): AsyncGenerator<Uint8Array> {
+/**
+ * All of an object, however large: range by range, each with a patience of its own, of at most a minute.
+ * @throws {AppError} unavailable
+ */
+export const readObject = async function* (
+  env: Env,
+  path: string,
+  size: number,
+  beforeEach?: () => Promise<unknown>,
+): AsyncGenerator<Uint8Array> {
   for (let offset = 0; offset < size; offset += RANGE) {
+    await beforeEach?.()
     const length = Math.min(RANGE, size - offset)
     const { body } = await openRange(env, path, offset, length)
     let read = 0

@@ -481,6 +481,8 @@ export const uploads = pgTable(
     leaseExpiresAt: time('lease_expires_at'),
     /** Given up then. */
     endsAt: time('ends_at').notNull(),
+    /** Why its asset was deleted, if it was not what was announced. */
+    mismatch: text('mismatch'),
   },
   (table) => [primaryKey({ columns: [table.workspaceId, table.id] }), tenantOnly],
 )

@@ -1,5 +1,7 @@
 /** Uploads straight to storage while storage answers 500, hangs, cuts and lies, and while the database is away. */
 import { randomBytes } from 'node:crypto'
+import { connect } from 'node:net'
+import { AwsClient } from 'aws4fetch'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
 import { ask, asOwner, makeTenants, type Tenant } from '../../dev/rig/trials/tenants.ts'
@@ -61,7 +63,10 @@ const sent = async (bytes: Buffer) => {
 }
 /** The rest of the upload's time passes. */
 const expectNothing = async () => {
-  await asOwner(rig, `update uploads set ends_at = now() - interval '3 hours'`)
+  await asOwner(
+    rig,
+    `update uploads set ends_at = now() - interval '3 hours', completed_at = completed_at - interval '3 hours'`,
+  )
   await waitFor('nothing is owed', async () => {
     await asOwner(rig, 'update outbox set available_at = now()')
     await rig.scheduled()
@@ -157,15 +162,128 @@ test('a process that dies while it reads a file leaves it to the next', async ()
     await rig.start(name)
   }
   rig.links.storage.clearFaults()
-  await asOwner(rig, `update uploads set lease_expires_at = now()`)
-  await waitFor(
-    'it is ready',
-    async () => {
-      await asOwner(rig, `update outbox set available_at = now() where kind = 'upload.check'`)
-      await rig.scheduled()
-      return (await get(id)).body.status === 'ready'
-    },
-    40_000,
-  )
+  // Soon: its lease was renewed for each range only, and the message that comes again waits for its end.
+  await waitFor('it is ready', async () => (await get(id)).body.status === 'ready', 120_000)
   await expectNothing()
+}, 180_000)
+
+test('an object that storage does not show is not called another one, and a check that always fails ends', async () => {
+  const bytes = Buffer.concat([photo, randomBytes(100_000_000 - photo.length)])
+  const id = await sent(bytes)
+  await asOwner(rig, `update uploads set lease_expires_at = now() + interval '1 hour' where id = $1`, [id])
+  expect((await complete(id)).status).toBe(200)
+  const { S3_ACCESS_KEY_ID = '', S3_SECRET_ACCESS_KEY = '', S3_ENDPOINT } = rig.stack.settings
+  const s3 = new AwsClient({
+    accessKeyId: S3_ACCESS_KEY_ID,
+    secretAccessKey: S3_SECRET_ACCESS_KEY,
+    service: 's3',
+    region: 'auto',
+  })
+  const object = `${S3_ENDPOINT}/workspaces/${tenant.workspaceId}/assets/${id}`
+  expect((await s3.fetch(object, { method: 'DELETE' })).ok).toBe(true)
+  await asOwner(rig, `update uploads set lease_expires_at = null where id = $1`, [id])
+  await asOwner(rig, `update outbox set available_at = now() where subject_id = $1`, [id])
+  await rig.scheduled()
+  await waitFor('the check fails', async () =>
+    rig.broker.messages.some(({ body, deliveries }) => {
+      // `as`: what the outbox sends.
+      const { kind, subjectId } = body as { kind?: string; subjectId?: string }
+      return kind === 'upload.check' && subjectId === id && deliveries.some(({ end }) => end === 'retried')
+    }),
+  )
+  expect((await get(id)).body.status).toBe('pending')
+  await expectNothing()
+  expect((await complete(id)).body.code).toBe('not_found')
 }, 90_000)
+
+test('parts whose start was committed and answered by nobody are not taken back', async () => {
+  const bytes = Buffer.concat([photo, randomBytes(100_000_000 - photo.length)])
+  const { id } = (await begin(bytes)).body.asset
+  await asOwner(rig, `update uploads set upload_id = null where id = $1`, [id])
+  const lost = rig.links.database.fault({
+    kind: 'reset',
+    of: 'answer',
+    match: 'update \\"uploads\\" set',
+    times: 1,
+  })
+  const resume = () => call<{ upload: { parts: Part[] } }>('GET', `/assets/${id}/upload`)
+  expect((await resume()).status).toBe(503)
+  expect(lost.hits).toBe(1)
+  const { status, body } = await resume()
+  expect(status).toBe(200)
+  const [part] = body.upload.parts
+  if (!part) throw new Error('no part')
+  expect((await put(part, bytes.subarray(0, part.size))).status).toBe(200)
+  await call('DELETE', `/assets/${id}`)
+  await expectNothing()
+}, 60_000)
+
+const uploadsUnderWay = async () =>
+  (await asOwner(rig, `select from outbox where kind = 'object.delete'`)).length
+/** Uploads that send 300 KB of more, and then a byte each `pause` if one is given: two processes' places are held by twenty. */
+const holdPlaces = async (pause?: number) => {
+  const before = await uploadsUnderWay()
+  const holders = Array.from({ length: 20 }, () => {
+    const socket = connect(Number(new URL(rig.url).port), '127.0.0.1')
+    const head = [
+      'POST /api/v1/assets/upload?name=a.txt HTTP/1.1',
+      'host: 127.0.0.1',
+      `authorization: Bearer ${tenant.token}`,
+      `x-workspace-id: ${tenant.workspaceId}`,
+      'content-type: text/plain',
+      'content-length: 1000000',
+      'connection: close',
+    ]
+    socket.write(`${head.join('\r\n')}\r\n\r\n${'a'.repeat(300_000)}`)
+    const timer = pause && setInterval(() => socket.write('a'), pause)
+    const answered = new Promise<string>((resolve) => {
+      let answer = ''
+      socket.on('data', (data) => {
+        answer += data
+      })
+      socket.on('error', () => undefined).on('close', () => resolve(answer))
+    })
+    return {
+      answered,
+      stop() {
+        clearInterval(timer)
+        socket.destroy()
+      },
+    }
+  })
+  await waitFor('all are let in', async () => (await uploadsUnderWay()) === before + 20)
+  return holders
+}
+const upload = async (size: number) => {
+  const answer = await fetch(`${rig.url}/api/v1/assets/upload?name=b.txt`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${tenant.token}`, 'x-workspace-id': tenant.workspaceId },
+    body: 'b'.repeat(size),
+  })
+  return { status: answer.status, retryAfter: answer.headers.get('retry-after') }
+}
+
+test('uploads that fall silent end soon, and others go on', async () => {
+  const silent = await holdPlaces()
+  expect((await upload(1_000_000)).status).toBe(201)
+  for (const { answered } of silent) {
+    expect(await answered).toMatch(/^HTTP\/1.1 400.*"code":"malformed_multipart"/s)
+  }
+}, 60_000)
+
+test('whoever finds no place in time is told when to come again', async () => {
+  const slow = await holdPlaces(5000)
+  try {
+    // What tells its size comes behind 300 KB of comments: as much as a part is read of it.
+    const comment = Buffer.concat([Buffer.from([0xff, 0xfe, 0xea, 0x60]), Buffer.alloc(59_998, 'a')])
+    const hidden = Buffer.concat([photo.subarray(0, 2), ...Array(5).fill(comment), photo.subarray(2)])
+    const id = await sent(hidden)
+    const [uploaded, completed] = await Promise.all([upload(1_000_000), complete(id)])
+    expect(uploaded).toEqual({ status: 503, retryAfter: '10' })
+    expect(completed.status).toBe(503)
+    for (const { stop } of slow) stop()
+    expect(await complete(id)).toMatchObject({ status: 200, body: { status: 'ready' } })
+  } finally {
+    for (const { stop } of slow) stop()
+  }
+}, 120_000)

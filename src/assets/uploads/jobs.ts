@@ -1,15 +1,18 @@
 /** What queues and the bucket have done about uploads: large files read, arrivals noted, what is over taken away. */
 import { and, eq, not, sql } from 'drizzle-orm'
 import type { JobCtx } from '../../context.ts'
-import { change, type Database, transact } from '../../db/client.ts'
+import { change, type Database, ensure, transact } from '../../db/client.ts'
 import { assets, outbox, uploads } from '../../db/schema.ts'
 import { exists, first, inWorkspace } from '../../db/sql.ts'
-import { AppError } from '../../errors.ts'
+import { AppError, toAppError } from '../../errors.ts'
 import { settle } from '../../outbox/outbox.ts'
 import { oneAsset } from '../assets.ts'
 import { abortParts } from '../parts.ts'
 import { deleteObject, pathOf } from '../storage.ts'
 import { completeUpload, finish, GRACE, isOver, isPending, oneUpload, orDiscard } from './uploads.ts'
+
+/** SQL: nobody reads it. */
+const isFree = sql`coalesce(${uploads.leaseExpiresAt} < now(), true)`
 
 /** What is not pending need not be read. */
 const settleCheck = (db: Database, id: string) =>
@@ -17,24 +20,43 @@ const settleCheck = (db: Database, id: string) =>
     .delete(outbox)
     .where(and(eq(outbox.kind, 'upload.check'), eq(outbox.subjectId, id), not(exists(assets, isPending(id)))))
 
-/** The job that reads a file of parts: one at a time. @throws {AppError} not_found, unavailable */
-export const checkUpload = async (ctx: JobCtx, id: string): Promise<void> => {
-  const { claimed, rows } = await transact(ctx, (db) => ({
+/** Longer than a range of it is read; renewed before each. */
+const lease = { leaseExpiresAt: sql`now() + interval '90 seconds'` }
+
+/**
+ * The job that reads a file of parts: one at a time.
+ * @returns the seconds until whoever reads it must have renewed the lease
+ * @throws {AppError} not_found, unavailable
+ */
+export const checkUpload = async (ctx: JobCtx, id: string): Promise<number | undefined> => {
+  const { claimed, held, rows } = await transact(ctx, (db) => ({
     claimed: db
       .update(uploads)
-      .set({ leaseExpiresAt: sql`now() + interval '15 minutes'` })
-      .where(and(oneUpload(id), sql`coalesce(${uploads.leaseExpiresAt} < now(), true)`))
+      .set(lease)
+      .where(and(oneUpload(id), isFree))
       .returning(),
+    held: db
+      .select({ seconds: sql<number>`ceil(extract(epoch from ${uploads.leaseExpiresAt} - now()))::float8` })
+      .from(uploads)
+      .where(oneUpload(id)),
     rows: db.select().from(assets).where(oneAsset(id)),
     settled: settleCheck(db, id),
   }))
   const [asset, [upload]] = [first(rows), claimed]
-  if (!upload || asset.status === 'ready') return
+  if (asset.status === 'ready') return undefined
+  if (!upload) return held[0]?.seconds
+  const renew = () =>
+    transact(ctx, (db) => ({
+      isWanted: ensure(db, exists(assets, isPending(id)), 'not_found'),
+      renewed: db.update(uploads).set(lease).where(oneUpload(id)),
+    }))
   try {
-    await orDiscard(ctx, asset, finish(ctx, { asset, upload }))
+    await orDiscard(ctx, asset, finish(ctx, { asset, upload }, renew))
+    return undefined
   } catch (error) {
     if (error instanceof AppError && error.code === 'upload_mismatch') {
-      return ctx.log({ level: 'info', message: 'upload discarded', assetId: id, error: error.message })
+      ctx.log({ level: 'info', message: 'upload discarded', assetId: id, error: error.message })
+      return undefined
     }
     // For whoever tries it again.
     await transact(ctx, (db) => ({
@@ -49,8 +71,8 @@ export const noteArrival = async (ctx: JobCtx, id: string): Promise<void> => {
   try {
     await completeUpload(ctx, id)
   } catch (error) {
-    const code = error instanceof AppError ? error.code : undefined
-    if (code !== 'upload_incomplete' && code !== 'upload_mismatch') throw error
+    const { code } = toAppError(error)
+    if (!['upload_incomplete', 'upload_mismatch', 'upload_expired'].includes(code)) throw error
   }
 }
 
@@ -65,7 +87,7 @@ export const endUpload = async (ctx: JobCtx, id: string): Promise<void> => {
     oneUpload(id),
     isOver,
     sql`coalesce(${uploads.completedAt} + ${GRACE} <= now(), true)`,
-    sql`coalesce(${uploads.leaseExpiresAt} < now(), true)`,
+    isFree,
   )
   const { rows } = await change(ctx, (db) => ({
     givenUp: db.delete(assets).where(and(isPending(id), exists(uploads, isGivenUp))),

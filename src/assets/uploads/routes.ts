@@ -85,7 +85,7 @@ routes.openapi(
     role: 'member',
     request: { params: IdPath },
     responses: { 200: json(UploadView, 'The upload') },
-    refuses: ['upload_expired'],
+    refuses: ['upload_expired', 'upload_mismatch'],
   }),
   async (c) => c.json(present(await getUpload(c.get('ctx'), c.req.valid('param').id)), 200),
 )

@@ -6,10 +6,10 @@ import { change, ensure, transact } from '../../db/client.ts'
 import { assets, uploads } from '../../db/schema.ts'
 import { exists, first, inWorkspace } from '../../db/sql.ts'
 import type { Env } from '../../env.ts'
-import { AppError } from '../../errors.ts'
+import { AppError, toAppError } from '../../errors.ts'
 import { dispatch, owe, RESEND_DELAY, settle } from '../../outbox/outbox.ts'
 import { fitsStorage } from '../../workspaces/quotas.ts'
-import { type Asset, getAsset, oneAsset } from '../assets.ts'
+import { type Asset, oneAsset } from '../assets.ts'
 import { kindOf } from '../inspect.ts'
 import { abortParts, completeParts, listParts, presignPart, startParts } from '../parts.ts'
 import { headersOf, pathOf, presignPut, sizeOf } from '../storage.ts'
@@ -53,16 +53,21 @@ const planOf = ({ asset: { size }, upload: { partSize } }: Pending) =>
     size: Math.min(partSize, size - i * partSize),
   }))
 
-/** An asset, and how it is uploaded if it is, or was a day ago. @throws {AppError} not_found */
+/**
+ * An asset, and how it is uploaded if it is, or was a day ago.
+ * @throws {AppError} not_found, upload_mismatch: it was deleted for that
+ */
 const readUpload = async (ctx: Ctx, id: string) => {
-  const { rows } = await transact(ctx, (db) => ({
+  const { found, rows } = await transact(ctx, (db) => ({
+    found: db.select().from(assets).where(oneAsset(id)),
     rows: db
-      .select({ asset: assets, upload: uploads, isOver: sql<boolean | null>`${isOver}` })
-      .from(assets)
-      .leftJoin(uploads, and(inWorkspace(uploads), eq(uploads.id, assets.id)))
-      .where(oneAsset(id)),
+      .select({ upload: uploads, isOver: sql<boolean>`${isOver}` })
+      .from(uploads)
+      .where(oneUpload(id)),
   }))
-  return first(rows)
+  const [row] = rows
+  if (row?.upload.mismatch) throw new AppError('upload_mismatch', { detail: row.upload.mismatch })
+  return { asset: first(found), ...row }
 }
 
 /** Nobody may send to an object that is there, or anything but what was announced. */
@@ -103,18 +108,26 @@ const start = async (ctx: Ctx, { asset, upload }: Pending): Promise<Pending> => 
     }))
     return { asset, upload: first(rows) }
   } catch (fault) {
-    await abortParts(ctx.env, path, uploadId).catch(() => undefined)
-    if (!(fault instanceof AppError) || fault.code !== 'not_found') throw fault
+    const { code } = toAppError(fault)
+    // After an unknown outcome it may be the upload's.
+    if (code !== 'unavailable' && code !== 'internal_error') {
+      await abortParts(ctx.env, path, uploadId).catch(() => undefined)
+    }
+    if (code !== 'not_found') throw fault
     const known = await readUpload(ctx, asset.id)
     if (known.upload?.uploadId) return { asset, upload: known.upload }
     throw fault
   }
 }
 
-/** Takes a pending asset back, and what there is of it in storage soon after. */
-const discard = async (ctx: Ctx, asset: Asset): Promise<void> => {
+/** Takes a pending asset back, and what there is of it in storage soon after; `mismatch` is kept for whoever asks for it. */
+const discard = async (ctx: Ctx, asset: Asset, mismatch?: string): Promise<void> => {
   const { id, workspaceId } = asset
   await change({ ...ctx, workspaceId }, (db) => ({
+    noted: db
+      .update(uploads)
+      .set({ mismatch: mismatch ?? null })
+      .where(and(oneUpload(id), exists(assets, isPending(id)))),
     deleted: db.delete(assets).where(isPending(id)),
     settled: settle(db, 'upload.check', id),
     note: owe(db, 'upload.end', [id], RESEND_DELAY),
@@ -207,8 +220,12 @@ const assemble = async (env: Env, pending: Pending): Promise<void> => {
 }
 
 /** Reads all of it, and makes it an asset. @throws {AppError} upload_mismatch, not_found, unavailable */
-export const finish = async (ctx: Ctx, { asset, upload }: Pending): Promise<Asset> => {
-  const found = await inspectObject(ctx.env, pathOfAsset(asset), asset)
+export const finish = async (
+  ctx: Ctx,
+  { asset, upload }: Pending,
+  renew?: () => Promise<unknown>,
+): Promise<Asset> => {
+  const found = await inspectObject(ctx.env, pathOfAsset(asset), asset, renew)
   if (upload.sha256 !== null && found.sha256 !== upload.sha256) {
     throw new AppError('upload_mismatch', { detail: `Its SHA-256 is ${found.sha256}: it was deleted.` })
   }
@@ -222,7 +239,7 @@ export const finish = async (ctx: Ctx, { asset, upload }: Pending): Promise<Asse
     settled: settle(db, 'upload.check', asset.id),
   }))
   // Or somebody else was faster.
-  return rows[0] ?? getAsset(ctx, asset.id)
+  return rows[0] ?? (await readUpload(ctx, asset.id)).asset
 }
 
 /** Whoever did not send what was announced has nothing. */
@@ -230,9 +247,28 @@ export const orDiscard = async <T>(ctx: Ctx, asset: Asset, work: Promise<T>): Pr
   try {
     return await work
   } catch (error) {
-    if (error instanceof AppError && error.code === 'upload_mismatch') await discard(ctx, asset)
+    if (error instanceof AppError && error.code === 'upload_mismatch') {
+      await discard(ctx, asset, error.message)
+    }
     throw error
   }
+}
+
+/** @throws {AppError} not_found, upload_incomplete, upload_mismatch, upload_expired, unavailable */
+const complete = async (ctx: Ctx, { asset, upload }: Pending): Promise<Asset> => {
+  const { id, workspaceId } = asset
+  if (isInParts(asset)) await assemble(ctx.env, { asset, upload })
+  const size = await sizeOf(ctx.env, pathOfAsset(asset))
+  if (size === undefined) throw new AppError('upload_incomplete')
+  if (!isInParts(asset)) return orDiscard(ctx, asset, finish(ctx, { asset, upload }))
+  await orDiscard(ctx, asset, inspectHead(ctx.env, pathOfAsset(asset), asset))
+  await change({ ...ctx, workspaceId }, (db) => ({
+    isThere: ensure(db, exists(assets, isPending(id)), 'not_found'),
+    marked: db.update(uploads).set({ completedAt: sql`now()` }).where(oneUpload(id)),
+    note: owe(db, 'upload.check', [id], RESEND_DELAY),
+  }))
+  await dispatch(ctx, [{ kind: 'upload.check', workspaceId, subjectId: id }])
+  return asset
 }
 
 /**
@@ -244,18 +280,16 @@ export const completeUpload = async (ctx: Ctx, id: string): Promise<Asset> => {
   const { asset, upload, isOver } = await readUpload(ctx, id)
   if (asset.status === 'ready' || !upload || upload.completedAt !== null) return asset
   if (isOver) throw new AppError('upload_expired')
-  const pending = { asset, upload }
-  if (isInParts(asset)) await assemble(ctx.env, pending)
-  const size = await sizeOf(ctx.env, pathOfAsset(asset))
-  if (size === undefined) throw new AppError('upload_incomplete')
-  if (!isInParts(asset)) return orDiscard(ctx, asset, finish(ctx, pending))
-  await orDiscard(ctx, asset, inspectHead(ctx.env, pathOfAsset(asset), asset))
-  const { workspaceId } = asset
-  await change({ ...ctx, workspaceId }, (db) => ({
-    isThere: ensure(db, exists(assets, isPending(id)), 'not_found'),
-    marked: db.update(uploads).set({ completedAt: sql`now()` }).where(oneUpload(id)),
-    note: owe(db, 'upload.check', [id], RESEND_DELAY),
-  }))
-  await dispatch(ctx, [{ kind: 'upload.check', workspaceId, subjectId: id }])
-  return asset
+  const completing = complete(ctx, { asset, upload })
+  // A client that hangs up would end the request before its place is given back.
+  ctx.waitUntil?.(completing.catch(() => undefined))
+  try {
+    return await completing
+  } catch (error) {
+    if (!['not_found', 'upload_incomplete', 'upload_expired'].includes(toAppError(error).code)) throw error
+    // Or somebody else was faster.
+    const now = await readUpload(ctx, id)
+    if (now.asset.status === 'ready') return now.asset
+    throw error
+  }
 }
