@@ -286,8 +286,7 @@ export const completeUpload = async (ctx: Ctx, id: string): Promise<Asset> => {
   try {
     return await completing
   } catch (error) {
-    if (!['not_found', 'upload_incomplete', 'upload_expired'].includes(toAppError(error).code)) throw error
-    // Or somebody else was faster.
+    // Or somebody else was faster, to either end.
     const now = await readUpload(ctx, id)
     if (now.asset.status === 'ready') return now.asset
     throw error
