@@ -1,6 +1,7 @@
 /** What is told of films and documents: how long, how many pages, wherever in the file it stands. */
 import { expect, test } from 'vitest'
 import type { AssetBody } from '../support/client.ts'
+import { setPlan } from '../support/database.ts'
 import { finished, generate } from '../support/generations.ts'
 import { newTenant } from '../support/tenants.ts'
 import { uploadDirectly } from '../support/uploads.ts'
@@ -108,7 +109,8 @@ test.each([
 })
 
 test('a film that a model made says how long it is', async () => {
-  const { client } = await newTenant()
+  const { client, workspaceId } = await newTenant()
+  await setPlan(workspaceId, 'pro')
   const { id } = await generate(client, { task: 'animate', prompt: 'x', durationSeconds: 6 })
   const { outputs } = await finished(client, id)
   expect(outputs[0]?.durationSeconds).toBeGreaterThan(1)
