@@ -2,7 +2,7 @@
 import { eraseObject } from './assets/assets.ts'
 import { eraseCopies } from './assets/copies.ts'
 import { readKey } from './assets/storage.ts'
-import { checkUpload, endUpload, noteArrival } from './assets/uploads/uploads.ts'
+import { checkUpload, endUpload, noteArrival } from './assets/uploads/jobs.ts'
 import { recordRefusal } from './audit/audit.ts'
 import { runExport } from './channels/exports.ts'
 import { type JobCtx, log, systemContext, type WaitUntil } from './context.ts'

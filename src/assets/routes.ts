@@ -24,9 +24,9 @@ import {
   getLineage,
   listAssets,
   updateAsset,
-  uploadAsset,
 } from './assets.ts'
 import { downloadCopy } from './copies.ts'
+import { uploadAsset } from './upload.ts'
 
 const tag = 'Assets'
 

@@ -4,6 +4,7 @@ import type { ServerResponse } from 'node:http'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { makeSamplePhoto } from '../../models/photo.ts'
 import { putObject } from '../../src/assets/put.ts'
+import { presignDownload } from '../../src/assets/storage.ts'
 import type { Env } from '../../src/env.ts'
 import { startAnswers } from '../support/answers.ts'
 
@@ -72,3 +73,39 @@ test.each([true, false])(
     server.stop()
   },
 )
+
+test.each([
+  ['path style', 'https://minio.example.com/files', 'us-east-1', '/files/workspaces/w/assets/o'],
+  ['virtual host', 'https://files.s3.eu-central-1.amazonaws.com', 'eu-central-1', '/workspaces/w/assets/o'],
+  [
+    'below a path',
+    'http://127.0.0.1:9000/storage/s3/files',
+    'auto',
+    '/storage/s3/files/workspaces/w/assets/o',
+  ],
+])('a URL of a bucket in %s', async (_, endpoint, region, path) => {
+  const env = {
+    S3_ENDPOINT: endpoint,
+    S3_REGION: region,
+    S3_ACCESS_KEY_ID: 'minioadmin',
+    S3_SECRET_ACCESS_KEY: 'minioadmin',
+    // `as`: the settings that storage reads.
+  } as Env
+  const asset = { workspaceId: 'w', objectId: 'o', name: 'a.png', mimeType: 'image/png' }
+  const url = new URL(await presignDownload(env, asset, 'inline'))
+  expect([url.origin, url.pathname]).toEqual([new URL(endpoint).origin, path])
+  expect(url.searchParams.get('X-Amz-Credential')).toMatch(
+    new RegExp(`^minioadmin/\\d{8}/${region}/s3/aws4_request$`),
+  )
+  // No more of the operator than the signature needs.
+  expect([...url.searchParams.keys()].sort()).toEqual([
+    'X-Amz-Algorithm',
+    'X-Amz-Credential',
+    'X-Amz-Date',
+    'X-Amz-Expires',
+    'X-Amz-Signature',
+    'X-Amz-SignedHeaders',
+    'response-content-disposition',
+    'response-content-type',
+  ])
+})

@@ -113,7 +113,8 @@ test('a message that fails comes again after its delay, then goes to the dead-le
   const { id } = await generate()
   await rig.links.database.stop()
   rig.broker.resume()
-  await waitFor('it is handed on', async () => messageOf(id)?.handedOn)
+  // Each delivery asks the database for forty seconds: its calls may be noted.
+  await waitFor('it is handed on', async () => messageOf(id)?.handedOn, 120_000)
   const [first, second, ...more] = messageOf(id)?.deliveries ?? []
   expect(more).toEqual([])
   expect([first?.end, second?.end]).toEqual(['retried', 'dead'])
@@ -127,7 +128,7 @@ test('a message that fails comes again after its delay, then goes to the dead-le
     jobs: { dead: 1, handedOn: 1 },
     'jobs-dead': { enqueued: 1, dead: 0 },
   })
-})
+}, 180_000)
 
 describe('a refused right is recorded', () => {
   const setRole = (role: string) =>

@@ -289,7 +289,7 @@ export const startFaultStack = async (changes: SettingChanges = {}) => {
       await waitFor('nothing is owed', async () => (await query('select from outbox')).length === 0)
       const listing = await (await keep.fetch(`${bucket}?list-type=2&max-keys=1000`)).text()
       const stored = [...listing.matchAll(/<Key>[^<]*\/assets\/([^<]+)<\/Key>/g)].map(([, id]) => id)
-      const assets = await query<{ id: string }>('select id from assets')
+      const assets = await query<{ id: string }>('select distinct object_id as id from assets')
       expect(stored.sort()).toEqual(assets.map(({ id }) => id).sort())
       expect(
         await query(`select g.id from generations g where (select count(*) from generation_outputs o

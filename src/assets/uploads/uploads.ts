@@ -1,18 +1,19 @@
 /** Uploads straight to storage: announced, sent to presigned URLs, and looked at before they become assets. */
-import { and, eq, isNull, not, sql } from 'drizzle-orm'
+import { and, eq, isNull, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import type { Ctx, JobCtx } from '../../context.ts'
+import type { Ctx } from '../../context.ts'
 import { change, ensure, transact } from '../../db/client.ts'
-import { assets, outbox, uploads } from '../../db/schema.ts'
+import { assets, uploads } from '../../db/schema.ts'
 import { exists, first, inWorkspace } from '../../db/sql.ts'
 import type { Env } from '../../env.ts'
 import { AppError } from '../../errors.ts'
 import { dispatch, owe, RESEND_DELAY, settle } from '../../outbox/outbox.ts'
 import { fitsStorage } from '../../workspaces/quotas.ts'
-import { type Asset, cleanName, getAsset, oneAsset } from '../assets.ts'
+import { type Asset, getAsset, oneAsset } from '../assets.ts'
 import { kindOf } from '../inspect.ts'
 import { abortParts, completeParts, listParts, presignPart, startParts } from '../parts.ts'
-import { deleteObject, headersOf, pathOf, presignPut, sizeOf } from '../storage.ts'
+import { headersOf, pathOf, presignPut, sizeOf } from '../storage.ts'
+import { cleanName } from '../upload.ts'
 import { inspectHead, inspectObject } from './inspect.ts'
 
 type Upload = typeof uploads.$inferSelect
@@ -28,7 +29,7 @@ const PARTS_FROM = 100_000_000
 const PART = 32 * 1024 * 1024
 /** How long an upload may take, and how long after its end something may still arrive: a URL works for an hour. */
 const LIFE = sql`interval '24 hours'`
-const GRACE = sql`interval '2 hours'`
+export const GRACE = sql`interval '2 hours'`
 
 export interface UploadPart {
   number: number
@@ -39,8 +40,8 @@ export interface UploadPart {
   target?: { url: string; headers: Record<string, string>; expiresAt: string }
 }
 
-const oneUpload = (id: string) => and(inWorkspace(uploads), eq(uploads.id, id))
-const isPending = (id: string) => and(oneAsset(id), eq(assets.status, 'pending'))
+export const oneUpload = (id: string) => and(inWorkspace(uploads), eq(uploads.id, id))
+export const isPending = (id: string) => and(oneAsset(id), eq(assets.status, 'pending'))
 const pathOfAsset = ({ workspaceId, id }: Asset) => pathOf(workspaceId, id)
 const isInParts = ({ size }: Asset) => size >= PARTS_FROM
 
@@ -204,7 +205,7 @@ const assemble = async (env: Env, pending: Pending): Promise<void> => {
 }
 
 /** Reads all of it, and makes it an asset. @throws {AppError} upload_mismatch, not_found, unavailable */
-const finish = async (ctx: Ctx, { asset, upload }: Pending): Promise<Asset> => {
+export const finish = async (ctx: Ctx, { asset, upload }: Pending): Promise<Asset> => {
   const found = await inspectObject(ctx.env, pathOfAsset(asset), asset)
   if (upload.sha256 !== null && found.sha256 !== upload.sha256) {
     throw new AppError('upload_mismatch', { detail: `Its SHA-256 is ${found.sha256}: it was deleted.` })
@@ -223,7 +224,7 @@ const finish = async (ctx: Ctx, { asset, upload }: Pending): Promise<Asset> => {
 }
 
 /** Whoever did not send what was announced has nothing. */
-const orDiscard = async <T>(ctx: Ctx, asset: Asset, work: Promise<T>): Promise<T> => {
+export const orDiscard = async <T>(ctx: Ctx, asset: Asset, work: Promise<T>): Promise<T> => {
   try {
     return await work
   } catch (error) {
@@ -254,85 +255,4 @@ export const completeUpload = async (ctx: Ctx, id: string): Promise<Asset> => {
   }))
   await dispatch(ctx, [{ kind: 'upload.check', workspaceId, subjectId: id }])
   return asset
-}
-
-/** The job that reads a file of parts: one at a time. @throws {AppError} not_found, unavailable */
-export const checkUpload = async (ctx: JobCtx, id: string): Promise<void> => {
-  const { claimed, rows } = await transact(ctx, (db) => ({
-    claimed: db
-      .update(uploads)
-      .set({ leaseExpiresAt: sql`now() + interval '15 minutes'` })
-      .where(and(oneUpload(id), sql`coalesce(${uploads.leaseExpiresAt} < now(), true)`))
-      .returning(),
-    rows: db.select().from(assets).where(oneAsset(id)),
-    settled: db
-      .delete(outbox)
-      .where(
-        and(eq(outbox.kind, 'upload.check'), eq(outbox.subjectId, id), not(exists(assets, isPending(id)))),
-      ),
-  }))
-  const [asset, [upload]] = [first(rows), claimed]
-  if (!upload || asset.status === 'ready') return
-  try {
-    await orDiscard(ctx, asset, finish(ctx, { asset, upload }))
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'upload_mismatch') {
-      return ctx.log({ level: 'info', message: 'upload discarded', assetId: id, error: error.message })
-    }
-    // For whoever tries it again.
-    await transact(ctx, (db) => ({
-      released: db.update(uploads).set({ leaseExpiresAt: null }).where(oneUpload(id)),
-    }))
-    throw error
-  }
-}
-
-/** The bucket says that something has arrived. @throws {AppError} unavailable */
-export const noteArrival = async (ctx: JobCtx, id: string): Promise<void> => {
-  try {
-    await completeUpload(ctx, id)
-  } catch (error) {
-    const code = error instanceof AppError ? error.code : undefined
-    if (code !== 'upload_incomplete' && code !== 'upload_mismatch') throw error
-  }
-}
-
-/**
- * The job at the end of an upload's time, and when its asset is deleted before: gives up what is still pending, and deletes
- * what no asset needs. It comes again when no URL can bring anything any more.
- * @throws {AppError} unavailable
- */
-export const endUpload = async (ctx: JobCtx, id: string): Promise<void> => {
-  const { rows } = await transact(ctx, (db) => ({
-    rows: db
-      .select({
-        upload: uploads,
-        asset: assets,
-        isUsed: sql<boolean>`${exists(assets, and(inWorkspace(assets), eq(assets.objectId, id)))}`,
-        isOver: sql<boolean>`now() >= ${uploads.endsAt} + ${GRACE}`,
-      })
-      .from(uploads)
-      .leftJoin(assets, and(oneAsset(id)))
-      .where(oneUpload(id)),
-  }))
-  const [row] = rows
-  const { upload, asset, isOver = true } = row ?? {}
-  const isAbandoned = isOver && asset?.status === 'pending' && upload?.completedAt === null
-  if (isAbandoned) {
-    await change(ctx, (db) => ({ deleted: db.delete(assets).where(isPending(id)) }))
-  }
-  if (upload && (isAbandoned || !row?.isUsed)) {
-    const path = pathOf(ctx.workspaceId, id)
-    if (upload.uploadId !== null) await abortParts(ctx.env, path, upload.uploadId)
-    await deleteObject(ctx.env, ctx.workspaceId, id)
-  }
-  const isDone = isOver && (isAbandoned || asset?.status !== 'pending')
-  await transact(ctx, (db) => ({
-    forgotten: db.delete(uploads).where(and(oneUpload(id), sql`${isDone}`)),
-    settled: isDone
-      ? settle(db, 'upload.end', id)
-      : db.execute(sql`
-          update outbox set available_at = greatest(now() + ${GRACE}, (select ends_at + ${GRACE} from uploads where ${oneUpload(id)}))
-           where kind = 'upload.end' and subject_id = ${id}`),
-  }))
 }
