@@ -44,10 +44,16 @@ end $$;
 create or replace trigger event after insert or update of status, progress, phase, offer on generations for each row execute function app.emit_event();
 --> statement-breakpoint
 -- Somebody begins to listen to the workspace's events, for ten minutes at most. What is committed after this is told to the
--- feed; what was before, the listener finds in the table, which it reads next.
+-- feed; what was before, the listener finds in the table, which it reads next. Who finds that others have begun locks nothing:
+-- every change of a job waits for this row.
 create or replace function app.listen() returns void
-  language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
-  insert into public.event_heads as h (workspace_id, sequence, listened_until) values (app.workspace_id(), 0, now() + interval '20 minutes')
-  on conflict (workspace_id) do update set listened_until = excluded.listened_until
-   where h.listened_until > now() + interval '11 minutes' is not true
-$$;
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_workspace constant uuid := app.workspace_id();
+begin
+  if exists (select from public.event_heads h where h.workspace_id = v_workspace and h.listened_until > now() + interval '11 minutes') then
+    return;
+  end if;
+  insert into public.event_heads (workspace_id, sequence, listened_until) values (v_workspace, 0, now() + interval '20 minutes')
+  on conflict (workspace_id) do update set listened_until = excluded.listened_until;
+end $$;

@@ -14,7 +14,8 @@ create or replace function app.first_id() returns uuid language sql immutable pa
 -- takes everything. Of each value that a filter leaves open, the newest ids are read from an index that holds all of it, and
 -- merged, so that a page reads a few times what it shows, however many rows there are. No plan may rest on how many rows a
 -- workspace has on average: plans are made without parameters, ids are bounds even when they are null, `p_from` is looked
--- at last, since two bounds pass for few rows, and rows are fetched by `limit 1`, which no join becomes.
+-- at last, since two bounds pass for few rows, and rows are fetched by `limit 1`, which no join becomes. Where statistics might
+-- recommend another index, the order asked for is that of the right one.
 create or replace function app.me(out id uuid, out email text, out name text, out created_at timestamptz, out workspaces jsonb)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -195,9 +196,9 @@ declare
 begin
   if p_resource is not null then
     v_ids := array(select a.id from public.audit_logs a
-      where a.workspace_id = p_workspace and a.resource_id = p_resource and (p_actor is null or a.actor_id = p_actor)
-        and (p_type is null or a.resource_type = p_type) and (p_action is null or a.action = p_action)
-        and a.id < v_before and a.id >= v_from order by a.id desc limit p_limit);
+      where a.workspace_id = p_workspace and (a.resource_id, a.id) < (p_resource, v_before) and a.resource_id >= p_resource
+        and (p_actor is null or a.actor_id = p_actor) and (p_type is null or a.resource_type = p_type)
+        and (p_action is null or a.action = p_action) and a.id >= v_from order by a.resource_id desc, a.id desc limit p_limit);
   elsif p_actor is not null then
     v_ids := array(
       with recursive kind as (

@@ -9,7 +9,7 @@ export const PART_SIZE = 5 * 1024 * 1024
 /** Bytes up to which a buffer counts for nothing: most pictures on their way for a page. */
 const SMALL = 256 * 1024
 /** Larger ones in an isolate, which has 128 MB. */
-const PLACES = 10
+const PLACES = 8
 /** Milliseconds between two looks. */
 const PAUSE = 20
 /** Milliseconds for which a place is held against those who wait: a part that takes longer to come gives way. */

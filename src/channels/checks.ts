@@ -81,7 +81,7 @@ const metadataOf = async ({ env }: Readers, asset: Asset): Promise<Metadata> => 
 export const factsOf = async (
   ctx: Readers,
   asset: Asset,
-  rules: readonly Rule[],
+  rules: readonly Pick<Rule, 'rule'>[],
   isMade: boolean,
 ): Promise<Facts> => ({
   asset,

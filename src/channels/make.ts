@@ -221,7 +221,7 @@ export const makeExport = async (
   }
   const { rules, target } = taken
   // What is to be placed on white is measured even where no rule asks.
-  const needed = target.kind === 'whole' ? ([...rules, { rule: 'borders' }] as typeof rules) : rules
+  const needed = target.kind === 'whole' ? [...rules, { rule: 'borders' } as const] : rules
   const facts = await factsOf(ctx, asset, needed, isMadeHere(asset))
   const name = `${asset.name.replace(/\.\w{1,5}$/, '')}-${channel}.${ENDINGS[target.kind]}`
   const way: Way = { outputId, name, sourceType: sourceTypeOf(facts), most: target.most }

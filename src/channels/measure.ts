@@ -48,11 +48,8 @@ const groundOf = (row: Uint8Array): [number, number, number] => {
   const bins = new Map<number, [count: number, red: number, green: number, blue: number]>()
   for (let at = 0; at < row.length; at += 4) {
     const alpha = (row[at + 3] ?? 0) / 255
-    const [red, green, blue] = [0, 1, 2].map((i) => 255 + ((row[at + i] ?? 0) - 255) * alpha) as [
-      number,
-      number,
-      number,
-    ]
+    const onWhite = (colour = 0) => 255 + (colour - 255) * alpha
+    const [red, green, blue] = [onWhite(row[at]), onWhite(row[at + 1]), onWhite(row[at + 2])]
     const key = ((red >> 4) << 8) | ((green >> 4) << 4) | (blue >> 4)
     const bin = bins.get(key) ?? [0, 0, 0, 0]
     bins.set(key, [bin[0] + 1, bin[1] + red, bin[2] + green, bin[3] + blue])

@@ -12,16 +12,18 @@ const nameOf = ({ provider, model }: Named) => `${provider}:${model}`
 
 export const breakerOf = (env: Env, offer: Named) => objectOf(env, env.BREAKER, nameOf(offer))
 
-/** Milliseconds for which a breaker is not asked again about an offer that has not failed. */
+/** Milliseconds for which an offer that had not failed is taken for sound: its breaker is not asked, nor told of a success. */
 const SOUND = 1000
 
-/** The offers that had not failed when this isolate last asked, in milliseconds: that they succeed is no news. */
+/** When offers had not failed as this isolate asked, in milliseconds. */
 const sound = new Map<string, number>()
+
+const isSound = (name: string) => Date.now() - (sound.get(name) ?? 0) < SOUND
 
 /** Whether the offer may be asked now. Only a hint: where its breaker can't be reached, it may. */
 export const admits = async (env: Env, offer: Named, asking: Asking): Promise<boolean> => {
   const name = nameOf(offer)
-  if (Date.now() - (sound.get(name) ?? 0) < SOUND) return true
+  if (isSound(name)) return true
   try {
     const { admitted, failures } = await breakerOf(env, offer).admits(asking)
     if (failures === 0) sound.set(name, Date.now())
@@ -39,7 +41,7 @@ export const report = async (env: Env, offer: Named, failure: Failure | undefine
   // Too many requests slow us down; what is the caller's fault, or our storage's, says nothing of the offer.
   if (failure && (isNoFault.includes(failure.reason) || reasons[failure.reason].whoFixes === 'caller')) return
   if (failure) sound.delete(nameOf(offer))
-  else if (sound.has(nameOf(offer))) return
+  else if (isSound(nameOf(offer))) return
   const fault = failure && reasons[failure.reason].whoFixes === 'operator' ? failure.reason : undefined
   await breakerOf(env, offer)
     .report({ succeeded: failure === undefined, ...(fault && { fault }) })

@@ -114,9 +114,11 @@ describe('a key is used', () => {
       const requests =
         {
           'asset.begin': 2,
+          'asset.check': 2,
           'asset.complete': 3,
           'asset.create': 2,
           'audit.verify': 2,
+          'export.create': 2,
           'generation.create': 2,
           'generation.retry': 3,
         }[scope] ?? 1
