@@ -38,7 +38,10 @@ const problems = {
     409,
     'Only a generation that failed or was canceled can be retried, and only while its model is offered.',
   ],
-  upload_incomplete: [409, 'Not all of the file has arrived yet: send the rest, then try again.'],
+  upload_incomplete: [
+    409,
+    'Not all of the file has arrived and been read yet: send what is missing, if anything is, and try again.',
+  ],
   upload_expired: [409, 'The upload took too long: send the file again.'],
   payload_too_large: [413, 'The request body is too large.'],
   unsupported_media_type: [415, 'This content type is not supported here.'],

@@ -83,8 +83,8 @@ const Disposition = z
   .describe('Pictures and films may be shown inline; others are attachments all the same')
 
 /** On one line. */
-export const Name = text({ max: 255 }).regex(/^\P{Cc}*$/u, 'must have no line breaks')
-const Tag = text({ max: 50 }).regex(/^\P{Cc}*$/u, 'must have no line breaks')
+export const Name = text({ max: 255 }).regex(/^[^\t\n\r]*$/, 'must have no line breaks')
+const Tag = text({ max: 50 }).regex(/^[^\t\n\r]*$/, 'must have no line breaks')
 
 /** JSON Schema and not zod's: a validator would read the whole body into memory. */
 const fileForm = {

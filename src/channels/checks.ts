@@ -336,6 +336,10 @@ export const checkAsset = async (ctx: Ctx, id: string, channels: readonly Channe
   const asset = await getAsset(ctx, id)
   if (asset.status === 'pending') throw new AppError('upload_incomplete')
   const rules = channels.flatMap((channel) => demandsOf(channel, asset)?.rules ?? [])
-  const facts = await factsOf(ctx, asset, rules, isMadeHere(asset))
+  const facts = await factsOf(ctx, asset, rules, isMadeHere(asset)).catch(async (fault: unknown) => {
+    // Deleted meanwhile, it is not there either.
+    await getAsset(ctx, id)
+    throw fault
+  })
   return channels.map((channel) => judgeAll(channel, facts))
 }

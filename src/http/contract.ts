@@ -35,7 +35,7 @@ export const Email = z
 
 /** ISO 8601 with `Z`, of a year that Postgres knows, and to the nanosecond at most. */
 export const Timestamp = z.iso
-  .datetime()
+  .datetime('must be a time in UTC, such as 2026-01-31T12:00:00Z')
   .max(30)
   .regex(/^(?!0000)/, 'must be after the year 0')
 

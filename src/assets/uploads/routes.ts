@@ -60,7 +60,7 @@ routes.openapi(
         size: z.int().min(1).max(MAX_DIRECT).describe('Bytes'),
         sha256: z
           .string()
-          .regex(/^[0-9a-f]{64}$/i, 'must be 64 hexadecimal digits')
+          .regex(/^[0-9a-fA-F]{64}$/, 'must be 64 hexadecimal digits')
           .toLowerCase()
           .optional()
           .openapi({ description: 'Hex; checked when the file is complete' }),
