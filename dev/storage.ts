@@ -1,5 +1,6 @@
 /** Starts object storage: the bucket on a port of its own, with the credentials that the Worker has. */
 import { join } from 'node:path'
+import { AwsClient } from 'aws4fetch'
 import { type LocalServer, startServer } from './server.ts'
 
 /**
@@ -7,6 +8,18 @@ import { type LocalServer, startServer } from './server.ts'
  * redirect to a presigned URL leave the `Authorization` header behind.
  */
 export const bucketUrl = (port: number) => `http://127.0.0.1:${port}/cdn-cgi/local/r2/s3/merchant-assets`
+
+/** A client of the bucket with the keys of these settings. */
+export const s3Of = ({
+  S3_ACCESS_KEY_ID = '',
+  S3_SECRET_ACCESS_KEY = '',
+}: Record<string, string | undefined>) =>
+  new AwsClient({
+    accessKeyId: S3_ACCESS_KEY_ID,
+    secretAccessKey: S3_SECRET_ACCESS_KEY,
+    service: 's3',
+    region: 'auto',
+  })
 
 export function startStorage(
   options: { port: number; dataDir: string; settings: Record<string, string> },

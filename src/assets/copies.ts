@@ -20,10 +20,10 @@ import {
   orJudge,
   UnusablePhoto,
 } from './images.ts'
-import { METADATA_HEAD, METADATA_TAIL, readMetadata, withoutMetadata } from './metadata.ts'
+import { metadataOf, withoutMetadata } from './metadata.ts'
 import { isSourceType, markAsGenerated } from './provenance.ts'
 import { putObject } from './put.ts'
-import { deleteCopies, pathOf, presignCopy, readRange } from './storage.ts'
+import { deleteCopies, presignCopy } from './storage.ts'
 
 /** Bytes; an animation of fifty megapixels has less. */
 const MAX_COPY = 50_000_000
@@ -115,21 +115,11 @@ const end = async (ctx: Ctx, id: string, name: string, outcome: { size: number }
   return ended.length > 0
 }
 
-/** The marking that the original has. */
-const sourceTypeOf = async ({ env }: Pick<Ctx, 'env'>, asset: Asset) => {
-  const path = pathOf(asset.workspaceId, asset.objectId)
-  const head = await readRange(env, path, 0, Math.min(asset.size, METADATA_HEAD))
-  const rest = asset.size - head.length
-  const tail =
-    rest > 0 ? await readRange(env, path, asset.size - Math.min(rest, METADATA_TAIL), METADATA_TAIL) : head
-  const { sourceType } = readMetadata(asset.mimeType, head, tail)
-  return isSourceType(sourceType) ? sourceType : undefined
-}
-
 /** @throws {UnusablePhoto}; {AppError} unavailable */
 const make = async (ctx: Ctx, asset: Asset, wanted: Wanted): Promise<number> => {
   const format = mimeTypeOf(wanted.format)
-  const sourceType = await sourceTypeOf(ctx, asset)
+  // The copy keeps the marking that the original has.
+  const { sourceType } = await metadataOf(ctx.env, asset)
   const location = {
     workspaceId: asset.workspaceId,
     assetId: asset.id,
@@ -140,7 +130,12 @@ const make = async (ctx: Ctx, asset: Asset, wanted: Wanted): Promise<number> => 
     const options = { width: wanted.width, height: MAX_ANSWER, format, quality: QUALITY, anim }
     const picture = await convert(ctx, await openConvertible(ctx, asset), options)
     const bytes = withoutMetadata(format, readChunks(picture))
-    return putObject(ctx.env, location, sourceType ? markAsGenerated(bytes, sourceType) : bytes, MAX_COPY)
+    return putObject(
+      ctx.env,
+      location,
+      isSourceType(sourceType) ? markAsGenerated(bytes, sourceType) : bytes,
+      MAX_COPY,
+    )
   }
   const { size } = await orJudge(ctx, asset, () =>
     wanted.format === 'webp' ? movingOrStill(asset, makeOne) : makeOne(false),

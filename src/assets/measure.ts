@@ -1,4 +1,5 @@
 /** How long a film lasts, and how many pages a document has, as far as a few ranges of the file tell. */
+import { headerOf } from './boxes.ts'
 
 /** Bytes from `offset` on, as many as there are of `length`. */
 export type ReadRange = (offset: number, length: number) => Promise<Buffer>
@@ -17,15 +18,6 @@ const HEADERS = 64
 /** Boxes beside each other that are looked at; a file of fragments has thousands. */
 const MAX_BOXES = 24
 
-/** A box's header (ISO/IEC 14496-12): its type, and where its content begins and ends; undefined for what is none. */
-const boxAt = (bytes: Buffer, at: number, end: number) => {
-  if (bytes.length < at + 16) return undefined
-  const short = bytes.readUInt32BE(at)
-  const length = short === 1 ? Number(bytes.readBigUInt64BE(at + 8)) : short === 0 ? end : short
-  const header = short === 1 ? 16 : 8
-  return length < header ? undefined : { type: bytes.toString('latin1', at + 4, at + 8), header, length }
-}
-
 /** Of the movie header box. Its first version has 32 bits for each number, the other 64 for times and duration. */
 const movieDuration = (header: Buffer): number | null => {
   if (header.length < 32) return null
@@ -42,14 +34,14 @@ const mp4Duration = async (size: number, read: ReadRange): Promise<number | null
   let [at, start, bytes] = [0, 0, await read(0, RANGE)]
   for (let boxes = 0; boxes < MAX_BOXES && at < size; boxes++) {
     if (at + HEADERS > start + bytes.length) [start, bytes] = [at, await read(at, RANGE)]
-    const box = boxAt(bytes, at - start, size - at)
+    const box = headerOf(bytes.subarray(at - start))
     if (!box) return null
     if (box.type === 'moov') {
-      const content = at - start + box.header
-      const child = boxAt(bytes, content, box.length)
-      return child?.type === 'mvhd' ? movieDuration(bytes.subarray(content + child.header)) : null
+      const content = bytes.subarray(at - start + box.header)
+      const child = headerOf(content)
+      return child?.type === 'mvhd' ? movieDuration(content.subarray(child.header)) : null
     }
-    at += box.length
+    at += box.size
   }
   return null
 }

@@ -1,9 +1,12 @@
 /** What a picture's file says of itself beside its pixels: colours and their profile, its marking; and a JPEG without it. */
 import { inflateSync } from 'node:zlib'
+import type { Env } from '../env.ts'
+import type { Asset } from './assets.ts'
+import { pathOf, readRange } from './storage.ts'
 
 /** Bytes of the beginning, and of the end, that it is looked for in. */
-export const METADATA_HEAD = 256 * 1024
-export const METADATA_TAIL = 64 * 1024
+const METADATA_HEAD = 256 * 1024
+const METADATA_TAIL = 64 * 1024
 /** Bytes of a colour profile that are read. */
 const MAX_PROFILE = 1024 * 1024
 
@@ -132,7 +135,7 @@ const coloursOf = (
 }
 
 /** Of the file's first and last bytes. */
-export const readMetadata = (mimeType: string, head: Buffer, tail: Buffer): Metadata => {
+const readMetadata = (mimeType: string, head: Buffer, tail: Buffer): Metadata => {
   const { colours, profile, name } = coloursOf(mimeType, head)
   const space = profile && SPACES[profile.toString('latin1', 16, 20)]
   const text = head.toString('latin1') + tail.toString('latin1')
@@ -142,6 +145,15 @@ export const readMetadata = (mimeType: string, head: Buffer, tail: Buffer): Meta
     sourceType: /digitalsourcetype\/(\w+)/.exec(text)?.[1] ?? null,
     hasManifest: /jumbc2pa|caBX|urn:(uuid|c2pa):/.test(text) && text.includes('c2pa'),
   }
+}
+
+/** The same of an asset, by its two ends. @throws {AppError} unavailable */
+export const metadataOf = async (env: Env, asset: Asset): Promise<Metadata> => {
+  const path = pathOf(asset.workspaceId, asset.objectId)
+  const head = await readRange(env, path, 0, Math.min(asset.size, METADATA_HEAD))
+  const rest = Math.min(asset.size - head.length, METADATA_TAIL)
+  const tail = rest > 0 ? await readRange(env, path, asset.size - rest, rest) : Buffer.alloc(0)
+  return readMetadata(asset.mimeType, head, tail)
 }
 
 /** Segments that pixels are read by: those of JPEG itself, JFIF, a profile, Adobe's colour transform. */

@@ -8,9 +8,8 @@ import {
   orJudge,
   UnusablePhoto,
 } from '../assets/images.ts'
-import { METADATA_HEAD, METADATA_TAIL, type Metadata, readMetadata } from '../assets/metadata.ts'
+import { type Metadata, metadataOf } from '../assets/metadata.ts'
 import { readPng } from '../assets/png.ts'
-import { pathOf, readRange } from '../assets/storage.ts'
 import type { Ctx } from '../context.ts'
 import { AppError } from '../errors.ts'
 import type { Channel, Task } from '../words.ts'
@@ -67,16 +66,6 @@ const measureAsset = async (ctx: Readers, asset: Asset): Promise<Facts['measures
   }
 }
 
-const metadataOf = async ({ env }: Readers, asset: Asset): Promise<Metadata> => {
-  const path = pathOf(asset.workspaceId, asset.objectId)
-  const head = await readRange(env, path, 0, Math.min(asset.size, METADATA_HEAD))
-  const isLonger = asset.size > head.length
-  const tail = isLonger
-    ? await readRange(env, path, Math.max(0, asset.size - METADATA_TAIL), METADATA_TAIL)
-    : Buffer.alloc(0)
-  return readMetadata(asset.mimeType, head, tail)
-}
-
 /** @throws {AppError} unavailable */
 export const factsOf = async (
   ctx: Readers,
@@ -85,7 +74,7 @@ export const factsOf = async (
   isMade: boolean,
 ): Promise<Facts> => ({
   asset,
-  metadata: await metadataOf(ctx, asset),
+  metadata: await metadataOf(ctx.env, asset),
   film: asset.mimeType === 'video/mp4' ? await readFilm(ctx.env, asset) : undefined,
   measures:
     asset.kind === 'image' && rules.some(({ rule }) => byPixels.includes(rule))

@@ -1,8 +1,8 @@
 /** Photos prepared by the deployed bundle: by two processes at once, and while Cloudflare Images is away. */
-import { AwsClient } from 'aws4fetch'
 import sharp from 'sharp'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
+import { s3Of } from '../../dev/storage.ts'
 import { createClient } from '../../scripts/client.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -96,13 +96,8 @@ test('Cloudflare Images that is away, or cuts off its answer, costs a job time o
 
 /** The keys of copies, as storage itself lists them. */
 const copies = async () => {
-  const { S3_ENDPOINT, S3_ACCESS_KEY_ID = '', S3_SECRET_ACCESS_KEY = '' } = rig.stack.settings
-  const s3 = new AwsClient({
-    accessKeyId: S3_ACCESS_KEY_ID,
-    secretAccessKey: S3_SECRET_ACCESS_KEY,
-    service: 's3',
-    region: 'auto',
-  })
+  const { S3_ENDPOINT } = rig.stack.settings
+  const s3 = s3Of(rig.stack.settings)
   const list = await (await s3.fetch(`${S3_ENDPOINT}?list-type=2`)).text()
   return [...list.matchAll(/<Key>([^<]+)/g)].flatMap(([, key]) => (key?.includes('/inputs/') ? [key] : []))
 }

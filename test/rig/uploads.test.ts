@@ -1,10 +1,10 @@
 /** Uploads straight to storage while storage answers 500, hangs, cuts and lies, and while the database is away. */
 import { randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
-import { AwsClient } from 'aws4fetch'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
 import { ask, asOwner, makeTenants, type Tenant } from '../../dev/rig/trials/tenants.ts'
+import { s3Of } from '../../dev/storage.ts'
 import { makeSamplePhoto } from '../../models/photo.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -172,13 +172,8 @@ test('an object that storage does not show is not called another one, and a chec
   const id = await sent(bytes)
   await asOwner(rig, `update uploads set lease_expires_at = now() + interval '1 hour' where id = $1`, [id])
   expect((await complete(id)).status).toBe(200)
-  const { S3_ACCESS_KEY_ID = '', S3_SECRET_ACCESS_KEY = '', S3_ENDPOINT } = rig.stack.settings
-  const s3 = new AwsClient({
-    accessKeyId: S3_ACCESS_KEY_ID,
-    secretAccessKey: S3_SECRET_ACCESS_KEY,
-    service: 's3',
-    region: 'auto',
-  })
+  const { S3_ENDPOINT } = rig.stack.settings
+  const s3 = s3Of(rig.stack.settings)
   const object = `${S3_ENDPOINT}/workspaces/${tenant.workspaceId}/assets/${id}`
   expect((await s3.fetch(object, { method: 'DELETE' })).ok).toBe(true)
   await asOwner(rig, `update uploads set lease_expires_at = null where id = $1`, [id])

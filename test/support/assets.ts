@@ -1,6 +1,6 @@
 /** Assets in tests: downloaded, and looked for in storage itself. */
-import { AwsClient } from 'aws4fetch'
 import { expect } from 'vitest'
+import { s3Of } from '../../dev/storage.ts'
 import type { Client } from './client.ts'
 import { asOwner } from './database.ts'
 import { newTenant } from './tenants.ts'
@@ -13,12 +13,7 @@ export const download = async (client: Client, id: string, query = '') => {
   return String(answer.headers.get('location'))
 }
 
-const s3 = new AwsClient({
-  accessKeyId: secrets.S3_ACCESS_KEY_ID ?? '',
-  secretAccessKey: secrets.S3_SECRET_ACCESS_KEY ?? '',
-  service: 's3',
-  region: 'auto',
-})
+const s3 = s3Of(secrets)
 
 /** The keys of a workspace's objects, as storage itself lists them. */
 export const objectsOf = async (workspaceId: string): Promise<string[]> => {

@@ -5,12 +5,11 @@ import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { AwsClient } from 'aws4fetch'
 import { Webhook } from 'standardwebhooks'
 import { expect } from 'vitest'
 import { freePort } from '../../dev/child.ts'
 import { startStack } from '../../dev/stack.ts'
-import { bucketUrl, startStorage } from '../../dev/storage.ts'
+import { bucketUrl, s3Of, startStorage } from '../../dev/storage.ts'
 import { startWorker } from '../../dev/worker.ts'
 import { createClient } from '../../scripts/client.ts'
 import { withClient } from '../../scripts/migrate.ts'
@@ -119,12 +118,7 @@ export const startFaultStack = async (changes: SettingChanges = {}) => {
   const startBucket = () => startStorage({ port: storagePort, dataDir, settings })
   const startApi = () => startWorker({ port, dataDir, settings })
   let [storage, worker] = [await startBucket(), await startApi()]
-  const keep = new AwsClient({
-    accessKeyId: settings.S3_ACCESS_KEY_ID as string,
-    secretAccessKey: settings.S3_SECRET_ACCESS_KEY as string,
-    service: 's3',
-    region: 'auto',
-  })
+  const keep = s3Of(settings)
 
   const query = <T extends object>(sql: string, parameters: unknown[] = []) =>
     withClient(stack.database.adminUrl, async (client) => (await client.query<T>(sql, parameters)).rows)

@@ -1,6 +1,6 @@
 /** Direct uploads in tests. */
 import { hash } from 'node:crypto'
-import { AwsClient } from 'aws4fetch'
+import { s3Of } from '../../dev/storage.ts'
 import { download } from './assets.ts'
 import type { AssetBody, Client } from './client.ts'
 import { newTenant } from './tenants.ts'
@@ -53,12 +53,7 @@ export const uploadDirectly = async (...upload: Parameters<typeof sendDirectly>)
   return { id, answer: await complete(upload[0], id) }
 }
 
-export const s3 = new AwsClient({
-  accessKeyId: secrets.S3_ACCESS_KEY_ID ?? '',
-  secretAccessKey: secrets.S3_SECRET_ACCESS_KEY ?? '',
-  service: 's3',
-  region: 'auto',
-})
+export const s3 = s3Of(secrets)
 
 /** The bucket's URL. */
 export const bucket = async (): Promise<string> => {

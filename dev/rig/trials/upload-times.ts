@@ -1,7 +1,7 @@
 /** What a file's way through the Worker costs, beside a presigned PUT of the same bytes to the same storage. */
 import { randomBytes } from 'node:crypto'
-import { AwsClient } from 'aws4fetch'
 import { makeSamplePhoto } from '../../../models/photo.ts'
+import { s3Of } from '../../storage.ts'
 import type { Build } from './build.ts'
 
 /** Milliseconds of an upload of so many megabytes, through the Worker and direct. */
@@ -10,13 +10,8 @@ export const timeUploads = async ({ rig, tenants, request }: Build, megabytes: n
   if (!tenant) throw new Error('no tenant')
   const photo = await makeSamplePhoto()
   const bytes = Uint8Array.from(Buffer.concat([photo, randomBytes(megabytes * 1e6 - photo.length)]))
-  const { S3_ENDPOINT, S3_ACCESS_KEY_ID = '', S3_SECRET_ACCESS_KEY = '' } = rig.stack.settings
-  const client = new AwsClient({
-    accessKeyId: S3_ACCESS_KEY_ID,
-    secretAccessKey: S3_SECRET_ACCESS_KEY,
-    service: 's3',
-    region: 'auto',
-  })
+  const { S3_ENDPOINT } = rig.stack.settings
+  const client = s3Of(rig.stack.settings)
   const direct = async () => {
     const url = `${S3_ENDPOINT}/trial/${crypto.randomUUID()}?X-Amz-Expires=300`
     const { url: presigned } = await client.sign(url, { method: 'PUT', aws: { signQuery: true } })

@@ -10,8 +10,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { AwsClient } from 'aws4fetch'
 import { makeSamplePhoto } from '../../../models/photo.ts'
+import { s3Of } from '../../storage.ts'
 import { startRig } from '../rig.ts'
 import { ask, makeTenants } from './tenants.ts'
 
@@ -48,13 +48,8 @@ try {
       `${worker.url()}/api/v1/assets/upload?name=photo.jpg`,
     )
 
-  const { S3_ENDPOINT, S3_ACCESS_KEY_ID = '', S3_SECRET_ACCESS_KEY = '' } = rig.stack.settings
-  const s3 = new AwsClient({
-    accessKeyId: S3_ACCESS_KEY_ID,
-    secretAccessKey: S3_SECRET_ACCESS_KEY,
-    service: 's3',
-    region: 'auto',
-  })
+  const { S3_ENDPOINT } = rig.stack.settings
+  const s3 = s3Of(rig.stack.settings)
   const put = async () => {
     const signed = await s3.sign(`${S3_ENDPOINT}/trial`, { method: 'PUT', aws: { signQuery: true } })
     await curl(signed.url)
