@@ -19,7 +19,8 @@ const { values: options } = parseArgs({
 })
 const ROUNDS = Number(options.rounds)
 /** Requests of a round, so many at a time. */
-const REQUESTS = 200
+const REQUESTS = 800
+const POSTS = 160
 const AT_A_TIME = 4
 const JOBS = 40
 /** Milliseconds that the slower of two models takes. */
@@ -109,7 +110,10 @@ const measures: Record<string, Measure> = {
   'POST /generations': async (build) => {
     // Nobody takes the messages, so only the request counts.
     build.rig.broker.pause()
-    const figures = await measureCost(build, JOBS, () => repeat(JOBS, AT_A_TIME, () => build.generate()))
+    let turn = 0
+    const figures = await measureCost(build, POSTS, () =>
+      repeat(POSTS, AT_A_TIME, () => build.generate(build.tenants[turn++ % build.tenants.length])),
+    )
     build.rig.broker.resume()
     await build.untilDone()
     return figures
