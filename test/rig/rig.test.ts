@@ -470,6 +470,11 @@ test('a read waits for the limiter or the database, whichever is farther, and no
 }, 60_000)
 
 test('files pass over the links, inputs and outputs alike', async () => {
+  // Those of tests before this one.
+  await waitFor('no other job runs', async () => {
+    const { ready, delayed, inFlight } = rig.broker.counts().jobs ?? {}
+    return ready === 0 && delayed === 0 && inFlight === 0
+  })
   const slow = { kind: 'slow', of: 'answer', bytesPerSecond: 1_000_000 } as const
   const fetched = rig.links.models.fault({ ...slow, match: 'GET /outputs/' })
   const stored = rig.links.storage.fault({ ...slow, match: 'PUT ' })
