@@ -98,6 +98,7 @@ export const jobKinds = [
   'prediction.cancel',
   'object.delete',
   'copies.delete',
+  'object.lost',
   'export',
   'upload.check',
   'upload.end',

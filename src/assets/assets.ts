@@ -1,13 +1,23 @@
 /** A workspace's files: find, rename, tag, download, delete. */
-import { and, eq, gt, sql } from 'drizzle-orm'
+import { and, eq, gt, type SQL, sql } from 'drizzle-orm'
 import type { Ctx, JobCtx } from '../context.ts'
-import { change, read, transact } from '../db/client.ts'
+import { change, type Database, read, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations, outbox, providerJobs } from '../db/schema.ts'
 import { exists, first, inWorkspace, type Page, rowOf, rowsOf } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
-import { dispatch } from '../outbox/outbox.ts'
+import { dispatch, settle } from '../outbox/outbox.ts'
+import { sweeperOf } from '../outbox/use.ts'
 import { assetKinds, assetSources, assetStatuses } from '../words.ts'
-import { deleteCopies, deleteInput, deleteObject, presignDownload, presignShown } from './storage.ts'
+import {
+  deleteCopies,
+  deleteInput,
+  deleteObject,
+  isStored,
+  pathOf,
+  presignDownload,
+  presignShown,
+  unavailable,
+} from './storage.ts'
 
 export type Asset = typeof assets.$inferSelect
 
@@ -106,26 +116,43 @@ export const updateAsset = async (
   return first(rows)
 }
 
-/**
- * Deletes the row now, and soon after what no other needs: its object, and the copy that providers are sent; or what has
- * arrived of an upload.
- * @throws {AppError} not_found
- */
+/** Deletes rows, and notes that what no other needs is to be deleted: objects and copies; or what has arrived of an upload. */
+const remove = (db: Database, condition: SQL | undefined) =>
+  db.execute<{ kind: 'object.delete' | 'upload.end'; subject_id: string }>(sql`
+    with gone as (delete from ${assets} where ${condition} returning id, object_id, status)
+    insert into ${outbox} (kind, subject_id, available_at)
+    select case status when 'pending' then 'upload.end' else 'object.delete' end, subject, now() + interval '1 minute'
+      from (select distinct status, unnest(array[id, object_id]) subject from gone) s
+    on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0
+    returning kind, subject_id`)
+
+/** Deletes the row now, and soon after what no other needs. @throws {AppError} not_found */
 export const deleteAsset = async (ctx: Ctx, id: string): Promise<void> => {
-  const { gate, owed } = await change(ctx, (db) => ({
-    owed: db.execute<{ kind: 'object.delete' | 'upload.end'; subject_id: string }>(sql`
-      with gone as (delete from ${assets} where ${oneAsset(id)} returning id, object_id, status)
-      insert into ${outbox} (kind, subject_id, available_at)
-      select case status when 'pending' then 'upload.end' else 'object.delete' end, subject, now() + interval '1 minute'
-        from (select distinct status, unnest(array[id, object_id]) subject from gone) s
-      on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0
-      returning kind, subject_id`),
-  }))
+  const { gate, owed } = await change(ctx, (db) => ({ owed: remove(db, oneAsset(id)) }))
   first(owed.rows)
   await dispatch(
     ctx,
     owed.rows.map(({ kind, subject_id }) => ({ kind, workspaceId: gate.workspaceId, subjectId: subject_id })),
   )
+}
+
+/**
+ * The job of a walk through storage that did not find an object: unless it is back, the assets that have it go, of which each
+ * gives back its size.
+ * @throws {AppError} unavailable, also while the last walk is not trusted
+ */
+export const loseObject = async (ctx: JobCtx, id: string): Promise<void> => {
+  const isOf = and(inWorkspace(assets), eq(assets.objectId, id), eq(assets.status, 'ready'))
+  const { rows } = await transact(ctx, (db) => ({ rows: db.select().from(assets).where(isOf).limit(1) }))
+  const [asset] = rows
+  const isLost = asset !== undefined && !(await isStored(ctx.env, pathOf(ctx.workspaceId, id)))
+  if (isLost && !(await sweeperOf(ctx.env).lastWalk())?.isTrusted) {
+    throw unavailable(new Error('the last walk through storage is not trusted'))
+  }
+  await change({ ...ctx, action: 'asset.lose' }, (db) => ({
+    ...(isLost && { removed: remove(db, isOf) }),
+    settled: settle(db, 'object.lost', id),
+  }))
 }
 
 /** The job of a deletion: deletes what no asset needs, and then the note. */

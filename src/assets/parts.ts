@@ -1,6 +1,6 @@
 /** Multipart uploads in storage: files in parts, which become an object when all are there. */
 import type { Env } from '../env.ts'
-import { PATIENCE, type Patience, presignPut, request, unavailable } from './storage.ts'
+import { fieldOf, PATIENCE, type Patience, presignPut, request, textOf, unavailable } from './storage.ts'
 
 const targetOf = (path: string, uploadId: string, partNumber?: number) =>
   `${path}?${partNumber === undefined ? '' : `partNumber=${partNumber}&`}uploadId=${encodeURIComponent(uploadId)}`
@@ -12,8 +12,8 @@ export const startParts = async (
   headers: Record<string, string>,
   patience?: Patience,
 ): Promise<string> => {
-  const answer = await request(env, `${path}?uploads=`, { method: 'POST', headers }, patience)
-  const id = /<UploadId>([^<]+)<\/UploadId>/.exec(await answer.text())?.[1]
+  const answer = await textOf(await request(env, `${path}?uploads=`, { method: 'POST', headers }, patience))
+  const id = fieldOf(answer, 'UploadId')
   if (!id) throw unavailable(new Error('storage started no multipart upload'))
   return id
 }
@@ -45,22 +45,42 @@ export const listParts = async (
   path: string,
   uploadId: string,
 ): Promise<Map<number, { etag: string; size: number }> | undefined> => {
-  const { ok, body } = await request(env, targetOf(path, uploadId), {
+  const response = await request(env, targetOf(path, uploadId), {
     method: 'GET',
     accepts: (_, answer) => answer.includes('<Code>NoSuchUpload<'),
   })
-  if (!ok) return undefined
-  const answer = await new Response(body).text()
-  const field = (part: string, name: string) => new RegExp(`<${name}>([^<]*)</${name}>`).exec(part)?.[1] ?? ''
+  if (!response.ok) return undefined
+  const answer = await textOf(response)
   return new Map(
     [...answer.matchAll(/<Part>(.*?)<\/Part>/gs)].map(([, part = '']) => [
-      Number(field(part, 'PartNumber')),
-      {
-        etag: field(part, 'ETag').replaceAll('&quot;', '"').replaceAll('&#34;', '"'),
-        size: Number(field(part, 'Size')),
-      },
+      Number(fieldOf(part, 'PartNumber')),
+      { etag: fieldOf(part, 'ETag') ?? '', size: Number(fieldOf(part, 'Size')) },
     ]),
   )
+}
+
+interface OpenUpload {
+  key: string
+  uploadId: string
+  /** Milliseconds. */
+  startedAt: number
+}
+
+/** The first uploads that are neither complete nor aborted; none where storage does not tell. @throws {AppError} unavailable */
+export const listUploads = async (env: Env, prefix: string, patience?: Patience): Promise<OpenUpload[]> => {
+  const query = `?uploads=&prefix=${encodeURIComponent(prefix)}`
+  const response = await request(
+    env,
+    query,
+    { method: 'GET', accepts: (_, answer) => answer.includes('<Code>NotImplemented<') },
+    patience,
+  )
+  const answer = response.ok ? await textOf(response) : ''
+  return [...answer.matchAll(/<Upload>(.*?)<\/Upload>/gs)].map(([, upload = '']) => ({
+    key: fieldOf(upload, 'Key') ?? '',
+    uploadId: fieldOf(upload, 'UploadId') ?? '',
+    startedAt: Date.parse(fieldOf(upload, 'Initiated') ?? ''),
+  }))
 }
 
 /** Parts from the first on, whose sizes add up to `size`. @throws {AppError} unavailable */

@@ -16,6 +16,8 @@ export const PATIENCE: Patience = { attempts: 3, each: 15_000, all: 30_000 }
 const READ_PATIENCE: Patience = { attempts: 3, each: 60_000, all: 60_000 }
 /** For whoever only wants to know whether storage is there. */
 const CHECK_PATIENCE: Patience = { attempts: 1, each: 3000, all: 3000 }
+/** For one of many steps, which comes again. */
+export const STEP_PATIENCE: Patience = { attempts: 1, each: 5000, all: 5000 }
 /** Seconds that a presigned URL is valid: for people, and for a provider, which may read a photo when the job's turn comes. */
 const PRESIGNED_LIFETIME = 300
 const INPUT_LIFETIME = 24 * 3600
@@ -40,12 +42,15 @@ const keyOf = (workspaceId: string, id: string, input?: InputType, copy?: string
     : `workspaces/${workspaceId}/assets/${id}`
 }
 
+/** What every key begins with. */
+export const KEYS = 'workspaces/'
 const uuid = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
-const objectKey = new RegExp(`^workspaces/(${uuid})/assets/(${uuid})$`)
-/** Whose object a key is; undefined for a key that is none. */
-export const readKey = (key: string): { workspaceId: string; id: string } | undefined => {
-  const [, workspaceId, id] = objectKey.exec(key) ?? []
-  return workspaceId && id ? { workspaceId, id } : undefined
+const anyKey = new RegExp(`^${KEYS}(${uuid})/(?:assets/(${uuid})$|copies/(${uuid})/|inputs/(${uuid})[.])`)
+/** Whose object or copy a key is; undefined for a key that `keyOf` does not make. */
+export const readKey = (key: string): { workspaceId: string; id: string; isCopy: boolean } | undefined => {
+  const [, workspaceId, objectId, ...copies] = anyKey.exec(key) ?? []
+  const id = objectId ?? copies.find((copy) => copy !== undefined)
+  return workspaceId && id ? { workspaceId, id, isCopy: objectId === undefined } : undefined
 }
 
 /** Below the bucket's URL. */
@@ -189,11 +194,9 @@ export const readObject = async function* (
 }
 
 /** Bytes of an object; undefined if there is none. @throws {AppError} unavailable */
-export const sizeOf = async (env: Env, path: string): Promise<number | undefined> => {
-  const { ok, headers } = await request(env, path, {
-    method: 'HEAD',
-    accepts: (status) => status === 404,
-  })
+export const sizeOf = async (env: Env, path: string, patience?: Patience): Promise<number | undefined> => {
+  const options = { method: 'HEAD', accepts: (status: number) => status === 404 }
+  const { ok, headers } = await request(env, path, options, patience)
   return ok ? Number(headers.get('content-length')) : undefined
 }
 
@@ -209,13 +212,78 @@ export const deleteInput = async (env: Env, workspaceId: string, assetId: string
   }
 }
 
+const entities: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
+/** The text of the first element of XML that is so called. */
+export const fieldOf = (xml: string, name: string): string | undefined =>
+  new RegExp(`<${name}>([^<]*)</${name}>`)
+    .exec(xml)?.[1]
+    ?.replace(/&(?:#(\d+)|#x([0-9a-f]+)|(\w+));/gi, (all, decimal, hex, name) =>
+      name
+        ? (entities[name] ?? all)
+        : String.fromCodePoint(decimal ? Number(decimal) : Number.parseInt(hex, 16)),
+    )
+
+/** An answer's body. @throws {AppError} unavailable, when it breaks off */
+export const textOf = (response: Response): Promise<string> =>
+  response.text().catch((cause: unknown) => {
+    throw unavailable(cause)
+  })
+
+export interface Listed {
+  key: string
+  /** Milliseconds. */
+  modifiedAt: number
+}
+
+/**
+ * The keys with this beginning that come after `after`, in order, as many as storage tells at once. An answer that
+ * contradicts itself or the question is none.
+ * @throws {AppError} unavailable
+ */
+export const listObjects = async (
+  env: Env,
+  prefix: string,
+  after?: string,
+  patience?: Patience,
+): Promise<{ objects: Listed[]; isLast: boolean }> => {
+  const from = after === undefined ? '' : `&start-after=${encodeURIComponent(after)}`
+  const query = `?list-type=2&prefix=${encodeURIComponent(prefix)}${from}`
+  const answer = await textOf(await request(env, query, { method: 'GET' }, patience))
+  const objects = [...answer.matchAll(/<Contents>(.*?)<\/Contents>/gs)].map(([, one = '']) => ({
+    key: fieldOf(one, 'Key') ?? '',
+    modifiedAt: Date.parse(fieldOf(one, 'LastModified') ?? ''),
+  }))
+  const [isTruncated, count] = [fieldOf(answer, 'IsTruncated'), fieldOf(answer, 'KeyCount')]
+  const isOrdered = objects.every(({ key }, i) => {
+    const before = objects[i - 1]?.key ?? after
+    return before === undefined || Buffer.compare(Buffer.from(before), Buffer.from(key)) < 0
+  })
+  const isSound =
+    /<ListBucketResult[\s>].*<\/ListBucketResult>/s.test(answer) &&
+    (isTruncated === 'false' || (isTruncated === 'true' && objects.length > 0)) &&
+    (count === undefined || Number(count) === objects.length) &&
+    objects.every(({ key, modifiedAt }) => key.startsWith(prefix) && Number.isFinite(modifiedAt)) &&
+    isOrdered
+  if (!isSound) throw unavailable(new Error(`not a list of what was asked for: ${answer.slice(0, 200)}`))
+  return { objects, isLast: isTruncated === 'false' }
+}
+
+/**
+ * Whether storage has an object, if all its answers are of one mind.
+ * @throws {AppError} unavailable
+ */
+export const isStored = async (env: Env, path: string, patience?: Patience): Promise<boolean> => {
+  const { objects } = await listObjects(env, path.slice(1), undefined, patience)
+  const isListed = objects.some(({ key }) => `/${key}` === path)
+  if (((await sizeOf(env, path, patience)) !== undefined) !== isListed)
+    throw unavailable(new Error('storage contradicts itself'))
+  return isListed
+}
+
 /** The sized copies of an asset, as storage lists them. @throws {AppError} unavailable */
 export const deleteCopies = async (env: Env, workspaceId: string, assetId: string): Promise<void> => {
-  const prefix = encodeURIComponent(keyOf(workspaceId, assetId, undefined, ''))
-  const list = await (await request(env, `?list-type=2&prefix=${prefix}`, { method: 'GET' })).text()
-  for (const [, key = ''] of list.matchAll(/<Key>([^<]+)<\/Key>/g)) {
-    await request(env, `/${key}`, { method: 'DELETE' })
-  }
+  const { objects } = await listObjects(env, keyOf(workspaceId, assetId, undefined, ''))
+  for (const { key } of objects) await request(env, `/${key}`, { method: 'DELETE' })
 }
 
 /** Signs a URL that works for `seconds` from `from` on (milliseconds), with these headers if any. */

@@ -97,17 +97,35 @@ const findDatabase = async (ctx: Ctx): Promise<{ database: State; at: number }> 
   return { database, at: Date.now() }
 }
 
+/** What the last walk through storage has found. */
+const findWalk = async ({ env }: Ctx) => {
+  const walk = await sweeperOf(env)
+    .lastWalk()
+    .catch(() => null)
+  if (!walk) return null
+  const { endedAt, withoutRow, withoutObject, isTrusted } = walk
+  return {
+    comparedAt: new Date(endedAt).toISOString(),
+    objectsWithoutAsset: withoutRow,
+    assetsWithoutObject: withoutObject,
+    mends: isTrusted,
+  }
+}
+
 const checkNow = async (ctx: Ctx) => {
-  const [{ database, at }, storage, offers] = await Promise.all([
+  const [{ database, at }, bucket, offers, files] = await Promise.all([
     findDatabase(ctx),
     checkStorage(ctx.env).then((): State => 'ok', down(ctx, 'storage')),
     findFaults(ctx),
+    findWalk(ctx),
   ])
+  const storage = worst(bucket, files?.mends === false ? 'degraded' : 'ok')
   const models: State = offers.length > 0 ? 'degraded' : 'ok'
   return {
     status: worst(database, storage, models),
     checks: { database, storage, models },
     databaseAskedAt: new Date(at).toISOString(),
     offers,
+    files,
   }
 }
