@@ -28,8 +28,11 @@ const miniflare = new Miniflare({
           modulesRoot: '/',
           modules: { 'main.mjs': { type: 'esm', contents } },
         },
-        // The S3 API serves the buckets that have credentials; nothing else uses the binding.
-        env: { BUCKET: { type: 'r2', name: 'merchant-assets', dev: { experimentalS3Credentials } } },
+        // The S3 API serves the buckets that have credentials; nothing else uses the bindings.
+        env: {
+          BUCKET: { type: 'r2', name: 'merchant-assets', dev: { experimentalS3Credentials } },
+          FALLBACK: { type: 'r2', name: 'merchant-assets-fallback', dev: { experimentalS3Credentials } },
+        },
       },
     },
   ],

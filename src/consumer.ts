@@ -1,5 +1,5 @@
 /** The queues' consumer: runs each message's job, acknowledges it, or has it retried with backoff. */
-import { eraseObject, loseObject } from './assets/assets.ts'
+import { eraseObject, loseObject, moveObject } from './assets/assets.ts'
 import { eraseCopies } from './assets/copies.ts'
 import { readKey } from './assets/storage.ts'
 import { checkUpload, endUpload, noteArrival } from './assets/uploads/jobs.ts'
@@ -45,6 +45,9 @@ const run = async (ctx: JobCtx, job: JobMessage): Promise<number | undefined> =>
       return undefined
     case 'object.lost':
       await loseObject(ctx, subjectId)
+      return undefined
+    case 'object.move':
+      await moveObject(ctx, subjectId)
       return undefined
     case 'export':
       return runExport(ctx, subjectId)

@@ -5,17 +5,20 @@ import { change, type Database, read, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations, outbox, providerJobs } from '../db/schema.ts'
 import { exists, first, inWorkspace, type Page, rowOf, rowsOf } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
-import { dispatch, settle } from '../outbox/outbox.ts'
+import { dispatch, owe, RESEND_DELAY, settle } from '../outbox/outbox.ts'
 import { sweeperOf } from '../outbox/use.ts'
 import { assetKinds, assetSources, assetStatuses } from '../words.ts'
+import { putObject } from './put.ts'
 import {
   deleteCopies,
   deleteInput,
   deleteObject,
   isStored,
-  pathOf,
+  originalOf,
   presignDownload,
   presignShown,
+  readObject,
+  sizeOf,
   unavailable,
 } from './storage.ts'
 
@@ -145,7 +148,7 @@ export const loseObject = async (ctx: JobCtx, id: string): Promise<void> => {
   const isOf = and(inWorkspace(assets), eq(assets.objectId, id), eq(assets.status, 'ready'))
   const { rows } = await transact(ctx, (db) => ({ rows: db.select().from(assets).where(isOf).limit(1) }))
   const [asset] = rows
-  const isLost = asset !== undefined && !(await isStored(ctx.env, pathOf(ctx.workspaceId, id)))
+  const isLost = asset !== undefined && !(await isStored(...originalOf(ctx.env, asset)))
   if (isLost && !(await sweeperOf(ctx.env).lastWalk())?.isTrusted) {
     throw unavailable(new Error('the last walk through storage is not trusted'))
   }
@@ -155,30 +158,60 @@ export const loseObject = async (ctx: JobCtx, id: string): Promise<void> => {
   }))
 }
 
-/** The job of a deletion: deletes what no asset needs, and then the note. */
+/** The job of a deletion: deletes what no asset needs, wherever it is, and then the note. */
 export const eraseObject = async (ctx: JobCtx, id: string): Promise<void> => {
-  const isNeeded = exists(assets, and(inWorkspace(assets), eq(assets.objectId, id)))
-  const isAsset = exists(assets, oneAsset(id))
+  const { env, workspaceId } = ctx
+  const isOf = and(inWorkspace(assets), eq(assets.objectId, id))
+  const needed = {
+    object: exists(assets, isOf),
+    // What has come home never goes away again.
+    away: exists(assets, and(isOf, eq(assets.store, 'fallback'))),
+    copies: exists(assets, oneAsset(id)),
+  }
   const { needs } = await transact(ctx, (db) => ({
     // Counted first, so that an upload under way either has its row by now or can't get one.
     sent: db
       .update(outbox)
       .set({ sends: sql`${outbox.sends} + 1` })
       .where(isErasureOf(id)),
-    needs: db.execute<{ object: boolean; copy: boolean }>(
-      sql`select ${isNeeded} as object, ${isAsset} as copy`,
+    needs: db.execute<Record<keyof typeof needed, boolean>>(
+      sql`select ${needed.object} as object, ${needed.away} as away, ${needed.copies} as copies`,
     ),
-    settled: db.delete(outbox).where(and(isErasureOf(id), isNeeded, isAsset)),
   }))
-  const { object, copy } = first(needs.rows)
-  if (!object) await deleteObject(ctx.env, ctx.workspaceId, id)
-  if (!copy) {
-    await deleteInput(ctx.env, ctx.workspaceId, id)
-    await deleteCopies(ctx.env, ctx.workspaceId, id)
+  const { object, away, copies } = first(needs.rows)
+  if (!object) await deleteObject(env, workspaceId, id)
+  if (!copies) {
+    await deleteInput(env, workspaceId, id)
+    await deleteCopies(env, workspaceId, id)
   }
+  if (!away && env.FALLBACK) await deleteObject(env.FALLBACK, workspaceId, id)
   // Unless it is owed anew.
   await transact(ctx, (db) => ({
     settled: db.delete(outbox).where(and(isErasureOf(id), gt(outbox.sends, 0))),
+  }))
+}
+
+/**
+ * The job of an object that was stored elsewhere while storage was away: brings it home. Until its assets say so, nobody reads
+ * what is there, so that it may break off anywhere; what is left over, also of an asset that was deleted meanwhile, is erased.
+ * @throws {AppError} unavailable
+ */
+export const moveObject = async (ctx: JobCtx, id: string): Promise<void> => {
+  const { env, workspaceId } = ctx
+  const isAway = and(inWorkspace(assets), eq(assets.objectId, id), eq(assets.store, 'fallback'))
+  const { rows } = await transact(ctx, (db) => ({ rows: db.select().from(assets).where(isAway).limit(1) }))
+  const [asset] = rows
+  if (asset) {
+    const { name, size, sha256 } = asset
+    const chunks = readObject(...originalOf(env, asset), size)
+    await putObject(env, { workspaceId, assetId: id, name }, chunks, size, { sha256 })
+    const stored = await sizeOf(...originalOf(env, { ...asset, store: 'home' }))
+    if (stored !== size) throw unavailable(new Error(`storage has ${stored} of ${size} bytes`))
+  }
+  await change(ctx, (db) => ({
+    moved: db.update(assets).set({ store: 'home' }).where(isAway),
+    left: owe(db, 'object.delete', [id], RESEND_DELAY),
+    settled: settle(db, 'object.move', id),
   }))
 }
 

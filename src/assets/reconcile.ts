@@ -11,7 +11,16 @@ import { describeError } from '../errors.ts'
 import type { Found, Walk, WalkReport } from '../outbox/messages.ts'
 import { sweeperOf } from '../outbox/use.ts'
 import { abortParts, listUploads } from './parts.ts'
-import { KEYS, type Listed, listObjects, pathOf, readKey, STEP_PATIENCE, sizeOf } from './storage.ts'
+import {
+  bucketOf,
+  KEYS,
+  type Listed,
+  listObjects,
+  pathOf,
+  readKey,
+  STEP_PATIENCE,
+  sizeOf,
+} from './storage.ts'
 
 /**
  * Milliseconds for which an object may wait for its row, and after which what was found is mended. Longer than anything
@@ -27,8 +36,9 @@ const SHARE = 0.1
 
 const LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
 
-const begin = (): Walk => ({
-  startedAt: Date.now(),
+const begin = (startedAt = Date.now()): Walk => ({
+  store: 'home',
+  startedAt,
   keys: 0,
   objects: 0,
   withoutRow: [],
@@ -64,12 +74,13 @@ const toArray = (position: Found | undefined) =>
 const compare = async (
   ctx: Ctx,
   listed: (string | boolean)[][],
-  { after, until, startedAt }: { after?: Found | undefined; until?: Found | undefined; startedAt: number },
+  { store, startedAt }: Walk,
+  { after, until }: { after?: Found | undefined; until?: Found | undefined },
 ) => {
   const bounds = sql`${toArray(after)}, ${toArray(until)}, to_timestamp(${(startedAt - GRACE) / 1000})`
   const { found } = await transact(ctx, (db) => ({
     found: db.execute<{ without_row: number[]; without_object: Found[]; compared: number }>(
-      sql`select * from app.compare_storage(${JSON.stringify(listed)}, ${bounds}, ${MOST + 1})`,
+      sql`select * from app.compare_storage(${store}, ${JSON.stringify(listed)}, ${bounds}, ${MOST + 1})`,
     ),
   }))
   return first(found.rows)
@@ -80,7 +91,8 @@ const add = (known: Found[], found: Found[]) => [...known, ...found].slice(0, MO
 
 /** Whether its object is gone; a listing that leaves out what is there makes the walk doubtful. @throws {AppError} unavailable */
 const isGone = async (ctx: Ctx, walk: Walk, { workspaceId, id }: Found): Promise<boolean> => {
-  if ((await sizeOf(ctx.env, pathOf(workspaceId, id), STEP_PATIENCE)) === undefined) return true
+  if ((await sizeOf(bucketOf(ctx.env, walk.store), pathOf(workspaceId, id), STEP_PATIENCE)) === undefined)
+    return true
   walk.isDoubtful = true
   ctx.log({ level: 'error', message: 'storage lists less than it has', workspaceId, objectId: id })
   return false
@@ -89,13 +101,13 @@ const isGone = async (ctx: Ctx, walk: Walk, { workspaceId, id }: Found): Promise
 /** @returns the walk a page further, and whether it was the last one. @throws {AppError} unavailable */
 const comparePage = async (ctx: Ctx, before: Walk): Promise<{ walk: Walk; isLast: boolean }> => {
   const walk = { ...before }
-  const { objects, isLast } = await listObjects(ctx.env, KEYS, walk.after, STEP_PATIENCE)
+  const bucket = bucketOf(ctx.env, walk.store)
+  const { objects, isLast } = await listObjects(bucket, KEYS, walk.after, STEP_PATIENCE)
   const entries = objects.flatMap((one) => entryOf(one, walk.startedAt))
   const position = positionAfter(entries, walk.position)
-  const found = await compare(ctx, entries.map(toListed), {
+  const found = await compare(ctx, entries.map(toListed), walk, {
     after: walk.position,
     until: isLast ? undefined : position,
-    startedAt: walk.startedAt,
   })
   const withoutRow = found.without_row.flatMap((place) => entries[place] ?? [])
   for (const { key } of withoutRow.slice(0, MOST - walk.withoutRow.length)) {
@@ -123,43 +135,40 @@ const comparePage = async (ctx: Ctx, before: Walk): Promise<{ walk: Walk; isLast
 const isFew = (found: number, compared: number) => found <= MOST && found <= compared * SHARE
 
 /** Aborts what was begun long ago and is owed to nobody any more. @returns how many */
-const abortUploads = async (ctx: Ctx, startedAt: number): Promise<number> => {
-  const open = (await listUploads(ctx.env, KEYS, STEP_PATIENCE)).flatMap(
-    ({ key, uploadId, startedAt: at }) => {
-      const [entry] = entryOf({ key, modifiedAt: at }, startedAt)
-      return entry?.isOld ? [{ ...entry, uploadId }] : []
-    },
-  )
+const abortUploads = async (ctx: Ctx, walk: Walk): Promise<number> => {
+  const bucket = bucketOf(ctx.env, walk.store)
+  const open = (await listUploads(bucket, KEYS, STEP_PATIENCE)).flatMap(({ key, uploadId, startedAt }) => {
+    const [entry] = entryOf({ key, modifiedAt: startedAt }, walk.startedAt)
+    return entry?.isOld ? [{ ...entry, uploadId }] : []
+  })
   if (open.length === 0) return 0
-  const listed = open.map((one) => toListed({ ...one, kind: 'parts' }))
   const nothing = { workspaceId: LAST_ID, id: LAST_ID }
-  const { without_row: places } = await compare(ctx, listed, { after: nothing, until: nothing, startedAt })
+  const listed = open.map((one) => toListed({ ...one, kind: 'parts' }))
+  const { without_row: places } = await compare(ctx, listed, walk, { after: nothing, until: nothing })
   const unowed = places.flatMap((place) => open[place] ?? []).slice(0, MOST)
   for (const { key, uploadId } of unowed) {
     ctx.log({ level: 'warn', message: 'parts without upload', key })
-    await abortParts(ctx.env, `/${key}`, uploadId)
+    await abortParts(bucket, `/${key}`, uploadId)
   }
   return unowed.length
 }
 
-/** Says what was found, and has it mended if it may be believed. @throws {AppError} unavailable */
+/** Says what was found in a storage, and has it mended if it may be believed. @throws {AppError} unavailable */
 const conclude = async (ctx: Ctx, walk: Walk): Promise<WalkReport> => {
-  const { startedAt, keys, objects, withoutRow, withoutObject } = walk
-  const isTrusted = !walk.isDoubtful && isFew(withoutRow.length, keys) && isFew(withoutObject.length, objects)
-  const report = {
-    startedAt,
-    endedAt: Date.now(),
-    keys,
-    objects,
-    withoutRow: withoutRow.length,
-    withoutObject: withoutObject.length,
-    isTrusted,
-  }
-  const aborted = isTrusted ? await abortUploads(ctx, startedAt) : 0
+  const { store, startedAt, keys, objects, withoutRow, withoutObject } = walk
+  // Of the second storage what has come home is most.
+  const share = walk.home ? Number.POSITIVE_INFINITY : keys
+  const isTrusted =
+    !walk.isDoubtful &&
+    (walk.home?.isTrusted ?? true) &&
+    isFew(withoutRow.length, share) &&
+    isFew(withoutObject.length, objects)
+  const found = { keys, objects, withoutRow: withoutRow.length, withoutObject: withoutObject.length }
+  const aborted = isTrusted ? await abortUploads(ctx, walk) : 0
   if (isTrusted && withoutRow.length + withoutObject.length > 0) {
     const delay = sql`make_interval(secs => ${GRACE / 1000})`
-    const note = (kind: string, found: Found[]) =>
-      sql`app.note_findings(${kind}, ${JSON.stringify(found)}, ${delay})`
+    const note = (kind: string, of: Found[]) =>
+      sql`app.note_findings(${kind}, ${JSON.stringify(of)}, ${delay})`
     await transact(ctx, (db) => ({
       noted: db.execute(
         sql`select ${note('object.delete', withoutRow)}, ${note('object.lost', withoutObject)}`,
@@ -167,8 +176,25 @@ const conclude = async (ctx: Ctx, walk: Walk): Promise<WalkReport> => {
     }))
   }
   const message = isTrusted ? 'storage compared' : 'storage compared, and nothing mended: too much is amiss'
-  ctx.log({ level: isTrusted ? 'info' : 'error', message, ...report, aborted })
-  return report
+  ctx.log({ level: isTrusted ? 'info' : 'error', message, store, ...found, aborted })
+  return { startedAt, endedAt: Date.now(), ...found, isTrusted }
+}
+
+const sum = (one: WalkReport, other: WalkReport): WalkReport => ({
+  startedAt: one.startedAt,
+  endedAt: other.endedAt,
+  keys: one.keys + other.keys,
+  objects: one.objects + other.objects,
+  withoutRow: one.withoutRow + other.withoutRow,
+  withoutObject: one.withoutObject + other.withoutObject,
+  isTrusted: other.isTrusted,
+})
+
+/** What comes after the last page of a storage: the second one, or the end. @throws {AppError} unavailable */
+const goOn = async (ctx: Ctx, walk: Walk): Promise<Walk | WalkReport> => {
+  const report = await conclude(ctx, walk)
+  if (walk.home) return sum(walk.home, report)
+  return ctx.env.FALLBACK ? { ...begin(walk.startedAt), store: 'fallback', home: report } : report
 }
 
 /** Goes on with the walk, if one is due and nobody else does. What fails is logged, and tried again by the next run. */
@@ -181,12 +207,13 @@ export const reconcile = async (env: Env, id: string): Promise<void> => {
     if (!taken) return
     const { turn } = taken
     try {
-      let page = { walk: taken.walk ?? begin(), isLast: false }
-      while (!page.isLast && Date.now() < end) {
-        page = await comparePage(ctx, page.walk)
-        if (!page.isLast && !(await sweeper.keepWalk(turn, page.walk))) return
+      let walk = taken.walk ?? begin()
+      while (Date.now() < end) {
+        const page = await comparePage(ctx, walk)
+        const next = page.isLast ? await goOn(ctx, page.walk) : page.walk
+        if (!(await sweeper.keepWalk(turn, next)) || 'isTrusted' in next) return
+        walk = next
       }
-      if (page.isLast) await sweeper.keepWalk(turn, await conclude(ctx, page.walk))
     } finally {
       await sweeper.leaveWalk(turn)
     }

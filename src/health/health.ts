@@ -112,10 +112,20 @@ const findWalk = async ({ env }: Ctx) => {
   }
 }
 
+/** Without the second one the first still does all of its work. */
+const findStorage = async (ctx: Ctx): Promise<State> => {
+  const { env } = ctx
+  const [home, fallback] = await Promise.all([
+    checkStorage(env).then((): State => 'ok', down(ctx, 'storage')),
+    env.FALLBACK && checkStorage(env.FALLBACK).then((): State => 'ok', down(ctx, 'second storage')),
+  ])
+  return worst(home, fallback === 'down' ? 'degraded' : 'ok')
+}
+
 const checkNow = async (ctx: Ctx) => {
   const [{ database, at }, bucket, offers, files] = await Promise.all([
     findDatabase(ctx),
-    checkStorage(ctx.env).then((): State => 'ok', down(ctx, 'storage')),
+    findStorage(ctx),
     findFaults(ctx),
     findWalk(ctx),
   ])

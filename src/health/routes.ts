@@ -73,7 +73,7 @@ routes.openapi(
     operationId: 'health.ready',
     summary: 'Do the database and the storage answer?',
     description:
-      'The answer is a few seconds old at most; that of a database which nobody has used for some minutes stands for as long as nobody does, so that it can sleep. `degraded`: a database login could bypass row-level security, an offer of the catalogue needs its operator, or storage and database differ too much to be mended.',
+      'The answer is a few seconds old at most; that of a database which nobody has used for some minutes stands for as long as nobody does, so that it can sleep. `degraded`: a database login could bypass row-level security, an offer of the catalogue needs its operator, storage and database differ too much to be mended, or the second storage does not answer.',
     responses: {
       ...faults,
       200: json(Readiness, 'Ready or degraded'),

@@ -1,7 +1,7 @@
 /** What travels on the queues, and on which; and what the sweeper is told. */
 import { z } from 'zod'
 import { actions } from '../actions.ts'
-import { jobKinds } from '../words.ts'
+import { jobKinds, type Store } from '../words.ts'
 
 /**
  * Ids: the database knows the rest. `row`: a fresh generation as it was accepted, so that its first calls are known before
@@ -53,6 +53,7 @@ const queues = {
   'object.delete': 'JOBS',
   'copies.delete': 'JOBS',
   'object.lost': 'JOBS',
+  'object.move': 'UPLOADS',
   export: 'PICTURES',
   'upload.check': 'UPLOADS',
   'upload.end': 'JOBS',
@@ -70,6 +71,10 @@ export interface Found {
 
 /** How far a walk through storage has come (`assets/reconcile.ts`), and what it has found. */
 export interface Walk {
+  /** What it is in; after the first comes the second storage, if there is one. */
+  store: Store
+  /** What became of the first. */
+  home?: WalkReport
   /** Milliseconds. */
   startedAt: number
   /** The last key of what is done; undefined at the beginning. */
@@ -93,7 +98,7 @@ export interface WalkReport {
   endedAt: number
   keys: number
   objects: number
-  /** Counted to 101. */
+  /** Counted to 101 in each storage. */
   withoutRow: number
   withoutObject: number
   /** Whether what was found is mended: not if it is so much that something else must be wrong. */

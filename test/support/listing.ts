@@ -1,4 +1,4 @@
-/** In front of object storage: what it lists is changed as a test says, everything else passes as it is. */
+/** In front of object storage: what it lists is changed, and what it is asked refused, as a test says; the rest passes as it is. */
 import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
@@ -11,6 +11,8 @@ export interface Listing {
   change: (answer: string) => { status?: number; body: string; cut?: boolean } | undefined
   /** How many there were, with where they began. */
   asked: string[]
+  /** Which requests are answered with 500. */
+  isRefused: (method: string, url: string) => boolean
 }
 
 const DAYS_AGO = new Date(Date.now() - 4 * 24 * 3_600_000).toISOString()
@@ -34,9 +36,14 @@ export const startListing = async (target: () => number) => {
     isOld: () => false,
     change: (body) => ({ body }),
     asked: [],
+    isRefused: () => false,
   }
   const server = createServer((asked, response) => {
-    const { method, url = '', rawHeaders: headers } = asked
+    const { method = '', url = '', rawHeaders: headers } = asked
+    if (listing.isRefused(method, url)) {
+      asked.resume()
+      return void response.writeHead(500).end('<Error><Code>InternalError</Code></Error>')
+    }
     const forwarded = request({
       host: '127.0.0.1',
       port: target(),
