@@ -234,17 +234,21 @@ test.each([
 
 test('uploads are refused while storage is away, and never go elsewhere', async () => {
   await rig.links.storage.stop()
-  const answer = await fetch(`${rig.url}/api/v1/assets/upload`, {
-    method: 'POST',
-    headers: {
+  const big = JSON.stringify({ name: 'a.mp4', mimeType: 'video/mp4', size: 200_000_000 })
+  for (const [path, type, body] of [
+    ['upload', 'application/octet-stream', 'text'],
+    ['uploads', 'application/json', big],
+  ] as const) {
+    const headers = {
       authorization: `Bearer ${tenant.token}`,
       'x-workspace-id': tenant.workspaceId,
-      'content-type': 'application/octet-stream',
-    },
-    body: 'text',
-  })
-  expect(answer.status).toBe(503)
-  expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
+      'content-type': type,
+    }
+    const answer = await fetch(`${rig.url}/api/v1/assets/${path}`, { method: 'POST', headers, body })
+    expect(answer.status).toBe(503)
+    expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
+  }
+  expect(await query(`select from assets where status = 'pending'`)).toEqual([])
   await rig.links.storage.start()
   await expectOrder()
 })

@@ -333,3 +333,19 @@ test('while files come and go, nothing of them is found', async () => {
   expect(await owed('object.lost')).toEqual([])
   await passGrace()
 })
+
+test('the sweeper goes on with it by itself while somebody uses the database', async () => {
+  await age()
+  front.listing.page = 20
+  await makeDue()
+  const report = await waitFor(
+    'the walk is over',
+    async () => {
+      await call('GET', '/assets')
+      const last = await sweeper<Report>('lastWalk')
+      return last.startedAt > 0 && last
+    },
+    100_000,
+  )
+  expect(report).toMatchObject({ withoutRow: 0, withoutObject: 0, isTrusted: true })
+}, 120_000)
