@@ -1,4 +1,4 @@
-/** Starts object storage: the bucket on a port of its own, with the credentials that the Worker has. */
+/** Starts object storage: the buckets on a port of their own, with the credentials that the Worker has. */
 import { join } from 'node:path'
 import { AwsClient } from 'aws4fetch'
 import { type LocalServer, startServer } from './server.ts'
@@ -7,7 +7,10 @@ import { type LocalServer, startServer } from './server.ts'
  * The path-style URL of the bucket. As in production its origin isn't the API's, so that clients which follow the
  * redirect to a presigned URL leave the `Authorization` header behind.
  */
-export const bucketUrl = (port: number) => `http://127.0.0.1:${port}/cdn-cgi/local/r2/s3/merchant-assets`
+export const bucketUrl = (port: number, bucket = 'merchant-assets') =>
+  `http://127.0.0.1:${port}/cdn-cgi/local/r2/s3/${bucket}`
+/** The second bucket of the same server. */
+export const fallbackUrl = (port: number) => bucketUrl(port, 'merchant-assets-fallback')
 
 /** A client of the bucket with the keys of these settings. */
 export const s3Of = ({

@@ -75,6 +75,7 @@ CREATE TABLE "assets" (
 	"size" bigint NOT NULL,
 	"sha256" text,
 	"object_id" uuid NOT NULL,
+	"store" text DEFAULT 'home' NOT NULL,
 	"width" integer,
 	"height" integer,
 	"duration_seconds" real,
@@ -89,7 +90,8 @@ CREATE TABLE "assets" (
 	CONSTRAINT "assets_ready_known" CHECK (status = 'pending' or sha256 is not null),
 	CONSTRAINT "assets_kind_known" CHECK (kind in ('image', 'video', 'document')),
 	CONSTRAINT "assets_source_known" CHECK (source in ('upload', 'generation', 'export')),
-	CONSTRAINT "assets_status_known" CHECK (status in ('pending', 'ready'))
+	CONSTRAINT "assets_status_known" CHECK (status in ('pending', 'ready')),
+	CONSTRAINT "assets_store_known" CHECK (store in ('home', 'fallback'))
 );
 --> statement-breakpoint
 ALTER TABLE "assets" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -281,7 +283,7 @@ CREATE TABLE "outbox" (
 	"sends" integer DEFAULT 0 NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "outbox_workspace_id_kind_subject_id_pk" PRIMARY KEY("workspace_id","kind","subject_id"),
-	CONSTRAINT "outbox_kind_known" CHECK (kind in ('generation', 'prediction.cancel', 'object.delete', 'copies.delete', 'export', 'upload.check', 'upload.end', 'webhook.deliver', 'webhook.delete', 'workspace.delete'))
+	CONSTRAINT "outbox_kind_known" CHECK (kind in ('generation', 'prediction.cancel', 'object.delete', 'copies.delete', 'object.lost', 'object.move', 'export', 'upload.check', 'upload.end', 'webhook.deliver', 'webhook.delete', 'workspace.delete'))
 );
 --> statement-breakpoint
 ALTER TABLE "outbox" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -445,6 +447,7 @@ CREATE INDEX "asset_tags_filter" ON "asset_tags" USING btree ("workspace_id","ta
 CREATE INDEX "assets_filter" ON "assets" USING btree ("workspace_id","kind","source","status","id");--> statement-breakpoint
 CREATE INDEX "assets_bytes" ON "assets" USING btree ("workspace_id","sha256");--> statement-breakpoint
 CREATE INDEX "assets_object" ON "assets" USING btree ("workspace_id","object_id");--> statement-breakpoint
+CREATE INDEX "assets_away" ON "assets" USING btree ("workspace_id","object_id") WHERE store = 'fallback';--> statement-breakpoint
 CREATE INDEX "assets_name" ON "assets" USING gin ((workspace_id::text),"name" gin_trgm_ops) WITH (gin_pending_list_limit=256);--> statement-breakpoint
 CREATE INDEX "audit_checkpoints_time" ON "audit_checkpoints" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "audit_heads_waiting" ON "audit_heads" USING btree ((case when sequence >= checked_sequence + 100 then '-infinity'::timestamptz else checked_at end)) WHERE sequence > checked_sequence;--> statement-breakpoint

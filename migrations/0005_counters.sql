@@ -33,7 +33,7 @@ create or replace trigger counters after insert or delete or update of size on a
 create or replace function app.share_object() returns trigger
   language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-  v_object uuid;
+  v_earlier public.assets;
 begin
   if TG_OP = 'UPDATE' and old.status = 'ready' then
     raise exception 'asset % is what it is', new.id using errcode = 'insufficient_privilege';
@@ -42,12 +42,16 @@ begin
   if new.status <> 'ready' or new.object_id <> new.id then
     return new;
   end if;
-  select a.object_id into v_object from public.assets a
+  select * into v_earlier from public.assets a
    where a.workspace_id = new.workspace_id and a.sha256 = new.sha256 and a.size = new.size and a.status = 'ready' and a.id <> new.id limit 1;
   if found then
-    new.object_id := v_object;
+    new.object_id := v_earlier.object_id;
+    new.store := v_earlier.store;
+  end if;
+  -- Its own object goes, or comes home.
+  if found or new.store = 'fallback' then
     insert into public.outbox (workspace_id, kind, subject_id, available_at)
-    values (new.workspace_id, 'object.delete', new.id, now() + interval '1 minute')
+    values (new.workspace_id, case when new.object_id = new.id then 'object.move' else 'object.delete' end, new.id, now() + interval '1 minute')
     on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0;
   end if;
   return new;

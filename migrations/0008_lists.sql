@@ -285,3 +285,62 @@ begin
   return json_build_object('rows', coalesce(v_rows, '[]'), 'gate', json_build_object(
     'userId', v_gate.user_id, 'workspaceId', v_gate.workspace_id, 'role', v_gate.role, 'plan', v_gate.plan));
 end $$;
+--> statement-breakpoint
+-- What a bucket lists, held against the rows of assets: for walks through storage, which see all workspaces. `p_listed` has of
+-- each key workspace, id, what it is (object, copy, parts), and whether it has been there for longer than anything waits for
+-- its row. Answers the places in it of what no row needs and nothing owes to delete; and of the objects after `p_after`, up to
+-- `p_until`, that ready assets from before `p_before` have in this storage, those that are not listed, at most p_max, and how many were compared.
+create or replace function app.compare_storage(p_store text, p_listed jsonb, p_after uuid[], p_until uuid[], p_before timestamptz, p_max integer,
+    out without_row integer[], out without_object jsonb, out compared integer)
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+declare
+  v_ids constant uuid[] := array(select (e ->> 1)::uuid from jsonb_array_elements(p_listed) e where e ->> 2 = 'object');
+  v_workspace constant uuid := coalesce(p_until[1], app.last_id());
+  v_id constant uuid := coalesce(p_until[2], app.last_id());
+begin
+  without_row := array(
+    select l.place - 1 from (
+      select e.place, (e.value ->> 0)::uuid workspace_id, (e.value ->> 1)::uuid id, e.value ->> 2 kind
+        from jsonb_array_elements(p_listed) with ordinality e (value, place) where (e.value ->> 3)::boolean) l
+     where not exists (select from public.outbox o where o.workspace_id = l.workspace_id and o.subject_id = l.id
+         and o.kind in ('object.delete', 'object.move', 'copies.delete', 'upload.end'))
+       and case l.kind
+         when 'object' then not exists (select from public.assets a where a.workspace_id = l.workspace_id and a.object_id = l.id
+           and (p_store = 'home' or a.store = 'fallback'))
+         when 'copy' then not exists (select from public.assets a where a.workspace_id = l.workspace_id and a.id = l.id)
+         else true end
+     order by l.place);
+  if p_store = 'fallback' then
+    select count(*), coalesce(jsonb_agg(jsonb_build_object('workspaceId', o.workspace_id, 'id', o.object_id)) filter (where o.object_id <> all (v_ids)), '[]')
+      into compared, without_object
+      from (select distinct a.workspace_id, a.object_id from public.assets a
+             where a.store = 'fallback' and (a.workspace_id, a.object_id) > (coalesce(p_after[1], app.first_id()), coalesce(p_after[2], app.first_id()))
+               and (a.workspace_id, a.object_id) <= (v_workspace, v_id) and a.status = 'ready' and a.created_at < p_before
+             limit cardinality(v_ids) + p_max) o;
+    return;
+  end if;
+  -- From one object to the next, however many assets share it.
+  with recursive own (workspace_id, object_id) as (
+    (select a.workspace_id, a.object_id from public.assets a
+      where (a.workspace_id, a.object_id) > (coalesce(p_after[1], app.first_id()), coalesce(p_after[2], app.first_id()))
+        and (a.workspace_id, a.object_id) <= (v_workspace, v_id) and a.status = 'ready' and a.store = 'home' and a.created_at < p_before
+      order by a.workspace_id, a.object_id limit 1)
+    union all
+    select n.workspace_id, n.object_id from own o, lateral (
+      select a.workspace_id, a.object_id from public.assets a
+       where (a.workspace_id, a.object_id) > (o.workspace_id, o.object_id)
+         and (a.workspace_id, a.object_id) <= (v_workspace, v_id) and a.status = 'ready' and a.store = 'home' and a.created_at < p_before
+       order by a.workspace_id, a.object_id limit 1) n)
+  select count(*), coalesce(jsonb_agg(jsonb_build_object('workspaceId', o.workspace_id, 'id', o.object_id)) filter (where o.object_id <> all (v_ids)), '[]')
+    into compared, without_object
+    from (select * from own limit cardinality(v_ids) + p_max) o;
+end $$;
+--> statement-breakpoint
+-- Notes what a walk has found to be mended after p_delay; what is owed already stays as it is.
+create or replace function app.note_findings(p_kind text, p_found jsonb, p_delay interval) returns void
+  language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  insert into public.outbox (workspace_id, kind, subject_id, available_at)
+  select distinct (f ->> 'workspaceId')::uuid, p_kind, (f ->> 'id')::uuid, now() + p_delay from jsonb_array_elements(p_found) f
+   where p_kind in ('object.delete', 'object.lost')
+  on conflict (workspace_id, kind, subject_id) do nothing
+$$;

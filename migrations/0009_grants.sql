@@ -42,7 +42,7 @@ grant select, insert, update (revoked_at) on api_keys to app_tenant;
 grant select, update (last_used_at) on api_keys to app_gate;
 grant select, insert, update (size, lease_expires_at, made_at, refused_at), delete on asset_copies to app_tenant;
 grant select, insert, update (status, refusal, lease_expires_at, ended_at) on asset_exports to app_tenant;
-grant select, insert, update (name, tags, prepared, status, sha256, width, height, duration_seconds, pages), delete
+grant select, insert, update (name, tags, prepared, status, sha256, width, height, duration_seconds, pages, store), delete
   on assets to app_tenant;
 grant select on asset_tags to app_tenant;
 grant select (workspace_id, id), insert (workspace_id, tag, kind, source, status, id), delete on asset_tags to app_gate;
@@ -59,10 +59,10 @@ grant select, delete on idempotency_keys to app_tenant;
 grant select, insert (workspace_id, caller, key, request_hash, generation_id, body) on idempotency_keys to app_jobs;
 grant select on generation_outputs to app_tenant;
 grant insert (workspace_id, generation_id, index, asset_id) on generation_outputs to app_jobs;
-grant select (workspace_id, id, name, kind, source, status, tags) on assets to app_gate;
+grant select (workspace_id, id, object_id, store, name, kind, source, status, tags, created_at) on assets to app_gate;
 grant select on credit_entries to app_tenant;
 grant select, insert (workspace_id, generation_id, kind, credits, period) on credit_entries to app_jobs;
-grant select, insert (workspace_id, id, name, kind, mime_type, size, sha256, width, height, duration_seconds, pages, source, status, created_by)
+grant select, insert (workspace_id, id, name, kind, mime_type, size, sha256, width, height, duration_seconds, pages, store, source, status, created_by)
   on assets to app_jobs;
 grant select on generation_events, generation_timings, workspace_counters, webhook_deliveries to app_jobs;
 grant select, insert (workspace_id, kind, subject_id, available_at), update (available_at, sends), delete on outbox to app_jobs;
@@ -117,7 +117,8 @@ grant execute on function app.accept_invite(text), app.listen(), app.create_work
   app.renew(uuid, integer), app.release(uuid, integer, jsonb, double precision, jsonb, jsonb),
   app.settle(uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, jsonb),
   app.end_generations(integer) to app_tenant;
-grant execute on function app.act_as(uuid) to app_system;
+grant execute on function app.act_as(uuid), app.compare_storage(text, jsonb, uuid[], uuid[], timestamptz, integer),
+  app.note_findings(text, jsonb, interval) to app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(), app.server_context(),
   app.wake_of(generations), app.conclude(uuid, uuid, integer), app.misfit(uuid, uuid[], jsonb), app.insert_calls(uuid, uuid, jsonb),

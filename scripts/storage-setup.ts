@@ -1,22 +1,27 @@
 /**
  * `npm run storage:setup`: sets what a bucket needs, and tries what it must be able to do; says of each whether it could.
  * Rules of its own that a bucket has are never replaced. Settings: S3_ENDPOINT, S3_REGION, S3_ACCESS_KEY_ID,
- * S3_SECRET_ACCESS_KEY, and ALLOWED_ORIGINS of the front ends.
+ * S3_SECRET_ACCESS_KEY, the same of a second bucket as S3_FALLBACK_…, if there is one, and ALLOWED_ORIGINS of the front ends.
  */
 import { createHash } from 'node:crypto'
 import { AwsClient } from 'aws4fetch'
 
-const { S3_ENDPOINT, S3_REGION = 'auto', S3_ACCESS_KEY_ID = '', S3_SECRET_ACCESS_KEY = '' } = process.env
 const origins = (process.env.ALLOWED_ORIGINS ?? '').split(',').flatMap((origin) => origin.trim() || [])
-if (!S3_ENDPOINT) throw new Error('S3_ENDPOINT is not set')
-const bucket = S3_ENDPOINT.replace(/\/+$/, '')
-const s3 = new AwsClient({
-  accessKeyId: S3_ACCESS_KEY_ID,
-  secretAccessKey: S3_SECRET_ACCESS_KEY,
-  region: S3_REGION,
-  service: 's3',
-  retries: 1,
-})
+let bucket = ''
+let s3: AwsClient
+
+/** Takes the bucket whose settings begin so. */
+const use = (prefix: 'S3' | 'S3_FALLBACK') => {
+  const read = (name: string) => process.env[`${prefix}_${name}`]
+  bucket = (read('ENDPOINT') ?? '').replace(/\/+$/, '')
+  s3 = new AwsClient({
+    accessKeyId: read('ACCESS_KEY_ID') ?? '',
+    secretAccessKey: read('SECRET_ACCESS_KEY') ?? '',
+    region: read('REGION') ?? 'auto',
+    service: 's3',
+    retries: 1,
+  })
+}
 
 const ask = async (method: string, path: string, body?: string, headers: Record<string, string> = {}) => {
   const md5 = body !== undefined && { 'content-md5': createHash('md5').update(body).digest('base64') }
@@ -123,12 +128,18 @@ const steps: Record<string, () => Promise<string>> = {
 }
 
 let failed = 0
-for (const [what, step] of Object.entries(steps)) {
-  try {
-    console.log(`ok        ${what}: ${await step()}`)
-  } catch (error) {
-    failed++
-    console.log(`MISSING   ${what}: ${error instanceof Error ? error.message : error}`)
+if (!process.env.S3_ENDPOINT) throw new Error('S3_ENDPOINT is not set')
+for (const prefix of ['S3', 'S3_FALLBACK'] as const) {
+  use(prefix)
+  if (bucket === '') continue
+  console.log(bucket)
+  for (const [what, step] of Object.entries(steps)) {
+    try {
+      console.log(`ok        ${what}: ${await step()}`)
+    } catch (error) {
+      failed++
+      console.log(`MISSING   ${what}: ${error instanceof Error ? error.message : error}`)
+    }
   }
 }
 console.log(

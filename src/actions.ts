@@ -15,6 +15,7 @@ export const actions = [
   'asset.lineage',
   'asset.links',
   'asset.list',
+  'asset.lose',
   'asset.resume',
   'asset.update',
   'audit.export',

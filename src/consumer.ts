@@ -1,5 +1,5 @@
 /** The queues' consumer: runs each message's job, acknowledges it, or has it retried with backoff. */
-import { eraseObject } from './assets/assets.ts'
+import { eraseObject, loseObject, moveObject } from './assets/assets.ts'
 import { eraseCopies } from './assets/copies.ts'
 import { readKey } from './assets/storage.ts'
 import { checkUpload, endUpload, noteArrival } from './assets/uploads/jobs.ts'
@@ -43,6 +43,12 @@ const run = async (ctx: JobCtx, job: JobMessage): Promise<number | undefined> =>
     case 'copies.delete':
       await eraseCopies(ctx, subjectId)
       return undefined
+    case 'object.lost':
+      await loseObject(ctx, subjectId)
+      return undefined
+    case 'object.move':
+      await moveObject(ctx, subjectId)
+      return undefined
     case 'export':
       return runExport(ctx, subjectId)
     case 'upload.check':
@@ -75,9 +81,10 @@ const handleDeadLetter = async (ctx: JobCtx, job: JobMessage): Promise<undefined
 
 /** What the bucket tells of other things than uploads concerns nobody, and what is lost of it clients say themselves. */
 const handleEvent = async (env: Env, message: Message, event: BucketEvent, waitUntil: WaitUntil) => {
-  const { workspaceId, id } = readKey(event.object.key) ?? {}
+  const of = readKey(event.object.key)
   const isArrival = event.action === 'PutObject' || event.action === 'CompleteMultipartUpload'
-  if (!workspaceId || !id || !isArrival) return message.ack()
+  if (!of || of.isCopy || !isArrival) return message.ack()
+  const { workspaceId, id } = of
   const options = { id: message.id, workspaceId, action: 'asset.complete', waitUntil } as const
   const ctx: JobCtx = { ...systemContext(env, options), workspaceId }
   try {

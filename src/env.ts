@@ -8,6 +8,7 @@ import type { JobMessage, Sweeping } from './outbox/messages.ts'
 import type { Breaker } from './providers/breaker.ts'
 
 const url = z.url({ protocol: /^https?$/ })
+const endpoint = url.transform((value) => value.replace(/\/+$/, ''))
 const secret = z.string().min(16)
 const databaseUrl = z
   .string()
@@ -32,6 +33,8 @@ const parsedJson = z.string().transform((text, context): unknown => {
   }
 })
 
+const fallbackKeys = ['S3_FALLBACK_ACCESS_KEY_ID', 'S3_FALLBACK_SECRET_ACCESS_KEY'] as const
+
 const Settings = z
   .object({
     /** Where clients reach this API; issuer and audience of the access tokens. */
@@ -52,11 +55,16 @@ const Settings = z
     /** Where Durable Objects are made: near the database, whoever asks first. */
     OBJECTS_LOCATION: z.enum(['wnam', 'enam', 'sam', 'weur', 'eeur', 'apac', 'oc', 'afr', 'me']).optional(),
     /** The bucket's URL: path style, also below a path, or virtual host. */
-    S3_ENDPOINT: url.transform((value) => value.replace(/\/+$/, '')),
+    S3_ENDPOINT: endpoint,
     S3_REGION: z.string().min(1).default('auto'),
     /** Of any length locally, where a server has its own defaults. */
     S3_ACCESS_KEY_ID: z.string().min(1),
     S3_SECRET_ACCESS_KEY: z.string().min(1),
+    /** A second bucket, for what would be lost while the first takes nothing; in the same form. */
+    S3_FALLBACK_ENDPOINT: endpoint.optional(),
+    S3_FALLBACK_REGION: z.string().min(1).default('auto'),
+    S3_FALLBACK_ACCESS_KEY_ID: z.string().min(1).optional(),
+    S3_FALLBACK_SECRET_ACCESS_KEY: z.string().min(1).optional(),
     /** `any` allows webhooks to private hosts and by http: for local use only. */
     WEBHOOK_TARGETS: z.enum(['public', 'any']).default('public'),
     /** Derives each workspace's secret for the webhooks of single generations. */
@@ -98,9 +106,21 @@ const Settings = z
     if (settings.ACCESS_TOKEN_KEYS.some(({ kid }) => kid === settings.AUDIT_SIGNING_KEY.kid)) {
       context.addIssue({ code: 'custom', path: ['AUDIT_SIGNING_KEY'], message: 'must have a kid of its own' })
     }
+    for (const path of fallbackKeys) {
+      if (settings.S3_FALLBACK_ENDPOINT && !settings[path]) {
+        context.addIssue({ code: 'custom', path: [path], message: 'must be set with S3_FALLBACK_ENDPOINT' })
+      }
+    }
+    if (settings.S3_FALLBACK_ENDPOINT === settings.S3_ENDPOINT) {
+      context.addIssue({
+        code: 'custom',
+        path: ['S3_FALLBACK_ENDPOINT'],
+        message: 'must not be the same bucket as S3_ENDPOINT',
+      })
+    }
     if (isLoopback(settings.PUBLIC_URL)) return
-    for (const path of ['S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY'] as const) {
-      if (settings[path].length < 16) {
+    for (const path of ['S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY', ...fallbackKeys] as const) {
+      if ((settings[path]?.length ?? 16) < 16) {
         context.addIssue({ code: 'custom', path: [path], message: 'must have at least 16 characters' })
       }
     }
@@ -116,6 +136,15 @@ const Settings = z
   })
   .transform(({ AUTH_SECRET, AUTH_SECRET_1, AUTH_SECRET_2, AUTH_SECRET_3, ...settings }) => ({
     ...settings,
+    /** With the names that the settings of the first have. */
+    FALLBACK: settings.S3_FALLBACK_ENDPOINT
+      ? {
+          S3_ENDPOINT: settings.S3_FALLBACK_ENDPOINT,
+          S3_REGION: settings.S3_FALLBACK_REGION,
+          S3_ACCESS_KEY_ID: settings.S3_FALLBACK_ACCESS_KEY_ID ?? '',
+          S3_SECRET_ACCESS_KEY: settings.S3_FALLBACK_SECRET_ACCESS_KEY ?? '',
+        }
+      : undefined,
     AUTH_SECRETS: [AUTH_SECRET_3, AUTH_SECRET_2, AUTH_SECRET_1, AUTH_SECRET].flatMap((value) => value ?? []),
   }))
 

@@ -28,6 +28,10 @@ export const assetSources = ['upload', 'generation', 'export'] as const
 /** `pending`: announced, and not all there yet, or not yet looked at. */
 export const assetStatuses = ['pending', 'ready'] as const
 
+/** Where objects are: in the bucket of the settings, or in the second one, until they come home. */
+export const stores = ['home', 'fallback'] as const
+export type Store = (typeof stores)[number]
+
 /** Where pictures and films are shown and sold, each with rules of its own. */
 export const channels = [
   'amazon-main',
@@ -98,6 +102,8 @@ export const jobKinds = [
   'prediction.cancel',
   'object.delete',
   'copies.delete',
+  'object.lost',
+  'object.move',
   'export',
   'upload.check',
   'upload.end',
@@ -201,6 +207,7 @@ export interface StoredOutput {
     size: number
     /** Hex. */
     sha256: string
+    store: Store
   }
 }
 

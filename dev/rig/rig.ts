@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { unstable_readConfig } from 'wrangler'
 import { freePort } from '../child.ts'
 import { PROJECT } from '../stack.ts'
-import { bucketUrl, startStorage } from '../storage.ts'
+import { bucketUrl, fallbackUrl, startStorage } from '../storage.ts'
 import { type Consumer, type QueueResult, startBroker } from './broker.ts'
 import { bundle, type ConfigOptions, makeConfig } from './config.ts'
 import { startImages } from './images.ts'
@@ -22,6 +22,8 @@ export interface RigOptions {
   alone?: boolean
   /** Another checkout of this project, with its dependencies: its bundle, configuration, database and model server. */
   project?: string
+  /** Whether there is a second storage, behind a link of its own; false when not given. */
+  fallback?: boolean
   /** Vars and secrets that differ from the local stack's. */
   settings?: Record<string, string>
   /** Consumers' settings that differ from wrangler.toml's, by queue. */
@@ -98,6 +100,7 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
   const outside = process.env.TEST_S3_ENDPOINT ? new URL(process.env.TEST_S3_ENDPOINT) : undefined
   let storagePort = 0
   const storage = await link(() => [storagePort])
+  const fallback = await link(() => [storagePort])
   // `as`: the file of another checkout.
   const { startStack } = (await import(join(project, 'dev/stack.ts'))) as typeof import('../stack.ts')
   const starting = startStack({
@@ -138,8 +141,13 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
   )
   const overLinks = (value: string) =>
     value.replace(gateway.origin, database.origin).replace(origin, models.origin)
+  const second = options.fallback && {
+    S3_FALLBACK_ENDPOINT: fallbackUrl(fallback.port),
+    S3_FALLBACK_ACCESS_KEY_ID: stack.settings.S3_ACCESS_KEY_ID ?? '',
+    S3_FALLBACK_SECRET_ACCESS_KEY: stack.settings.S3_SECRET_ACCESS_KEY ?? '',
+  }
   const settings = Object.fromEntries(
-    Object.entries({ ...stack.settings, IMAGES_URL: images.origin, ...options.settings }).map(
+    Object.entries({ ...stack.settings, ...second, IMAGES_URL: images.origin, ...options.settings }).map(
       ([name, value]) => [name, overLinks(value)],
     ),
   )
@@ -226,7 +234,7 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
     api: workers,
     broker,
     /** Between clients and API, and between the API and what it uses. */
-    links: { clients, database, storage, models, images, objects, hashers },
+    links: { clients, database, storage, fallback, models, images, objects, hashers },
     scheduled,
     /** Calls a method of one Durable Object. */
     callObject: <T>(binding: string, name: string, method: string, ...parameters: unknown[]) =>

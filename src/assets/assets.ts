@@ -1,13 +1,26 @@
 /** A workspace's files: find, rename, tag, download, delete. */
-import { and, eq, gt, sql } from 'drizzle-orm'
+import { and, eq, gt, type SQL, sql } from 'drizzle-orm'
 import type { Ctx, JobCtx } from '../context.ts'
-import { change, read, transact } from '../db/client.ts'
+import { change, type Database, read, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations, outbox, providerJobs } from '../db/schema.ts'
 import { exists, first, inWorkspace, type Page, rowOf, rowsOf } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
-import { dispatch } from '../outbox/outbox.ts'
+import { dispatch, owe, RESEND_DELAY, settle } from '../outbox/outbox.ts'
+import { sweeperOf } from '../outbox/use.ts'
 import { assetKinds, assetSources, assetStatuses } from '../words.ts'
-import { deleteCopies, deleteInput, deleteObject, presignDownload, presignShown } from './storage.ts'
+import { putObject } from './put.ts'
+import {
+  deleteCopies,
+  deleteInput,
+  deleteObject,
+  isStored,
+  originalOf,
+  presignDownload,
+  presignShown,
+  readObject,
+  sizeOf,
+  unavailable,
+} from './storage.ts'
 
 export type Asset = typeof assets.$inferSelect
 
@@ -106,21 +119,19 @@ export const updateAsset = async (
   return first(rows)
 }
 
-/**
- * Deletes the row now, and soon after what no other needs: its object, and the copy that providers are sent; or what has
- * arrived of an upload.
- * @throws {AppError} not_found
- */
+/** Deletes rows, and notes that what no other needs is to be deleted: objects and copies; or what has arrived of an upload. */
+const remove = (db: Database, condition: SQL | undefined) =>
+  db.execute<{ kind: 'object.delete' | 'upload.end'; subject_id: string }>(sql`
+    with gone as (delete from ${assets} where ${condition} returning id, object_id, status)
+    insert into ${outbox} (kind, subject_id, available_at)
+    select case status when 'pending' then 'upload.end' else 'object.delete' end, subject, now() + interval '1 minute'
+      from (select distinct status, unnest(array[id, object_id]) subject from gone) s
+    on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0
+    returning kind, subject_id`)
+
+/** Deletes the row now, and soon after what no other needs. @throws {AppError} not_found */
 export const deleteAsset = async (ctx: Ctx, id: string): Promise<void> => {
-  const { gate, owed } = await change(ctx, (db) => ({
-    owed: db.execute<{ kind: 'object.delete' | 'upload.end'; subject_id: string }>(sql`
-      with gone as (delete from ${assets} where ${oneAsset(id)} returning id, object_id, status)
-      insert into ${outbox} (kind, subject_id, available_at)
-      select case status when 'pending' then 'upload.end' else 'object.delete' end, subject, now() + interval '1 minute'
-        from (select distinct status, unnest(array[id, object_id]) subject from gone) s
-      on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0
-      returning kind, subject_id`),
-  }))
+  const { gate, owed } = await change(ctx, (db) => ({ owed: remove(db, oneAsset(id)) }))
   first(owed.rows)
   await dispatch(
     ctx,
@@ -128,30 +139,79 @@ export const deleteAsset = async (ctx: Ctx, id: string): Promise<void> => {
   )
 }
 
-/** The job of a deletion: deletes what no asset needs, and then the note. */
+/**
+ * The job of a walk through storage that did not find an object: unless it is back, the assets that have it go, of which each
+ * gives back its size.
+ * @throws {AppError} unavailable, also while the last walk is not trusted
+ */
+export const loseObject = async (ctx: JobCtx, id: string): Promise<void> => {
+  const isOf = and(inWorkspace(assets), eq(assets.objectId, id), eq(assets.status, 'ready'))
+  const { rows } = await transact(ctx, (db) => ({ rows: db.select().from(assets).where(isOf).limit(1) }))
+  const [asset] = rows
+  const isLost = asset !== undefined && !(await isStored(...originalOf(ctx.env, asset)))
+  if (isLost && !(await sweeperOf(ctx.env).lastWalk())?.isTrusted) {
+    throw unavailable(new Error('the last walk through storage is not trusted'))
+  }
+  await change({ ...ctx, action: 'asset.lose' }, (db) => ({
+    ...(isLost && { removed: remove(db, isOf) }),
+    settled: settle(db, 'object.lost', id),
+  }))
+}
+
+/** The job of a deletion: deletes what no asset needs, wherever it is, and then the note. */
 export const eraseObject = async (ctx: JobCtx, id: string): Promise<void> => {
-  const isNeeded = exists(assets, and(inWorkspace(assets), eq(assets.objectId, id)))
-  const isAsset = exists(assets, oneAsset(id))
+  const { env, workspaceId } = ctx
+  const isOf = and(inWorkspace(assets), eq(assets.objectId, id))
+  const needed = {
+    object: exists(assets, isOf),
+    // What has come home never goes away again.
+    away: exists(assets, and(isOf, eq(assets.store, 'fallback'))),
+    copies: exists(assets, oneAsset(id)),
+  }
   const { needs } = await transact(ctx, (db) => ({
     // Counted first, so that an upload under way either has its row by now or can't get one.
     sent: db
       .update(outbox)
       .set({ sends: sql`${outbox.sends} + 1` })
       .where(isErasureOf(id)),
-    needs: db.execute<{ object: boolean; copy: boolean }>(
-      sql`select ${isNeeded} as object, ${isAsset} as copy`,
+    needs: db.execute<Record<keyof typeof needed, boolean>>(
+      sql`select ${needed.object} as object, ${needed.away} as away, ${needed.copies} as copies`,
     ),
-    settled: db.delete(outbox).where(and(isErasureOf(id), isNeeded, isAsset)),
   }))
-  const { object, copy } = first(needs.rows)
-  if (!object) await deleteObject(ctx.env, ctx.workspaceId, id)
-  if (!copy) {
-    await deleteInput(ctx.env, ctx.workspaceId, id)
-    await deleteCopies(ctx.env, ctx.workspaceId, id)
+  const { object, away, copies } = first(needs.rows)
+  if (!object) await deleteObject(env, workspaceId, id)
+  if (!copies) {
+    await deleteInput(env, workspaceId, id)
+    await deleteCopies(env, workspaceId, id)
   }
+  if (!away && env.FALLBACK) await deleteObject(env.FALLBACK, workspaceId, id)
   // Unless it is owed anew.
   await transact(ctx, (db) => ({
     settled: db.delete(outbox).where(and(isErasureOf(id), gt(outbox.sends, 0))),
+  }))
+}
+
+/**
+ * The job of an object that was stored elsewhere while storage was away: brings it home. Until its assets say so, nobody reads
+ * what is there, so that it may break off anywhere; what is left over, also of an asset that was deleted meanwhile, is erased.
+ * @throws {AppError} unavailable
+ */
+export const moveObject = async (ctx: JobCtx, id: string): Promise<void> => {
+  const { env, workspaceId } = ctx
+  const isAway = and(inWorkspace(assets), eq(assets.objectId, id), eq(assets.store, 'fallback'))
+  const { rows } = await transact(ctx, (db) => ({ rows: db.select().from(assets).where(isAway).limit(1) }))
+  const [asset] = rows
+  if (asset) {
+    const { name, size, sha256 } = asset
+    const chunks = readObject(...originalOf(env, asset), size)
+    await putObject(env, { workspaceId, assetId: id, name }, chunks, size, { sha256 })
+    const stored = await sizeOf(...originalOf(env, { ...asset, store: 'home' }))
+    if (stored !== size) throw unavailable(new Error(`storage has ${stored} of ${size} bytes`))
+  }
+  await change(ctx, (db) => ({
+    moved: db.update(assets).set({ store: 'home' }).where(isAway),
+    left: owe(db, 'object.delete', [id], RESEND_DELAY),
+    settled: settle(db, 'object.move', id),
   }))
 }
 

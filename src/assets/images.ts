@@ -74,8 +74,8 @@ export const movingOrStill = async <T>(
 }
 
 /** The original's bytes. @throws {AppError} unavailable */
-const openOriginal = async ({ env }: Pick<Ctx, 'env'>, { workspaceId, objectId }: Asset) => {
-  const { body } = await openObject(env, workspaceId, objectId)
+const openOriginal = async ({ env }: Pick<Ctx, 'env'>, asset: Asset) => {
+  const { body } = await openObject(env, asset)
   if (!body) throw new AppError('unavailable')
   return body
 }

@@ -26,8 +26,8 @@ const QUALITY = 90
 export type PreparedAsset = Asset & { prepared: PreparedInput }
 
 /** Its first bytes. */
-const headOf = async ({ env }: JobCtx, { workspaceId, objectId }: Asset): Promise<Buffer> =>
-  Buffer.from(await (await openObject(env, workspaceId, objectId, HEAD)).arrayBuffer())
+const headOf = async ({ env }: JobCtx, asset: Asset): Promise<Buffer> =>
+  Buffer.from(await (await openObject(env, asset, HEAD)).arrayBuffer())
 
 /** @throws {Error} of Cloudflare Images, whoever is at fault; {AppError} unavailable */
 const makeCopy = async (ctx: JobCtx, asset: Asset): Promise<PreparedInput> => {

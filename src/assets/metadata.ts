@@ -2,7 +2,7 @@
 import { inflateSync } from 'node:zlib'
 import type { Env } from '../env.ts'
 import type { Asset } from './assets.ts'
-import { pathOf, readRange } from './storage.ts'
+import { originalOf, readRange } from './storage.ts'
 
 /** Bytes of the beginning, and of the end, that it is looked for in. */
 const METADATA_HEAD = 256 * 1024
@@ -149,10 +149,10 @@ const readMetadata = (mimeType: string, head: Buffer, tail: Buffer): Metadata =>
 
 /** The same of an asset, by its two ends. @throws {AppError} unavailable */
 export const metadataOf = async (env: Env, asset: Asset): Promise<Metadata> => {
-  const path = pathOf(asset.workspaceId, asset.objectId)
-  const head = await readRange(env, path, 0, Math.min(asset.size, METADATA_HEAD))
+  const original = originalOf(env, asset)
+  const head = await readRange(...original, 0, Math.min(asset.size, METADATA_HEAD))
   const rest = Math.min(asset.size - head.length, METADATA_TAIL)
-  const tail = rest > 0 ? await readRange(env, path, asset.size - rest, rest) : Buffer.alloc(0)
+  const tail = rest > 0 ? await readRange(...original, asset.size - rest, rest) : Buffer.alloc(0)
   return readMetadata(asset.mimeType, head, tail)
 }
 

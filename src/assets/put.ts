@@ -1,18 +1,33 @@
 /** Streams a file to storage: judged and hashed on the way, a part sent while the next one is read. */
 import type { Env } from '../env.ts'
-import { AppError, invalidField } from '../errors.ts'
+import { AppError, invalidField, toAppError } from '../errors.ts'
+import type { Store } from '../words.ts'
 import { openBuffers, PART_SIZE } from './buffers.ts'
 import { createInspector, type FileDescription } from './inspect.ts'
 import { type Measures, measure } from './measure.ts'
 import { abortParts, completeParts, putPart, startParts } from './parts.ts'
-import { headersOf, type InputType, PATIENCE, type Patience, pathOf, readRange, request } from './storage.ts'
+import {
+  type Bucket,
+  bucketOf,
+  headersOf,
+  type InputType,
+  PATIENCE,
+  type Patience,
+  pathOf,
+  readRange,
+  request,
+  unavailable,
+} from './storage.ts'
 
 export interface StoredObject extends FileDescription, Measures {
   /** Bytes. */
   size: number
   /** Hex. */
   sha256: string
+  store: Store
 }
+
+type Headers = ReturnType<typeof headersOf>
 
 /**
  * Collects chunks into parts of exactly PART_SIZE (but the last). Each is valid until it is `sent`, and must be the only
@@ -43,10 +58,18 @@ const partsOf = async function* (
 }
 
 /** How long it lasts stands anywhere in a film; storage that is away by now does not cost the upload. */
-const measureStored = (env: Env, path: string, { mimeType }: FileDescription, size: number) =>
+const measureStored = (bucket: Bucket, path: string, { mimeType }: FileDescription, size: number) =>
   measure(mimeType, size, (offset, length) =>
-    readRange(env, path, offset, Math.min(length, size - offset)),
+    readRange(bucket, path, offset, Math.min(length, size - offset)),
   ).catch(() => ({ durationSeconds: null, pages: null }))
+
+interface PutOptions {
+  patience?: Patience
+  /** How long storage is tried before a file of which nothing has arrived there goes to the second one, if one is set. */
+  orFallbackAfter?: Patience | undefined
+  /** Hex: nothing else is to be stored. */
+  sha256?: string | null
+}
 
 /**
  * Streams a file of unknown length to storage, and inspects and hashes it on the way. What fits one part is one PUT;
@@ -58,7 +81,7 @@ export const putObject = async (
   location: { workspaceId: string; assetId: string; name: string; input?: InputType; copy?: string },
   chunks: AsyncIterable<Uint8Array>,
   maxSize: number,
-  patience: Patience = PATIENCE,
+  { patience = PATIENCE, orFallbackAfter, sha256: expected }: PutOptions = {},
 ): Promise<StoredObject> => {
   const path = pathOf(location.workspaceId, location.assetId, location.input, location.copy)
   const inspector = createInspector()
@@ -66,10 +89,36 @@ export const putObject = async (
   const hash = digest.getWriter()
   const buffers = openBuffers()
   let description: FileDescription | undefined
+  let store: Store = 'home'
   let uploadId: string | undefined
   let size = 0
+  let count = 0
+  let whole: Uint8Array | undefined
   const etags: string[] = []
   let sending = Promise.resolve()
+
+  const abort = async () => {
+    if (uploadId !== undefined) await abortParts(bucketOf(env, store), path, uploadId).catch(() => undefined)
+    uploadId = undefined
+  }
+  const sendPart = async (part: Uint8Array, number: number, headers: Headers, patient: Patience) => {
+    const bucket = bucketOf(env, store)
+    uploadId ??= await startParts(bucket, path, headers, patient)
+    etags.push(await putPart(bucket, path, uploadId, number, part, patient))
+  }
+  /** The first thing that is sent of a file. */
+  const sendFirst = async (send: (patient: Patience) => Promise<unknown>): Promise<void> => {
+    if (!orFallbackAfter || !env.FALLBACK) return void (await send(patience))
+    try {
+      await send(orFallbackAfter)
+    } catch (fault) {
+      if (toAppError(fault).code !== 'unavailable') throw fault
+      await abort()
+      store = 'fallback'
+      // A part that is sent holds its buffer, for `patience` in all.
+      await send({ ...patience, all: Math.max(PATIENCE.all, patience.all - orFallbackAfter.all) })
+    }
+  }
   try {
     for await (const part of partsOf(chunks, buffers, () => sending)) {
       size += part.length
@@ -79,29 +128,29 @@ export const putObject = async (
       await hash.write(part)
       await sending
       const headers = headersOf(location.name, description.mimeType)
-      if (part.length < PART_SIZE && uploadId === undefined) {
-        inspector.end()
-        await request(env, path, { method: 'PUT', headers, body: part }, patience)
-      } else {
-        const id = uploadId ?? (await startParts(env, path, headers, patience))
-        uploadId = id
-        sending = putPart(env, path, id, etags.length + 1, part, patience).then((etag) => {
-          etags.push(etag)
-        })
-        // Whoever waits for it next is told.
-        sending.catch(() => undefined)
-      }
+      const number = ++count
+      if (part.length < PART_SIZE && number === 1) whole = part
+      else if (number === 1) sending = sendFirst((patient) => sendPart(part, number, headers, patient))
+      else sending = sendPart(part, number, headers, patience)
+      // Whoever waits for it next is told.
+      sending.catch(() => undefined)
     }
     await sending
     if (!description) throw invalidField('/file', 'must not be empty')
     await hash.close()
     inspector.end()
-    if (uploadId !== undefined) await completeParts(env, path, uploadId, { etags, size }, patience)
     const sha256 = Buffer.from(await digest.digest).toString('hex')
-    return { ...description, ...(await measureStored(env, path, description, size)), size, sha256 }
+    if (expected && sha256 !== expected) throw unavailable(new Error(`its SHA-256 is ${sha256}`))
+    if (whole) {
+      const put = { method: 'PUT', headers: headersOf(location.name, description.mimeType), body: whole }
+      await sendFirst((patient) => request(bucketOf(env, store), path, put, patient))
+    }
+    const bucket = bucketOf(env, store)
+    if (uploadId !== undefined) await completeParts(bucket, path, uploadId, { etags, size }, patience)
+    return { ...description, ...(await measureStored(bucket, path, description, size)), size, sha256, store }
   } catch (error) {
     await sending.catch(() => undefined)
-    if (uploadId !== undefined) await abortParts(env, path, uploadId).catch(() => undefined)
+    await abort()
     throw error
   } finally {
     buffers.free()

@@ -3,7 +3,10 @@ import { AwsClient } from 'aws4fetch'
 import type { Env } from '../env.ts'
 import { AppError } from '../errors.ts'
 import { readChunks } from '../streams.ts'
-import type { PreparedInput } from '../words.ts'
+import type { PreparedInput, Store } from '../words.ts'
+
+/** A bucket, and the keys to it; the settings themselves are those of the one at home. */
+export type Bucket = Pick<Env, 'S3_ENDPOINT' | 'S3_REGION' | 'S3_ACCESS_KEY_ID' | 'S3_SECRET_ACCESS_KEY'>
 
 /** What a storage request may take: attempts, and milliseconds for one and for all of them. */
 export interface Patience {
@@ -16,6 +19,8 @@ export const PATIENCE: Patience = { attempts: 3, each: 15_000, all: 30_000 }
 const READ_PATIENCE: Patience = { attempts: 3, each: 60_000, all: 60_000 }
 /** For whoever only wants to know whether storage is there. */
 const CHECK_PATIENCE: Patience = { attempts: 1, each: 3000, all: 3000 }
+/** For one of many steps, which comes again. */
+export const STEP_PATIENCE: Patience = { attempts: 1, each: 5000, all: 5000 }
 /** Seconds that a presigned URL is valid: for people, and for a provider, which may read a photo when the job's turn comes. */
 const PRESIGNED_LIFETIME = 300
 const INPUT_LIFETIME = 24 * 3600
@@ -40,12 +45,15 @@ const keyOf = (workspaceId: string, id: string, input?: InputType, copy?: string
     : `workspaces/${workspaceId}/assets/${id}`
 }
 
+/** What every key begins with. */
+export const KEYS = 'workspaces/'
 const uuid = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
-const objectKey = new RegExp(`^workspaces/(${uuid})/assets/(${uuid})$`)
-/** Whose object a key is; undefined for a key that is none. */
-export const readKey = (key: string): { workspaceId: string; id: string } | undefined => {
-  const [, workspaceId, id] = objectKey.exec(key) ?? []
-  return workspaceId && id ? { workspaceId, id } : undefined
+const anyKey = new RegExp(`^${KEYS}(${uuid})/(?:assets/(${uuid})$|copies/(${uuid})/|inputs/(${uuid})[.])`)
+/** Whose object or copy a key is; undefined for a key that `keyOf` does not make. */
+export const readKey = (key: string): { workspaceId: string; id: string; isCopy: boolean } | undefined => {
+  const [, workspaceId, objectId, ...copies] = anyKey.exec(key) ?? []
+  const id = objectId ?? copies.find((copy) => copy !== undefined)
+  return workspaceId && id ? { workspaceId, id, isCopy: objectId === undefined } : undefined
 }
 
 /** Below the bucket's URL. */
@@ -54,13 +62,13 @@ export const pathOf = (...of: Parameters<typeof keyOf>) => `/${keyOf(...of)}`
 export const unavailable = (cause: unknown) =>
   new AppError('unavailable', { headers: { 'retry-after': '1' }, cause })
 
-/** By settings: each keeps the keys that it has derived for the day. */
-const clients = new WeakMap<Env, AwsClient>()
+/** By bucket: each keeps the keys that it has derived for the day. */
+const clients = new WeakMap<Bucket, AwsClient>()
 
-const clientOf = (env: Env) => {
-  const { S3_ACCESS_KEY_ID: accessKeyId, S3_SECRET_ACCESS_KEY: secretAccessKey, S3_REGION: region } = env
-  const client = clients.get(env) ?? new AwsClient({ accessKeyId, secretAccessKey, region, service: 's3' })
-  clients.set(env, client)
+const clientOf = (bucket: Bucket) => {
+  const { S3_ACCESS_KEY_ID: accessKeyId, S3_SECRET_ACCESS_KEY: secretAccessKey, S3_REGION: region } = bucket
+  const client = clients.get(bucket) ?? new AwsClient({ accessKeyId, secretAccessKey, region, service: 's3' })
+  clients.set(bucket, client)
   return client
 }
 
@@ -70,7 +78,7 @@ const clientOf = (env: Env) => {
  * @throws {AppError} unavailable
  */
 export const request = async (
-  env: Env,
+  bucket: Bucket,
   path: string,
   {
     method,
@@ -86,7 +94,7 @@ export const request = async (
   },
   { attempts, each, all }: Patience = PATIENCE,
 ): Promise<Response> => {
-  const signed = await clientOf(env).sign(`${env.S3_ENDPOINT}${path}`, {
+  const signed = await clientOf(bucket).sign(`${bucket.S3_ENDPOINT}${path}`, {
     method,
     ...(headers && { headers }),
   })
@@ -142,18 +150,43 @@ export const headersOf = (name: string, mimeType: string) => ({
   'content-disposition': disposition('attachment', name),
 })
 
-/** Of the first bytes only, if `length` is given. @throws {AppError} unavailable */
-export const openObject = (env: Env, workspaceId: string, objectId: string, length?: number) =>
-  openRange(env, pathOf(workspaceId, objectId), 0, length)
+/** Where an object is: with its bucket, what a row says of it. */
+export interface Placed {
+  workspaceId: string
+  objectId: string
+  store: Store
+}
 
-const openRange = (env: Env, path: string, offset: number, length?: number): Promise<Response> => {
+/** @throws {AppError} unavailable */
+export const bucketOf = (env: Env, store: Store): Bucket => {
+  const bucket = store === 'home' ? env : env.FALLBACK
+  if (!bucket) throw unavailable(new Error('the second storage is not set'))
+  return bucket
+}
+
+/** The bucket and path of an asset's object, for what reads it. @throws {AppError} unavailable */
+export const originalOf = (env: Env, { workspaceId, objectId, store }: Placed): [Bucket, string] => [
+  bucketOf(env, store),
+  pathOf(workspaceId, objectId),
+]
+
+/** Of the first bytes only, if `length` is given. @throws {AppError} unavailable */
+export const openObject = (env: Env, asset: Placed, length?: number) =>
+  openRange(...originalOf(env, asset), 0, length)
+
+const openRange = (bucket: Bucket, path: string, offset: number, length?: number): Promise<Response> => {
   const headers = length !== undefined && { range: `bytes=${offset}-${offset + length - 1}` }
-  return request(env, path, { method: 'GET', ...(headers && { headers }) }, READ_PATIENCE)
+  return request(bucket, path, { method: 'GET', ...(headers && { headers }) }, READ_PATIENCE)
 }
 
 /** Bytes from `offset` on, few enough to hold; the object must have some there. @throws {AppError} unavailable */
-export const readRange = async (env: Env, path: string, offset: number, length: number): Promise<Buffer> => {
-  const response = await openRange(env, path, offset, length)
+export const readRange = async (
+  bucket: Bucket,
+  path: string,
+  offset: number,
+  length: number,
+): Promise<Buffer> => {
+  const response = await openRange(bucket, path, offset, length)
   try {
     return Buffer.from(await response.arrayBuffer())
   } catch (cause) {
@@ -166,7 +199,7 @@ export const readRange = async (env: Env, path: string, offset: number, length: 
  * @throws {AppError} unavailable
  */
 export const readObject = async function* (
-  env: Env,
+  bucket: Bucket,
   path: string,
   size: number,
   beforeEach?: () => Promise<unknown>,
@@ -174,7 +207,7 @@ export const readObject = async function* (
   for (let offset = 0; offset < size; offset += RANGE) {
     await beforeEach?.()
     const length = Math.min(RANGE, size - offset)
-    const { body } = await openRange(env, path, offset, length)
+    const { body } = await openRange(bucket, path, offset, length)
     let read = 0
     try {
       for await (const chunk of body ? readChunks(body) : []) {
@@ -189,38 +222,105 @@ export const readObject = async function* (
 }
 
 /** Bytes of an object; undefined if there is none. @throws {AppError} unavailable */
-export const sizeOf = async (env: Env, path: string): Promise<number | undefined> => {
-  const { ok, headers } = await request(env, path, {
-    method: 'HEAD',
-    accepts: (status) => status === 404,
-  })
+export const sizeOf = async (
+  bucket: Bucket,
+  path: string,
+  patience?: Patience,
+): Promise<number | undefined> => {
+  const options = { method: 'HEAD', accepts: (status: number) => status === 404 }
+  const { ok, headers } = await request(bucket, path, options, patience)
   return ok ? Number(headers.get('content-length')) : undefined
 }
 
 /** Deleting what does not exist succeeds. @throws {AppError} unavailable */
-export const deleteObject = async (env: Env, workspaceId: string, objectId: string): Promise<void> => {
-  await request(env, pathOf(workspaceId, objectId), { method: 'DELETE' })
+export const deleteObject = async (bucket: Bucket, workspaceId: string, objectId: string): Promise<void> => {
+  await request(bucket, pathOf(workspaceId, objectId), { method: 'DELETE' })
 }
 
 /** The copy that providers are sent, of whichever type it is. @throws {AppError} unavailable */
-export const deleteInput = async (env: Env, workspaceId: string, assetId: string): Promise<void> => {
+export const deleteInput = async (bucket: Bucket, workspaceId: string, assetId: string): Promise<void> => {
   for (const type of inputTypes) {
-    await request(env, pathOf(workspaceId, assetId, type), { method: 'DELETE' })
+    await request(bucket, pathOf(workspaceId, assetId, type), { method: 'DELETE' })
   }
 }
 
+const entities: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
+/** The text of the first element of XML that is so called. */
+export const fieldOf = (xml: string, name: string): string | undefined =>
+  new RegExp(`<${name}>([^<]*)</${name}>`)
+    .exec(xml)?.[1]
+    ?.replace(/&(?:#(\d+)|#x([0-9a-f]+)|(\w+));/gi, (all, decimal, hex, name) =>
+      name
+        ? (entities[name] ?? all)
+        : String.fromCodePoint(decimal ? Number(decimal) : Number.parseInt(hex, 16)),
+    )
+
+/** An answer's body. @throws {AppError} unavailable, when it breaks off */
+export const textOf = (response: Response): Promise<string> =>
+  response.text().catch((cause: unknown) => {
+    throw unavailable(cause)
+  })
+
+export interface Listed {
+  key: string
+  /** Milliseconds. */
+  modifiedAt: number
+}
+
+/**
+ * The keys with this beginning that come after `after`, in order, as many as storage tells at once. An answer that
+ * contradicts itself or the question is none.
+ * @throws {AppError} unavailable
+ */
+export const listObjects = async (
+  bucket: Bucket,
+  prefix: string,
+  after?: string,
+  patience?: Patience,
+): Promise<{ objects: Listed[]; isLast: boolean }> => {
+  const from = after === undefined ? '' : `&start-after=${encodeURIComponent(after)}`
+  const query = `?list-type=2&prefix=${encodeURIComponent(prefix)}${from}`
+  const answer = await textOf(await request(bucket, query, { method: 'GET' }, patience))
+  const objects = [...answer.matchAll(/<Contents>(.*?)<\/Contents>/gs)].map(([, one = '']) => ({
+    key: fieldOf(one, 'Key') ?? '',
+    modifiedAt: Date.parse(fieldOf(one, 'LastModified') ?? ''),
+  }))
+  const [isTruncated, count] = [fieldOf(answer, 'IsTruncated'), fieldOf(answer, 'KeyCount')]
+  const isOrdered = objects.every(({ key }, i) => {
+    const before = objects[i - 1]?.key ?? after
+    return before === undefined || Buffer.compare(Buffer.from(before), Buffer.from(key)) < 0
+  })
+  const isSound =
+    /<ListBucketResult[\s>].*<\/ListBucketResult>/s.test(answer) &&
+    (isTruncated === 'false' || (isTruncated === 'true' && objects.length > 0)) &&
+    (count === undefined || Number(count) === objects.length) &&
+    objects.every(({ key, modifiedAt }) => key.startsWith(prefix) && Number.isFinite(modifiedAt)) &&
+    isOrdered
+  if (!isSound) throw unavailable(new Error(`not a list of what was asked for: ${answer.slice(0, 200)}`))
+  return { objects, isLast: isTruncated === 'false' }
+}
+
+/**
+ * Whether storage has an object, if all its answers are of one mind.
+ * @throws {AppError} unavailable
+ */
+export const isStored = async (bucket: Bucket, path: string, patience?: Patience): Promise<boolean> => {
+  const { objects } = await listObjects(bucket, path.slice(1), undefined, patience)
+  const isListed = objects.some(({ key }) => `/${key}` === path)
+  if (((await sizeOf(bucket, path, patience)) !== undefined) !== isListed)
+    throw unavailable(new Error('storage contradicts itself'))
+  return isListed
+}
+
 /** The sized copies of an asset, as storage lists them. @throws {AppError} unavailable */
-export const deleteCopies = async (env: Env, workspaceId: string, assetId: string): Promise<void> => {
-  const prefix = encodeURIComponent(keyOf(workspaceId, assetId, undefined, ''))
-  const list = await (await request(env, `?list-type=2&prefix=${prefix}`, { method: 'GET' })).text()
-  for (const [, key = ''] of list.matchAll(/<Key>([^<]+)<\/Key>/g)) {
-    await request(env, `/${key}`, { method: 'DELETE' })
-  }
+export const deleteCopies = async (bucket: Bucket, workspaceId: string, assetId: string): Promise<void> => {
+  const { objects } = await listObjects(bucket, keyOf(workspaceId, assetId, undefined, ''))
+  for (const { key } of objects) await request(bucket, `/${key}`, { method: 'DELETE' })
 }
 
 /** Signs a URL that works for `seconds` from `from` on (milliseconds), with these headers if any. */
 const presign = async (
-  env: Env,
+  bucket: Bucket,
   path: string,
   options: {
     method?: string
@@ -231,18 +331,16 @@ const presign = async (
   },
 ): Promise<string> => {
   const { method = 'GET', query = {}, headers, from = Date.now(), seconds } = options
-  const url = new URL(`${env.S3_ENDPOINT}${path}`)
+  const url = new URL(`${bucket.S3_ENDPOINT}${path}`)
   for (const [name, value] of Object.entries({ ...query, 'X-Amz-Expires': String(seconds) })) {
     url.searchParams.set(name, value)
   }
   const datetime = new Date(from).toISOString().replace(/[:-]|\.\d{3}/g, '')
   const aws = { signQuery: true, allHeaders: true, datetime }
-  return (await clientOf(env).sign(url, { method, ...(headers && { headers }), aws })).url
+  return (await clientOf(bucket).sign(url, { method, ...(headers && { headers }), aws })).url
 }
 
-interface Delivered {
-  workspaceId: string
-  objectId: string
+interface Delivered extends Placed {
   name: string
   mimeType: string
 }
@@ -262,8 +360,12 @@ const overridesOf = (
 })
 
 /** A URL that anyone may GET for five minutes. */
-export const presignDownload = (env: Env, asset: Delivered, type: 'inline' | 'attachment'): Promise<string> =>
-  presign(env, pathOf(asset.workspaceId, asset.objectId), {
+export const presignDownload = async (
+  env: Env,
+  asset: Delivered,
+  type: 'inline' | 'attachment',
+): Promise<string> =>
+  presign(...originalOf(env, asset), {
     query: overridesOf(asset, type),
     seconds: PRESIGNED_LIFETIME,
   })
@@ -283,7 +385,7 @@ export const presignCopy = (
 export const presignShown = async (env: Env, asset: Delivered, type: 'inline' | 'attachment' = 'inline') => {
   const from = Math.floor(Date.now() / 1000 / SAME_URL) * SAME_URL * 1000
   const seconds = SAME_URL + PRESIGNED_LIFETIME
-  const url = await presign(env, pathOf(asset.workspaceId, asset.objectId), {
+  const url = await presign(...originalOf(env, asset), {
     query: overridesOf(asset, type),
     from,
     seconds,
@@ -299,18 +401,18 @@ export const presignInput = (
 
 /** A URL that anyone may PUT to for an hour, with exactly these headers. */
 export const presignPut = async (
-  env: Env,
+  bucket: Bucket,
   path: string,
   { headers, query = {} }: { headers: Record<string, string>; query?: Record<string, string> },
 ) => {
   const from = Date.now()
   return {
-    url: await presign(env, path, { method: 'PUT', headers, query, from, seconds: PUT_LIFETIME }),
+    url: await presign(bucket, path, { method: 'PUT', headers, query, from, seconds: PUT_LIFETIME }),
     expiresAt: new Date(from + PUT_LIFETIME * 1000).toISOString(),
   }
 }
 
 /** Lists one object of the bucket. @throws {AppError} unavailable */
-export const checkStorage = async (env: Env): Promise<void> => {
-  await request(env, '?list-type=2&max-keys=1', { method: 'GET' }, CHECK_PATIENCE)
+export const checkStorage = async (bucket: Bucket): Promise<void> => {
+  await request(bucket, '?list-type=2&max-keys=1', { method: 'GET' }, CHECK_PATIENCE)
 }

@@ -1,7 +1,7 @@
 /** The same film with its index before its pictures, so that it plays while it loads (ISO/IEC 14496-12). */
 import type { Asset } from '../assets/assets.ts'
 import { boxesIn, FULL, findBox } from '../assets/boxes.ts'
-import { pathOf, readRange } from '../assets/storage.ts'
+import { originalOf, readRange } from '../assets/storage.ts'
 import type { Env } from '../env.ts'
 import type { Film } from './film.ts'
 
@@ -27,12 +27,11 @@ const shiftOffsets = (track: Buffer, shift: number, end: number): boolean => {
 }
 
 const range = async function* (
-  env: Env,
-  path: string,
+  original: ReturnType<typeof originalOf>,
   start: number,
   end: number,
 ): AsyncGenerator<Uint8Array> {
-  for (let at = start; at < end; at += STEP) yield readRange(env, path, at, Math.min(STEP, end - at))
+  for (let at = start; at < end; at += STEP) yield readRange(...original, at, Math.min(STEP, end - at))
 }
 
 /** @returns undefined if its index can't be moved. @throws {AppError} unavailable */
@@ -41,11 +40,11 @@ export const filmChunks = async (
   asset: Asset,
   { boxes }: Film,
 ): Promise<AsyncGenerator<Uint8Array> | undefined> => {
-  const path = pathOf(asset.workspaceId, asset.objectId)
+  const original = originalOf(env, asset)
   const index = boxes.find(({ type }) => type === 'moov')
   const data = boxes.find(({ type }) => type === 'mdat')
-  if (!index || !data || index.start < data.start) return range(env, path, 0, asset.size)
-  const moov = await readRange(env, path, index.start, index.size)
+  if (!index || !data || index.start < data.start) return range(original, 0, asset.size)
+  const moov = await readRange(...original, index.start, index.size)
   const content = [...boxesIn(moov)][0]?.data
   // After what says which kind of file it is, and before everything else.
   const [type] = boxes
@@ -58,9 +57,9 @@ export const filmChunks = async (
     return undefined
   }
   return (async function* () {
-    yield* range(env, path, 0, at)
+    yield* range(original, 0, at)
     yield moov
-    yield* range(env, path, at, index.start)
-    yield* range(env, path, index.start + index.size, asset.size)
+    yield* range(original, at, index.start)
+    yield* range(original, index.start + index.size, asset.size)
   })()
 }

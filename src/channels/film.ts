@@ -1,7 +1,7 @@
 /** Reads what a film is from its boxes (ISO/IEC 14496-12), by ranges: never the film itself. */
 import type { Asset } from '../assets/assets.ts'
 import { boxesIn, FULL, findBox, headerOf } from '../assets/boxes.ts'
-import { pathOf, readRange } from '../assets/storage.ts'
+import { originalOf, readRange } from '../assets/storage.ts'
 import type { Env } from '../env.ts'
 
 /** Bytes that are read first: of most films all but the pictures. */
@@ -44,12 +44,12 @@ const CODECS: Record<string, string> = {
 
 /** The boxes of the uppermost level, as far as they can be followed. */
 const placesOf = async (env: Env, asset: Asset): Promise<Place[]> => {
-  const path = pathOf(asset.workspaceId, asset.objectId)
-  const head = await readRange(env, path, 0, Math.min(HEAD, asset.size))
+  const original = originalOf(env, asset)
+  const head = await readRange(...original, 0, Math.min(HEAD, asset.size))
   const places: Place[] = []
   for (let start = 0; start + 8 <= asset.size && places.length < MAX_BOXES; ) {
     const bytes =
-      start + 16 <= head.length ? head.subarray(start, start + 16) : await readRange(env, path, start, 16)
+      start + 16 <= head.length ? head.subarray(start, start + 16) : await readRange(...original, start, 16)
     const box = headerOf(bytes)
     if (!box) break
     const size = Number.isFinite(box.size) ? box.size : asset.size - start
@@ -119,7 +119,7 @@ export const readFilm = async (env: Env, asset: Asset): Promise<Film | undefined
   const index = boxes.find(({ type }) => type === 'moov')
   const last = boxes.at(-1)
   if (!index || !last || index.size > MAX_INDEX || index.start + index.size > asset.size) return undefined
-  const bytes = await readRange(env, pathOf(asset.workspaceId, asset.objectId), index.start, index.size)
+  const bytes = await readRange(...originalOf(env, asset), index.start, index.size)
   const moov = [...boxesIn(bytes)][0]?.data
   if (!moov) return undefined
   try {

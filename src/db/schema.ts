@@ -49,6 +49,7 @@ import {
   type SentInput,
   type StoredOutput,
   type Style,
+  stores,
   tasks,
 } from '../words.ts'
 
@@ -333,6 +334,8 @@ export const assets = pgTable(
     sha256: text('sha256'),
     /** The object in storage: its own, or that of an earlier asset with the same bytes (`app.share_object`). */
     objectId: uuid('object_id').notNull(),
+    /** Which storage that object is in; assets that share it have the same. */
+    store: text('store', { enum: stores }).notNull().default('home'),
     /** Pixels, as shown (orientation applied). */
     width: integer('width'),
     height: integer('height'),
@@ -355,6 +358,7 @@ export const assets = pgTable(
     index('assets_filter').on(table.workspaceId, table.kind, table.source, table.status, table.id),
     index('assets_bytes').on(table.workspaceId, table.sha256),
     index('assets_object').on(table.workspaceId, table.objectId),
+    index('assets_away').on(table.workspaceId, table.objectId).where(sql`store = 'fallback'`),
     check('assets_ready_known', sql`status = 'pending' or sha256 is not null`),
     // `app.matching_assets`, which by the text of the id finds no other index. The pending list (kB) makes inserts cheap, and
     // is short, since each search reads it.
@@ -364,6 +368,7 @@ export const assets = pgTable(
     oneOf('assets', 'kind', assetKinds),
     oneOf('assets', 'source', assetSources),
     oneOf('assets', 'status', assetStatuses),
+    oneOf('assets', 'store', stores),
     tenantOnly,
     jobsToo,
     // For `app.matching_assets`, which names the workspace itself: behind a condition no index would search in names.

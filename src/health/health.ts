@@ -97,17 +97,45 @@ const findDatabase = async (ctx: Ctx): Promise<{ database: State; at: number }> 
   return { database, at: Date.now() }
 }
 
-const checkNow = async (ctx: Ctx) => {
-  const [{ database, at }, storage, offers] = await Promise.all([
-    findDatabase(ctx),
-    checkStorage(ctx.env).then((): State => 'ok', down(ctx, 'storage')),
-    findFaults(ctx),
+/** What the last walk through storage has found. */
+const findWalk = async ({ env }: Ctx) => {
+  const walk = await sweeperOf(env)
+    .lastWalk()
+    .catch(() => null)
+  if (!walk) return null
+  const { endedAt, withoutRow, withoutObject, isTrusted } = walk
+  return {
+    comparedAt: new Date(endedAt).toISOString(),
+    objectsWithoutAsset: withoutRow,
+    assetsWithoutObject: withoutObject,
+    mends: isTrusted,
+  }
+}
+
+/** Without the second one the first still does all of its work. */
+const findStorage = async (ctx: Ctx): Promise<State> => {
+  const { env } = ctx
+  const [home, fallback] = await Promise.all([
+    checkStorage(env).then((): State => 'ok', down(ctx, 'storage')),
+    env.FALLBACK && checkStorage(env.FALLBACK).then((): State => 'ok', down(ctx, 'second storage')),
   ])
+  return worst(home, fallback === 'down' ? 'degraded' : 'ok')
+}
+
+const checkNow = async (ctx: Ctx) => {
+  const [{ database, at }, bucket, offers, files] = await Promise.all([
+    findDatabase(ctx),
+    findStorage(ctx),
+    findFaults(ctx),
+    findWalk(ctx),
+  ])
+  const storage = worst(bucket, files?.mends === false ? 'degraded' : 'ok')
   const models: State = offers.length > 0 ? 'degraded' : 'ok'
   return {
     status: worst(database, storage, models),
     checks: { database, storage, models },
     databaseAskedAt: new Date(at).toISOString(),
     offers,
+    files,
   }
 }

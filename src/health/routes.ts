@@ -18,6 +18,17 @@ const Readiness = z
     offers: z
       .array(z.object({ provider: z.string(), model: z.string(), reason: z.string() }))
       .describe('Those that only the operator can mend'),
+    files: z
+      .object({
+        comparedAt: z.iso.datetime(),
+        objectsWithoutAsset: z.int(),
+        assetsWithoutObject: z.int(),
+        mends: z.boolean().describe('False: so much is amiss that its operator has to look first'),
+      })
+      .nullable()
+      .describe(
+        'What the last comparison of storage with the database found, each counted to 101; null before the first',
+      ),
   })
   .openapi('Readiness')
 
@@ -62,7 +73,7 @@ routes.openapi(
     operationId: 'health.ready',
     summary: 'Do the database and the storage answer?',
     description:
-      'The answer is a few seconds old at most; that of a database which nobody has used for some minutes stands for as long as nobody does, so that it can sleep. `degraded`: a database login could bypass row-level security, or an offer of the catalogue needs its operator.',
+      'The answer is a few seconds old at most; that of a database which nobody has used for some minutes stands for as long as nobody does, so that it can sleep. `degraded`: a database login could bypass row-level security, an offer of the catalogue needs its operator, storage and database differ too much to be mended, or the second storage does not answer.',
     responses: {
       ...faults,
       200: json(Readiness, 'Ready or degraded'),

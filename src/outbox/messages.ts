@@ -1,7 +1,7 @@
 /** What travels on the queues, and on which; and what the sweeper is told. */
 import { z } from 'zod'
 import { actions } from '../actions.ts'
-import { jobKinds } from '../words.ts'
+import { jobKinds, type Store } from '../words.ts'
 
 /**
  * Ids: the database knows the rest. `row`: a fresh generation as it was accepted, so that its first calls are known before
@@ -52,6 +52,8 @@ const queues = {
   'prediction.cancel': 'JOBS',
   'object.delete': 'JOBS',
   'copies.delete': 'JOBS',
+  'object.lost': 'JOBS',
+  'object.move': 'UPLOADS',
   export: 'PICTURES',
   'upload.check': 'UPLOADS',
   'upload.end': 'JOBS',
@@ -60,6 +62,48 @@ const queues = {
   'workspace.delete': 'JOBS',
   refusal: 'JOBS',
 } as const satisfies Record<JobMessage['kind'], string>
+
+/** An object, or what has the id of one. */
+export interface Found {
+  workspaceId: string
+  id: string
+}
+
+/** How far a walk through storage has come (`assets/reconcile.ts`), and what it has found. */
+export interface Walk {
+  /** What it is in; after the first comes the second storage, if there is one. */
+  store: Store
+  /** What became of the first. */
+  home?: WalkReport
+  /** Milliseconds. */
+  startedAt: number
+  /** The last key of what is done; undefined at the beginning. */
+  after?: string
+  /** The last object up to there. */
+  position?: Found
+  /** Keys, and objects of ready assets, that were held against each other. */
+  keys: number
+  objects: number
+  /** Of very many only the first. */
+  withoutRow: Found[]
+  withoutObject: Found[]
+  /** Storage has contradicted itself. */
+  isDoubtful: boolean
+}
+
+/** What became of a walk. */
+export interface WalkReport {
+  /** Milliseconds. */
+  startedAt: number
+  endedAt: number
+  keys: number
+  objects: number
+  /** Counted to 101 in each storage. */
+  withoutRow: number
+  withoutObject: number
+  /** Whether what was found is mended: not if it is so much that something else must be wrong. */
+  isTrusted: boolean
+}
 
 /** The object of `sweeper.ts`, for whoever calls it. */
 export interface Sweeping extends Rpc.DurableObjectBranded {
@@ -71,4 +115,11 @@ export interface Sweeping extends Rpc.DurableObjectBranded {
   noteWell(): void
   /** When the database was last well, in milliseconds, if to ask it again would only wake it. */
   lastWell(): number | null
+  /** The walk through storage, if one is due, for a minute; null if it is not, or somebody has it. */
+  takeWalk(): { turn: number; walk: Walk | null } | null
+  /** Keeps how far it has come or what became of it, unless somebody else has it by now. @returns whether it was kept */
+  keepWalk(turn: number, walk: Walk | WalkReport): boolean
+  /** Gives it back as it was last kept. */
+  leaveWalk(turn: number): void
+  lastWalk(): WalkReport | null
 }

@@ -6,7 +6,7 @@ import { DurableObject } from 'cloudflare:workers'
 import { log } from '../context.ts'
 import { parseEnv, type RawEnv } from '../env.ts'
 import { describeError } from '../errors.ts'
-import type { Sweeping } from './messages.ts'
+import type { Sweeping, Walk, WalkReport } from './messages.ts'
 import { SILENCE } from './use.ts'
 
 /** Milliseconds between sweeps while the database is in use. */
@@ -23,6 +23,20 @@ const UPKEEP = 60_000
 const WATCHED = 60_000
 /** Milliseconds for which it is believed to be as well as it was: cron, every hour, renews that. */
 const BELIEVED = 70 * 60_000
+/** Milliseconds between the beginnings of two walks through storage. */
+const WALK_EVERY = 24 * 3_600_000
+/** Milliseconds for which whoever takes the walk, or keeps it, has it. */
+const WALK_HELD = 60_000
+
+/** Stored. */
+interface Walks {
+  /** Milliseconds: the first walk comes a day later. */
+  since: number
+  turn: number
+  heldUntil: number
+  walk: Walk | null
+  report: WalkReport | null
+}
 
 export class Sweeper extends DurableObject implements Sweeping {
   /** Milliseconds: a transaction that nobody has told of may be committed until then. Stored. */
@@ -65,6 +79,46 @@ export class Sweeper extends DurableObject implements Sweeping {
     const now = Date.now()
     const sleeps = now > this.inUseUntil + WATCHED
     return sleeps && this.wellAt !== undefined && now < this.wellAt + BELIEVED ? this.wellAt : null
+  }
+
+  takeWalk(): { turn: number; walk: Walk | null } | null {
+    const now = Date.now()
+    const walks = this.walks()
+    const { report, since, walk } = walks
+    const isDue = walk !== null || now >= (report?.startedAt ?? since) + WALK_EVERY
+    if (!isDue || now < walks.heldUntil) return null
+    const turn = walks.turn + 1
+    this.keepWalks({ ...walks, turn, heldUntil: now + WALK_HELD })
+    return { turn, walk }
+  }
+
+  keepWalk(turn: number, walk: Walk | WalkReport): boolean {
+    const walks = this.walks()
+    if (turn !== walks.turn) return false
+    const kept = 'isTrusted' in walk ? { walk: null, report: walk } : { walk }
+    this.keepWalks({ ...walks, ...kept, heldUntil: Date.now() + WALK_HELD })
+    return true
+  }
+
+  leaveWalk(turn: number): void {
+    const walks = this.walks()
+    if (turn === walks.turn) this.keepWalks({ ...walks, heldUntil: 0 })
+  }
+
+  lastWalk(): WalkReport | null {
+    return this.walks().report
+  }
+
+  private walks(): Walks {
+    const known = this.ctx.storage.kv.get<Walks>('walks')
+    if (known) return known
+    const walks = { since: Date.now(), turn: 0, heldUntil: 0, walk: null, report: null }
+    this.keepWalks(walks)
+    return walks
+  }
+
+  private keepWalks(walks: Walks): void {
+    this.ctx.storage.kv.put('walks', walks)
   }
 
   override async alarm(): Promise<void> {

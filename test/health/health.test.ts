@@ -73,6 +73,21 @@ test.each([
     /AUDIT_SIGNING_KEY: must have a kid of its own/,
   ],
   [
+    'a second storage without keys',
+    { ACCESS_TOKEN_KEYS: keys('a'), S3_FALLBACK_ENDPOINT: 'https://other.example.com/bucket' },
+    /S3_FALLBACK_ACCESS_KEY_ID: must be set/,
+  ],
+  [
+    'a second storage that is the first',
+    {
+      ACCESS_TOKEN_KEYS: keys('a'),
+      S3_FALLBACK_ENDPOINT: `${production.S3_ENDPOINT}/`,
+      S3_FALLBACK_ACCESS_KEY_ID: SECRET,
+      S3_FALLBACK_SECRET_ACCESS_KEY: SECRET,
+    },
+    /S3_FALLBACK_ENDPOINT: must not be the same bucket/,
+  ],
+  [
     'a catalogue with a typo',
     {
       ACCESS_TOKEN_KEYS: keys('a'),

@@ -91,7 +91,13 @@ test.each([
     S3_SECRET_ACCESS_KEY: 'minioadmin',
     // `as`: the settings that storage reads.
   } as Env
-  const asset = { workspaceId: 'w', objectId: 'o', name: 'a.png', mimeType: 'image/png' }
+  const asset = {
+    workspaceId: 'w',
+    objectId: 'o',
+    store: 'home',
+    name: 'a.png',
+    mimeType: 'image/png',
+  } as const
   const url = new URL(await presignDownload(env, asset, 'inline'))
   expect([url.origin, url.pathname]).toEqual([new URL(endpoint).origin, path])
   expect(url.searchParams.get('X-Amz-Credential')).toMatch(

@@ -1,6 +1,7 @@
 /** Copies results to storage, under the keys of the provider's job that made them. */
 import { markAsGenerated, type SourceType } from '../../assets/provenance.ts'
 import { putObject, type StoredObject } from '../../assets/put.ts'
+import { PATIENCE, STEP_PATIENCE } from '../../assets/storage.ts'
 import type { JobCtx } from '../../context.ts'
 import { AppError, describeError } from '../../errors.ts'
 import { readChunks } from '../../streams.ts'
@@ -13,7 +14,9 @@ const MAX_OUTPUT = 100 * 1024 * 1024
 /** Milliseconds without a byte after which an output counts as broken. */
 const STALL_TIMEOUT = 10_000
 /** For results that can't be fetched again: storage that is away for minutes does not cost them. */
-const PATIENCE = { attempts: 100, each: 15_000, all: 300_000 }
+const LONG_PATIENCE = { attempts: 100, each: 15_000, all: 300_000 }
+/** Milliseconds for which storage has taken nothing when results go to the second one, if one is set. */
+const AWAY = 120_000
 
 /** An output that was fetched in vain: gone or useless, so that fetching it again will not help for long. */
 class BrokenOutput extends Error {}
@@ -47,6 +50,20 @@ const download = async function* (url: string): AsyncGenerator<Uint8Array> {
   }
 }
 
+interface Storing {
+  /** It can't be fetched again. */
+  comesOnce: boolean
+  /** What of the same call is in storage. */
+  before: readonly StoredOutput[]
+}
+
+/** How long storage is tried before the second one; undefined while it is waited for. */
+const patienceBefore = ({ resultsAt }: Claim, { comesOnce, before }: Storing) => {
+  if (before.some(({ object }) => object.store === 'fallback')) return STEP_PATIENCE
+  if (comesOnce) return { ...LONG_PATIENCE, all: AWAY }
+  return resultsAt !== null && Date.now() - resultsAt.getTime() > AWAY ? PATIENCE : undefined
+}
+
 /** Stores the bytes as the job's output at this place in its list. */
 export const storeOutput = async (
   ctx: JobCtx,
@@ -54,7 +71,7 @@ export const storeOutput = async (
   job: Pick<ProviderJob, 'indexes' | 'assetIds'>,
   place: number,
   bytes: AsyncIterable<Uint8Array>,
-  options: { comesOnce: boolean },
+  options: Storing,
 ): Promise<StoredOutput> => {
   const [index, assetId] = [job.indexes[place], job.assetIds[place]]
   if (index === undefined || assetId === undefined) throw new TypeError('more results than were asked for')
@@ -64,7 +81,10 @@ export const storeOutput = async (
     { workspaceId: ctx.workspaceId, assetId, name },
     markAsGenerated(bytes, sourceTypeOf(claim)),
     MAX_OUTPUT,
-    options.comesOnce ? PATIENCE : undefined,
+    {
+      patience: options.comesOnce ? LONG_PATIENCE : PATIENCE,
+      orFallbackAfter: patienceBefore(claim, options),
+    },
   )
   // An error page is a text, and some models answer with a description.
   if (object.kind !== claim.kind) {
@@ -85,7 +105,9 @@ export const storeUrls = async (ctx: JobCtx, claim: Claim, job: ProviderJob, url
     const url = urls[place]
     if (url === undefined || stored.some((known) => known.index === index)) continue
     try {
-      stored.push(await storeOutput(ctx, claim, job, place, download(url), { comesOnce: false }))
+      stored.push(
+        await storeOutput(ctx, claim, job, place, download(url), { comesOnce: false, before: stored }),
+      )
     } catch (error) {
       const isBroken =
         error instanceof BrokenOutput || (error instanceof AppError && error.code !== 'unavailable')

@@ -168,7 +168,9 @@ const render = async (
       await toSubmission(ctx, claim, offer, job),
       async (bytes) => {
         if (stored.length < job.indexes.length)
-          stored.push(await storeOutput(ctx, claim, job, stored.length, bytes, { comesOnce: true }))
+          stored.push(
+            await storeOutput(ctx, claim, job, stored.length, bytes, { comesOnce: true, before: stored }),
+          )
       },
       AbortSignal.any([held, AbortSignal.timeout(offer.timeout * 1000)]),
     )
