@@ -46,7 +46,7 @@ grant select, insert, update (name, tags, prepared, status, sha256, width, heigh
   on assets to app_tenant;
 grant select on asset_tags to app_tenant;
 grant select (workspace_id, id), insert (workspace_id, tag, kind, source, status, id), delete on asset_tags to app_gate;
-grant select, insert, update (upload_id, completed_at, lease_expires_at, mismatch), delete on uploads to app_tenant;
+grant select, insert, update (upload_id, completed_at, lease_expires_at, ends_at, mismatch), delete on uploads to app_tenant;
 grant select on generations to app_tenant;
 grant select, insert (workspace_id, id, task, kind, model, prompt, text, style, aspect_ratio, count, seed, duration, input_asset_ids,
   webhook_url, retry_of, deadline, deadline_at, credits_reserved, eta, woken_at, created_by),

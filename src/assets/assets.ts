@@ -1,13 +1,20 @@
 /** A workspace's files: find, rename, tag, download, delete. */
-import { and, eq, gt, sql } from 'drizzle-orm'
+import { and, eq, gt, isNull, sql } from 'drizzle-orm'
 import type { Ctx, JobCtx } from '../context.ts'
 import { change, read, transact } from '../db/client.ts'
-import { assets, generationOutputs, generations, outbox, providerJobs } from '../db/schema.ts'
+import { assets, generationOutputs, generations, outbox, providerJobs, uploads } from '../db/schema.ts'
 import { exists, first, inWorkspace, type Page, rowOf, rowsOf } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
 import { dispatch } from '../outbox/outbox.ts'
 import { assetKinds, assetSources, assetStatuses } from '../words.ts'
-import { deleteCopies, deleteInput, deleteObject, presignDownload, presignShown } from './storage.ts'
+import {
+  deleteCopies,
+  deleteInput,
+  deleteObject,
+  emptyObject,
+  presignDownload,
+  presignShown,
+} from './storage.ts'
 
 export type Asset = typeof assets.$inferSelect
 
@@ -114,7 +121,9 @@ export const updateAsset = async (
 export const deleteAsset = async (ctx: Ctx, id: string): Promise<void> => {
   const { gate, owed } = await change(ctx, (db) => ({
     owed: db.execute<{ kind: 'object.delete' | 'upload.end'; subject_id: string }>(sql`
-      with gone as (delete from ${assets} where ${oneAsset(id)} returning id, object_id, status)
+      with gone as (delete from ${assets} where ${oneAsset(id)} returning id, object_id, status),
+      ended as (update ${uploads} set ends_at = least(ends_at, now())
+                 where ${inWorkspace(uploads)} and id in (select id from gone where status = 'pending'))
       insert into ${outbox} (kind, subject_id, available_at)
       select case status when 'pending' then 'upload.end' else 'object.delete' end, subject, now() + interval '1 minute'
         from (select distinct status, unnest(array[id, object_id]) subject from gone) s
@@ -128,6 +137,22 @@ export const deleteAsset = async (ctx: Ctx, id: string): Promise<void> => {
   )
 }
 
+/** SQL: somebody may have a URL that the whole object can be sent to. Those are signed until the upload's end, for an hour. */
+export const isSendable = (id: string) =>
+  exists(
+    uploads,
+    and(
+      inWorkspace(uploads),
+      eq(uploads.id, id),
+      isNull(uploads.uploadId),
+      sql`${uploads.endsAt} + interval '1 hour' > now()`,
+    ),
+  )
+
+/** Deletes an object, or as long as it could be sent again empties it: `upload.end` deletes that. @throws {AppError} unavailable */
+export const removeObject = ({ env, workspaceId }: JobCtx, id: string, sendable: boolean): Promise<void> =>
+  sendable ? emptyObject(env, workspaceId, id) : deleteObject(env, workspaceId, id)
+
 /** The job of a deletion: deletes what no asset needs, and then the note. */
 export const eraseObject = async (ctx: JobCtx, id: string): Promise<void> => {
   const isNeeded = exists(assets, and(inWorkspace(assets), eq(assets.objectId, id)))
@@ -138,13 +163,13 @@ export const eraseObject = async (ctx: JobCtx, id: string): Promise<void> => {
       .update(outbox)
       .set({ sends: sql`${outbox.sends} + 1` })
       .where(isErasureOf(id)),
-    needs: db.execute<{ object: boolean; copy: boolean }>(
-      sql`select ${isNeeded} as object, ${isAsset} as copy`,
+    needs: db.execute<{ object: boolean; copy: boolean; sendable: boolean }>(
+      sql`select ${isNeeded} as object, ${isAsset} as copy, ${isSendable(id)} as sendable`,
     ),
     settled: db.delete(outbox).where(and(isErasureOf(id), isNeeded, isAsset)),
   }))
-  const { object, copy } = first(needs.rows)
-  if (!object) await deleteObject(ctx.env, ctx.workspaceId, id)
+  const { object, copy, sendable } = first(needs.rows)
+  if (!object) await removeObject(ctx, id, sendable)
   if (!copy) {
     await deleteInput(ctx.env, ctx.workspaceId, id)
     await deleteCopies(ctx.env, ctx.workspaceId, id)

@@ -202,6 +202,11 @@ export const deleteObject = async (env: Env, workspaceId: string, objectId: stri
   await request(env, pathOf(workspaceId, objectId), { method: 'DELETE' })
 }
 
+/** Leaves nothing of an object but its key, so that a URL that is signed for where nothing is gets 412. @throws {AppError} unavailable */
+export const emptyObject = async (env: Env, workspaceId: string, objectId: string): Promise<void> => {
+  await request(env, pathOf(workspaceId, objectId), { method: 'PUT', body: new Uint8Array() })
+}
+
 /** The copy that providers are sent, of whichever type it is. @throws {AppError} unavailable */
 export const deleteInput = async (env: Env, workspaceId: string, assetId: string): Promise<void> => {
   for (const type of inputTypes) {

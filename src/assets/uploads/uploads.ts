@@ -103,7 +103,7 @@ const start = async (ctx: Ctx, { asset, upload }: Pending): Promise<Pending> => 
       rows: db
         .update(uploads)
         .set({ uploadId })
-        .where(and(oneUpload(asset.id), isNull(uploads.uploadId)))
+        .where(and(oneUpload(asset.id), isNull(uploads.uploadId), exists(assets, isPending(asset.id))))
         .returning(),
     }))
     return { asset, upload: first(rows) }
@@ -120,13 +120,13 @@ const start = async (ctx: Ctx, { asset, upload }: Pending): Promise<Pending> => 
   }
 }
 
-/** Takes a pending asset back, and what there is of it in storage soon after; `mismatch` is kept for whoever asks for it. */
+/** Takes a pending asset back, and what there is of it in storage soon after; `mismatch` is kept for a day for whoever asks for it. */
 const discard = async (ctx: Ctx, asset: Asset, mismatch?: string): Promise<void> => {
   const { id, workspaceId } = asset
   await change({ ...ctx, workspaceId }, (db) => ({
     noted: db
       .update(uploads)
-      .set({ mismatch: mismatch ?? null })
+      .set(mismatch === undefined ? { endsAt: sql`least(ends_at, now())` } : { mismatch })
       .where(and(oneUpload(id), exists(assets, isPending(id)))),
     deleted: db.delete(assets).where(isPending(id)),
     settled: settle(db, 'upload.check', id),
