@@ -116,6 +116,34 @@ test.each([
   expect(rule('colour_space')).toMatchObject({ passes, found: expect.stringMatching(found), wanted: 'sRGB' })
 })
 
+test.each(['amazon-main', 'google-merchant', 'shopify', 'instagram-feed', 'web'])(
+  'half a picture does not pass as one for %s',
+  async (channel) => {
+    const half = (await scene(1000, 1200).jpeg().toBuffer()).subarray(0, 60_000)
+    const { passes, rule } = await checkOf(half, channel)
+    expect(passes).toBe(false)
+    expect(rule('intact')).toMatchObject({
+      level: 'required',
+      passes: false,
+      found: 'a picture whose pixels cannot be read',
+      wanted: 'a picture that can be read',
+    })
+    const whole = await checkOf(await scene(1000, 1200).jpeg().toBuffer(), channel)
+    expect(whole.rule('intact')).toMatchObject({ passes: true, found: 'one that can' })
+  },
+)
+
+test('a picture that is too large to be looked at is not said to be whole', async () => {
+  const { id } = await checkOf(await scene(600, 600).png().toBuffer(), 'web')
+  await asOwner('update assets set width = 20000, height = 20000 where id = $1', [id])
+  const { body } = await client.get<Report>(`/assets/${id}/checks?channel=web`)
+  expect(body.data[0]?.checks[0]).toMatchObject({
+    rule: 'intact',
+    passes: null,
+    found: 'a picture that is too large to be looked at',
+  })
+})
+
 test('what a model made has to say so', async () => {
   const { id } = await checkOf(await scene(600, 600).png().toBuffer(), 'web')
   await asOwner("update assets set source = 'generation' where id = $1", [id])
