@@ -55,7 +55,7 @@ grant select, insert (workspace_id, id, task, kind, model, prompt, text, style, 
 grant select on provider_jobs to app_tenant;
 grant select, insert (workspace_id, id, generation_id, indexes, provider, model, output, prompt, inputs, asset_ids, cost, expires_at),
   update (status, operation, prompt, stored, fetches, failure, cost, credits, ended_at) on provider_jobs to app_jobs;
-grant select, delete on idempotency_keys to app_tenant;
+grant select, insert (key, request_hash, body), delete on idempotency_keys to app_tenant;
 grant select, insert (workspace_id, caller, key, request_hash, generation_id, body) on idempotency_keys to app_jobs;
 grant select on generation_outputs to app_tenant;
 grant insert (workspace_id, generation_id, index, asset_id) on generation_outputs to app_jobs;

@@ -8,6 +8,7 @@ import { AppError } from '../errors.ts'
 import { dispatch } from '../outbox/outbox.ts'
 import { assetKinds, assetSources, assetStatuses } from '../words.ts'
 import {
+  type Asking,
   deleteCopies,
   deleteInput,
   deleteObject,
@@ -186,8 +187,8 @@ const checkReady = (asset: Asset): Asset => {
 }
 
 /** A URL that works for five minutes. @throws {AppError} not_found, upload_incomplete */
-export const downloadAsset = async (ctx: Ctx, id: string, type: 'inline' | 'attachment'): Promise<string> =>
-  presignDownload(ctx.env, checkReady(await getAsset(ctx, id)), type)
+export const downloadAsset = async (ctx: Ctx, id: string, asking: Asking): Promise<string> =>
+  presignDownload(ctx.env, checkReady(await getAsset(ctx, id)), asking)
 
 /** A URL of each that may be had, in the order of the ids. */
 export const downloadAssets = async (ctx: Ctx, ids: readonly string[], type: 'inline' | 'attachment') => {

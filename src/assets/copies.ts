@@ -23,7 +23,7 @@ import {
 import { metadataOf, withoutMetadata } from './metadata.ts'
 import { isSourceType, markAsGenerated } from './provenance.ts'
 import { putObject } from './put.ts'
-import { deleteCopies, presignCopy } from './storage.ts'
+import { type Asking, deleteCopies, presignCopy } from './storage.ts'
 
 /** Bytes; an animation of fifty megapixels has less. */
 const MAX_COPY = 50_000_000
@@ -191,12 +191,7 @@ const fileNameOf = (name: string, { width, format }: Wanted) =>
   `${name.replace(/\.\w{1,5}$/, '')}-${width}.${format === 'jpeg' ? 'jpg' : format}`
 
 /** A URL of the copy that works for five minutes. @throws {AppError} not_found, validation_failed, not_convertible, unavailable */
-export const downloadCopy = async (
-  ctx: Ctx,
-  id: string,
-  wanted: Wanted,
-  type: 'inline' | 'attachment',
-): Promise<string> => {
+export const downloadCopy = async (ctx: Ctx, id: string, wanted: Wanted, asking: Asking): Promise<string> => {
   const name = nameOf(wanted)
   const { asset, copy } = await readBoth(ctx, id, name)
   checkConvertible(ctx, asset)
@@ -204,7 +199,7 @@ export const downloadCopy = async (
   if (!copy?.madeAt) await makeOrWait({ ...ctx, workspaceId: asset.workspaceId }, asset, wanted)
   const [file, mimeType] = [fileNameOf(asset.name, wanted), mimeTypeOf(wanted.format)]
   const { workspaceId } = asset
-  return presignCopy(ctx.env, { workspaceId, assetId: id, copy: name, name: file, mimeType }, type)
+  return presignCopy(ctx.env, { workspaceId, assetId: id, copy: name, name: file, mimeType }, asking)
 }
 
 /** The job of what was noted when a copy was begun: whoever made it may have died after the asset was deleted. */

@@ -86,7 +86,7 @@ export const openConvertible = async (ctx: Pick<Ctx, 'env'>, asset: Asset) => {
   if (asset.size <= MAX_ORIGINAL || !IMAGES_URL) return openOriginal(ctx, asset)
   const options = `fit=scale-down,width=${REDUCED},height=${REDUCED},format=webp,quality=100,anim=false,metadata=none`
   const response = await fetch(
-    `${IMAGES_URL}/cdn-cgi/image/${options}/${await presignDownload(ctx.env, asset, 'inline')}`,
+    `${IMAGES_URL}/cdn-cgi/image/${options}/${await presignDownload(ctx.env, asset, { type: 'inline' })}`,
   )
   if (!response.ok || !response.body) throw new Error(`Cloudflare Images answered ${response.status}`)
   return response.body

@@ -266,9 +266,20 @@ const overridesOf = (
   'response-content-type': contentTypeOf(mimeType),
 })
 
-/** A URL that anyone may GET for five minutes. */
-export const presignDownload = (env: Env, asset: Delivered, type: 'inline' | 'attachment'): Promise<string> =>
+/** How somebody asks for a file: a URL is signed for one method. */
+export interface Asking {
+  type: 'inline' | 'attachment'
+  method?: 'GET' | 'HEAD'
+}
+
+/** A URL by which anyone may ask so for five minutes. */
+export const presignDownload = (
+  env: Env,
+  asset: Delivered,
+  { type, method = 'GET' }: Asking,
+): Promise<string> =>
   presign(env, pathOf(asset.workspaceId, asset.objectId), {
+    method,
     query: overridesOf(asset, type),
     seconds: PRESIGNED_LIFETIME,
   })
@@ -277,9 +288,10 @@ export const presignDownload = (env: Env, asset: Delivered, type: 'inline' | 'at
 export const presignCopy = (
   env: Env,
   copy: { workspaceId: string; assetId: string; copy: string; name: string; mimeType: string },
-  type: 'inline' | 'attachment',
+  { type, method = 'GET' }: Asking,
 ): Promise<string> =>
   presign(env, pathOf(copy.workspaceId, copy.assetId, undefined, copy.copy), {
+    method,
     query: overridesOf(copy, type),
     seconds: PRESIGNED_LIFETIME,
   })

@@ -92,7 +92,7 @@ test.each([
     // `as`: the settings that storage reads.
   } as Env
   const asset = { workspaceId: 'w', objectId: 'o', name: 'a.png', mimeType: 'image/png' }
-  const url = new URL(await presignDownload(env, asset, 'inline'))
+  const url = new URL(await presignDownload(env, asset, { type: 'inline' }))
   expect([url.origin, url.pathname]).toEqual([new URL(endpoint).origin, path])
   expect(url.searchParams.get('X-Amz-Credential')).toMatch(
     new RegExp(`^minioadmin/\\d{8}/${region}/s3/aws4_request$`),
