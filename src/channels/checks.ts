@@ -10,6 +10,7 @@ import {
 } from '../assets/images.ts'
 import { type Metadata, metadataOf } from '../assets/metadata.ts'
 import { readPng } from '../assets/png.ts'
+import { isSourceType } from '../assets/provenance.ts'
 import type { Ctx } from '../context.ts'
 import { AppError } from '../errors.ts'
 import type { Channel, Task } from '../words.ts'
@@ -174,8 +175,7 @@ const judgeBorders = ({ frame, ground }: Measures): Result => {
   return { passes, found: passes ? 'none' : found, wanted: 'none', helps: 'cutout' }
 }
 
-const judgeColours = ({ colours, profile }: Metadata): Result => {
-  const isStandard = profile === null || /srgb|^c2$/i.test(profile)
+const judgeColours = ({ colours, profile, isStandard }: Metadata): Result => {
   const found = colours && `${colours}, ${profile ?? 'no profile, which is read as sRGB'}`
   return {
     passes: colours === null ? null : colours !== 'cmyk' && (isStandard || colours === 'grey'),
@@ -186,7 +186,7 @@ const judgeColours = ({ colours, profile }: Metadata): Result => {
 }
 
 const judgeMarking = ({ metadata, isMade }: Facts): Result => ({
-  passes: !isMade || metadata.sourceType !== null,
+  passes: !isMade || isSourceType(metadata.sourceType),
   found: metadata.sourceType ?? (metadata.hasManifest ? 'a C2PA manifest' : null),
   wanted: isMade ? "IPTC's DigitalSourceType" : "IPTC's DigitalSourceType, if a model made it",
   helps: 'export',
