@@ -132,6 +132,6 @@ for (const [what, step] of Object.entries(steps)) {
   }
 }
 console.log(
-  'by hand   completion without a call, on R2: npx wrangler r2 bucket notification create BUCKET --event-type object-create --queue uploads --prefix workspaces/',
+  'by hand   completion without a call, on R2: npx wrangler r2 bucket notification create BUCKET --event-type object-create --queue arrivals --prefix workspaces/',
 )
 process.exit(failed > 0 ? 1 : 0)

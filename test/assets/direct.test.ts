@@ -290,7 +290,7 @@ test('what is found good while its end is decided is whole, and what comes later
 })
 
 const sendEvent = (key: string, action = 'PutObject') =>
-  control('tellUploads', [
+  control('tellArrivals', [
     {
       account: '3f4b7e3dcab231cbfdaa90a6a28bd548',
       action,
