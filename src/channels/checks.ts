@@ -1,5 +1,6 @@
 /** Holds a picture or film against a channel's rules: what was found and what is wanted, rule by rule. */
 import { type Asset, getAsset } from '../assets/assets.ts'
+import { type Film, readFilm } from '../assets/film.ts'
 import {
   convert,
   isConvertible,
@@ -14,7 +15,6 @@ import { isSourceType } from '../assets/provenance.ts'
 import type { Ctx } from '../context.ts'
 import { AppError } from '../errors.ts'
 import type { Channel, Task } from '../words.ts'
-import { type Film, readFilm } from './film.ts'
 import { type Measures, measure } from './measure.ts'
 import { demands, type Rule } from './rules.ts'
 
