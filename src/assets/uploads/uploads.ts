@@ -39,7 +39,7 @@ export const GRACE = sql`interval '2 hours'`
 /** SQL: nothing of it can arrive any more. */
 export const isOver = sql`${uploads.endsAt} + ${GRACE} <= now()`
 
-export interface UploadPart {
+interface UploadPart {
   number: number
   /** Bytes. */
   size: number
