@@ -4,6 +4,7 @@ import { join, relative, resolve } from 'node:path'
 import { oneLine } from '../scripts/migrate.ts'
 import { isFree } from './child.ts'
 import { keepUp } from './keep-up.ts'
+import { startImages } from './rig/images.ts'
 import { SAMPLE, seed } from './seed.ts'
 import { PROJECT, type Stack, startStack } from './stack.ts'
 import { bucketUrl, startStorage } from './storage.ts'
@@ -66,7 +67,10 @@ const main = async (): Promise<void> => {
     })
     stops.add(stack.stop)
     for (const name of ['storage.log', 'worker.log']) rmSync(join(dataDir, name), { force: true })
-    const { settings } = stack
+    // Only what goes by URL: the binding is Miniflare's.
+    const images = await startImages()
+    stops.add(async () => images.stop())
+    const settings = { ...stack.settings, IMAGES_URL: `http://127.0.0.1:${images.port}` }
     const storage = await keepUp(
       'The storage',
       (signal) => startStorage({ port: storagePort, dataDir, settings }, signal),

@@ -241,7 +241,7 @@ CREATE TABLE "idempotency_keys" (
 	"caller" text DEFAULT (app.context() ->> 'actor') NOT NULL,
 	"key" text NOT NULL,
 	"request_hash" text NOT NULL,
-	"generation_id" uuid NOT NULL,
+	"generation_id" uuid,
 	"body" jsonb NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "idempotency_keys_workspace_id_caller_key_pk" PRIMARY KEY("workspace_id","caller","key")

@@ -141,7 +141,7 @@ begin
     if v_workspace is not null then
       if v_turn then
         select w.plan into v_plan from public.workspaces w
-         where w.id = v_workspace and (w.deleted_at is null or v_action = 'workspace.delete') for no key update;
+         where w.id = v_workspace and (w.deleted_at is null or v_action in ('workspace.delete', 'asset.expire')) for no key update;
         if not found then
           perform app.refuse(404, 'not_found', 'AG');
         end if;

@@ -46,7 +46,7 @@ grant select, insert, update (name, tags, prepared, status, sha256, width, heigh
   on assets to app_tenant;
 grant select on asset_tags to app_tenant;
 grant select (workspace_id, id), insert (workspace_id, tag, kind, source, status, id), delete on asset_tags to app_gate;
-grant select, insert, update (upload_id, completed_at, lease_expires_at, mismatch), delete on uploads to app_tenant;
+grant select, insert, update (upload_id, completed_at, lease_expires_at, ends_at, mismatch), delete on uploads to app_tenant;
 grant select on generations to app_tenant;
 grant select, insert (workspace_id, id, task, kind, model, prompt, text, style, aspect_ratio, count, seed, duration, input_asset_ids,
   webhook_url, retry_of, deadline, deadline_at, credits_reserved, eta, woken_at, created_by),
@@ -55,7 +55,7 @@ grant select, insert (workspace_id, id, task, kind, model, prompt, text, style, 
 grant select on provider_jobs to app_tenant;
 grant select, insert (workspace_id, id, generation_id, indexes, provider, model, output, prompt, inputs, asset_ids, cost, expires_at),
   update (status, operation, prompt, stored, fetches, failure, cost, credits, ended_at) on provider_jobs to app_jobs;
-grant select, delete on idempotency_keys to app_tenant;
+grant select, insert (key, request_hash, body), delete on idempotency_keys to app_tenant;
 grant select, insert (workspace_id, caller, key, request_hash, generation_id, body) on idempotency_keys to app_jobs;
 grant select on generation_outputs to app_tenant;
 grant insert (workspace_id, generation_id, index, asset_id) on generation_outputs to app_jobs;

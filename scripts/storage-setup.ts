@@ -143,6 +143,6 @@ for (const prefix of ['S3', 'S3_FALLBACK'] as const) {
   }
 }
 console.log(
-  'by hand   completion without a call, on R2: npx wrangler r2 bucket notification create BUCKET --event-type object-create --queue uploads --prefix workspaces/',
+  'by hand   completion without a call, on R2: npx wrangler r2 bucket notification create BUCKET --event-type object-create --queue arrivals --prefix workspaces/',
 )
 process.exit(failed > 0 ? 1 : 0)

@@ -82,7 +82,7 @@ const Settings = z
     OPENAI_API_KEY: secret.optional(),
     GEMINI_BASE_URL: url.default('https://generativelanguage.googleapis.com/v1beta'),
     GEMINI_API_KEY: secret.optional(),
-    /** A zone that transforms pictures by URL: for those that are too heavy for the binding. */
+    /** A zone that transforms by URL: pictures that are too heavy for the binding, and films, of which the binding makes nothing. */
     IMAGES_URL: url.transform((value) => new URL(value).origin).optional(),
     CLOUDFLARE_AI_BASE_URL: url.default('https://api.cloudflare.com/client/v4'),
     CLOUDFLARE_ACCOUNT_ID: z.string().min(1).optional(),

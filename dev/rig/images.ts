@@ -1,20 +1,34 @@
 /**
  * Stands in for Cloudflare Images: answers what the `images` binding posts, and URLs of a zone that transforms, with sharp
  * and within the limits of https://developers.cloudflare.com/images/get-started/limits/, as read on 27 November 2026. Of AVIF it is what an
- * enterprise account has.
+ * enterprise account has. Frames of films as https://developers.cloudflare.com/stream/transform-videos/ has them, by ffmpeg.
  */
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
+import ffmpeg from '@ffmpeg-installer/ffmpeg'
 import sharp from 'sharp'
 
 /** As Cloudflare numbers them. */
-const CODES = { noImage: 9412, tooLarge: 9413, unsupported: 9520 }
+const CODES = {
+  options: 9401,
+  source: 9402,
+  noImage: 9412,
+  tooLarge: 9413,
+  unsupported: 9520,
+  internal: 9523,
+}
 const MAX_PIXELS = 100_000_000
 const MAX_BYTES = 20_000_000
 const MAX_BYTES_BY_URL = 100_000_000
+const MAX_FILM = 40_000_000
 /** Pixels of all frames; a larger animation is answered as it is. */
 const MAX_MOVING = 50_000_000
 /** Pixels a side of what is answered, but for WebP. */
@@ -104,6 +118,49 @@ const transformByUrl = async (path: string): Promise<{ type: string; bytes: Uint
   return { type: 'image/webp', bytes: data }
 }
 
+/** A frame of a film, by its URL. @throws {Refused} */
+const frameByUrl = async (path: string): Promise<{ type: string; bytes: Uint8Array }> => {
+  const [, list = '', source = ''] = /^\/cdn-cgi\/media\/([^/]+)\/(.+)$/.exec(path) ?? []
+  const options = Object.fromEntries(list.split(',').map((option) => option.split('=')))
+  const { mode, time, width, height, fit, format } = options
+  const isKnown = mode === 'frame' && format === 'png' && fit === 'scale-down' && /^\d+s$/.test(time)
+  const sides = [Number(width), Number(height)]
+  if (!isKnown || !sides.every((side) => side >= 10 && side <= 2000)) throw new Refused(CODES.options, list)
+  const response = await fetch(source)
+  const film = await response.bytes()
+  if (!response.ok || film.length >= MAX_FILM) throw new Refused(CODES.source, `${film.length} bytes`)
+  const folder = await mkdtemp(join(tmpdir(), 'content-api-frame-'))
+  try {
+    const [input, output] = [join(folder, 'film'), join(folder, 'frame.png')]
+    await writeFile(input, film)
+    const scale = `scale=w='min(iw,${width})':h='min(ih,${height})':force_original_aspect_ratio=decrease`
+    const options = [
+      '-v',
+      'error',
+      '-ss',
+      String(time.slice(0, -1)),
+      '-i',
+      input,
+      '-frames:v',
+      '1',
+      '-vf',
+      scale,
+      output,
+    ]
+    await promisify(execFile)(ffmpeg.path, options).catch((error: Error) => {
+      throw new Refused(CODES.noImage, error.message)
+    })
+    const bytes = await readFile(output).catch(() => {
+      throw new Refused(CODES.internal, 'no frame')
+    })
+    return { type: 'image/png', bytes }
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
+
+const byUrl = (path: string) => (path.startsWith('/cdn-cgi/media/') ? frameByUrl(path) : transformByUrl(path))
+
 export const startImages = async () => {
   const server = createServer(async (request, response) => {
     try {
@@ -112,12 +169,13 @@ export const startImages = async () => {
       const body = Readable.toWeb(request) as ReadableStream<Uint8Array>
       const { type, bytes } =
         request.method === 'GET'
-          ? await transformByUrl(String(request.url))
+          ? await byUrl(String(request.url))
           : await transform(await new Response(body, { headers }).formData())
       response.writeHead(200, { 'content-type': type }).end(bytes)
     } catch (error) {
       const code = error instanceof Refused ? error.code : 9523
-      response.writeHead(400, { 'cf-images-binding': `err=${code}` }).end(`ERROR ${code}: ${error}`)
+      const headers = { 'cf-images-binding': `err=${code}`, 'cf-resized': `err=${code}` }
+      response.writeHead(400, headers).end(`ERROR ${code}: ${error}`)
     }
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -1,8 +1,8 @@
 /** A workspace's files: find, rename, tag, download, delete. */
-import { and, eq, gt, type SQL, sql } from 'drizzle-orm'
+import { and, eq, gt, isNull, type SQL, sql } from 'drizzle-orm'
 import type { Ctx, JobCtx } from '../context.ts'
 import { change, type Database, read, transact } from '../db/client.ts'
-import { assets, generationOutputs, generations, outbox, providerJobs } from '../db/schema.ts'
+import { assets, generationOutputs, generations, outbox, providerJobs, uploads } from '../db/schema.ts'
 import { exists, first, inWorkspace, type Page, rowOf, rowsOf } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
 import { dispatch, owe, RESEND_DELAY, settle } from '../outbox/outbox.ts'
@@ -10,9 +10,11 @@ import { sweeperOf } from '../outbox/use.ts'
 import { assetKinds, assetSources, assetStatuses } from '../words.ts'
 import { putObject } from './put.ts'
 import {
+  type Asking,
   deleteCopies,
   deleteInput,
   deleteObject,
+  emptyObject,
   isStored,
   originalOf,
   presignDownload,
@@ -122,7 +124,9 @@ export const updateAsset = async (
 /** Deletes rows, and notes that what no other needs is to be deleted: objects and copies; or what has arrived of an upload. */
 const remove = (db: Database, condition: SQL | undefined) =>
   db.execute<{ kind: 'object.delete' | 'upload.end'; subject_id: string }>(sql`
-    with gone as (delete from ${assets} where ${condition} returning id, object_id, status)
+    with gone as (delete from ${assets} where ${condition} returning id, object_id, status),
+    ended as (update ${uploads} set ends_at = least(ends_at, now())
+               where ${inWorkspace(uploads)} and id in (select id from gone where status = 'pending'))
     insert into ${outbox} (kind, subject_id, available_at)
     select case status when 'pending' then 'upload.end' else 'object.delete' end, subject, now() + interval '1 minute'
       from (select distinct status, unnest(array[id, object_id]) subject from gone) s
@@ -158,6 +162,22 @@ export const loseObject = async (ctx: JobCtx, id: string): Promise<void> => {
   }))
 }
 
+/** SQL: somebody may have a URL that the whole object can be sent to. Those are signed until the upload's end, for an hour. */
+export const isSendable = (id: string) =>
+  exists(
+    uploads,
+    and(
+      inWorkspace(uploads),
+      eq(uploads.id, id),
+      isNull(uploads.uploadId),
+      sql`${uploads.endsAt} + interval '1 hour' > now()`,
+    ),
+  )
+
+/** Deletes an object, or as long as it could be sent again empties it: `upload.end` deletes that. @throws {AppError} unavailable */
+export const removeObject = ({ env, workspaceId }: JobCtx, id: string, sendable: boolean): Promise<void> =>
+  sendable ? emptyObject(env, workspaceId, id) : deleteObject(env, workspaceId, id)
+
 /** The job of a deletion: deletes what no asset needs, wherever it is, and then the note. */
 export const eraseObject = async (ctx: JobCtx, id: string): Promise<void> => {
   const { env, workspaceId } = ctx
@@ -174,12 +194,12 @@ export const eraseObject = async (ctx: JobCtx, id: string): Promise<void> => {
       .update(outbox)
       .set({ sends: sql`${outbox.sends} + 1` })
       .where(isErasureOf(id)),
-    needs: db.execute<Record<keyof typeof needed, boolean>>(
-      sql`select ${needed.object} as object, ${needed.away} as away, ${needed.copies} as copies`,
+    needs: db.execute<Record<keyof typeof needed, boolean> & { sendable: boolean }>(
+      sql`select ${needed.object} as object, ${needed.away} as away, ${needed.copies} as copies, ${isSendable(id)} as sendable`,
     ),
   }))
-  const { object, away, copies } = first(needs.rows)
-  if (!object) await deleteObject(env, workspaceId, id)
+  const { object, away, copies, sendable } = first(needs.rows)
+  if (!object) await removeObject(ctx, id, sendable)
   if (!copies) {
     await deleteInput(env, workspaceId, id)
     await deleteCopies(env, workspaceId, id)
@@ -221,8 +241,8 @@ const checkReady = (asset: Asset): Asset => {
 }
 
 /** A URL that works for five minutes. @throws {AppError} not_found, upload_incomplete */
-export const downloadAsset = async (ctx: Ctx, id: string, type: 'inline' | 'attachment'): Promise<string> =>
-  presignDownload(ctx.env, checkReady(await getAsset(ctx, id)), type)
+export const downloadAsset = async (ctx: Ctx, id: string, asking: Asking): Promise<string> =>
+  presignDownload(ctx.env, checkReady(await getAsset(ctx, id)), asking)
 
 /** A URL of each that may be had, in the order of the ids. */
 export const downloadAssets = async (ctx: Ctx, ids: readonly string[], type: 'inline' | 'attachment') => {

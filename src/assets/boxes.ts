@@ -66,30 +66,43 @@ const propertiesOf = (ipma: Buffer, item: number): number[] => {
   return []
 }
 
+/** What a HEIC or AVIF says of its primary picture, in order; undefined if its beginning does not tell. @throws {RangeError} */
+const primaryProperties = (head: Buffer): { type: string; data: Buffer }[] | undefined => {
+  const meta = findBox(head, ['meta'])?.subarray(FULL)
+  const [pitm, ipco, ipma] = [['pitm'], ['iprp', 'ipco'], ['iprp', 'ipma']].map(
+    (path) => meta && findBox(meta, path),
+  )
+  if (!pitm || !ipco || !ipma) return undefined
+  const primary = pitm.readUIntBE(FULL, pitm[0] === 0 ? 2 : 4)
+  const known = [...boxesIn(ipco)]
+  return propertiesOf(ipma, primary).flatMap((index) => known[index - 1] ?? [])
+}
+
+/** The colours that it says: boxes `colr`. Undefined if its beginning does not tell. */
+export const primaryColours = (head: Buffer): Buffer[] | undefined => {
+  try {
+    return primaryProperties(head)?.flatMap(({ type, data }) => (type === 'colr' ? [data] : []))
+  } catch {
+    return undefined
+  }
+}
+
 /** Pixels of a HEIC's primary picture, as shown; undefined if its beginning does not tell. */
 export const heicSize = (head: Buffer): { width: number; height: number } | undefined => {
   try {
-    const meta = findBox(head, ['meta'])?.subarray(FULL)
-    const [pitm, ipco, ipma] = [['pitm'], ['iprp', 'ipco'], ['iprp', 'ipma']].map(
-      (path) => meta && findBox(meta, path),
-    )
-    if (!pitm || !ipco || !ipma) return undefined
-    const primary = pitm.readUIntBE(FULL, pitm[0] === 0 ? 2 : 4)
-    const known = [...boxesIn(ipco)]
     let size: { width: number; height: number } | undefined
-    for (const index of propertiesOf(ipma, primary)) {
-      const property = known[index - 1]
-      if (property?.type === 'ispe') {
+    for (const property of primaryProperties(head) ?? []) {
+      if (property.type === 'ispe') {
         size = { width: property.data.readUInt32BE(FULL), height: property.data.readUInt32BE(FULL + 4) }
       }
-      if (property?.type === 'clap' && size) {
+      if (property.type === 'clap' && size) {
         const [width, of, height, ofHeight] = [0, 4, 8, 12].map((at) => property.data.readUInt32BE(at))
         size = {
           width: Math.floor((width ?? 0) / (of || 1)),
           height: Math.floor((height ?? 0) / (ofHeight || 1)),
         }
       }
-      if (property?.type === 'irot' && size && (property.data[0] ?? 0) % 2 === 1) {
+      if (property.type === 'irot' && size && (property.data[0] ?? 0) % 2 === 1) {
         size = { width: size.height, height: size.width }
       }
     }

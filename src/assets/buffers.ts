@@ -12,21 +12,49 @@ const SMALL = 256 * 1024
 const PLACES = 8
 /** Milliseconds between two looks. */
 const PAUSE = 20
-/** Milliseconds for which a place is held against those who wait: a part that takes longer to come gives way. */
-const PATIENCE = 120_000
+/** Milliseconds that a part may take to come; of those that take longer the slowest gives way to whoever has waited for a while. */
+const PATIENCE = 20_000
+const WHILE = 2000
 /** Milliseconds for which a file waits for a place. */
 const LONGEST_WAIT = 45_000
 /** Milliseconds after which a holder is taken for cancelled, together with its request; nothing is sent for longer. */
 const LONGEST = 330_000
 
-/** Since when each place is held for the part that is read or sent there. */
-const held = new Set<{ since: number }>()
+/** Milliseconds after which a client that sends nothing has gone, or soon will have. */
+const SILENCE = 16_000
+
+/** Since when a place is held for the part that is read or sent there; how much of that has come, and when, if a client fills it. */
+interface Place {
+  since: number
+  filled?: number
+  at?: number
+}
+const held = new Set<Place>()
+/** When somebody last looked for a place in vain, and since when without a break. */
 let lastWanted = 0
+let wantedSince = 0
+
+const note = (now: number) => {
+  if (now - lastWanted > 10 * PAUSE) wantedSince = now
+  lastWanted = now
+}
+const isWanted = (now: number) => now - lastWanted < 10 * PAUSE && now - wantedSince > WHILE
+
+/** Bytes a millisecond; nobody is slow by what others take. */
+const rateOf = ({ since, filled = Number.POSITIVE_INFINITY }: Place, now: number) => filled / (now - since)
+
+const isInTheWay = (place: Place) => {
+  const now = Date.now()
+  if (now - place.since <= PATIENCE || !isWanted(now)) return false
+  return [...held].every(
+    (other) => rateOf(other, now) >= rateOf(place, now) || now - (other.at ?? now) > SILENCE,
+  )
+}
 
 const tryPlace = () => {
   for (const place of held) if (Date.now() - place.since > LONGEST) held.delete(place)
   if (held.size >= PLACES) return undefined
-  const place = { since: Date.now() }
+  const place: Place = { since: Date.now() }
   held.add(place)
   return place
 }
@@ -38,7 +66,7 @@ const waitForPlace = async () => {
   for (const started = Date.now(); ; ) {
     const place = tryPlace()
     if (place) return place
-    lastWanted = Date.now()
+    note(Date.now())
     if (lastWanted - started > LONGEST_WAIT) throw busy('others hold all places')
     await scheduler.wait(PAUSE)
   }
@@ -57,17 +85,19 @@ export const inPlace = async <T>(length: number, work: () => Promise<T>): Promis
 /** The buffers of one file: one that grows as it fills, and where there is room another, to fill while the first is sent. */
 export const openBuffers = () => {
   let [buffer, spare] = [new Uint8Array(64 * 1024), new Uint8Array()]
-  const places: { since: number }[] = []
+  const places: Place[] = []
   const [first, second] = [() => places[0], () => places[1]]
   return {
     /**
      * The one to fill, at least `length` bytes long.
-     * @throws {AppError} unavailable: it fills too slowly while others wait, or others hold all places
+     * @throws {AppError} unavailable: of those that fill slowly while others wait it is the slowest, or others hold all places
      */
     async atLeast(length: number): Promise<Uint8Array<ArrayBuffer>> {
-      const since = first()?.since ?? Date.now()
-      const isInTheWay = Date.now() - since > PATIENCE && Date.now() - lastWanted < 10 * PAUSE
-      if (isInTheWay || places.some((place) => !held.has(place))) throw busy('a slow file gave way to others')
+      for (const place of places) Object.assign(place, { filled: length, at: Date.now() })
+      const [place] = places
+      if ((place && isInTheWay(place)) || places.some((one) => !held.has(one))) {
+        throw busy('a slow file gave way to others')
+      }
       if (length <= buffer.length) return buffer
       if (length > SMALL && !first()) places.push(await waitForPlace())
       // The old one is free at once, and not when the collector comes.
@@ -86,7 +116,7 @@ export const openBuffers = () => {
       }
       if (second()) [buffer, spare] = [spare, buffer]
       else await sent
-      for (const place of places) place.since = Date.now()
+      for (const place of places) Object.assign(place, { since: Date.now(), filled: 0 })
     },
     free() {
       for (const place of places) held.delete(place)

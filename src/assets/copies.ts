@@ -1,4 +1,4 @@
-/** Sized copies of pictures: made by Cloudflare Images when one is first asked for, and kept beside the original. */
+/** Sized copies of pictures, and of films' frames: made by Cloudflare Images when one is first asked for, and kept beside the original. */
 import { and, eq, isNull, sql } from 'drizzle-orm'
 import type { Ctx, JobCtx } from '../context.ts'
 import { change, ensure, transact } from '../db/client.ts'
@@ -9,10 +9,12 @@ import { owe, settle } from '../outbox/outbox.ts'
 import { readChunks } from '../streams.ts'
 import type { CopyFormat, CopyWidth } from '../words.ts'
 import { type Asset, oneAsset } from './assets.ts'
+import { readFilm } from './film.ts'
 import {
   convert,
   isConvertible,
   MAX_ANSWER,
+  MAX_FILM,
   MAX_PIXELS,
   mostOf,
   movingOrStill,
@@ -23,7 +25,7 @@ import {
 import { metadataOf, withoutMetadata } from './metadata.ts'
 import { isSourceType, markAsGenerated } from './provenance.ts'
 import { putObject } from './put.ts'
-import { deleteCopies, presignCopy } from './storage.ts'
+import { type Asking, deleteCopies, presignCopy } from './storage.ts'
 
 /** Bytes; an animation of fifty megapixels has less. */
 const MAX_COPY = 50_000_000
@@ -58,16 +60,29 @@ const readBoth = async (
 }
 
 const notConvertible = (detail: string, cause?: unknown) => new AppError('not_convertible', { detail, cause })
-const UNREADABLE = 'No copy can be made: the picture cannot be read.'
+const refused = ({ kind }: Asset, cause?: unknown) =>
+  kind === 'image'
+    ? notConvertible('No copy can be made: the picture cannot be read.', cause)
+    : notConvertible('No poster can be made: it is no film in H.264 that can be read.', cause)
+
+/** Posters are what Cloudflare makes of films by the URL of a zone. @throws {AppError} not_convertible */
+const checkFilm = ({ env }: Ctx, { mimeType, size }: Asset): void => {
+  if (!env.IMAGES_URL) throw notConvertible('Films have no posters here.')
+  if (mimeType === 'video/mp4' && size <= MAX_FILM) return
+  throw notConvertible(`Posters are made of films that are MP4 in H.264, of at most ${MAX_FILM / 1e6} MB.`)
+}
 
 /** @throws {AppError} upload_incomplete, validation_failed, not_convertible */
 const checkConvertible = (ctx: Ctx, asset: Asset): void => {
   if (asset.status === 'pending') throw new AppError('upload_incomplete')
-  if (asset.kind !== 'image') throw invalidField('/query/width', 'only pictures have sized copies')
-  if (isConvertible(ctx, asset)) return
-  throw notConvertible(
-    `Copies are made of pictures of at most ${mostOf(ctx.env) / 1e6} MB and ${MAX_PIXELS / 1e6} megapixels.`,
-  )
+  if (asset.kind === 'document')
+    throw invalidField('/query/width', 'only pictures and films have sized copies')
+  if (asset.kind === 'video') checkFilm(ctx, asset)
+  else if (!isConvertible(ctx, asset)) {
+    throw notConvertible(
+      `Copies are made of pictures of at most ${mostOf(ctx.env) / 1e6} MB and ${MAX_PIXELS / 1e6} megapixels.`,
+    )
+  }
 }
 
 /** Takes the making of a copy, unless somebody has it, and notes that copies may have to be deleted. */
@@ -118,6 +133,11 @@ const end = async (ctx: Ctx, id: string, name: string, outcome: { size: number }
 /** @throws {UnusablePhoto}; {AppError} unavailable */
 const make = async (ctx: Ctx, asset: Asset, wanted: Wanted): Promise<number> => {
   const format = mimeTypeOf(wanted.format)
+  if (asset.kind === 'video') {
+    const film = await readFilm(ctx.env, asset)
+    if (film?.videoCodec !== 'H.264' || film.claimed > asset.size)
+      throw new UnusablePhoto('no H.264, or cut off')
+  }
   // The copy keeps the marking that the original has.
   const { sourceType } = await metadataOf(ctx.env, asset)
   const location = {
@@ -160,7 +180,7 @@ const makeOrWait = async (ctx: Ctx, asset: Asset, wanted: Wanted): Promise<void>
   const name = nameOf(wanted)
   if (!(await claim(ctx, asset.id, name))) {
     const { refusedAt } = await waitForOther(ctx, asset.id, name)
-    if (refusedAt) throw notConvertible(UNREADABLE)
+    if (refusedAt) throw refused(asset)
     return
   }
   const making = makeClaimed(ctx, asset, wanted)
@@ -178,7 +198,7 @@ const makeClaimed = async (ctx: Ctx, asset: Asset, wanted: Wanted): Promise<void
   } catch (thrown) {
     const isRefused = thrown instanceof UnusablePhoto
     await end(ctx, asset.id, name, isRefused ? 'refused' : 'again').catch(() => undefined)
-    throw isRefused ? notConvertible(UNREADABLE, thrown) : thrown
+    throw isRefused ? refused(asset, thrown) : thrown
   }
   if (isThere) return
   // Its deletion may have come before the copy.
@@ -191,20 +211,15 @@ const fileNameOf = (name: string, { width, format }: Wanted) =>
   `${name.replace(/\.\w{1,5}$/, '')}-${width}.${format === 'jpeg' ? 'jpg' : format}`
 
 /** A URL of the copy that works for five minutes. @throws {AppError} not_found, validation_failed, not_convertible, unavailable */
-export const downloadCopy = async (
-  ctx: Ctx,
-  id: string,
-  wanted: Wanted,
-  type: 'inline' | 'attachment',
-): Promise<string> => {
+export const downloadCopy = async (ctx: Ctx, id: string, wanted: Wanted, asking: Asking): Promise<string> => {
   const name = nameOf(wanted)
   const { asset, copy } = await readBoth(ctx, id, name)
   checkConvertible(ctx, asset)
-  if (copy?.refusedAt) throw notConvertible(UNREADABLE)
+  if (copy?.refusedAt) throw refused(asset)
   if (!copy?.madeAt) await makeOrWait({ ...ctx, workspaceId: asset.workspaceId }, asset, wanted)
   const [file, mimeType] = [fileNameOf(asset.name, wanted), mimeTypeOf(wanted.format)]
   const { workspaceId } = asset
-  return presignCopy(ctx.env, { workspaceId, assetId: id, copy: name, name: file, mimeType }, type)
+  return presignCopy(ctx.env, { workspaceId, assetId: id, copy: name, name: file, mimeType }, asking)
 }
 
 /** The job of what was noted when a copy was begun: whoever made it may have died after the asset was deleted. */

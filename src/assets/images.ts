@@ -11,6 +11,9 @@ export const MAX_ORIGINAL = 20_000_000
 const MAX_BY_URL = 100_000_000
 /** Pixels of the longer side to which what is too heavy for the binding is reduced without loss: so it has at most 20 MB. */
 const REDUCED = 2200
+/** Bytes of a film of which it gives a frame, by the URL of a zone, and pixels a side of that. */
+export const MAX_FILM = 40_000_000
+const MAX_FRAME = 2000
 /** Pixels of the longer side that it answers with. */
 export const MAX_ANSWER = 12_000
 /** Milliseconds for one picture; Cloudflare Images has no limit of its own to rely on. */
@@ -80,13 +83,28 @@ const openOriginal = async ({ env }: Pick<Ctx, 'env'>, asset: Asset) => {
   return body
 }
 
-/** The original as the binding takes it. @throws {AppError} unavailable; {Error} of Cloudflare Images */
+/** What Cloudflare says of a film that is none (Media Transformations). */
+const NO_FILM = 'err=9412'
+
+/** A frame of a film, a second after its beginning, which may be black. @throws {AppError} unavailable; {Error}: it is no film */
+const openFrame = async ({ env }: Pick<Ctx, 'env'>, asset: Asset) => {
+  const time = (asset.durationSeconds ?? 0) > 2 ? 1 : 0
+  const options = `mode=frame,time=${time}s,width=${MAX_FRAME},height=${MAX_FRAME},fit=scale-down,format=png`
+  const source = await presignDownload(env, asset, { type: 'inline' })
+  const response = await fetch(`${env.IMAGES_URL}/cdn-cgi/media/${options}/${source}`)
+  if (response.ok && response.body) return response.body
+  const cause = new Error(`Cloudflare answered ${response.status}, ${response.headers.get('cf-resized')}`)
+  throw response.headers.get('cf-resized')?.includes(NO_FILM) ? cause : new AppError('unavailable', { cause })
+}
+
+/** The original, or of a film a frame, as the binding takes it. @throws {AppError} unavailable; {Error} of Cloudflare Images */
 export const openConvertible = async (ctx: Pick<Ctx, 'env'>, asset: Asset) => {
+  if (asset.kind === 'video') return openFrame(ctx, asset)
   const { IMAGES_URL } = ctx.env
   if (asset.size <= MAX_ORIGINAL || !IMAGES_URL) return openOriginal(ctx, asset)
   const options = `fit=scale-down,width=${REDUCED},height=${REDUCED},format=webp,quality=100,anim=false,metadata=none`
   const response = await fetch(
-    `${IMAGES_URL}/cdn-cgi/image/${options}/${await presignDownload(ctx.env, asset, 'inline')}`,
+    `${IMAGES_URL}/cdn-cgi/image/${options}/${await presignDownload(ctx.env, asset, { type: 'inline' })}`,
   )
   if (!response.ok || !response.body) throw new Error(`Cloudflare Images answered ${response.status}`)
   return response.body

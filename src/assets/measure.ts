@@ -84,17 +84,24 @@ const webmDuration = (head: Buffer): number | null => {
   return (ticks * nanoseconds) / 1e9
 }
 
+/** A whole number from 1 to 9,999,999, as PDF writes it; longer ones are no pages. */
+const COUNT = '\\s+0*([1-9]\\d{0,6})(?![\\d.])'
+const linearizedPages = new RegExp(`/Linearized\\b[^>]*?/N${COUNT}`)
+const treePages = new RegExp(`/Count${COUNT}`)
+
 /** Of a linearized file, or the root of the page tree (ISO 32000), where it is not compressed. */
 const pdfPages = (head: Buffer, tail: Buffer): number | null => {
-  const linearized = /\/Linearized\b[^>]*?\/N\s+(\d{1,7})/.exec(head.toString('latin1', 0, 2048))?.[1]
+  const linearized = linearizedPages.exec(head.toString('latin1', 0, 2048))?.[1]
   if (linearized) return Number(linearized)
-  const roots = [head, tail].flatMap((bytes) =>
-    bytes
-      .toString('latin1')
-      .split('endobj')
-      .filter((text) => /\/Type\s*\/Pages\b/.test(text) && !/\/Parent\b/.test(text))
-      .map((text) => Number(/\/Count\s+(\d{1,7})/.exec(text)?.[1] ?? 0)),
-  )
+  const [first, last] = [head, tail].map((bytes) => bytes.toString('latin1').split('endobj'))
+  // What is cut through may be no root: its parent stands in the other half.
+  if (tail.length > 0) {
+    first?.pop()
+    if (!/\d\s+obj\b/.test(last?.[0] ?? '')) last?.shift()
+  }
+  const roots = [...(first ?? []), ...(last ?? [])]
+    .filter((text) => /\/Type\s*\/Pages\b/.test(text) && !/\/Parent\b/.test(text))
+    .map((text) => Number(treePages.exec(text)?.[1] ?? 0))
   // A file that was changed has the newest one last.
   return roots.at(-1) || null
 }

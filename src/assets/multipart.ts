@@ -18,6 +18,10 @@ export const MULTIPART_OVERHEAD = 64 * 1024
 const SILENCE = 15_000
 const LOOKS = 3000
 
+/** Bytes that have to come in so many milliseconds of what nobody wants any more. */
+const LEAST = 256 * 1024
+const PERIOD = 5000
+
 const malformed = (cause?: unknown) => new AppError('malformed_multipart', { cause })
 const FORM = 'multipart/form-data'
 export const isForm = (contentType: string) => contentType.toLowerCase().startsWith(FORM)
@@ -92,11 +96,16 @@ const openBody = (body: ReadableStream<Uint8Array>, maxSize: number) => {
     ...window,
     fill,
     need,
-    /** Reads the rest, within the size limit, since a client that is still sending sees no answer. */
+    /** Reads the rest, within the size limit and while it comes, since a client that is busy sending sees no answer. */
     async discard(): Promise<void> {
+      let [since, before] = [Date.now(), received]
       try {
-        do window.take(window.view().length)
-        while (await fill())
+        do {
+          window.take(window.view().length)
+          if (Date.now() - since < PERIOD) continue
+          if (received - before < LEAST) throw malformed()
+          ;[since, before] = [Date.now(), received]
+        } while (await fill())
       } catch {
         await window.cancel()
       } finally {

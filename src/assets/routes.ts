@@ -26,6 +26,7 @@ import {
   updateAsset,
 } from './assets.ts'
 import { downloadCopy } from './copies.ts'
+import { FileName } from './names.ts'
 import { uploadAsset } from './upload.ts'
 
 const tag = 'Assets'
@@ -83,7 +84,6 @@ const Disposition = z
   .describe('Pictures and films may be shown inline; others are attachments all the same')
 
 /** On one line. */
-export const Name = text({ max: 255 }).regex(/^[^\t\n\r]*$/, 'must have no line breaks')
 const Tag = text({ max: 50 }).regex(/^[^\t\n\r]*$/, 'must have no line breaks')
 
 /** JSON Schema and not zod's: a validator would read the whole body into memory. */
@@ -106,7 +106,7 @@ routes.openapi(
     role: 'member',
     request: {
       query: z.object({
-        name: text({ max: 1000 }).optional().describe("The file's name; default the form's"),
+        name: FileName.optional().describe("The file's name; default the form's"),
       }),
       body: {
         required: true,
@@ -250,12 +250,13 @@ routes.openapi(
     path: '/assets/{id}',
     tag,
     summary: 'Rename or tag an asset',
+    description: 'Of a name that is a path, here as wherever a file is named, its last segment counts.',
     role: 'member',
     request: {
       params: IdPath,
       ...jsonBody(
         someOf({
-          name: Name,
+          name: FileName,
           tags: z
             .array(Tag)
             .max(20)
@@ -292,7 +293,7 @@ routes.openapi(
     tag,
     summary: 'Redirect to the file by a URL that works for 5 minutes',
     description:
-      'With a `width`, to a copy of a picture that is at most so many pixels wide: upright, in sRGB, without EXIF, made once. What is transparent or moves stays so where the `format` can.',
+      'With a `width`, to a copy of a picture, or of a frame of a film in H.264 of at most 40 MB where the deployment makes those, that is at most so many pixels wide: upright, in sRGB, without EXIF, made once. What is transparent or moves stays so where the `format` can. `HEAD` leads to a URL for `HEAD`.',
     request: {
       params: IdPath,
       query: z.object({
@@ -307,9 +308,10 @@ routes.openapi(
   async (c) => {
     const { id } = c.req.valid('param')
     const { disposition, width, format } = c.req.valid('query')
+    const asking = { type: disposition, method: c.req.method === 'HEAD' ? 'HEAD' : 'GET' } as const
     const url = width
-      ? await downloadCopy(c.get('ctx'), id, { width, format }, disposition)
-      : await downloadAsset(c.get('ctx'), id, disposition)
+      ? await downloadCopy(c.get('ctx'), id, { width, format }, asking)
+      : await downloadAsset(c.get('ctx'), id, asking)
     return c.redirect(url, 302)
   },
 )

@@ -237,6 +237,11 @@ export const deleteObject = async (bucket: Bucket, workspaceId: string, objectId
   await request(bucket, pathOf(workspaceId, objectId), { method: 'DELETE' })
 }
 
+/** Leaves nothing of an object but its key, so that a URL that is signed for where nothing is gets 412. @throws {AppError} unavailable */
+export const emptyObject = async (bucket: Bucket, workspaceId: string, objectId: string): Promise<void> => {
+  await request(bucket, pathOf(workspaceId, objectId), { method: 'PUT', body: new Uint8Array() })
+}
+
 /** The copy that providers are sent, of whichever type it is. @throws {AppError} unavailable */
 export const deleteInput = async (bucket: Bucket, workspaceId: string, assetId: string): Promise<void> => {
   for (const type of inputTypes) {
@@ -359,13 +364,20 @@ const overridesOf = (
   'response-content-type': contentTypeOf(mimeType),
 })
 
-/** A URL that anyone may GET for five minutes. */
+/** How somebody asks for a file: a URL is signed for one method. */
+export interface Asking {
+  type: 'inline' | 'attachment'
+  method?: 'GET' | 'HEAD'
+}
+
+/** A URL by which anyone may ask so for five minutes. */
 export const presignDownload = async (
   env: Env,
   asset: Delivered,
-  type: 'inline' | 'attachment',
+  { type, method = 'GET' }: Asking,
 ): Promise<string> =>
   presign(...originalOf(env, asset), {
+    method,
     query: overridesOf(asset, type),
     seconds: PRESIGNED_LIFETIME,
   })
@@ -374,9 +386,10 @@ export const presignDownload = async (
 export const presignCopy = (
   env: Env,
   copy: { workspaceId: string; assetId: string; copy: string; name: string; mimeType: string },
-  type: 'inline' | 'attachment',
+  { type, method = 'GET' }: Asking,
 ): Promise<string> =>
   presign(env, pathOf(copy.workspaceId, copy.assetId, undefined, copy.copy), {
+    method,
     query: overridesOf(copy, type),
     seconds: PRESIGNED_LIFETIME,
   })

@@ -12,24 +12,12 @@ import { owe, settle } from '../outbox/outbox.ts'
 import { fitsStorage } from '../workspaces/quotas.ts'
 import { type Asset, isErasureOf } from './assets.ts'
 import { isForm, MULTIPART_OVERHEAD, openMultipart, openRaw } from './multipart.ts'
+import { readFileName } from './names.ts'
 import { putObject, type StoredObject } from './put.ts'
 import { deleteObject } from './storage.ts'
 
 /** Bytes of one file that may come through the Worker; Cloudflare's edge takes bodies of up to 100 MB. */
 const MAX_UPLOAD = 95_000_000
-
-/** The last segment of what may be a path, as text of at most 255 characters. */
-export const cleanName = (filename: string): string => {
-  const name = filename
-    .toWellFormed()
-    .split(/[/\\]/)
-    .at(-1)
-    ?.replace(/\p{Cc}/gu, '')
-    .trim()
-  return Array.from(name || 'untitled')
-    .slice(0, 255)
-    .join('')
-}
 
 interface Upload {
   body: ReadableStream<Uint8Array>
@@ -53,7 +41,7 @@ const storeFile = async (
     : openRaw(body, MAX_UPLOAD)
   try {
     const { filename, chunks } = await opened.file()
-    const name = cleanName(upload.name ?? filename)
+    const name = upload.name ?? readFileName(filename)
     const stored = await putObject(env, { ...location, name }, chunks, MAX_UPLOAD)
     return { name, ...stored }
   } finally {

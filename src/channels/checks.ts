@@ -1,5 +1,6 @@
 /** Holds a picture or film against a channel's rules: what was found and what is wanted, rule by rule. */
 import { type Asset, getAsset } from '../assets/assets.ts'
+import { type Film, readFilm } from '../assets/film.ts'
 import {
   convert,
   isConvertible,
@@ -10,10 +11,10 @@ import {
 } from '../assets/images.ts'
 import { type Metadata, metadataOf } from '../assets/metadata.ts'
 import { readPng } from '../assets/png.ts'
+import { isSourceType } from '../assets/provenance.ts'
 import type { Ctx } from '../context.ts'
 import { AppError } from '../errors.ts'
 import type { Channel, Task } from '../words.ts'
-import { type Film, readFilm } from './film.ts'
 import { type Measures, measure } from './measure.ts'
 import { demands, type Rule } from './rules.ts'
 
@@ -38,28 +39,39 @@ export interface Report {
   checks: Check[]
 }
 
-/** What is known of a file; `measures` only if a rule asks for it. */
+/** What is known of a file; `pixels` only if a rule asks for them. */
 export interface Facts {
   asset: Asset
   metadata: Metadata
   film: Film | undefined
-  measures: Measures | 'unreadable' | undefined
+  /** Measured, or where no rule asks for that only tried; `unseen`: too large for that. */
+  pixels: Measures | 'readable' | 'unreadable' | 'unseen' | undefined
   /** Whether a model made it. */
   isMade: boolean
 }
 
 type Readers = Pick<Ctx, 'env' | 'log'>
 
-const byPixels: readonly Rule['rule'][] = ['background', 'fill', 'borders']
+/** Pixels a side of a picture that is made only to see whether one can be. */
+const GLANCE = 64
 
-/** Every pixel, upright and in sRGB. @throws {AppError} unavailable */
-const measureAsset = async (ctx: Readers, asset: Asset): Promise<Facts['measures']> => {
-  if (!isConvertible(ctx, asset)) return 'unreadable'
-  const wanted = { width: MAX_ANSWER, height: MAX_ANSWER, format: 'image/png' } as const
+const byPixels: readonly Rule['rule'][] = ['background', 'fill', 'borders']
+/** What Cloudflare Images reads on some accounts only, and its stand-ins do not. */
+const MAYBE_READ = ['image/avif', 'image/heic']
+
+/** Reads every pixel, upright and in sRGB, or has it read. @throws {AppError} unavailable */
+const look = async (ctx: Readers, asset: Asset, isMeasured: boolean): Promise<Facts['pixels']> => {
+  if (!isConvertible(ctx, asset)) return 'unseen'
+  const convertTo = async (side: number) => {
+    const wanted = { width: side, height: side, format: 'image/png' } as const
+    return convert(ctx, await openConvertible(ctx, asset), wanted)
+  }
   try {
-    return await orJudge(ctx, asset, async () =>
-      measure(await readPng(await convert(ctx, await openConvertible(ctx, asset), wanted))),
-    )
+    return await orJudge(ctx, asset, async () => {
+      if (isMeasured) return measure(await readPng(await convertTo(MAX_ANSWER)))
+      await new Response(await convertTo(GLANCE)).bytes()
+      return 'readable'
+    })
   } catch (thrown) {
     if (thrown instanceof UnusablePhoto) return 'unreadable'
     throw thrown
@@ -76,9 +88,13 @@ export const factsOf = async (
   asset,
   metadata: await metadataOf(ctx.env, asset),
   film: asset.mimeType === 'video/mp4' ? await readFilm(ctx.env, asset) : undefined,
-  measures:
-    asset.kind === 'image' && rules.some(({ rule }) => byPixels.includes(rule))
-      ? await measureAsset(ctx, asset)
+  pixels:
+    asset.kind === 'image' && rules.some(({ rule }) => rule === 'intact' || byPixels.includes(rule))
+      ? await look(
+          ctx,
+          asset,
+          rules.some(({ rule }) => byPixels.includes(rule)),
+        )
       : undefined,
   isMade,
 })
@@ -159,8 +175,7 @@ const judgeBorders = ({ frame, ground }: Measures): Result => {
   return { passes, found: passes ? 'none' : found, wanted: 'none', helps: 'cutout' }
 }
 
-const judgeColours = ({ colours, profile }: Metadata): Result => {
-  const isStandard = profile === null || /srgb|^c2$/i.test(profile)
+const judgeColours = ({ colours, profile, isStandard }: Metadata): Result => {
   const found = colours && `${colours}, ${profile ?? 'no profile, which is read as sRGB'}`
   return {
     passes: colours === null ? null : colours !== 'cmyk' && (isStandard || colours === 'grey'),
@@ -171,14 +186,19 @@ const judgeColours = ({ colours, profile }: Metadata): Result => {
 }
 
 const judgeMarking = ({ metadata, isMade }: Facts): Result => ({
-  passes: !isMade || metadata.sourceType !== null,
+  passes: !isMade || isSourceType(metadata.sourceType),
   found: metadata.sourceType ?? (metadata.hasManifest ? 'a C2PA manifest' : null),
   wanted: isMade ? "IPTC's DigitalSourceType" : "IPTC's DigitalSourceType, if a model made it",
   helps: 'export',
 })
 
+type FilmRule = Extract<
+  Rule,
+  { rule: 'duration' | 'video_codec' | 'audio_codec' | 'frame_rate' | 'moov_first' }
+>
+
 /** By what stands in a film's index. */
-const judgeFilm = (rule: Rule, film: Film, size: number): Result => {
+const judgeFilm = (rule: FilmRule, film: Film): Result => {
   switch (rule.rule) {
     case 'duration': {
       const { durationSeconds: seconds } = film
@@ -217,18 +237,34 @@ const judgeFilm = (rule: Rule, film: Film, size: number): Result => {
       const passes = order.indexOf('mdat') < 0 || order.indexOf('moov') < order.indexOf('mdat')
       return { passes, found: order.join(' '), wanted: 'moov before mdat', helps: 'export' }
     }
-    default:
-      return {
-        passes: film.claimed <= size,
-        found: film.claimed <= size ? `all of ${size} bytes` : `${size} of ${film.claimed} bytes`,
-        wanted: 'all of the file',
-        helps: null,
-      }
   }
 }
 
+const NOT_READ = 'a picture whose pixels cannot be read'
+const UNSEEN = 'a picture that is too large to be looked at'
+
+/** All of the file, as far as can be told. */
+const judgeIntact = ({ asset, film, pixels }: Facts): Result => {
+  if (asset.kind === 'image') {
+    const wanted = 'a picture that can be read'
+    if (pixels === undefined) return unknown(wanted)
+    if (pixels === 'unseen') return { ...unknown(wanted), found: UNSEEN }
+    if (pixels !== 'unreadable') return { passes: true, found: 'one that can', wanted, helps: null }
+    const passes = MAYBE_READ.includes(asset.mimeType) ? null : false
+    return { passes, found: NOT_READ, wanted, helps: null }
+  }
+  const wanted = 'all of the file'
+  if (film) {
+    const passes = film.claimed <= asset.size
+    const found = passes ? `all of ${asset.size} bytes` : `${asset.size} of ${film.claimed} bytes`
+    return { passes, found, wanted, helps: null }
+  }
+  if (asset.mimeType !== 'video/mp4') return unknown('what an MP4 says of itself')
+  return { passes: false, found: 'no index, or none that can be read', wanted, helps: null }
+}
+
 const judge = (rule: Rule, facts: Facts): Result => {
-  const { asset, measures, film, metadata } = facts
+  const { asset, pixels, film, metadata } = facts
   switch (rule.rule) {
     case 'format': {
       const helps = asset.kind === 'image' ? 'export' : null
@@ -267,28 +303,18 @@ const judge = (rule: Rule, facts: Facts): Result => {
     case 'background':
     case 'fill':
     case 'borders': {
-      if (!measures || measures === 'unreadable') {
-        const found = measures && 'a picture whose pixels cannot be read'
-        return {
-          passes: measures ? false : null,
-          found: found ?? null,
-          wanted: 'a picture that can be read',
-          helps: null,
-        }
+      const wanted = 'a picture that can be read'
+      if (pixels === undefined) return unknown(wanted)
+      if (typeof pixels === 'string') {
+        return { passes: false, found: pixels === 'unseen' ? UNSEEN : NOT_READ, wanted, helps: null }
       }
-      if (rule.rule === 'background') return judgeBackground(measures, asset)
-      return rule.rule === 'fill' ? judgeFill(rule, measures) : judgeBorders(measures)
+      if (rule.rule === 'background') return judgeBackground(pixels, asset)
+      return rule.rule === 'fill' ? judgeFill(rule, pixels) : judgeBorders(pixels)
     }
+    case 'intact':
+      return judgeIntact(facts)
     default:
-      if (film) return judgeFilm(rule, film, asset.size)
-      if (rule.rule !== 'intact' || asset.mimeType !== 'video/mp4')
-        return unknown('what an MP4 says of itself')
-      return {
-        passes: false,
-        found: 'no index, or none that can be read',
-        wanted: 'all of the file',
-        helps: null,
-      }
+      return film ? judgeFilm(rule, film) : unknown('what an MP4 says of itself')
   }
 }
 

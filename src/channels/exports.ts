@@ -9,6 +9,7 @@ import { change, ensure, transact } from '../db/client.ts'
 import { assetExports, assets, outbox } from '../db/schema.ts'
 import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
 import { toAppError } from '../errors.ts'
+import { type Idempotency, isNewKey, noteKey, once } from '../idempotency.ts'
 import { dispatch, RESEND_DELAY, settle } from '../outbox/outbox.ts'
 import type { Channel, ExportRefusal } from '../words.ts'
 import { fitsStorage } from '../workspaces/quotas.ts'
@@ -24,11 +25,38 @@ const PATIENCE = 24
 const oneExport = (id: string) => and(inWorkspace(assetExports), eq(assetExports.id, id))
 const exportsOf = (assetId: string) => and(inWorkspace(assetExports), eq(assetExports.assetId, assetId))
 
-/** What is to be made, or is being made already. @throws {AppError} not_found, upload_incomplete, storage_quota_exceeded */
-export const createExports = async (
+/**
+ * What is to be made, or is being made already; with an idempotency key what the same request began, as it is now.
+ * @throws {AppError} not_found, upload_incomplete, storage_quota_exceeded, idempotency_key_reused
+ */
+export const createExports = (
   ctx: Ctx,
   assetId: string,
   channels: readonly Channel[],
+  idempotency?: Idempotency,
+) =>
+  once(
+    ctx,
+    idempotency,
+    async () => ({ exports: await insert(ctx, assetId, channels, idempotency) }),
+    async ({ exportIds }: { exportIds: string[] }) => {
+      const { rows } = await transact(ctx, (db) => ({
+        found: ensure(db, exists(assets, oneAsset(assetId)), 'not_found'),
+        rows: db
+          .select()
+          .from(assetExports)
+          .where(and(exportsOf(assetId), inArray(assetExports.id, exportIds)))
+          .orderBy(assetExports.id),
+      }))
+      return { exports: rows }
+    },
+  )
+
+const insert = async (
+  ctx: Ctx,
+  assetId: string,
+  channels: readonly Channel[],
+  idempotency: Idempotency | undefined,
 ): Promise<Export[]> => {
   const wanted = [...new Set(channels)].map((channel) => ({
     id: uuidv7(),
@@ -37,7 +65,15 @@ export const createExports = async (
     outputId: uuidv7(),
   }))
   const ids = wanted.map(({ id }) => id)
+  const isAnswer = and(
+    exportsOf(assetId),
+    or(
+      inArray(assetExports.id, ids),
+      and(eq(assetExports.status, 'queued'), inArray(assetExports.channel, [...channels])),
+    ),
+  )
   const { gate, rows } = await change(ctx, (db) => ({
+    ...(idempotency && { isNew: isNewKey(db, idempotency) }),
     found: ensure(db, exists(assets, oneAsset(assetId)), 'not_found'),
     isReady: ensure(
       db,
@@ -49,19 +85,14 @@ export const createExports = async (
     owed: db.execute(sql`
       insert into outbox (kind, subject_id, available_at) select 'export', id, now() + ${RESEND_DELAY} from asset_exports
        where ${and(inWorkspace(assetExports), inArray(assetExports.id, ids))}`),
-    rows: db
-      .select()
-      .from(assetExports)
-      .where(
-        and(
-          exportsOf(assetId),
-          or(
-            inArray(assetExports.id, ids),
-            and(eq(assetExports.status, 'queued'), inArray(assetExports.channel, [...channels])),
-          ),
-        ),
-      )
-      .orderBy(assetExports.id),
+    ...(idempotency && {
+      noted: noteKey(
+        db,
+        idempotency,
+        sql`(select jsonb_build_object('exportIds', jsonb_agg(id)) from asset_exports where ${isAnswer})`,
+      ),
+    }),
+    rows: db.select().from(assetExports).where(isAnswer).orderBy(assetExports.id),
   }))
   const { workspaceId } = gate
   const fresh = rows.filter(({ id }) => ids.includes(id))

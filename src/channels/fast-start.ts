@@ -1,9 +1,9 @@
 /** The same film with its index before its pictures, so that it plays while it loads (ISO/IEC 14496-12). */
 import type { Asset } from '../assets/assets.ts'
 import { boxesIn, FULL, findBox } from '../assets/boxes.ts'
+import type { Film } from '../assets/film.ts'
 import { originalOf, readRange } from '../assets/storage.ts'
 import type { Env } from '../env.ts'
-import type { Film } from './film.ts'
 
 /** Bytes read at a time. */
 const STEP = 4 * 1024 * 1024

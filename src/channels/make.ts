@@ -159,7 +159,7 @@ const storeLightest = async (
 
 const makePicture = async (
   ctx: JobCtx,
-  { asset, measures }: Facts,
+  { asset, pixels }: Facts,
   target: Exclude<Target, { kind: 'film' }>,
   way: Way,
 ): Promise<StoredObject | undefined | { refusal: ExportRefusal }> => {
@@ -172,11 +172,11 @@ const makePicture = async (
       }),
     )
   }
-  if (!measures || measures === 'unreadable') throw new UnusablePhoto('not measured')
-  const plan = target.kind === 'product' ? planProduct(target, measures) : planWhole(target, measures)
+  if (!pixels || typeof pixels === 'string') throw new UnusablePhoto('not measured')
+  const plan = target.kind === 'product' ? planProduct(target, pixels) : planWhole(target, pixels)
   if ('refusal' in plan) return plan
   return storeLightest(ctx, asset, way, async (quality) =>
-    withoutMetadata('image/jpeg', readChunks(await composed(ctx, asset, plan, measures, quality))),
+    withoutMetadata('image/jpeg', readChunks(await composed(ctx, asset, plan, pixels, quality))),
   )
 }
 
@@ -196,6 +196,7 @@ const missed = (channel: Channel, facts: Facts): string | undefined => {
     .join('; ')
 }
 
+const BORDERS = { rule: 'borders' } as const
 const ENDINGS: Record<string, string> = { product: 'jpg', whole: 'jpg', light: 'webp', film: 'mp4' }
 
 /**
@@ -220,8 +221,8 @@ export const makeExport = async (
     return refusal('unreadable', `Copies are made of pictures of ${most}.`)
   }
   const { rules, target } = taken
-  // What is to be placed on white is measured even where no rule asks.
-  const needed = target.kind === 'whole' ? [...rules, { rule: 'borders' } as const] : rules
+  // What is to be placed on white is measured, whatever the rules ask.
+  const needed = { product: [BORDERS], whole: [BORDERS], light: [], film: [] }[target.kind]
   const facts = await factsOf(ctx, asset, needed, isMadeHere(asset))
   const name = `${asset.name.replace(/\.\w{1,5}$/, '')}-${channel}.${ENDINGS[target.kind]}`
   const way: Way = { outputId, name, sourceType: sourceTypeOf(facts), most: target.most }

@@ -1,9 +1,10 @@
 /** The routes of channels: what an asset misses of their rules, and copies that meet them. */
 import { z } from 'zod'
-import { IdPath, json, jsonBody, located, Timestamp } from '../http/contract.ts'
+import { IdempotencyKey, IdPath, json, jsonBody, replayable, Timestamp } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
+import { hashRequest } from '../idempotency.ts'
 import { channels, exportStatuses, tasks } from '../words.ts'
 import { checkAsset } from './checks.ts'
 import { createExports, type Export, listExports } from './exports.ts'
@@ -107,23 +108,29 @@ routes.openapi(
     tag,
     summary: 'Have copies made that channels accept',
     description:
-      'Each becomes a new asset of source `export`, or is refused by name: `GET` of the same path tells. One that is still to be made is answered as it is.',
+      'Each becomes a new asset of source `export`, or is refused by name: `GET` of the same path tells. One that is still to be made is answered as it is. With an `Idempotency-Key` the same request of the same caller twice makes them once.',
     role: 'member',
     limits: ['export'],
     request: {
       params: IdPath,
+      headers: IdempotencyKey,
       ...jsonBody(z.strictObject({ channels: z.array(z.enum(channels)).min(1).max(channels.length) })),
     },
     responses: {
-      202: { ...json(z.object({ data: z.array(ExportView) }), 'What is to be made'), headers: located },
+      202: { ...json(z.object({ data: z.array(ExportView) }), 'What is to be made'), headers: replayable },
     },
-    refuses: ['storage_quota_exceeded', 'upload_incomplete'],
+    refuses: ['storage_quota_exceeded', 'upload_incomplete', 'idempotency_key_reused'],
   }),
   async (c) => {
     const { id } = c.req.valid('param')
-    const rows = await createExports(c.get('ctx'), id, c.req.valid('json').channels)
+    const key = c.req.valid('header')['idempotency-key']
+    const requestHash = key && hashRequest('export', { id, ...(await c.req.json<object>()) })
+    const idempotency = key && requestHash ? { key, requestHash } : undefined
+    const { channels: asked } = c.req.valid('json')
+    const { exports, replayed } = await createExports(c.get('ctx'), id, asked, idempotency)
+    if (replayed) c.header('idempotent-replayed', 'true')
     c.header('location', `/api/v1/assets/${id}/exports`)
-    return c.json({ data: rows.map(presentExport) }, 202)
+    return c.json({ data: exports.map(presentExport) }, 202)
   },
 )
 

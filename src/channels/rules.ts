@@ -30,7 +30,7 @@ type Demand =
   | { rule: 'frame_rate'; min: number; max: number }
   /** The film's index comes before its pictures, so that it plays while it loads. */
   | { rule: 'moov_first' }
-  /** No part of the file is missing. */
+  /** No part of a film is missing; a picture can be read. */
   | { rule: 'intact' }
 
 export type Rule = Demand & {
@@ -94,6 +94,7 @@ export const demands: Record<Channel, { image?: Demands; video?: Demands }> = {
   'amazon-main': {
     image: {
       rules: [
+        amazon.required({ rule: 'intact' }),
         amazon.required({ rule: 'format', formats: [JPEG, PNG, GIF, 'image/tiff'] }),
         amazon.required({ rule: 'size', of: 'longer side', min: 500, max: 10_000 }),
         amazon.recommended({ rule: 'size', of: 'longer side', min: 1600 }),
@@ -109,6 +110,7 @@ export const demands: Record<Channel, { image?: Demands; video?: Demands }> = {
   'google-merchant': {
     image: {
       rules: [
+        google.required({ rule: 'intact' }),
         google.required({ rule: 'format', formats: [JPEG, WEBP, PNG, GIF, 'image/bmp', 'image/tiff'] }),
         // From 31 January 2027 of all products; until then 100, and 250 of apparel.
         google.required({ rule: 'size', of: 'shorter side', min: 500 }),
@@ -125,6 +127,7 @@ export const demands: Record<Channel, { image?: Demands; video?: Demands }> = {
   shopify: {
     image: {
       rules: [
+        shopify.required({ rule: 'intact' }),
         shopify.required({ rule: 'format', formats: [JPEG, PNG, GIF, WEBP, 'image/heic'] }),
         shopify.required({ rule: 'size', of: 'longer side', max: 5000 }),
         shopify.required({ rule: 'area', max: 25 * MB }),
@@ -150,6 +153,7 @@ export const demands: Record<Channel, { image?: Demands; video?: Demands }> = {
   'instagram-feed': {
     image: {
       rules: [
+        instagram.required({ rule: 'intact' }),
         instagram.required({ rule: 'format', formats: [JPEG] }),
         instagram.required({ rule: 'weight', max: 8 * MB }),
         instagram.required({ rule: 'aspect', ranges: [[0.8, 1.91]], as: '4:5 to 1.91:1' }),
@@ -200,6 +204,7 @@ export const demands: Record<Channel, { image?: Demands; video?: Demands }> = {
   web: {
     image: {
       rules: [
+        own.required({ rule: 'intact' }),
         own.required({ rule: 'format', formats: [JPEG, PNG, GIF, WEBP, 'image/avif'] }),
         own.recommended({ rule: 'size', of: 'longer side', max: 2048 }),
         own.recommended({ rule: 'weight', max: MB }),

@@ -648,8 +648,9 @@ export const idempotencyKeys = pgTable(
     key: text('key').notNull(),
     /** SHA-256 of the request that the key came with, hex. */
     requestHash: text('request_hash').notNull(),
-    generationId: uuid('generation_id').notNull(),
-    /** The generation's row at that time, and its position in line. */
+    /** What it made, if that is a generation. */
+    generationId: uuid('generation_id'),
+    /** The generation's row at that time, and its position in line; of other things their ids. */
     body: jsonb('body').$type<Record<string, unknown>>().notNull(),
     createdAt: createdAt(),
   },

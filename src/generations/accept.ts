@@ -12,13 +12,13 @@ import { generations } from '../db/schema.ts'
 import { first, rowOf } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { AppError, invalidField, toAppError } from '../errors.ts'
+import type { Idempotency } from '../idempotency.ts'
 import { checkTarget } from '../webhooks/targets.ts'
 import { type AspectRatio, kindOf, type Style, type Task } from '../words.ts'
 import { counted, fitsStorage, grantedCredits, queuedLimit } from '../workspaces/quotas.ts'
 import { changeGeneration, type Json } from './changes.ts'
 import { forecast, sizeOf } from './estimates.ts'
 import { type GenerationWithOutputs, getGeneration } from './generations.ts'
-import type { Idempotency } from './idempotency.ts'
 
 /** What is asked for; null is for the model to choose. */
 export interface GenerationRequest {

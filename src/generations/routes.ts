@@ -6,10 +6,11 @@ import { AssetView, presentAsset } from '../assets/routes.ts'
 import { presignShown } from '../assets/storage.ts'
 import type { Env } from '../env.ts'
 import { errorCodes } from '../errors.ts'
-import { IdempotencyKey, IdPath, json, jsonBody, located, Timestamp, text } from '../http/contract.ts'
+import { IdempotencyKey, IdPath, json, jsonBody, replayable, Timestamp, text } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { type AppEnv, createRouter } from '../http/router.ts'
+import { hashRequest } from '../idempotency.ts'
 import {
   aspectRatios,
   generationKinds,
@@ -28,7 +29,6 @@ import {
   listGenerations,
   MAX_POSITION,
 } from './generations.ts'
-import { hashRequest } from './idempotency.ts'
 
 const tag = 'Generations'
 
@@ -179,11 +179,6 @@ const present = async (env: Env, row: GenerationWithOutputs): Promise<z.output<t
   completedAt: row.completedAt?.toISOString() ?? null,
 })
 
-const acceptedHeaders = {
-  ...located,
-  'Idempotent-Replayed': { schema: { type: 'string' as const }, required: false },
-}
-
 export const routes = createRouter()
 
 routes.openapi(
@@ -203,7 +198,7 @@ routes.openapi(
     responses: {
       202: {
         ...json(GenerationView, 'The job'),
-        headers: acceptedHeaders,
+        headers: replayable,
       },
     },
     refuses: [
@@ -334,7 +329,7 @@ routes.openapi(
     role: 'member',
     limits: ['generation'],
     request: { params: IdPath, headers: IdempotencyKey },
-    responses: { 202: { ...json(GenerationView, 'The new job'), headers: acceptedHeaders } },
+    responses: { 202: { ...json(GenerationView, 'The new job'), headers: replayable } },
     refuses: [
       'insufficient_credits',
       'storage_quota_exceeded',

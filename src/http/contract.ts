@@ -1,7 +1,8 @@
 /** The pieces that contracts are made of: bodies and scalars. */
 // Brings `.openapi` to zod's schemas.
 import { z } from '@hono/zod-openapi'
-import { isPlain } from '../text.ts'
+
+export { text } from '../text.ts'
 
 export const json = <T extends z.ZodType>(schema: T, description: string) => ({
   description,
@@ -14,15 +15,6 @@ export const located = { Location: { schema: { type: 'string' as const } } }
 export const jsonBody = <T extends z.ZodType>(schema: T) => ({
   body: { required: true, content: { 'application/json': { schema } } },
 })
-
-/** Text without blanks around it, as `isPlain` says. */
-export const text = (options: { min?: number; max: number }) =>
-  z
-    .string()
-    .trim()
-    .min(options.min ?? 1)
-    .max(options.max)
-    .refine(isPlain, 'must be well-formed Unicode without control characters')
 
 /** Lower-cased, since case makes no difference. */
 export const Email = z
@@ -56,3 +48,9 @@ export const IdempotencyKey = z.object({
     .regex(/^[\x20-\x7e]{1,255}$/, 'must be 1 to 255 printable ASCII characters')
     .optional(),
 })
+
+/** Headers of an answer that may be one to an earlier request with the same key. */
+export const replayable = {
+  ...located,
+  'Idempotent-Replayed': { schema: { type: 'string' as const }, required: false },
+}

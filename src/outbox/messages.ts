@@ -33,7 +33,7 @@ export type RefusalMessage = z.output<typeof RefusalMessage>
 export const JobMessage = z.discriminatedUnion('kind', [OwedMessage, RefusalMessage])
 export type JobMessage = z.output<typeof JobMessage>
 
-/** What R2 tells of its buckets, where somebody has had it tell; of the key everything follows. */
+/** What R2 tells of its buckets on the queue `arrivals`, where somebody has had it tell; of the key everything follows. */
 export const BucketEvent = z.object({
   account: z.string(),
   bucket: z.string(),

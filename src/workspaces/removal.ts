@@ -73,10 +73,13 @@ export const removeContents = async (ctx: JobCtx): Promise<void> => {
     assets: deleteSlice(
       db,
       'assets',
-      sql`insert into outbox (kind, subject_id, available_at) select 'object.delete', subject, now() + ${SPREAD}
-            from (select distinct unnest(array[id, object_id]) subject from gone) s
+      sql`, ended as (update uploads set ends_at = least(ends_at, now())
+                       where ${here} and id in (select id from gone where status = 'pending'))
+          insert into outbox (kind, subject_id, available_at)
+          select case status when 'pending' then 'upload.end' else 'object.delete' end, subject, now() + ${SPREAD}
+            from (select distinct status, unnest(array[id, object_id]) subject from gone) s
           on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at`,
-      sql`id, object_id`,
+      sql`id, object_id, status`,
     ),
     invites: deleteSlice(db, 'invites'),
     keys: deleteSlice(db, 'api_keys'),

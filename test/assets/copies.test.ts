@@ -8,7 +8,7 @@ import { tally, times } from '../support/at-once.ts'
 import type { Client } from '../support/client.ts'
 import { control } from '../support/control.ts'
 import { asOwner } from '../support/database.ts'
-import { product, scene } from '../support/pictures.ts'
+import { film, product, scene } from '../support/pictures.ts'
 import { addMember, newTenant } from '../support/tenants.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -170,4 +170,55 @@ test.each([
   expect((await client.get(`/assets/${body.id}/checks`)).status).toBe(200)
   expect(await objectsOf(workspaceId)).toHaveLength(1)
   expect(await owed(workspaceId)).toEqual([])
+})
+
+test('a film has a poster: one frame, in each format, once', async () => {
+  const { client, workspaceId } = await newTenant()
+  const { body } = await client.upload('film.mp4', await film({ seconds: 3 }))
+  const answers = await times(4, () => client.get(`/assets/${body.id}/download?width=320`))
+  expect(tally(answers)).toEqual({ 302: 4 })
+  for (const format of ['webp', 'jpeg', 'png']) {
+    const { type, metadata } = await copyOf(client, body.id, `?width=320&format=${format}`)
+    expect(type).toBe(`image/${format}`)
+    expect(metadata).toMatchObject({ width: 320, format })
+    expect((metadata.height ?? 0) / 320).toBeCloseTo(1920 / 1080, 1)
+  }
+  const wide = await copyOf(client, body.id, '?width=2048&format=png')
+  expect(wide.metadata.width).toBe(1080)
+  const location = await download(client, body.id, '?width=320')
+  expect(new URL(location).searchParams.get('response-content-disposition')).toContain('film-320.webp')
+  await client.delete(`/assets/${body.id}`)
+  await waitFor('the objects to go', async () => (await objectsOf(workspaceId)).length === 0)
+})
+
+test.each([
+  ['in another codec', () => film({ seconds: 2, codec: 'mpeg4' })],
+  ['that is cut off', async () => (await film({ seconds: 3, first: true })).subarray(0, 30_000)],
+  ['without its index', async () => (await film({ seconds: 3 })).subarray(0, 60_000)],
+])('a film %s has none', async (_, make) => {
+  const { client } = await newTenant()
+  const { body } = await client.upload('film.mp4', await make())
+  for (const _again of [1, 2]) {
+    expect(await client.get(`/assets/${body.id}/download?width=320`)).toMatchObject({
+      status: 422,
+      body: { code: 'not_convertible', detail: expect.stringMatching(/^No poster/) },
+    })
+  }
+})
+
+test('a film that is too large, or no MP4, has none, and a document no copy', async () => {
+  const { client } = await newTenant()
+  const { body } = await client.upload('film.mp4', await film({ seconds: 2 }))
+  await asOwner('update assets set size = 40000001 where id = $1', [body.id])
+  const answer = await client.get(`/assets/${body.id}/download?width=64`)
+  expect(answer).toMatchObject({ status: 422, body: { detail: expect.stringContaining('40 MB') } })
+  const webm = Buffer.from(
+    '1a45dfa3a34286810142f7810142f2810442f381084282847765626d42878104428581021853806701ffffffffffffff',
+    'hex',
+  )
+  const other = await client.upload('film.webm', webm)
+  expect(other).toMatchObject({ status: 201, body: { mimeType: 'video/webm' } })
+  expect((await client.get(`/assets/${other.body.id}/download?width=64`)).body.code).toBe('not_convertible')
+  const text = await client.upload('a.txt', 'text')
+  expect((await client.get(`/assets/${text.body.id}/download?width=64`)).body.code).toBe('validation_failed')
 })

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import sharp from 'sharp'
 import { expect, test } from 'vitest'
-import { download, expectNothing, objectsOf, owed } from '../support/assets.ts'
+import { download, expectNothing, objectsOf, owed, storedIn } from '../support/assets.ts'
 import { tally, times } from '../support/at-once.ts'
 import { type AssetBody, type Client, listAll } from '../support/client.ts'
 import { control } from '../support/control.ts'
@@ -13,10 +13,13 @@ import {
   begin,
   bucket,
   complete,
+  expectNoTrace,
+  expire,
   put,
   s3,
   sendDirectly,
   sha256,
+  storedBytes,
   type UploadBody,
   uploadDirectly,
 } from '../support/uploads.ts'
@@ -34,17 +37,6 @@ const announce = (bytes: Uint8Array, changes: object = {}) => ({
   size: bytes.length,
   ...changes,
 })
-const storedBytes = async (client: Client) =>
-  (await client.get<{ storage: { used: number } }>('/usage')).body.storage.used
-
-/** Lets the upload's time pass. */
-const expire = async (workspaceId: string) => {
-  await asOwner(`update uploads set ends_at = now() - interval '3 hours' where workspace_id = $1`, [
-    workspaceId,
-  ])
-  await asOwner(`update outbox set available_at = now() where workspace_id = $1`, [workspaceId])
-  await control('cron')
-}
 /** Whoever asks later is told, too. */
 const expectMismatch = async (client: Client, id: string, detail: string) => {
   expect((await client.get(`/assets/${id}`)).status).toBe(404)
@@ -54,18 +46,6 @@ const expectMismatch = async (client: Client, id: string, detail: string) => {
   const { client: stranger } = await newTenant()
   expect((await complete(stranger, id)).status).toBe(404)
 }
-const expectNoTrace = async (client: Client) => {
-  const workspaceId = String(client.workspaceId)
-  // A job that began before the end may put it off once more.
-  await waitFor('nothing is owed', async () => {
-    await expire(workspaceId)
-    return (await owed(workspaceId)).length === 0
-  })
-  await expectNothing(client)
-  expect(await storedBytes(client)).toBe(0)
-  expect(await asOwner('select from uploads where workspace_id = $1', [workspaceId])).toEqual([])
-}
-
 test('a file that is announced, sent and complete is an asset like any other', async () => {
   const { client } = await newTenant()
   const begun = await begin(
@@ -166,7 +146,7 @@ test.each([
   expect(answer).toMatchObject({ status: 422, body: { code: 'upload_mismatch' } })
   expect((await client.get('/assets')).body.data).toEqual([])
   expect(await storedBytes(client)).toBe(0)
-  await waitFor('the object to go', async () => (await objectsOf(String(client.workspaceId))).length === 0)
+  await waitFor('the object to go', async () => (await storedIn(String(client.workspaceId))) === 0)
   await expectNoTrace(client)
 })
 
@@ -269,8 +249,8 @@ test('what is deleted midway leaves nothing, also what is sent afterwards', asyn
   expect((await client.delete(`/assets/${body.asset.id}`)).status).toBe(204)
   expect((await complete(client, body.asset.id)).status).toBe(404)
   expect(await storedBytes(client)).toBe(0)
-  expect((await put(body.upload.parts[0]?.target, jpeg)).status).toBe(200)
-  expect(await objectsOf(workspaceId)).toHaveLength(1)
+  await waitFor('the URL to be spent', async () => (await objectsOf(workspaceId)).length === 1)
+  expect((await put(body.upload.parts[0]?.target, jpeg)).status).toBe(412)
   await expectNoTrace(client)
 })
 
@@ -310,7 +290,7 @@ test('what is found good while its end is decided is whole, and what comes later
 })
 
 const sendEvent = (key: string, action = 'PutObject') =>
-  control('tellUploads', [
+  control('tellArrivals', [
     {
       account: '3f4b7e3dcab231cbfdaa90a6a28bd548',
       action,

@@ -91,6 +91,22 @@ test.each([
     300,
   ],
   ['PDF, linearized', pdf('1 0 obj << /Linearized 1 /L 100 /N 12 /T 90 >>'), undefined, 12],
+  ['PDF, nine digits', pdf('2 0 obj <</Type /Pages /Kids [] /Count 123456789>>'), undefined, undefined],
+  ['PDF, nine digits at once', pdf('1 0 obj << /Linearized 1 /N 123456789 >>'), undefined, undefined],
+  ['PDF, no page', pdf('1 0 obj << /Linearized 1 /N 0 >>'), undefined, undefined],
+  ['PDF, less than none', pdf('2 0 obj <</Type /Pages /Count -3>>'), undefined, undefined],
+  ['PDF, seven digits', pdf('2 0 obj <</Type /Pages /Count 9999999>>'), undefined, 9_999_999],
+  [
+    'PDF, cut through a node that is no root',
+    Buffer.concat([
+      pdf('2 0 obj <</Type /Pages /Kids [3 0 R] /Count 8>>', ''),
+      Buffer.alloc(100_000),
+      Buffer.from('\n3 0 obj <</Parent 2 0 R '),
+      Buffer.from(`${' '.repeat(65_000)} /Type /Pages /Count 4>>\nendobj\n${' '.repeat(500)}`),
+    ]),
+    undefined,
+    8,
+  ],
   ['PDF, compressed', pdf('1 0 obj <</Type /ObjStm /N 100>>'), undefined, undefined],
 ] as const)('%s', async (what, bytes, durationSeconds, pages) => {
   const mimeType = what.startsWith('PDF')

@@ -116,6 +116,122 @@ test.each([
   expect(rule('colour_space')).toMatchObject({ passes, found: expect.stringMatching(found), wanted: 'sRGB' })
 })
 
+/** Segments of nothing that come before what a JPEG is. */
+const padded = (jpeg: Buffer, bytes: number) => {
+  const filler = Buffer.concat([Buffer.from([0xff, 0xef, 0xff, 0xff]), Buffer.alloc(65_533)])
+  const fillers = Array.from({ length: Math.ceil(bytes / filler.length) }, () => filler)
+  return Buffer.concat([jpeg.subarray(0, 2), ...fillers, jpeg.subarray(2)])
+}
+const utf16 = (text: string) => Buffer.from(text, 'utf16le').swap16()
+const renamed = (bytes: Buffer, from: string, to: string) => {
+  const at = bytes.indexOf(utf16(from))
+  if (at < 0) throw new Error(`no ${from}`)
+  return Buffer.concat([bytes.subarray(0, at), utf16(to), bytes.subarray(at + 2 * to.length)])
+}
+/** The chunks of that type, as they are in the file. */
+const chunksOf = (png: Buffer, type: string) => {
+  const start = png.indexOf(type) - 4
+  return png.subarray(start, start + png.readUInt32BE(start) + 12)
+}
+const p3 = () => scene(600, 600).withIccProfile('p3')
+
+test.each([
+  [
+    'CMYK behind a megabyte of other things',
+    async () => padded(await scene(600, 600).toColourspace('cmyk').jpeg().toBuffer(), 1e6),
+    /^cmyk/,
+  ],
+  [
+    'CMYK with the profile of sRGB',
+    async () => {
+      const cmyk = await scene(600, 600).toColourspace('cmyk').jpeg().toBuffer()
+      const srgb = await scene(60, 60).withIccProfile('srgb').jpeg().toBuffer()
+      const at = srgb.indexOf('ICC_PROFILE') - 4
+      return Buffer.concat([
+        cmyk.subarray(0, 2),
+        srgb.subarray(at, at + 2 + srgb.readUInt16BE(at + 2)),
+        cmyk.subarray(2),
+      ])
+    },
+    /^cmyk/,
+  ],
+  [
+    'Display P3 that calls itself sRGB',
+    async () => renamed(await p3().jpeg().toBuffer(), 'sP3C', 'sRGB'),
+    /^rgb, sRGB/,
+  ],
+  [
+    'a second profile, of sRGB',
+    async () => {
+      const png = await p3().png().toBuffer()
+      const other = chunksOf(await scene(60, 60).withIccProfile('srgb').png().toBuffer(), 'iCCP')
+      const at = png.indexOf('IDAT') - 4
+      return Buffer.concat([png.subarray(0, at), other, png.subarray(at)])
+    },
+    /P3/,
+  ],
+  [
+    'a profile that is none',
+    async () => {
+      const png = await p3().png().toBuffer()
+      const at = png.indexOf('iCCP')
+      return Buffer.concat([png.subarray(0, at + 30), Buffer.alloc(20), png.subarray(at + 50)])
+    },
+    /a profile that cannot be read/,
+  ],
+])('colours are not mistaken: %s', async (_, make, found) => {
+  const { rule } = await checkOf(await make(), 'amazon-main')
+  expect(rule('colour_space')).toMatchObject({ passes: false, found: expect.stringMatching(found) })
+  expect(rule('colour_space')?.found?.length).toBeLessThan(200)
+})
+
+test('a marking is no other word of its kind, wherever it stands', async () => {
+  const { id, rule } = await checkOf(
+    Buffer.concat([await scene(600, 600).png().toBuffer(), Buffer.from('digitalsourcetype/digitalCapture')]),
+    'web',
+  )
+  expect(rule('ai_marking')).toMatchObject({ passes: true, found: 'digitalCapture' })
+  await asOwner("update assets set source = 'generation' where id = $1", [id])
+  const { body } = await client.get<Report>(`/assets/${id}/checks?channel=web`)
+  expect(body.data[0]?.checks.find((check) => check.rule === 'ai_marking')).toMatchObject({ passes: false })
+  const both = await checkOf(
+    Buffer.concat([
+      await scene(600, 601).png().toBuffer(),
+      Buffer.from('digitalsourcetype/digitalCapture digitalsourcetype/trainedAlgorithmicMedia'),
+    ]),
+    'web',
+  )
+  expect(both.rule('ai_marking')?.found).toBe('trainedAlgorithmicMedia')
+})
+
+test.each(['amazon-main', 'google-merchant', 'shopify', 'instagram-feed', 'web'])(
+  'half a picture does not pass as one for %s',
+  async (channel) => {
+    const half = (await scene(1000, 1200).jpeg().toBuffer()).subarray(0, 60_000)
+    const { passes, rule } = await checkOf(half, channel)
+    expect(passes).toBe(false)
+    expect(rule('intact')).toMatchObject({
+      level: 'required',
+      passes: false,
+      found: 'a picture whose pixels cannot be read',
+      wanted: 'a picture that can be read',
+    })
+    const whole = await checkOf(await scene(1000, 1200).jpeg().toBuffer(), channel)
+    expect(whole.rule('intact')).toMatchObject({ passes: true, found: 'one that can' })
+  },
+)
+
+test('a picture that is too large to be looked at is not said to be whole', async () => {
+  const { id } = await checkOf(await scene(600, 600).png().toBuffer(), 'web')
+  await asOwner('update assets set width = 20000, height = 20000 where id = $1', [id])
+  const { body } = await client.get<Report>(`/assets/${id}/checks?channel=web`)
+  expect(body.data[0]?.checks[0]).toMatchObject({
+    rule: 'intact',
+    passes: null,
+    found: 'a picture that is too large to be looked at',
+  })
+})
+
 test('what a model made has to say so', async () => {
   const { id } = await checkOf(await scene(600, 600).png().toBuffer(), 'web')
   await asOwner("update assets set source = 'generation' where id = $1", [id])

@@ -98,7 +98,7 @@ test.each([
     name: 'a.png',
     mimeType: 'image/png',
   } as const
-  const url = new URL(await presignDownload(env, asset, 'inline'))
+  const url = new URL(await presignDownload(env, asset, { type: 'inline' }))
   expect([url.origin, url.pathname]).toEqual([new URL(endpoint).origin, path])
   expect(url.searchParams.get('X-Amz-Credential')).toMatch(
     new RegExp(`^minioadmin/\\d{8}/${region}/s3/aws4_request$`),

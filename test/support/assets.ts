@@ -15,15 +15,26 @@ export const download = async (client: Client, id: string, query = '') => {
 
 const s3 = s3Of(secrets)
 
-/** The keys of a workspace's objects, as storage itself lists them. */
-export const objectsOf = async (workspaceId: string): Promise<string[]> => {
+/** A workspace's objects, as storage itself lists them. */
+const listObjects = async (workspaceId: string): Promise<string> => {
   const { client } = await newTenant()
   const { body } = await client.upload('any.txt', 'any')
   const [bucket] = (await download(client, body.id)).split('/workspaces/')
   const list = await s3.fetch(`${bucket}?list-type=2&prefix=workspaces%2F${workspaceId}%2F`)
   if (!list.ok) throw new Error(await list.text())
-  return [...(await list.text()).matchAll(/<Key>([^<]+)/g)].map(([, key]) => String(key))
+  return list.text()
 }
+
+/** The keys of a workspace's objects. */
+export const objectsOf = async (workspaceId: string): Promise<string[]> =>
+  [...(await listObjects(workspaceId)).matchAll(/<Key>([^<]+)/g)].map(([, key]) => String(key))
+
+/** Bytes of them. */
+export const storedIn = async (workspaceId: string): Promise<number> =>
+  [...(await listObjects(workspaceId)).matchAll(/<Size>(\d+)/g)].reduce(
+    (sum, [, size]) => sum + Number(size),
+    0,
+  )
 
 /** Neither row nor object. */
 export const expectNothing = async (client: Client) => {

@@ -48,8 +48,8 @@ export default async (project: TestProject) => {
       for (const message of messages) broker.send('jobs', message)
     },
     /** What a bucket tells of what has arrived. */
-    tellUploads: (events: unknown[]) => {
-      for (const event of events) broker.send('uploads', event)
+    tellArrivals: (events: unknown[]) => {
+      for (const event of events) broker.send('arrivals', event)
     },
     /** Takes tokens of one bucket, as the Worker does. */
     take: ({ name, count = 1, ...take }: { name: string; count?: number }) =>

@@ -1,10 +1,14 @@
 /** Direct uploads in tests. */
 import { hash } from 'node:crypto'
+import { expect } from 'vitest'
 import { s3Of } from '../../dev/storage.ts'
-import { download } from './assets.ts'
+import { download, expectNothing, owed } from './assets.ts'
 import type { AssetBody, Client } from './client.ts'
+import { control } from './control.ts'
+import { asOwner } from './database.ts'
 import { newTenant } from './tenants.ts'
 import { secrets } from './tokens.ts'
+import { waitFor } from './wait-for.ts'
 
 export interface Target {
   url: string
@@ -60,4 +64,29 @@ export const bucket = async (): Promise<string> => {
   const { client } = await newTenant()
   const { body } = await client.upload('any.txt', 'any')
   return String((await download(client, body.id)).split('/workspaces/')[0])
+}
+
+/** What counts towards the quota. */
+export const storedBytes = async (client: Client) =>
+  (await client.get<{ storage: { used: number } }>('/usage')).body.storage.used
+
+/** Lets the time of a workspace's uploads pass. */
+export const expire = async (workspaceId: string) => {
+  await asOwner(`update uploads set ends_at = now() - interval '3 hours' where workspace_id = $1`, [
+    workspaceId,
+  ])
+  await asOwner(`update outbox set available_at = now() where workspace_id = $1`, [workspaceId])
+  await control('cron')
+}
+/** After its time an upload has left nothing. */
+export const expectNoTrace = async (client: Client) => {
+  const workspaceId = String(client.workspaceId)
+  // A job that began before the end may put it off once more.
+  await waitFor('nothing is owed', async () => {
+    await expire(workspaceId)
+    return (await owed(workspaceId)).length === 0
+  })
+  await expectNothing(client)
+  expect(await storedBytes(client)).toBe(0)
+  expect(await asOwner('select from uploads where workspace_id = $1', [workspaceId])).toEqual([])
 }

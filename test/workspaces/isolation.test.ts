@@ -193,7 +193,7 @@ const fixedColumns = {
     memberships: ['workspace_id', 'user_id', 'entry_id', 'created_at'],
     api_keys: ['workspace_id', 'key_hash', 'scopes', 'expires_at', 'created_by'],
     assets: ['workspace_id', 'id', 'object_id', 'mime_type', 'size', 'sha256', 'source', 'created_by'],
-    uploads: ['workspace_id', 'id', 'part_size', 'sha256', 'ends_at'],
+    uploads: ['workspace_id', 'id', 'part_size', 'sha256'],
     asset_copies: ['workspace_id', 'asset_id', 'name'],
     asset_exports: ['workspace_id', 'id', 'asset_id', 'channel', 'output_id', 'created_by'],
     webhook_endpoints: ['workspace_id', 'secret', 'created_by'],

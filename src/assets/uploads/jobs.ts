@@ -6,9 +6,9 @@ import { assets, outbox, uploads } from '../../db/schema.ts'
 import { exists, first, inWorkspace } from '../../db/sql.ts'
 import { AppError, toAppError } from '../../errors.ts'
 import { settle } from '../../outbox/outbox.ts'
-import { oneAsset } from '../assets.ts'
+import { isSendable, oneAsset, removeObject } from '../assets.ts'
 import { abortParts } from '../parts.ts'
-import { deleteObject, pathOf } from '../storage.ts'
+import { pathOf } from '../storage.ts'
 import { completeUpload, finish, GRACE, isOver, isPending, oneUpload, orDiscard } from './uploads.ts'
 
 /** SQL: nobody reads it. */
@@ -78,7 +78,7 @@ export const noteArrival = async (ctx: JobCtx, id: string): Promise<void> => {
 
 /**
  * The job at the end of an upload's time, and when its asset is deleted before: gives up what is still pending, and deletes
- * what no asset needs. It comes again when no URL can bring anything any more.
+ * what no asset needs, also in a deleted workspace. It comes again when no URL can bring anything any more.
  * @throws {AppError} unavailable
  */
 export const endUpload = async (ctx: JobCtx, id: string): Promise<void> => {
@@ -97,6 +97,7 @@ export const endUpload = async (ctx: JobCtx, id: string): Promise<void> => {
         uploadId: uploads.uploadId,
         status: assets.status,
         isUsed: sql<boolean>`${exists(assets, and(inWorkspace(assets), eq(assets.objectId, id)))}`,
+        isSendable: sql<boolean>`${isSendable(id)}`,
         isOver: sql<boolean>`${isOver}`,
       })
       .from(uploads)
@@ -105,9 +106,8 @@ export const endUpload = async (ctx: JobCtx, id: string): Promise<void> => {
   }))
   const [upload] = rows
   if (upload && !upload.isUsed) {
-    const path = pathOf(ctx.workspaceId, id)
-    if (upload.uploadId !== null) await abortParts(ctx.env, path, upload.uploadId)
-    await deleteObject(ctx.env, ctx.workspaceId, id)
+    if (upload.uploadId !== null) await abortParts(ctx.env, pathOf(ctx.workspaceId, id), upload.uploadId)
+    await removeObject(ctx, id, upload.isSendable)
   }
   const isDone = !upload || (upload.isOver && upload.status !== 'pending')
   await transact(ctx, (db) => ({

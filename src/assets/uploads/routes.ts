@@ -1,9 +1,11 @@
 /** The routes of uploads straight to storage. */
 import { z } from 'zod'
-import { IdPath, json, jsonBody, located, Timestamp } from '../../http/contract.ts'
+import { IdempotencyKey, IdPath, json, jsonBody, replayable, Timestamp } from '../../http/contract.ts'
 import { operation } from '../../http/operation.ts'
 import { createRouter } from '../../http/router.ts'
-import { AssetView, Name, presentAsset } from '../routes.ts'
+import { hashRequest } from '../../idempotency.ts'
+import { FileName } from '../names.ts'
+import { AssetView, presentAsset } from '../routes.ts'
 import { beginUpload, completeUpload, getUpload, MAX_DIRECT } from './uploads.ts'
 
 const tag = 'Assets'
@@ -50,27 +52,35 @@ routes.openapi(
     tag,
     summary: 'Announce a file that is sent straight to storage',
     description:
-      'For files of up to 5 GB. Send each part to its URL, in any order, then `POST /assets/{id}/complete`. Storage is reserved from now on, until the upload is complete, deleted, or a day old.',
+      'For files of up to 5 GB. Send each part to its URL, in any order, then `POST /assets/{id}/complete`. Storage is reserved from now on, until the upload is complete, deleted, or a day old. With an `Idempotency-Key` the same request of the same caller twice announces one file, with fresh URLs for what has not arrived.',
     role: 'member',
     limits: ['upload'],
-    request: jsonBody(
-      z.strictObject({
-        name: Name,
-        mimeType: z.string().max(100).openapi({ description: 'As the content will be' }),
-        size: z.int().min(1).max(MAX_DIRECT).describe('Bytes'),
-        sha256: z
-          .string()
-          .regex(/^[0-9a-fA-F]{64}$/, 'must be 64 hexadecimal digits')
-          .toLowerCase()
-          .optional()
-          .openapi({ description: 'Hex; checked when the file is complete' }),
-      }),
-    ),
-    responses: { 201: { ...json(UploadView, 'The pending asset, and where to send it'), headers: located } },
-    refuses: ['storage_quota_exceeded'],
+    request: {
+      headers: IdempotencyKey,
+      ...jsonBody(
+        z.strictObject({
+          name: FileName,
+          mimeType: z.string().max(100).openapi({ description: 'As the content will be' }),
+          size: z.int().min(1).max(MAX_DIRECT).describe('Bytes'),
+          sha256: z
+            .string()
+            .regex(/^[0-9a-fA-F]{64}$/, 'must be 64 hexadecimal digits')
+            .toLowerCase()
+            .optional()
+            .openapi({ description: 'Hex; checked when the file is complete' }),
+        }),
+      ),
+    },
+    responses: {
+      201: { ...json(UploadView, 'The pending asset, and where to send it'), headers: replayable },
+    },
+    refuses: ['storage_quota_exceeded', 'idempotency_key_reused', 'upload_expired', 'upload_mismatch'],
   }),
   async (c) => {
-    const begun = await beginUpload(c.get('ctx'), c.req.valid('json'))
+    const key = c.req.valid('header')['idempotency-key']
+    const idempotency = key ? { key, requestHash: hashRequest('upload', await c.req.json()) } : undefined
+    const begun = await beginUpload(c.get('ctx'), c.req.valid('json'), idempotency)
+    if (begun.replayed) c.header('idempotent-replayed', 'true')
     c.header('location', `/api/v1/assets/${begun.asset.id}`)
     return c.json(present(begun), 201)
   },

@@ -1,22 +1,28 @@
 /** Uploads straight to storage: announced, sent to presigned URLs, and looked at before they become assets. */
-import { and, eq, isNull, sql } from 'drizzle-orm'
+import { and, eq, isNull, not, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../../context.ts'
 import { change, ensure, transact } from '../../db/client.ts'
-import { assets, uploads } from '../../db/schema.ts'
+import { assets, idempotencyKeys, uploads } from '../../db/schema.ts'
 import { exists, first, inWorkspace } from '../../db/sql.ts'
 import type { Env } from '../../env.ts'
 import { AppError, toAppError } from '../../errors.ts'
+import { type Idempotency, isNewKey, noteKey, once, oneKey } from '../../idempotency.ts'
 import { dispatch, owe, RESEND_DELAY, settle } from '../../outbox/outbox.ts'
 import { fitsStorage } from '../../workspaces/quotas.ts'
 import { type Asset, oneAsset } from '../assets.ts'
 import { kindOf } from '../inspect.ts'
 import { abortParts, completeParts, listParts, presignPart, startParts } from '../parts.ts'
 import { headersOf, pathOf, presignPut, sizeOf } from '../storage.ts'
-import { cleanName } from '../upload.ts'
 import { inspectHead, inspectObject } from './inspect.ts'
 
 type Upload = typeof uploads.$inferSelect
+interface Announced {
+  name: string
+  mimeType: string
+  size: number
+  sha256?: string | undefined
+}
 interface Pending {
   asset: Asset
   upload: Upload
@@ -33,7 +39,7 @@ export const GRACE = sql`interval '2 hours'`
 /** SQL: nothing of it can arrive any more. */
 export const isOver = sql`${uploads.endsAt} + ${GRACE} <= now()`
 
-export interface UploadPart {
+interface UploadPart {
   number: number
   /** Bytes. */
   size: number
@@ -103,7 +109,7 @@ const start = async (ctx: Ctx, { asset, upload }: Pending): Promise<Pending> => 
       rows: db
         .update(uploads)
         .set({ uploadId })
-        .where(and(oneUpload(asset.id), isNull(uploads.uploadId)))
+        .where(and(oneUpload(asset.id), isNull(uploads.uploadId), exists(assets, isPending(asset.id))))
         .returning(),
     }))
     return { asset, upload: first(rows) }
@@ -120,13 +126,13 @@ const start = async (ctx: Ctx, { asset, upload }: Pending): Promise<Pending> => 
   }
 }
 
-/** Takes a pending asset back, and what there is of it in storage soon after; `mismatch` is kept for whoever asks for it. */
-const discard = async (ctx: Ctx, asset: Asset, mismatch?: string): Promise<void> => {
+/** Takes a pending asset back, and what there is of it in storage soon after; `mismatch` is kept for a day for whoever asks for it. */
+const discard = async (ctx: Ctx, asset: Asset, mismatch: string): Promise<void> => {
   const { id, workspaceId } = asset
   await change({ ...ctx, workspaceId }, (db) => ({
     noted: db
       .update(uploads)
-      .set({ mismatch: mismatch ?? null })
+      .set({ mismatch })
       .where(and(oneUpload(id), exists(assets, isPending(id)))),
     deleted: db.delete(assets).where(isPending(id)),
     settled: settle(db, 'upload.check', id),
@@ -135,19 +141,53 @@ const discard = async (ctx: Ctx, asset: Asset, mismatch?: string): Promise<void>
   await dispatch(ctx, [{ kind: 'upload.end', workspaceId, subjectId: id }])
 }
 
+/** Takes an announcement back whose parts could not be started, unless the same request has started them meanwhile. */
+const takeBack = (ctx: Ctx, id: string, idempotency: Idempotency | undefined) =>
+  change(ctx, (db) => ({
+    deleted: db
+      .delete(assets)
+      .where(and(isPending(id), exists(uploads, and(oneUpload(id), isNull(uploads.uploadId))))),
+    ended: db
+      .update(uploads)
+      .set({ endsAt: sql`least(ends_at, now())` })
+      .where(and(oneUpload(id), not(exists(assets, oneAsset(id))))),
+    ...(idempotency && {
+      forgotten: db
+        .delete(idempotencyKeys)
+        .where(and(oneKey(idempotency), not(exists(assets, oneAsset(id))))),
+    }),
+  }))
+
+interface Begun {
+  asset: Asset
+  endsAt: Date
+  parts: UploadPart[]
+}
+
 /**
- * Announces a file: its storage is reserved from now on.
- * @throws {AppError} unsupported_media_type, storage_quota_exceeded, unavailable
+ * Announces a file: its storage is reserved from now on. With an idempotency key the same is announced once, and has fresh
+ * URLs each time.
+ * @throws {AppError} unsupported_media_type, storage_quota_exceeded, idempotency_key_reused, unavailable; of what was announced
+ * before not_found, upload_expired, upload_mismatch
  */
-export const beginUpload = async (
+export const beginUpload = (ctx: Ctx, announced: Announced, idempotency?: Idempotency) =>
+  once(
+    ctx,
+    idempotency,
+    () => announce(ctx, announced, idempotency),
+    ({ assetId }: { assetId: string }) => getUpload(ctx, assetId),
+  )
+
+const announce = async (
   ctx: Ctx,
-  announced: { name: string; mimeType: string; size: number; sha256?: string | undefined },
-): Promise<{ asset: Asset; endsAt: Date; parts: UploadPart[] }> => {
-  const { mimeType, size, sha256 } = announced
+  announced: Announced,
+  idempotency: Idempotency | undefined,
+): Promise<Begun> => {
+  const { name, mimeType, size, sha256 } = announced
   const id = uuidv7()
   const kind = kindOf(mimeType)
-  const name = cleanName(announced.name)
   const { gate, asset, upload } = await change(ctx, (db) => ({
+    ...(idempotency && { isNew: isNewKey(db, idempotency) }),
     asset: db
       .insert(assets)
       .values({ id, objectId: id, name, kind, mimeType, size, source: 'upload', status: 'pending' })
@@ -162,6 +202,9 @@ export const beginUpload = async (
       })
       .returning(),
     note: owe(db, 'upload.end', [id], sql`${LIFE} + ${GRACE}`),
+    ...(idempotency && {
+      noted: noteKey(db, idempotency, sql`jsonb_build_object('assetId', ${id}::text)`),
+    }),
     fits: ensure(db, fitsStorage(0), 'storage_quota_exceeded'),
   }))
   const own = { ...ctx, workspaceId: gate.workspaceId }
@@ -170,7 +213,7 @@ export const beginUpload = async (
     const parts = await describe(ctx.env, pending, new Set())
     return { asset: pending.asset, endsAt: pending.upload.endsAt, parts }
   } catch (fault) {
-    await discard(own, first(asset)).catch(() => undefined)
+    await takeBack(own, id, idempotency).catch(() => undefined)
     throw fault
   }
 }
@@ -192,10 +235,7 @@ const arrivedOf = async (env: Env, pending: Pending): Promise<Map<number, string
 }
 
 /** What has arrived, and where to send the rest. @throws {AppError} not_found, upload_expired, unavailable */
-export const getUpload = async (
-  ctx: Ctx,
-  id: string,
-): Promise<{ asset: Asset; endsAt: Date; parts: UploadPart[] }> => {
+export const getUpload = async (ctx: Ctx, id: string): Promise<Begun> => {
   const { asset, upload } = await readUpload(ctx, id)
   if (!upload) throw new AppError('not_found')
   const isComplete = asset.status === 'ready' || upload.completedAt !== null

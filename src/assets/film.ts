@@ -1,8 +1,8 @@
 /** Reads what a film is from its boxes (ISO/IEC 14496-12), by ranges: never the film itself. */
-import type { Asset } from '../assets/assets.ts'
-import { boxesIn, FULL, findBox, headerOf } from '../assets/boxes.ts'
-import { originalOf, readRange } from '../assets/storage.ts'
 import type { Env } from '../env.ts'
+import type { Asset } from './assets.ts'
+import { boxesIn, FULL, findBox, headerOf } from './boxes.ts'
+import { originalOf, readRange } from './storage.ts'
 
 /** Bytes that are read first: of most films all but the pictures. */
 const HEAD = 64 * 1024
