@@ -68,8 +68,8 @@ const refused = ({ kind }: Asset, cause?: unknown) =>
 /** Posters are what Cloudflare makes of films by the URL of a zone. @throws {AppError} not_convertible */
 const checkFilm = ({ env }: Ctx, { mimeType, size }: Asset): void => {
   if (!env.IMAGES_URL) throw notConvertible('Films have no posters here.')
-  if (mimeType === 'video/mp4' && size <= MAX_FILM) return
-  throw notConvertible(`Posters are made of films that are MP4 in H.264, of at most ${MAX_FILM / 1e6} MB.`)
+  if (mimeType === 'video/mp4' && size < MAX_FILM) return
+  throw notConvertible(`Posters are made of films that are MP4 in H.264, of less than ${MAX_FILM / 1e6} MB.`)
 }
 
 /** @throws {AppError} upload_incomplete, validation_failed, not_convertible */

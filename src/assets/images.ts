@@ -11,7 +11,7 @@ export const MAX_ORIGINAL = 20_000_000
 const MAX_BY_URL = 100_000_000
 /** Pixels of the longer side to which what is too heavy for the binding is reduced without loss: so it has at most 20 MB. */
 const REDUCED = 2200
-/** Bytes of a film of which it gives a frame, by the URL of a zone, and pixels a side of that. */
+/** Bytes that a film of which it gives a frame has less than, by the URL of a zone, and pixels a side of that. */
 export const MAX_FILM = 40_000_000
 const MAX_FRAME = 2000
 /** Pixels of the longer side that it answers with. */

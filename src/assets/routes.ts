@@ -293,7 +293,7 @@ routes.openapi(
     tag,
     summary: 'Redirect to the file by a URL that works for 5 minutes',
     description:
-      'With a `width`, to a copy of a picture, or of a frame of a film in H.264 of at most 40 MB where the deployment makes those, that is at most so many pixels wide: upright, in sRGB, without EXIF, made once. What is transparent or moves stays so where the `format` can. `HEAD` leads to a URL for `HEAD`.',
+      'With a `width`, to a copy of a picture, or of a frame of a film in H.264 of less than 40 MB where the deployment makes those, that is at most so many pixels wide: upright, in sRGB, without EXIF, made once. What is transparent or moves stays so where the `format` can. `HEAD` leads to a URL for `HEAD`.',
     request: {
       params: IdPath,
       query: z.object({
