@@ -95,6 +95,7 @@ const comesHome = async (id: string, patience = 60_000) => {
 }
 /** Everything is where it belongs, and nothing else anywhere. */
 const expectOrder = async () => {
+  await query(`update uploads set ends_at = now() - interval '3 hours'`)
   await waitFor('nothing is owed', async () => {
     await query(`update outbox set available_at = now()`)
     await rig.scheduled()

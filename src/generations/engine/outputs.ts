@@ -58,8 +58,9 @@ interface Storing {
 }
 
 /** How long storage is tried before the second one; undefined while it is waited for. */
-const patienceBefore = ({ resultsAt }: Claim, { comesOnce, before }: Storing) => {
-  if (before.some(({ object }) => object.store === 'fallback')) return STEP_PATIENCE
+const patienceBefore = ({ resultsAt, jobs }: Claim, { comesOnce, before }: Storing) => {
+  const known = [...jobs.flatMap(({ stored }) => stored), ...before]
+  if (known.some(({ object }) => object.store === 'fallback')) return STEP_PATIENCE
   if (comesOnce) return { ...LONG_PATIENCE, all: AWAY }
   return resultsAt !== null && Date.now() - resultsAt.getTime() > AWAY ? PATIENCE : undefined
 }

@@ -218,7 +218,8 @@ export const renderJobs = async (
   const done: Submitted[] = []
   for (const job of planCalls(claim, offer, indexes)) {
     await noteCalls(ctx, claim, [job])
-    const changes = await render(ctx, claim, offer, provider, job, held)
+    const known = { ...claim, jobs: [...claim.jobs, ...done.map((one) => one.job)] }
+    const changes = await render(ctx, known, offer, provider, job, held)
     // At once, and whoever holds the job by now: what it made can't be fetched again.
     if (Object.keys(changes).length > 0) await keepResults(ctx, new Map([[job.id, changes]]))
     done.push({ job: { ...job, ...changes }, changes: {} })
