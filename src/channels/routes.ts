@@ -112,7 +112,9 @@ routes.openapi(
     limits: ['export'],
     request: {
       params: IdPath,
-      ...jsonBody(z.strictObject({ channels: z.array(z.enum(channels)).min(1).max(channels.length) })),
+      ...jsonBody(z.strictObject({ channels: z.array(z.enum(channels)).min(1).max(channels.length) }), {
+        channels: ['web'],
+      }),
     },
     responses: {
       202: { ...json(z.object({ data: z.array(ExportView) }), 'What is to be made'), headers: located },

@@ -65,6 +65,7 @@ routes.openapi(
           .optional()
           .openapi({ description: 'Hex; checked when the file is complete' }),
       }),
+      { name: 'film.mp4', mimeType: 'video/mp4', size: 7_340_032 },
     ),
     responses: { 201: { ...json(UploadView, 'The pending asset, and where to send it'), headers: located } },
     refuses: ['storage_quota_exceeded'],
