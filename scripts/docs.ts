@@ -1,9 +1,10 @@
 /**
- * Writes what is generated from the code: client/openapi.json, and docs/api.md with the tables of routes, rate limits
+ * Writes what is generated from the code: client/openapi.json and its types, and docs/api.md with the tables of routes, rate limits
  * and errors. With `--check` it fails if they are not up to date, or if a document names what does not exist.
  */
 import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { typesOf } from '../client/generate.ts'
 import { actions, keyScopes } from '../src/actions.ts'
 import { errorCodes, statusOf } from '../src/errors.ts'
 import { planFactors, policies } from '../src/limits/policies.ts'
@@ -91,6 +92,7 @@ const errorTable = table(
 
 const files = {
   'client/openapi.json': `${JSON.stringify(document, null, 2)}\n`,
+  'client/src/openapi.ts': await typesOf(document),
   'docs/api.md': `# The API
 
 Generated from the code by \`npm run docs\`. The reference with all schemas is \`GET /docs\` of a running API, or
