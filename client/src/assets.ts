@@ -203,13 +203,9 @@ export const createAssets = (http: Http) => {
     return asset
   }
 
-  const sendToStorage = async (
-    file: Blob,
-    begin: () => Promise<Upload>,
-    options: UploadOptions,
-  ): Promise<Asset> => {
+  const sendToStorage = async (file: Blob, begun: Upload, options: UploadOptions): Promise<Asset> => {
     const { onProgress, signal } = options
-    let state = await begin()
+    let state = begun
     const { id, size } = state.asset
     if (size !== file.size)
       throw new TypeError(`upload ${id} is of ${size} bytes, and this file of ${file.size}`)
@@ -250,10 +246,7 @@ export const createAssets = (http: Http) => {
     signal?.throwIfAborted()
     const file = given instanceof Blob ? given : new Blob([given])
     const name = options.name ?? ('name' in file ? String(file.name) : 'untitled')
-    if (options.resume) {
-      const id = options.resume
-      return sendToStorage(file, () => resume(id, signal), options)
-    }
+    if (options.resume) return sendToStorage(file, await resume(options.resume, signal), options)
     const mimeType = options.mimeType ?? (await mediaTypeOf(file, name))
     const isSmall = file.size <= (onProgress && hasXhr() ? SMALL_WATCHED : SMALL)
     if (isSmall || (!mimeType && file.size <= MOST_THROUGH_API)) return sendThroughApi(file, name, options)
@@ -261,9 +254,17 @@ export const createAssets = (http: Http) => {
     const hash = options.hash === false ? undefined : await sha256(file, signal)
     const body = { name, mimeType, size: file.size, ...(hash && { sha256: hash }) }
     // After a lost answer again: what nobody sends is given up after a day.
-    const begin = () =>
-      http.json<Upload>({ method: 'POST', path: '/assets/uploads', body, signal, repeatable: true })
-    return sendToStorage(file, begin, options)
+    const call: Call = { method: 'POST', path: '/assets/uploads', body, signal, repeatable: true }
+    let begun: Upload
+    try {
+      begun = await http.json(call)
+    } catch (error) {
+      // An API from before there were any.
+      const isUnknown = error instanceof ApiError && [404, 405].includes(error.status)
+      if (isUnknown && file.size <= MOST_THROUGH_API) return sendThroughApi(file, name, options)
+      throw error
+    }
+    return sendToStorage(file, begun, options)
   }
 
   /** The file itself, or a sized copy of a picture. */

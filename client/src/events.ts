@@ -9,8 +9,8 @@ const FIRST = 10_000
 const SILENCE = 45_000
 /** Milliseconds before a stream is opened again, unless the API says how many. */
 const RETRY = 2000
-/** Fruitless attempts in a row. */
-const ATTEMPTS = 6
+/** Fruitless attempts in a row before it is given up, and milliseconds until the first bytes of each. */
+const PATIENCE = { attempts: 6, first: FIRST }
 
 interface Message {
   id: string
@@ -67,13 +67,12 @@ export interface EventOptions {
 
 /**
  * Ends after the last event of a job. Leaving the loop, or the signal, closes the connection.
- * @param attempts fruitless ones in a row before it gives up
  * @throws {ApiError} when the API refuses; {ConnectionError} when it stays away; or the signal's reason
  */
 export async function* streamEvents(
   http: Http,
   { generationId, lastEventId, signal }: EventOptions,
-  attempts = ATTEMPTS,
+  { attempts, first } = PATIENCE,
 ): AsyncGenerator<GenerationEvent, void, undefined> {
   let last = lastEventId
   let retry = RETRY
@@ -82,7 +81,7 @@ export async function* streamEvents(
     const link = linked(signal)
     let failure: MerchantError = new ConnectionError('the stream ended')
     try {
-      link.within(FIRST)
+      link.within(first)
       const response = await http.raw({
         method: 'GET',
         path: generationId ? '/generations/{id}/events' : '/events',

@@ -4,6 +4,8 @@ import { hasEnded, streamEvents } from './events.ts'
 import { type Http, newKey, pause } from './http.ts'
 import type { Generation, GenerationEvent, GenerationInput } from './types.ts'
 
+/** What a stream is given, by attempts and milliseconds, before the job itself is asked instead. */
+const STREAM = { attempts: 2, first: 5000 }
 /** Milliseconds between two looks at a job, from the first to any. */
 const LOOK = { first: 500, most: 5000 }
 /** Milliseconds for which the API may be away while a job is followed. */
@@ -61,7 +63,7 @@ export const createGenerations = (http: Http) => {
       }
     }
     try {
-      for await (const event of streamEvents(http, { generationId: id, signal }, 2)) tell(event)
+      for await (const event of streamEvents(http, { generationId: id, signal }, STREAM)) tell(event)
     } catch (error) {
       if (error instanceof Thrown) throw error.error
       if (signal?.aborted || isRefusal(error) || !(error instanceof MerchantError)) throw error

@@ -61,7 +61,10 @@ test('a refusal is a typed problem with its fields, and another tenant sees noth
 const expiredSession = async () => {
   const tenant = await newTenant()
   const tokens = (await logIn(tenant.email)).body as unknown as Tokens
-  const expired = await signToken({ ...claimsOf(tokens.access_token), exp: Math.floor(Date.now() / 1000) - 1 })
+  const expired = await signToken({
+    ...claimsOf(tokens.access_token),
+    exp: Math.floor(Date.now() / 1000) - 1,
+  })
   let kept: Tokens | undefined = { ...tokens, access_token: expired }
   const store = {
     load: () => kept,
@@ -133,7 +136,10 @@ test('a token from elsewhere is asked for again when it is refused, once for all
 })
 
 /** What the client does after answers like these, each with the milliseconds since the one before. */
-const afterAnswers = async (answers: (() => Response)[], call: (merchant: MerchantClient) => Promise<unknown>) => {
+const afterAnswers = async (
+  answers: (() => Response)[],
+  call: (merchant: MerchantClient) => Promise<unknown>,
+) => {
   const { client } = await newTenant()
   const waits: number[] = []
   let last = performance.now()
@@ -181,11 +187,15 @@ test('503 without Retry-After, and a page of a proxy: sent again what may be, an
   expect(read.outcome).toMatchObject({ plan: 'free' })
   expect(read.waits).toHaveLength(3)
   for (const wait of read.waits) expect(wait).toBeGreaterThan(200)
-  const written = await afterAnswers([down], (merchant) => merchant.post('/workspaces', { body: { name: 'x' } }))
+  const written = await afterAnswers([down], (merchant) =>
+    merchant.post('/workspaces', { body: { name: 'x' } }),
+  )
   expect(written).toMatchObject({ outcome: { status: 503, code: 'unavailable' }, waits: [] })
   const proxied = await afterAnswers([page(403)], (merchant) => merchant.get('/usage'))
   expect(proxied).toMatchObject({ outcome: { status: 403, code: 'unexpected_answer' }, waits: [] })
-  const gone = await afterAnswers(Array(9).fill(down), (merchant) => merchant.with({ retries: 2 }).get('/usage'))
+  const gone = await afterAnswers(Array(9).fill(down), (merchant) =>
+    merchant.with({ retries: 2 }).get('/usage'),
+  )
   expect(gone).toMatchObject({ outcome: { status: 503 }, waits: [expect.any(Number), expect.any(Number)] })
 })
 
@@ -204,7 +214,9 @@ test('a broken answer: reads are repeated, a job is made once, a deletion succee
   const { id } = await merchant.assets.upload(new Blob(['gone']), { name: 'gone.txt' })
   link.fault({ kind: 'reset', of: 'answer', match: 'DELETE /api/v1/assets', times: 1 })
   expect(await merchant.delete('/assets/{id}', { path: { id } })).toBeUndefined()
-  expect(await errorOf(merchant.delete('/assets/{id}', { path: { id } }))).toMatchObject({ code: 'not_found' })
+  expect(await errorOf(merchant.delete('/assets/{id}', { path: { id } }))).toMatchObject({
+    code: 'not_found',
+  })
   link.fault({ kind: 'reset', of: 'answer', match: 'POST /api/v1/workspaces', times: 1 })
   expect(await errorOf(merchant.post('/workspaces', { body: { name: 'x' } }))).toBeInstanceOf(ConnectionError)
   await link.stop()

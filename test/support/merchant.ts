@@ -45,11 +45,12 @@ export const breakable = async () => {
 }
 
 /** A `fetch` that tells of its requests first, and may answer itself. */
-export const watchedFetch = (watch: (request: Request, count: number) => Response | undefined | void) => {
+export const watchedFetch = (watch: (request: Request, count: number) => unknown) => {
   let count = 0
   const watched: typeof fetch = async (input, init = {}) => {
     const request = { method: init.method ?? 'GET', url: new URL(String(input)), init }
-    return watch(request, ++count) ?? checkedFetch(input, init)
+    const answer = watch(request, ++count)
+    return answer instanceof Response ? answer : checkedFetch(input, init)
   }
   return watched
 }
