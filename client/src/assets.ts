@@ -239,12 +239,13 @@ export const createAssets = (http: Http) => {
    * @throws {ApiError}, such as `upload_mismatch`; {ConnectionError} when nothing gets through any more; or the signal's reason
    */
   const upload = async (
-    given: Blob | ArrayBuffer | Uint8Array<ArrayBuffer>,
+    given: Blob | ArrayBuffer | Uint8Array,
     options: UploadOptions = {},
   ): Promise<Asset> => {
     const { signal, onProgress } = options
     signal?.throwIfAborted()
-    const file = given instanceof Blob ? given : new Blob([given])
+    // `as`: no Blob is made of shared memory, which is not given here.
+    const file = given instanceof Blob ? given : new Blob([given as BlobPart])
     const name = options.name ?? ('name' in file ? String(file.name) : 'untitled')
     if (options.resume) return sendToStorage(file, await resume(options.resume, signal), options)
     const mimeType = options.mimeType ?? (await mediaTypeOf(file, name))

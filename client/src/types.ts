@@ -36,7 +36,7 @@ type QueryPart<O> = O extends { parameters: { query: infer T extends object } }
 type BodyPart<O> = O extends { requestBody: { content: infer Content } }
   ? Content extends { 'application/json': infer T }
     ? { body: T }
-    : { body: FormData | Blob | Uint8Array<ArrayBuffer> }
+    : { body: FormData | Blob | Uint8Array }
   : { body?: never }
 
 /** What is the same for all calls. */

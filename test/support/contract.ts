@@ -2,8 +2,8 @@
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import { expect } from 'vitest'
-import type { Answer } from '../../scripts/client.ts'
 import { stack } from './control.ts'
+import type { Answer } from './send.ts'
 
 export type Json = Record<string, unknown>
 interface OpenApi {

@@ -5,6 +5,7 @@ import { startLink } from '../../dev/rig/link.ts'
 import type { Client } from './client.ts'
 import { checkContract } from './contract.ts'
 import { stack } from './control.ts'
+import { newEmail, PASSWORD } from './tenants.ts'
 
 /** Of a request that the client makes. */
 interface Request {
@@ -53,4 +54,17 @@ export const watchedFetch = (watch: (request: Request, count: number) => unknown
     return answer instanceof Response ? answer : checkedFetch(input, init)
   }
   return watched
+}
+
+/** At any address; sends each request once. */
+export const merchantAt = (baseUrl: string, token?: string) =>
+  new MerchantClient({ baseUrl, token, retries: 0 })
+
+/** Somebody new there, with a workspace. */
+export const newMerchantAt = async (baseUrl: string) => {
+  const account = { email: newEmail(), password: PASSWORD }
+  const { access_token: token } = await merchantAt(baseUrl).post('/auth/register', { body: account })
+  const client = merchantAt(baseUrl, token)
+  const { id: workspaceId } = await client.post('/workspaces', { body: { name: 'Test Store' } })
+  return { token, client, workspaceId }
 }

@@ -1,10 +1,10 @@
 /** Every route of the OpenAPI document, with a body and things of one's own to call it on. */
 import { afterAll, expect } from 'vitest'
-import { formOf } from '../../scripts/client.ts'
 import type { Answer, Client } from './client.ts'
 import { openApi } from './contract.ts'
 import { asOwner } from './database.ts'
 import { generate } from './generations.ts'
+import { formOf } from './send.ts'
 import {
   addMember,
   invite,
