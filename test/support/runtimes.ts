@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
+import { Miniflare } from 'miniflare'
 import { Webhook } from 'standardwebhooks'
 import { expect, onTestFinished } from 'vitest'
 import type { Tokens } from '../../client/src/index.ts'
@@ -92,3 +93,30 @@ export const runProcess = async (command: string, args: string[], given: Given):
   const { stdout } = await promisify(execFile)(command, [...args, path], { timeout: 55_000, cwd: folder })
   return JSON.parse(stdout)
 }
+
+/** A Worker of these modules, `main.mjs` first, on bare workerd, with texts as its environment. */
+export const startWorker = (modules: Record<string, string>, env: Record<string, string> = {}) => {
+  const worker = new Miniflare({
+    cf: false,
+    telemetry: { enabled: false },
+    workers: [
+      {
+        config: {
+          name: 'client',
+          compatibilityDate: '2026-11-01',
+          manifest: {
+            mainModule: 'main.mjs',
+            modulesRoot: '/',
+            modules: mapValues(modules, (contents) => ({ type: 'esm' as const, contents })),
+          },
+          env: mapValues(env, (value) => ({ type: 'text' as const, value })),
+        },
+      },
+    ],
+  })
+  onTestFinished(() => worker.dispose())
+  return (body: BodyInit) => worker.dispatchFetch('http://worker/', { method: 'POST', body: body as never })
+}
+
+const mapValues = <T>(values: Record<string, string>, map: (value: string) => T): Record<string, T> =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, map(value)]))
