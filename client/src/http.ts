@@ -84,7 +84,7 @@ export const pause = (ms: number, signal: AbortSignal | undefined): Promise<void
   })
 
 /** A promise that others wait for, too: whoever aborts leaves it. */
-export const leavable = <T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> => {
+const leavable = <T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> => {
   if (!signal) return promise
   return new Promise((resolve, reject) => {
     const leave = () => reject(signal.reason)
