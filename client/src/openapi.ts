@@ -1783,7 +1783,7 @@ export interface operations {
                 limit?: number;
             };
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -1809,7 +1809,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -1853,7 +1853,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -1890,7 +1890,7 @@ export interface operations {
                 until?: string;
             };
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -1916,7 +1916,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -1941,7 +1941,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -1964,7 +1964,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -2006,7 +2006,7 @@ export interface operations {
                 channel?: "amazon-main" | "google-merchant" | "shopify" | "instagram-feed" | "instagram-reel" | "tiktok" | "web";
             };
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -2031,7 +2031,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -2062,7 +2062,7 @@ export interface operations {
                 width?: 64 | 160 | 320 | 640 | 1024 | 2048;
             };
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -2091,7 +2091,7 @@ export interface operations {
                 limit?: number;
             };
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -2119,7 +2119,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -2160,7 +2160,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -2185,7 +2185,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -2210,7 +2210,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -2267,7 +2267,7 @@ export interface operations {
                 name?: string;
             };
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -2299,7 +2299,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -2353,7 +2353,7 @@ export interface operations {
                 until?: string;
             };
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -2384,7 +2384,7 @@ export interface operations {
                 limit?: number;
             };
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -2417,7 +2417,7 @@ export interface operations {
                 until?: string;
             };
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -2445,7 +2445,7 @@ export interface operations {
                 since?: number;
             };
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -2759,7 +2759,7 @@ export interface operations {
                 limit?: number;
             };
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -2787,7 +2787,7 @@ export interface operations {
             header?: {
                 /** @description The last event that arrived: the stream goes on after it */
                 "last-event-id"?: string;
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -2795,13 +2795,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Server-sent events, whose `event` is one of `queued`, `running`, `progress`, `provider.switched`, `succeeded`, `failed`, `canceled`, whose `id` is a number for `Last-Event-ID`, and whose `data` is JSON as the schema says. Comments keep the stream open. */
+            /** @description Server-sent events, whose `event` is one of `queued`, `running`, `progress`, `provider.switched`, `succeeded`, `failed`, `canceled`, whose `id` is a number for `Last-Event-ID`, and whose `data` is a GenerationEvent as JSON. Comments keep the stream open. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                    "text/event-stream": string;
                 };
             };
             /** @description Nothing more will come: the last event was the one named in Last-Event-ID */
@@ -2827,7 +2827,7 @@ export interface operations {
                 until?: string;
             };
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -2855,7 +2855,7 @@ export interface operations {
             header?: {
                 /** @description The caller's own word for this request: sent again with it, it is not done again */
                 "idempotency-key"?: string;
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -2894,7 +2894,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -2919,7 +2919,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -2946,7 +2946,7 @@ export interface operations {
             header?: {
                 /** @description The last event that arrived: the stream goes on after it */
                 "last-event-id"?: string;
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -2956,13 +2956,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Server-sent events, whose `event` is one of `queued`, `running`, `progress`, `provider.switched`, `succeeded`, `failed`, `canceled`, whose `id` is a number for `Last-Event-ID`, and whose `data` is JSON as the schema says. Comments keep the stream open. */
+            /** @description Server-sent events, whose `event` is one of `queued`, `running`, `progress`, `provider.switched`, `succeeded`, `failed`, `canceled`, whose `id` is a number for `Last-Event-ID`, and whose `data` is a GenerationEvent as JSON. Comments keep the stream open. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                    "text/event-stream": string;
                 };
             };
             /** @description Nothing more will come: the last event was the one named in Last-Event-ID */
@@ -2980,7 +2980,7 @@ export interface operations {
             header?: {
                 /** @description The caller's own word for this request: sent again with it, it is not done again */
                 "idempotency-key"?: string;
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -3007,7 +3007,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -3067,7 +3067,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -3095,7 +3095,7 @@ export interface operations {
                 limit?: number;
             };
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -3121,7 +3121,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -3163,7 +3163,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -3186,7 +3186,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -3232,7 +3232,7 @@ export interface operations {
                 status?: "pending" | "delivered" | "failed";
             };
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;
@@ -3258,7 +3258,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path: {
@@ -3283,7 +3283,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Which workspace; may be left out by those who belong to exactly one. */
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
             };
             path?: never;

@@ -32,8 +32,17 @@ const EventView = z
 
 const eventStream = {
   200: {
-    description: `Server-sent events, whose \`event\` is one of ${eventTypes.map((type) => `\`${type}\``).join(', ')}, whose \`id\` is a number for \`Last-Event-ID\`, and whose \`data\` is JSON as the schema says. Comments keep the stream open.`,
-    content: { 'text/event-stream': { schema: EventView } },
+    description: `Server-sent events, whose \`event\` is one of ${eventTypes.map((type) => `\`${type}\``).join(', ')}, whose \`id\` is a number for \`Last-Event-ID\`, and whose \`data\` is a GenerationEvent as JSON. Comments keep the stream open.`,
+    content: {
+      'text/event-stream': {
+        // To generators a text: OpenAPI 3.1 has no word for a stream.
+        schema: {
+          type: 'string' as const,
+          contentMediaType: 'text/event-stream',
+          contentSchema: { $ref: '#/components/schemas/GenerationEvent' },
+        },
+      },
+    },
   },
   204: { description: 'Nothing more will come: the last event was the one named in Last-Event-ID' },
 }
@@ -46,6 +55,7 @@ const lastEventId = z.object({
 })
 
 export const routes = createRouter()
+routes.openAPIRegistry.register('GenerationEvent', EventView)
 
 routes.openapi(
   operation('generation.events', {
