@@ -128,7 +128,8 @@ const stale = Object.entries(files).filter(
 /** Links, paths and npm scripts of a document that lead nowhere. */
 const findDeadNames = (path: string): string[] => {
   const text = read(path)
-  const { scripts } = JSON.parse(read('package.json'))
+  const scriptsOf = (file: string) => Object.keys(JSON.parse(read(file)).scripts)
+  const scripts = [...scriptsOf('package.json'), ...scriptsOf('client/package.json')]
   const matches = (pattern: RegExp) => [...text.matchAll(pattern)].map(([, name = '']) => name)
   const paths = [
     ...matches(/\]\(([^)#:]+)(?:#[^)]*)?\)/g).map((link) => join(dirname(path), link)),
@@ -136,7 +137,7 @@ const findDeadNames = (path: string): string[] => {
   ]
   return [
     ...paths.filter((name) => !existsSync(join(ROOT, name))),
-    ...matches(/npm run ([\w:]+)/g).filter((script) => !(script in scripts)),
+    ...matches(/npm run ([\w:]+)/g).filter((script) => !scripts.includes(script)),
   ].map((name) => `${path} names ${name}, which does not exist`)
 }
 
@@ -149,7 +150,7 @@ const findUntold = (): string[] =>
 if (process.argv.includes('--check')) {
   const problems = [
     ...stale.map(([path]) => `${path} is not up to date: run npm run docs`),
-    ...globSync(['*.md', 'docs/**/*.md'], { cwd: ROOT }).flatMap(findDeadNames),
+    ...globSync(['*.md', 'client/*.md', 'docs/**/*.md'], { cwd: ROOT }).flatMap(findDeadNames),
     ...findUntold(),
   ]
   for (const problem of problems) console.error(problem)
