@@ -169,7 +169,7 @@ export const createAssets = (http: Http) => {
     const link = linked(signal)
     let failure: unknown
     const work = async () => {
-      for (let next = waiting.shift(); next && !failure; next = waiting.shift()) {
+      for (let next = waiting.shift(); next && !failure && !link.signal.aborted; next = waiting.shift()) {
         const { part, body } = next
         try {
           await sendPart(part, body, link.signal, (bytes) => tell(part, bytes))
