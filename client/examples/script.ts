@@ -30,6 +30,7 @@ const { outputs } = await client.generations.run(
   },
 )
 for (const { id, name } of outputs) {
-  await writeFile(name, await (await client.assets.download(id)).bytes())
+  const file = await client.assets.download(id)
+  await writeFile(name, new Uint8Array(await file.arrayBuffer()))
   console.log(`wrote ${name}`)
 }

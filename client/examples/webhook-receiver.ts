@@ -13,7 +13,9 @@ const seen = new Set<string>()
 const server = createServer(async (request, response) => {
   try {
     // As it came: parsed and serialised again it would be another one.
-    const body = new Uint8Array(Buffer.concat(await Array.fromAsync(request)))
+    const chunks: Buffer[] = []
+    for await (const chunk of request) chunks.push(chunk)
+    const body = new Uint8Array(Buffer.concat(chunks))
     const secret = WEBHOOK_SECRET.split(',')
     const { id, type, data } = await verifyWebhook({ body, headers: request.headers, secret })
     response.writeHead(204).end()

@@ -65,6 +65,7 @@ const putByXhr = (
   onSent: (bytes: number) => void,
 ) =>
   new Promise<{ status: number; text: string }>((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason)
     const xhr = new XMLHttpRequest()
     const abort = () => xhr.abort()
     xhr.open('PUT', url)

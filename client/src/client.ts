@@ -1,6 +1,7 @@
 /** The API as an object: every route by its path, and above them what takes more than one request. */
 import { createAssets } from './assets.ts'
 import { type Auth, type Credentials, inMemory, sessionAuth, tokenAuth } from './auth.ts'
+import { ApiError } from './errors.ts'
 import { type EventOptions, streamEvents } from './events.ts'
 import { createGenerations } from './generations.ts'
 import { type Call, createHttp, type Http, type HttpOptions } from './http.ts'
@@ -113,6 +114,9 @@ export class MerchantClient {
   async signOut(): Promise<void> {
     try {
       if (await this.#store.load()) await this.post('/auth/logout')
+    } catch (error) {
+      // It has ended by itself.
+      if (!(error instanceof ApiError) || error.status !== 401) throw error
     } finally {
       await this.#store.save(undefined)
     }

@@ -157,9 +157,9 @@ export const createHttp = (options: HttpOptions, auth: Auth | undefined) => {
   const open = async (call: Call, token: string | undefined): Promise<Response> => {
     const { method, body, signal, redirect } = call
     const isBody = body !== undefined && !isSentAsItIs(body)
-    const headers: Record<string, string> = { ...options.headers }
+    const headers = new Headers(options.headers)
     const set = (name: string, value: string | undefined) => {
-      if (value !== undefined) headers[name] = value
+      if (value !== undefined) headers.set(name, value)
     }
     set('content-type', isBody ? 'application/json' : undefined)
     set('authorization', token && `Bearer ${token}`)

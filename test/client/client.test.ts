@@ -102,6 +102,25 @@ test('a refresh whose answer was lost is asked for again, and two tabs share wha
   })
 })
 
+test('whoever leaves during a refresh leaves at once, and the others get its tokens', async () => {
+  const { client, store } = await expiredSession()
+  const controller = new AbortController()
+  let refreshes = 0
+  const merchant = merchantOf(client, {
+    session: store,
+    fetch: watchedFetch(({ url }) => {
+      if (!url.pathname.endsWith('/auth/refresh')) return
+      refreshes++
+      controller.abort(new Error('left'))
+    }),
+  })
+  const leaving = errorOf(merchant.get('/usage', { signal: controller.signal }))
+  const staying = times(3, () => merchant.get('/usage'))
+  expect(await leaving).toMatchObject({ message: 'left' })
+  expect(await staying).toHaveLength(3)
+  expect(refreshes).toBe(1)
+})
+
 test('a session that has ended is said so, once, and forgotten', async () => {
   const { client, store, userId } = await expiredSession()
   await asOwner('update sessions set revoked_at = now() where user_id = $1', [userId])
@@ -114,6 +133,23 @@ test('a session that has ended is said so, once, and forgotten', async () => {
   expect(refused).toMatchObject([1, 2, 3].map(() => ({ status: 401, code: 'unauthorized' })))
   expect(asked.filter((path) => path.endsWith('/auth/refresh'))).toHaveLength(1)
   expect(store.load()).toBeUndefined()
+  const { client: other, store: stale, userId: somebody } = await expiredSession()
+  await asOwner('update sessions set revoked_at = now() where user_id = $1', [somebody])
+  await merchantOf(other, { session: stale }).signOut()
+  expect(stale.load()).toBeUndefined()
+})
+
+test('headers of a call replace those of the client, in whatever case', async () => {
+  const { client } = await newTenant()
+  let sent = new Headers()
+  const merchant = merchantOf(client, {
+    headers: { 'X-Request-Id': 'of-the-client' },
+    fetch: watchedFetch(({ init }) => {
+      sent = new Headers(init.headers)
+    }),
+  })
+  await merchant.get('/usage', { headers: { 'x-request-id': 'of-the-call' } })
+  expect(sent.get('x-request-id')).toBe('of-the-call')
 })
 
 test('a token from elsewhere is asked for again when it is refused, once for all', async () => {
