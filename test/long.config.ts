@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config'
 
 /** Left out by `npm test`. */
 export const long = [
+  'test/client/comparison.test.ts',
   'test/client/large.test.ts',
   'test/client/runtimes.test.ts',
   'test/rig/*.test.ts',
