@@ -1,9 +1,10 @@
 /**
- * Writes what is generated from the code: client/openapi.json, and docs/api.md with the tables of routes, rate limits
+ * Writes what is generated from the code: client/openapi.json and its types, and docs/api.md with the tables of routes, rate limits
  * and errors. With `--check` it fails if they are not up to date, or if a document names what does not exist.
  */
 import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { typesOf } from '../client/generate.ts'
 import { actions, keyScopes } from '../src/actions.ts'
 import { errorCodes, statusOf } from '../src/errors.ts'
 import { planFactors, policies } from '../src/limits/policies.ts'
@@ -91,6 +92,7 @@ const errorTable = table(
 
 const files = {
   'client/openapi.json': `${JSON.stringify(document, null, 2)}\n`,
+  'client/src/openapi.ts': await typesOf(document),
   'docs/api.md': `# The API
 
 Generated from the code by \`npm run docs\`. The reference with all schemas is \`GET /docs\` of a running API, or
@@ -126,7 +128,8 @@ const stale = Object.entries(files).filter(
 /** Links, paths and npm scripts of a document that lead nowhere. */
 const findDeadNames = (path: string): string[] => {
   const text = read(path)
-  const { scripts } = JSON.parse(read('package.json'))
+  const scriptsOf = (file: string) => Object.keys(JSON.parse(read(file)).scripts)
+  const scripts = [...scriptsOf('package.json'), ...scriptsOf('client/package.json')]
   const matches = (pattern: RegExp) => [...text.matchAll(pattern)].map(([, name = '']) => name)
   const paths = [
     ...matches(/\]\(([^)#:]+)(?:#[^)]*)?\)/g).map((link) => join(dirname(path), link)),
@@ -134,7 +137,7 @@ const findDeadNames = (path: string): string[] => {
   ]
   return [
     ...paths.filter((name) => !existsSync(join(ROOT, name))),
-    ...matches(/npm run ([\w:]+)/g).filter((script) => !(script in scripts)),
+    ...matches(/npm run ([\w:]+)/g).filter((script) => !scripts.includes(script)),
   ].map((name) => `${path} names ${name}, which does not exist`)
 }
 
@@ -147,7 +150,7 @@ const findUntold = (): string[] =>
 if (process.argv.includes('--check')) {
   const problems = [
     ...stale.map(([path]) => `${path} is not up to date: run npm run docs`),
-    ...globSync(['*.md', 'docs/**/*.md'], { cwd: ROOT }).flatMap(findDeadNames),
+    ...globSync(['*.md', 'client/*.md', 'docs/**/*.md'], { cwd: ROOT }).flatMap(findDeadNames),
     ...findUntold(),
   ]
   for (const problem of problems) console.error(problem)

@@ -3,6 +3,9 @@ import { defineConfig } from 'vitest/config'
 
 /** Left out by `npm test`. */
 export const long = [
+  'test/client/comparison.test.ts',
+  'test/client/large.test.ts',
+  'test/client/runtimes.test.ts',
   'test/rig/*.test.ts',
   'test/events/lost-event.test.ts',
   'test/generations/faults-restart.test.ts',

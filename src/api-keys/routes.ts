@@ -52,6 +52,10 @@ routes.openapi(
           'must be in the future',
         ).optional(),
       }),
+      {
+        name: 'shop server',
+        scopes: ['asset.create', 'generation.create', 'generation.get', 'generation.events'],
+      },
     ),
     responses: { 201: json(ApiKeyView.extend({ key: z.string() }), 'The key') },
   }),

@@ -1,9 +1,10 @@
 /** The routes of assets. */
 import { z } from 'zod'
-import { AppError, errorCodes } from '../errors.ts'
+import { AppError } from '../errors.ts'
 import { IdPath, json, jsonBody, located, someOf, Timestamp, text } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
+import { ErrorCodeView } from '../http/problems.ts'
 import { createRouter } from '../http/router.ts'
 import {
   assetKinds,
@@ -50,7 +51,24 @@ export const AssetView = z
     createdBy: z.uuid().nullable(),
     createdAt: Timestamp,
   })
-  .openapi('Asset')
+  .openapi('Asset', {
+    example: {
+      id: '0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11',
+      workspaceId: '0198c1dd-2b84-7d10-8f6e-5c1d3e9a4b02',
+      name: 'mug.jpg',
+      kind: 'image',
+      mimeType: 'image/jpeg',
+      size: 48_213,
+      sha256: '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
+      width: 1200,
+      height: 900,
+      source: 'upload',
+      status: 'ready',
+      tags: ['spring'],
+      createdBy: '0198c1dc-91f3-7a6e-b0c4-2d7f8e1a5c33',
+      createdAt: '2026-01-31T12:00:00.000Z',
+    },
+  })
 
 export const presentAsset = (row: Asset): z.output<typeof AssetView> => ({
   id: row.id,
@@ -106,7 +124,7 @@ routes.openapi(
     role: 'member',
     request: {
       query: z.object({
-        name: FileName.optional().describe("The file's name; default the form's"),
+        name: FileName.optional().describe("The file's name; default the form's, or `untitled`"),
       }),
       body: {
         required: true,
@@ -262,6 +280,7 @@ routes.openapi(
             .max(20)
             .refine((tags) => new Set(tags).size === tags.length, 'names a tag twice'),
         }),
+        { name: 'mug.jpg', tags: ['spring'] },
       ),
     },
     responses: { 200: json(AssetView, 'The asset') },
@@ -325,7 +344,11 @@ routes.openapi(
     description:
       'In the order of the ids, each with a URL or with what is wrong with it. Within ten minutes the URLs are the same.',
     request: jsonBody(
-      z.strictObject({ ids: z.array(z.uuid().toLowerCase()).min(1).max(100), disposition: Disposition }),
+      z.strictObject({
+        ids: z.array(z.uuid().toLowerCase()).min(1).max(100),
+        disposition: Disposition,
+      }),
+      { ids: ['0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11'], disposition: 'inline' },
     ),
     responses: {
       200: json(
@@ -335,7 +358,7 @@ routes.openapi(
               id: z.uuid(),
               url: z.url().optional(),
               expiresAt: Timestamp.optional(),
-              problem: z.object({ code: z.enum(errorCodes), detail: z.string() }).optional(),
+              problem: z.object({ code: ErrorCodeView, detail: z.string() }).optional(),
             }),
           ),
         }),

@@ -114,7 +114,9 @@ routes.openapi(
     request: {
       params: IdPath,
       headers: IdempotencyKey,
-      ...jsonBody(z.strictObject({ channels: z.array(z.enum(channels)).min(1).max(channels.length) })),
+      ...jsonBody(z.strictObject({ channels: z.array(z.enum(channels)).min(1).max(channels.length) }), {
+        channels: ['web'],
+      }),
     },
     responses: {
       202: { ...json(z.object({ data: z.array(ExportView) }), 'What is to be made'), headers: replayable },

@@ -5,10 +5,10 @@ import type { Asset } from '../assets/assets.ts'
 import { AssetView, presentAsset } from '../assets/routes.ts'
 import { presignShown } from '../assets/storage.ts'
 import type { Env } from '../env.ts'
-import { errorCodes } from '../errors.ts'
 import { IdempotencyKey, IdPath, json, jsonBody, replayable, Timestamp, text } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
+import { ErrorCodeView } from '../http/problems.ts'
 import { type AppEnv, createRouter } from '../http/router.ts'
 import { hashRequest } from '../idempotency.ts'
 import {
@@ -44,7 +44,8 @@ const GenerationInput = z
       .array(z.uuid().toLowerCase())
       .max(20)
       .default([])
-      .refine((ids) => new Set(ids).size === ids.length, 'names an asset twice'),
+      .refine((ids) => new Set(ids).size === ids.length, 'names an asset twice')
+      .describe('As many as the model takes: `GET /models`'),
     prompt: text({ max: 2000 }).optional().openapi({ description: 'An instruction' }),
     text: text({ max: 200 })
       .optional()
@@ -63,6 +64,13 @@ const GenerationInput = z
       .openapi({ description: 'Told of the end; https, a public host' }),
   })
   .openapi('GenerationInput')
+
+const exampleInput: z.input<typeof GenerationInput> = {
+  task: 'scene',
+  prompt: 'On a breakfast table by the window',
+  style: 'luxury',
+  inputAssetIds: ['0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11'],
+}
 
 /** What was left out is for the model to choose. */
 const toRequest = (input: z.output<typeof GenerationInput>): GenerationRequest => ({
@@ -193,7 +201,7 @@ routes.openapi(
     limits: ['generation'],
     request: {
       headers: IdempotencyKey,
-      ...jsonBody(GenerationInput),
+      ...jsonBody(GenerationInput, exampleInput),
     },
     responses: {
       202: {
@@ -227,7 +235,7 @@ routes.openapi(
     tag,
     summary: 'What a request would cost, and when it would be done; nothing happens',
     role: 'member',
-    request: jsonBody(GenerationInput),
+    request: jsonBody(GenerationInput, exampleInput),
     responses: {
       200: json(
         z
@@ -241,7 +249,7 @@ routes.openapi(
             accepted: z.boolean().describe('Whether it would be now'),
             problem: z
               .object({
-                code: z.enum(errorCodes),
+                code: ErrorCodeView,
                 detail: z.string(),
                 errors: z.array(z.object({ pointer: z.string(), message: z.string() })).optional(),
               })

@@ -12,8 +12,9 @@ export const json = <T extends z.ZodType>(schema: T, description: string) => ({
 /** Headers of an answer that says where the thing is. */
 export const located = { Location: { schema: { type: 'string' as const } } }
 
-export const jsonBody = <T extends z.ZodType>(schema: T) => ({
-  body: { required: true, content: { 'application/json': { schema } } },
+/** @param example one that works with things of one's own; the tests send it */
+export const jsonBody = <T extends z.ZodType>(schema: T, example: z.input<T>) => ({
+  body: { required: true, content: { 'application/json': { schema, example } } },
 })
 
 /** Lower-cased, since case makes no difference. */
@@ -46,7 +47,8 @@ export const IdempotencyKey = z.object({
   'idempotency-key': z
     .string()
     .regex(/^[\x20-\x7e]{1,255}$/, 'must be 1 to 255 printable ASCII characters')
-    .optional(),
+    .optional()
+    .describe("The caller's own word for this request: sent again with it, it is not done again"),
 })
 
 /** Headers of an answer that may be one to an earlier request with the same key. */

@@ -54,12 +54,29 @@ const securitySchemes = {
   authjs: { type: 'apiKey', in: 'cookie', name: '__Secure-authjs.session-token' },
 } as const
 
+/**
+ * Generators take a field with a `default` for one that is always there, also where it need not be sent: of a body's fields
+ * it is said in words.
+ */
+const spellDefaults = (schema: unknown): void => {
+  if (typeof schema !== 'object' || schema === null) return
+  for (const value of Object.values(schema)) spellDefaults(value)
+  if (!('properties' in schema) || typeof schema.properties !== 'object') return
+  for (const field of Object.values(schema.properties ?? {})) {
+    if (field.default === undefined) continue
+    const isEmpty = Array.isArray(field.default) && field.default.length === 0
+    const words = `Default ${isEmpty ? 'none' : `\`${field.default}\``}`
+    field.description = field.description ? `${words}. ${field.description}` : words
+    delete field.default
+  }
+}
+
 /** OpenAPI 3.1 of all these routes; scripts/docs.ts writes it to client/openapi.json. @public */
 export const openApiOf = (all: Router, url: string) => {
   for (const [name, scheme] of Object.entries(securitySchemes)) {
     all.openAPIRegistry.registerComponent('securitySchemes', name, scheme)
   }
-  return all.getOpenAPI31Document({
+  const document = all.getOpenAPI31Document({
     openapi: '3.1.0',
     info: {
       title: 'Merchant content API',
@@ -70,6 +87,13 @@ export const openApiOf = (all: Router, url: string) => {
     servers: [{ url }],
     tags: Object.entries(tags).map(([name, description]) => ({ name, description })),
   })
+  spellDefaults(document)
+  const { webhooks = {} } = document
+  // By name: only routes have a base path.
+  document.webhooks = Object.fromEntries(
+    Object.entries(webhooks).map(([path, item]) => [path.replace(/^.*\//, ''), item]),
+  )
+  return document
 }
 
 /** The document of what `loadAll` loads, and the page. */

@@ -48,8 +48,9 @@ const workspaceHeader: NonNullable<RouteConfig['parameters']>[number] = {
   name: 'X-Workspace-Id',
   in: 'header',
   required: false,
-  description: 'Which workspace; may be left out by those who belong to exactly one.',
-  schema: { type: 'string', format: 'uuid' },
+  description: 'Id of the workspace; may be left out by those who belong to exactly one.',
+  // Without `format`: there are generators that can't put a UUID into a header.
+  schema: { type: 'string' },
 }
 
 /** The refusals that follow from how an operation is reached. */

@@ -11,7 +11,7 @@ const Cursor = z
     return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
   })
   .refine((id) => z.uuid().safeParse(id).success, 'must be the nextCursor of an earlier page')
-  .openapi({ type: 'string' })
+  .openapi({ type: 'string', description: 'The `nextCursor` of the page before' })
 
 /** Query of a list: `limit` 1..100 (default 20) and the `cursor` of the page before. */
 export const Paging = z.object({
@@ -21,7 +21,7 @@ export const Paging = z.object({
     .transform(Number)
     .pipe(z.int().min(1).max(100))
     .default(20)
-    .openapi({ type: 'integer', minimum: 1, maximum: 100, default: 20 }),
+    .openapi({ type: 'integer', minimum: 1, maximum: 100, default: 20, description: 'Entries of a page' }),
   cursor: Cursor.optional(),
 })
 

@@ -19,17 +19,37 @@ const titles: Record<number, string> = {
   503: 'Service Unavailable',
 }
 
+export const ErrorCodeView = z.enum(errorCodes).meta({ id: 'ErrorCode' })
+
 const Problem = z
   .object({
     type: z.literal('about:blank'),
     title: z.string(),
     status: z.int(),
     detail: z.string(),
-    code: z.enum(errorCodes),
+    code: ErrorCodeView,
     requestId: z.string(),
-    errors: z.array(z.object({ pointer: z.string(), message: z.string() })).optional(),
+    errors: z
+      .array(
+        z.object({
+          pointer: z.string().describe('JSON pointer into the body, or below `/query`, `/path` or `/header`'),
+          message: z.string(),
+        }),
+      )
+      .optional(),
   })
-  .meta({ id: 'Problem' })
+  .meta({
+    id: 'Problem',
+    example: {
+      type: 'about:blank',
+      title: 'Unprocessable Content',
+      status: 422,
+      detail: 'The request does not match the contract.',
+      code: 'validation_failed',
+      requestId: '0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11',
+      errors: [{ pointer: '/task', message: 'is required' }],
+    },
+  })
 
 /** Entries of a contract for the given refusals, by status. */
 export const problemsOf = (codes: readonly ErrorCode[]) =>

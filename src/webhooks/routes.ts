@@ -4,7 +4,7 @@ import { IdPath, json, jsonBody, someOf, Timestamp, text } from '../http/contrac
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
-import { deliveryStatuses, eventTypes } from '../words.ts'
+import { deliveryStatuses, eventTypes, generationStatuses } from '../words.ts'
 import { getSigningSecret } from './deliveries.ts'
 import {
   createEndpoint,
@@ -46,16 +46,36 @@ const presentEndpoint = (row: Endpoint): z.output<typeof EndpointView> => ({
   createdAt: row.createdAt.toISOString(),
 })
 
+const MessageView = z
+  .object({
+    type: z.enum(eventTypes.map((type) => `generation.${type}` as const)),
+    timestamp: Timestamp,
+    data: z.object({
+      generationId: z.uuid(),
+      status: z.enum(generationStatuses),
+      progress: z.int().describe('Percent'),
+      at: Timestamp,
+    }),
+  })
+  .openapi('WebhookMessage', {
+    example: {
+      type: 'generation.succeeded',
+      timestamp: '2026-01-31T12:00:09.000Z',
+      data: {
+        generationId: '0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11',
+        status: 'succeeded',
+        progress: 100,
+        at: '2026-01-31T12:00:09.000Z',
+      },
+    },
+  })
+
 const DeliveryView = z
   .object({
     id: z.uuid().describe('Sent as `webhook-id`'),
     endpointId: z.uuid().nullable().describe("Null for a generation's own URL"),
     url: z.string(),
-    payload: z.object({
-      type: z.string(),
-      timestamp: Timestamp,
-      data: z.object({ generationId: z.uuid(), status: z.string(), progress: z.int(), at: Timestamp }),
-    }),
+    payload: MessageView,
     status: z.enum(deliveryStatuses),
     attempts: z.int().describe('With those that were put off, since the endpoint had not answered lately'),
     responseStatus: z.int().nullable(),
@@ -81,6 +101,30 @@ const presentDelivery = (row: Delivery): z.output<typeof DeliveryView> => ({
 
 export const routes = createRouter()
 
+/** By Standard Webhooks: tells nothing that `GET /generations/{id}` does not tell, so it may be lost or come twice. */
+routes.openAPIRegistry.registerWebhook({
+  method: 'post',
+  path: 'generation',
+  operationId: 'webhook.message',
+  tags: [tag],
+  security: [],
+  summary: 'What endpoints, and the `webhookUrl` of a generation, are sent',
+  description:
+    'Signed by Standard Webhooks: verify the body as it came, before it is parsed. Answer 2xx within 10 seconds; it may come twice.',
+  request: {
+    headers: z.object({
+      'webhook-id': z.uuid().describe('The same when it comes twice'),
+      'webhook-timestamp': z.string().describe('Seconds since 1970'),
+      'webhook-signature': z.string().describe('`v1,` and an HMAC-SHA256 in base64, or several of them'),
+    }),
+    body: { required: true, content: { 'application/json': { schema: MessageView } } },
+  },
+  responses: {
+    204: { description: 'Taken' },
+    410: { description: 'Wanted no more: the endpoint is disabled' },
+  },
+})
+
 routes.openapi(
   operation('webhook.create', {
     method: 'post',
@@ -88,7 +132,10 @@ routes.openapi(
     tag,
     summary: 'Register a URL for events of generations; the secret is shown once',
     role,
-    request: jsonBody(z.strictObject({ url, events: events.default([]) })),
+    request: jsonBody(z.strictObject({ url, events: events.default([]) }), {
+      url: 'https://shop.example.com/hooks',
+      events: ['succeeded', 'failed'],
+    }),
     responses: { 201: json(EndpointView.extend({ secret: z.string() }), 'The endpoint') },
     refuses: ['plan_limit_reached'],
   }),
@@ -123,7 +170,10 @@ routes.openapi(
     tag,
     summary: 'Change, disable or enable an endpoint',
     role,
-    request: { params: IdPath, ...jsonBody(someOf({ url, events, enabled: z.boolean() })) },
+    request: {
+      params: IdPath,
+      ...jsonBody(someOf({ url, events, enabled: z.boolean() }), { enabled: false }),
+    },
     responses: { 200: json(EndpointView, 'The endpoint') },
   }),
   async (c) =>

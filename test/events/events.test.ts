@@ -1,6 +1,7 @@
 /** Live events: followed to the end, replayed after a reconnection, in order, and only in their workspace. */
 import { expect, test } from 'vitest'
 import type { Client } from '../support/client.ts'
+import { checkNamed } from '../support/contract.ts'
 import { asOwner } from '../support/database.ts'
 import { breakModels, finished, generate, newPrompt } from '../support/generations.ts'
 import { addMember, newKey, newTenant } from '../support/tenants.ts'
@@ -63,6 +64,7 @@ test('the stream of a generation ends with its last event', async () => {
     status: 'succeeded',
     progress: 100,
   })
+  for (const { data } of stream.events) checkNamed('GenerationEvent', data)
   expect(stream.state).toMatchObject({ ended: true })
   expect(stream.state.raw).toMatch(/^retry: \d+\n\n/)
 })

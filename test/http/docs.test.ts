@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { createClient } from '../support/client.ts'
-import { openApi } from '../support/contract.ts'
+import { checkNamed, checkSchema, type Json, openApi } from '../support/contract.ts'
 import { stack } from '../support/control.ts'
 import { routes } from '../support/routes.ts'
 
@@ -43,6 +43,32 @@ test('the document describes every operation and tag, its licence, and the form 
   for (const tag of tags) expect(tag.description).toMatch(/\w\.$/)
   const upload = paths['/api/v1/assets/upload']?.post?.requestBody?.content['multipart/form-data']
   expect(upload?.schema).toMatchObject({ properties: { file: { type: 'string' } }, required: ['file'] })
+})
+
+test('every JSON body has an example, and all examples keep their schemas', () => {
+  for (const operation of Object.values(openApi.paths).flatMap((methods) => Object.values(methods))) {
+    const body = operation.requestBody?.content['application/json']
+    if (body) checkSchema(`example of ${operation.operationId}`, body.schema, body.example)
+  }
+  const named = Object.entries(openApi.components.schemas).filter(([, { example }]) => example)
+  expect(named.map(([name]) => name)).toEqual(
+    expect.arrayContaining(['Asset', 'GenerationEvent', 'Problem', 'WebhookMessage']),
+  )
+  for (const [name, { example }] of named) checkNamed(name, example)
+})
+
+test('no field of a body has a default in the document, which generators would take for required', () => {
+  const walk = (schema: unknown): unknown[] =>
+    typeof schema !== 'object' || schema === null
+      ? []
+      : Object.entries(schema).flatMap(([key, value]) => [
+          ...(key === 'properties'
+            ? Object.values(value as Json).filter((field) => 'default' in (field as Json))
+            : []),
+          ...walk(value),
+        ])
+  expect(walk(openApi)).toEqual([])
+  expect(openApi.webhooks).toMatchObject({ generation: { post: { operationId: 'webhook.message' } } })
 })
 
 test('preflight allows exactly the methods that some route has', async () => {

@@ -5,14 +5,14 @@ import { type Rig, startRig } from '../../dev/rig/rig.ts'
 import { ask, asOwner, makeTenants, type Tenant } from '../../dev/rig/trials/tenants.ts'
 import { bucketUrl, fallbackUrl, s3Of } from '../../dev/storage.ts'
 import { makeSamplePhoto } from '../../models/photo.ts'
-import { createClient } from '../../scripts/client.ts'
 import { builtIn } from '../../src/catalogue/offers.ts'
 import { startListing } from '../support/listing.ts'
+import { merchantAt } from '../support/merchant.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 let rig: Rig
 let tenant: Tenant
-let client: ReturnType<typeof createClient>
+let client: ReturnType<typeof merchantAt>
 const front = await startListing(() => rig.links.storage.port)
 const home = bucketUrl(front.port)
 let fallback: string
@@ -32,7 +32,7 @@ beforeAll(async () => {
   const [one] = await makeTenants(rig, 1)
   if (!one) throw new Error('no tenant')
   tenant = one
-  client = createClient(rig.url, tenant.token)
+  client = merchantAt(rig.url, tenant.token)
 }, 90_000)
 afterAll(async () => {
   await rig?.stop()
@@ -58,7 +58,7 @@ const isIn = async (bucket: string, id: string) =>
 const storeOf = async (id: string) =>
   (await query<{ store: string }>('select store from assets where id = $1', [id]))[0]?.store
 const sha256 = async (url: string) => hash('sha256', Buffer.from(await (await fetch(url)).arrayBuffer()))
-const upload = async (bytes: Buffer, name = 'a.txt') => (await client.upload(name, bytes)).id
+const upload = async (bytes: Buffer, name = 'a.txt') => (await client.assets.upload(bytes, { name })).id
 
 /** An asset whose object is in the second storage, as if it had been stored there. */
 const sendAway = async (bytes: Buffer) => {

@@ -1,19 +1,19 @@
 /** A deployment that nobody uses leaves its database alone, and nothing that is owed is left behind. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import type { MerchantClient } from '../../client/src/index.ts'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
-import { createClient } from '../../scripts/client.ts'
 import { withClient } from '../../scripts/migrate.ts'
+import { newMerchantAt } from '../support/merchant.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 let rig: Rig
 let token: string
+let client: MerchantClient
 
 beforeAll(async () => {
   rig = await startRig({ cron: false })
-  const account = { email: 'idle@example.com', password: 'correct horse battery staple' }
-  token = (await createClient(rig.url).register(account)).access_token
-  await createClient(rig.url, token).createWorkspace('Idle')
+  ;({ token, client } = await newMerchantAt(rig.url))
 }, 90_000)
 
 afterEach(async () => {
@@ -44,7 +44,9 @@ const ask = (method: string, path: string) =>
 
 /** An asset whose object is owed to be deleted, since the queue takes no message. */
 const leaveDebt = async () => {
-  const { id } = await createClient(rig.url, token).upload('a.txt', new TextEncoder().encode('text'))
+  const { id } = await client.assets.upload(new TextEncoder().encode('text'), {
+    name: 'a.txt',
+  })
   rig.broker.conditions.refuse = 1
   expect((await ask('DELETE', `/api/v1/assets/${id}`)).status).toBe(204)
   rig.broker.conditions.refuse = 0
@@ -75,7 +77,9 @@ const restart = async () => {
 }
 
 test('after a job the database sleeps, until something is due', async () => {
-  const { id } = await createClient(rig.url, token).generate({ task: 'scene', prompt: 'Idle' })
+  const { id } = await client.post('/generations', {
+    body: { task: 'scene', prompt: 'Idle' },
+  })
   await succeeds(id)
   const debt = await leaveDebt()
   const due = Date.now() + 160_000
@@ -103,13 +107,17 @@ test('after a job the database sleeps, until something is due', async () => {
 
 test('a job whose message the queue refused ends, though the process was killed right after the commit', async () => {
   rig.broker.conditions.refuse = 1
-  const { id } = await createClient(rig.url, token).generate({ task: 'scene', prompt: 'Idle' })
+  const { id } = await client.post('/generations', {
+    body: { task: 'scene', prompt: 'Idle' },
+  })
   await restart()
   await succeeds(id)
 }, 90_000)
 
 test('cron finds what the sweeper could not be told of', async () => {
-  const { id } = await createClient(rig.url, token).upload('b.txt', new TextEncoder().encode('text'))
+  const { id } = await client.assets.upload(new TextEncoder().encode('text'), {
+    name: 'b.txt',
+  })
   await fallsAsleep()
   await rig.links.objects.stop()
   rig.broker.conditions.refuse = 1

@@ -1,22 +1,21 @@
 /** Photos prepared by the deployed bundle: by two processes at once, and while Cloudflare Images is away. */
 import sharp from 'sharp'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import type { MerchantClient } from '../../client/src/index.ts'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
 import { s3Of } from '../../dev/storage.ts'
-import { createClient } from '../../scripts/client.ts'
+import { newMerchantAt } from '../support/merchant.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 let rig: Rig
-let client: ReturnType<typeof createClient>
+let client: MerchantClient
 let photo: Buffer
 let headers: Record<string, string>
 
 beforeAll(async () => {
   rig = await startRig({ cron: false })
-  const account = { email: 'photos@example.com', password: 'correct horse battery staple' }
-  const { access_token: token } = await createClient(rig.url).register(account)
-  await createClient(rig.url, token).createWorkspace('Photos')
-  client = createClient(rig.url, token)
+  const { token, ...made } = await newMerchantAt(rig.url)
+  client = made.client
   headers = { authorization: `Bearer ${token}` }
   photo = await sharp({ create: { width: 3000, height: 2000, channels: 3, background: '#d22' } })
     .withExif({ IFD3: { GPSLatitudeRef: 'N', GPSLatitude: '52/1 31/1 0/1' } })
@@ -37,7 +36,7 @@ const ended = (id: string) =>
   waitFor(
     `generation ${id} ends`,
     async () => {
-      const job = await client.getGeneration(id)
+      const job = await client.generations.get(id)
       return ['succeeded', 'failed'].includes(job.status) && job
     },
     50_000,
@@ -52,9 +51,9 @@ const sentFor = async (prompt: string) => {
 }
 
 test('a photo arrives upright, scaled, and without its place', async () => {
-  const { id } = await client.upload('photo.jpg', photo)
+  const { id } = await client.assets.upload(photo, { name: 'photo.jpg' })
   const prompt = crypto.randomUUID()
-  const job = await client.generate({ task: 'scene', prompt, inputAssetIds: [id] })
+  const job = await client.post('/generations', { body: { task: 'scene', prompt, inputAssetIds: [id] } })
   expect(await ended(job.id)).toMatchObject({ status: 'succeeded' })
   const [url = ''] = await sentFor(prompt)
   const bytes = Buffer.from(await (await fetch(url)).arrayBuffer())
@@ -64,10 +63,10 @@ test('a photo arrives upright, scaled, and without its place', async () => {
 
 test('two processes prepare one photo at once', async () => {
   rig.links.images.delay(1000)
-  const { id } = await client.upload('photo.jpg', photo)
+  const { id } = await client.assets.upload(photo, { name: 'photo.jpg' })
   const prompt = crypto.randomUUID()
   const jobs = await Promise.all(
-    [1, 2].map(() => client.generate({ task: 'scene', prompt, inputAssetIds: [id] })),
+    [1, 2].map(() => client.post('/generations', { body: { task: 'scene', prompt, inputAssetIds: [id] } })),
   )
   for (const job of jobs) expect(await ended(job.id)).toMatchObject({ status: 'succeeded' })
   const paths = (await sentFor(prompt)).map((url) => new URL(url).pathname)
@@ -76,18 +75,18 @@ test('two processes prepare one photo at once', async () => {
 })
 
 test('Cloudflare Images that is away, or cuts off its answer, costs a job time only', async () => {
-  const { id } = await client.upload('photo.jpg', photo)
+  const { id } = await client.assets.upload(photo, { name: 'photo.jpg' })
   await rig.links.images.stop()
   const { fault } = rig.links.images
   const prompt = crypto.randomUUID()
-  const job = await client.generate({ task: 'scene', prompt, inputAssetIds: [id] })
+  const job = await client.post('/generations', { body: { task: 'scene', prompt, inputAssetIds: [id] } })
   await waitFor('a step has failed', async () =>
     rig.broker.messages.some(
       ({ body, deliveries }) =>
         (body as { subjectId?: string }).subjectId === job.id && deliveries[0]?.endedAt !== undefined,
     ),
   )
-  expect((await client.getGeneration(job.id)).status).toBe('running')
+  expect((await client.generations.get(job.id)).status).toBe('running')
   await rig.links.images.start()
   const cut = fault({ kind: 'reset', of: 'answer', after: 300, times: 1 })
   expect(await ended(job.id)).toMatchObject({ status: 'succeeded' })
@@ -103,11 +102,11 @@ const copies = async () => {
 }
 
 test('a photo that is deleted while it is prepared leaves no copy', async () => {
-  const { id } = await client.upload('photo.jpg', photo)
+  const { id } = await client.assets.upload(photo, { name: 'photo.jpg' })
   const before = await copies()
   rig.links.images.delay(3000)
-  const job = await client.generate({ task: 'scene', prompt: 'x', inputAssetIds: [id] })
-  await waitFor('it has started', async () => (await client.getGeneration(job.id)).startedAt !== null)
+  const job = await client.post('/generations', { body: { task: 'scene', prompt: 'x', inputAssetIds: [id] } })
+  await waitFor('it has started', async () => (await client.generations.get(job.id)).startedAt !== null)
   const response = await fetch(`${rig.url}/api/v1/assets/${id}`, { method: 'DELETE', headers })
   expect(response.status).toBe(204)
   expect(await ended(job.id)).toMatchObject({ status: 'failed', error: { code: 'input_deleted' } })
@@ -115,7 +114,7 @@ test('a photo that is deleted while it is prepared leaves no copy', async () => 
 })
 
 test('a broken photo ends its job, and says so', async () => {
-  const { id } = await client.upload('photo.jpg', photo.subarray(0, photo.length / 2))
-  const job = await client.generate({ task: 'scene', prompt: 'x', inputAssetIds: [id] })
+  const { id } = await client.assets.upload(photo.subarray(0, photo.length / 2), { name: 'photo.jpg' })
+  const job = await client.post('/generations', { body: { task: 'scene', prompt: 'x', inputAssetIds: [id] } })
   expect(await ended(job.id)).toMatchObject({ status: 'failed', error: { code: 'input_rejected' } })
 })

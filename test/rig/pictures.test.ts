@@ -1,22 +1,21 @@
 /** Pictures by the deployed bundle: two processes at once, and while Cloudflare Images or storage is away. */
 import sharp from 'sharp'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import type { MerchantClient } from '../../client/src/index.ts'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
-import { createClient } from '../../scripts/client.ts'
 import { withClient } from '../../scripts/migrate.ts'
+import { newMerchantAt } from '../support/merchant.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 let rig: Rig
-let client: ReturnType<typeof createClient>
+let client: MerchantClient
 let headers: Record<string, string>
 let photo: Buffer
 
 beforeAll(async () => {
   rig = await startRig({ cron: false })
-  const account = { email: 'pictures@example.com', password: 'correct horse battery staple' }
-  const { access_token: token } = await createClient(rig.url).register(account)
-  await createClient(rig.url, token).createWorkspace('Pictures')
-  client = createClient(rig.url, token)
+  const { token, ...made } = await newMerchantAt(rig.url)
+  client = made.client
   headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
   photo = await sharp({ create: { width: 3000, height: 2000, channels: 3, background: '#d22' } })
     .jpeg()
@@ -46,7 +45,7 @@ const ask = async (path: string, body?: object) => {
 
 test('two processes make one copy', async () => {
   rig.links.images.delay(1500)
-  const { id } = await client.upload('photo.jpg', photo)
+  const { id } = await client.assets.upload(photo, { name: 'photo.jpg' })
   const answers = await Promise.all([1, 2, 3, 4].map(() => ask(`/assets/${id}/download?width=320`)))
   expect(answers.map(({ status }) => status)).toEqual([302, 302, 302, 302])
   const paths = answers.map((answer) => new URL(String(answer.headers.get('location'))).pathname)
@@ -55,7 +54,7 @@ test('two processes make one copy', async () => {
 
 test('a client that hangs up leaves a copy, and nobody waits for it in vain', async () => {
   rig.links.images.delay(1500)
-  const { id } = await client.upload('photo.jpg', photo)
+  const { id } = await client.assets.upload(photo, { name: 'photo.jpg' })
   const hangUp = new AbortController()
   const asked = fetch(`${rig.url}/api/v1/assets/${id}/download?width=320`, { headers, signal: hangUp.signal })
   await waitFor('somebody makes it', () =>
@@ -70,7 +69,7 @@ test('a client that hangs up leaves a copy, and nobody waits for it in vain', as
 })
 
 test('Cloudflare Images that is away is a 503, and then there is a copy', async () => {
-  const { id } = await client.upload('photo.jpg', photo)
+  const { id } = await client.assets.upload(photo, { name: 'photo.jpg' })
   await rig.links.images.stop()
   for (const path of [`/assets/${id}/download?width=160`, `/assets/${id}/checks?channel=amazon-main`]) {
     expect(await ask(path)).toMatchObject({ status: 503, code: 'unavailable' })
@@ -80,14 +79,14 @@ test('Cloudflare Images that is away is a 503, and then there is a copy', async 
 })
 
 test('an answer that is cut off costs no copy', async () => {
-  const { id } = await client.upload('photo.jpg', photo)
+  const { id } = await client.assets.upload(photo, { name: 'photo.jpg' })
   const cut = rig.links.images.fault({ kind: 'reset', of: 'answer', after: 300, times: 1 })
   expect((await ask(`/assets/${id}/download?width=1024&format=jpeg`)).status).toBe(302)
   expect(cut.hits).toBe(1)
 })
 
 test('storage that is away is a 503', async () => {
-  const { id } = await client.upload('photo.jpg', photo)
+  const { id } = await client.assets.upload(photo, { name: 'photo.jpg' })
   await rig.links.storage.stop()
   expect(await ask(`/assets/${id}/download?width=64`)).toMatchObject({ status: 503, code: 'unavailable' })
   expect(await ask(`/assets/${id}/checks`)).toMatchObject({ status: 503, code: 'unavailable' })
@@ -96,7 +95,7 @@ test('storage that is away is a 503', async () => {
 }, 120_000)
 
 test('an export waits for Cloudflare Images, and is made then', async () => {
-  const { id } = await client.upload('photo.jpg', photo)
+  const { id } = await client.assets.upload(photo, { name: 'photo.jpg' })
   await rig.links.images.stop()
   expect((await ask(`/assets/${id}/exports`, { channels: ['shopify'] })).status).toBe(202)
   await waitFor('a delivery has failed', async () =>
@@ -116,7 +115,7 @@ test('a picture that is too heavy for the binding goes by the URL of a zone', as
     .png({ compressionLevel: 1 })
     .toBuffer()
   expect(heavy.length).toBeGreaterThan(20_000_000)
-  const { id } = await client.upload('heavy.png', heavy)
+  const { id } = await client.assets.upload(heavy, { name: 'heavy.png' })
   const { status, headers: answered } = await ask(`/assets/${id}/download?width=320&format=jpeg`)
   expect(status).toBe(302)
   const bytes = await (await fetch(String(answered.get('location')))).bytes()

@@ -4,13 +4,13 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
 import { ask, asOwner, makeTenants, type Tenant } from '../../dev/rig/trials/tenants.ts'
 import { bucketUrl, s3Of } from '../../dev/storage.ts'
-import { createClient } from '../../scripts/client.ts'
 import { startListing } from '../support/listing.ts'
+import { merchantAt } from '../support/merchant.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 let rig: Rig
 let tenant: Tenant
-let client: ReturnType<typeof createClient>
+let client: ReturnType<typeof merchantAt>
 const front = await startListing(() => rig.links.storage.port)
 const bucket = bucketUrl(front.port)
 let s3: ReturnType<typeof s3Of>
@@ -21,7 +21,7 @@ beforeAll(async () => {
   const [one] = await makeTenants(rig, 1)
   if (!one) throw new Error('no tenant')
   tenant = one
-  client = createClient(rig.url, tenant.token)
+  client = merchantAt(rig.url, tenant.token)
   // A few that are missing are few of these.
   for (let i = 0; i < 40; i++) await upload()
 }, 90_000)
@@ -48,7 +48,7 @@ const call = async <T>(method: string, path: string, body?: unknown): Promise<T>
   return (answer.body ? JSON.parse(answer.body) : {}) as T
 }
 const upload = async (bytes: Buffer = Buffer.from(randomBytes(20).toString('hex'))) =>
-  (await client.upload('a.txt', bytes)).id
+  (await client.assets.upload(bytes, { name: 'a.txt' })).id
 const keyOf = (id: string, folder = 'assets') => `workspaces/${tenant.workspaceId}/${folder}/${id}`
 const put = async (key: string) =>
   expect((await s3.fetch(`${bucket}/${key}`, { method: 'PUT', body: 'x' })).status).toBe(200)

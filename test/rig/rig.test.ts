@@ -3,9 +3,10 @@ import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
-import { createClient, send } from '../../scripts/client.ts'
 import { withClient } from '../../scripts/migrate.ts'
 import { times } from '../support/at-once.ts'
+import { merchantAt, newMerchantAt } from '../support/merchant.ts'
+import { send } from '../support/send.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 let rig: Rig
@@ -20,9 +21,7 @@ beforeAll(async () => {
       'jobs-dead': { max_batch_timeout: 0 },
     },
   })
-  const account = { email: 'rig@example.com', password: 'correct horse battery staple' }
-  token = (await createClient(rig.url).register(account)).access_token
-  workspaceId = (await createClient(rig.url, token).createWorkspace('Rig')).id
+  ;({ token, workspaceId } = await newMerchantAt(rig.url))
   await withClient(rig.stack.database.adminUrl, (db) =>
     db.query(`update workspaces set plan = 'pro' where id = $1`, [workspaceId]),
   )
@@ -41,11 +40,12 @@ afterEach(async () => {
 
 afterAll(() => rig?.stop(), 60_000)
 
-const generate = (at = rig.url) => createClient(at, token).generate({ task: 'scene', prompt: 'Rig' })
+const generate = (at = rig.url) =>
+  merchantAt(at, token).post('/generations', { body: { task: 'scene', prompt: 'Rig' } })
 
 const succeeds = (id: string) =>
   waitFor(`generation ${id} succeeds`, async () => {
-    const job = await createClient(rig.url, token).getGeneration(id)
+    const job = await merchantAt(rig.url, token).generations.get(id)
     expect(['failed', 'canceled']).not.toContain(job.status)
     return job.status === 'succeeded' && job
   })
@@ -194,11 +194,7 @@ test('cron signs and prunes while the queue takes no message, and fails after th
     `insert into invites (workspace_id, id, email, role, token_hash, expires_at)
      values ($1, app.uuid_v7(), 'late@example.com', 'member', 'late', now() - interval '31 days')`,
   )
-  const other = await createClient(rig.url).register({
-    email: 'unsigned@example.com',
-    password: 'correct horse battery staple',
-  })
-  const { id: unsigned } = await createClient(rig.url, other.access_token).createWorkspace('Unsigned')
+  const { workspaceId: unsigned } = await newMerchantAt(rig.url)
   await query(`update outbox set available_at = now() where workspace_id = $1 and subject_id = $1`)
   // The queue has refused long before the database answers.
   rig.links.database.delay(200)
@@ -377,7 +373,7 @@ test('while a hundred sign in, reads are answered at once, and whoever would wai
 
 test('whoever signs in while no hasher answers, or one is lost, is not kept waiting', async () => {
   const account = { email: 'patient@example.com', password: 'correct horse battery staple' }
-  await createClient(rig.url).register(account)
+  await merchantAt(rig.url).post('/auth/register', { body: account })
   const signIn = async () => {
     const started = performance.now()
     const { status } = await fetch(`${rig.url}/api/v1/auth/login`, {
@@ -443,11 +439,9 @@ test('the database is as far, and as reachable, as it is told', async () => {
 })
 
 test('a read waits for the limiter or the database, whichever is farther, and no answer for the feed', async () => {
-  const account = { email: 'far@example.com', password: 'correct horse battery staple' }
-  const far = createClient(rig.url, (await createClient(rig.url).register(account)).access_token)
-  const workspace = await far.createWorkspace('Far')
+  const { client: far, workspaceId: place } = await newMerchantAt(rig.url)
   await withClient(rig.stack.database.adminUrl, (db) =>
-    db.query(`update workspaces set plan = 'enterprise' where id = $1`, [workspace.id]),
+    db.query(`update workspaces set plan = 'enterprise' where id = $1`, [place]),
   )
   const timeOf = async (request: () => Promise<unknown>) => {
     const started = performance.now()
@@ -457,14 +451,16 @@ test('a read waits for the limiter or the database, whichever is farther, and no
   // One process, so that it holds tokens after the first request.
   await rig.kill('api-2')
   rig.broker.pause()
-  await far.listAssets()
-  await far.generate({ task: 'scene', prompt: 'Rig' })
+  await far.get('/assets')
+  await far.post('/generations', { body: { task: 'scene', prompt: 'Rig' } })
   rig.links.objects.delay(1000)
-  expect(await timeOf(() => far.generate({ task: 'scene', prompt: 'Rig' }))).toBeLessThan(900)
+  expect(
+    await timeOf(() => far.post('/generations', { body: { task: 'scene', prompt: 'Rig' } })),
+  ).toBeLessThan(900)
   // Long enough for the tokens to be given back.
   await new Promise((resolve) => setTimeout(resolve, 11_000))
   rig.links.database.delay(1000)
-  const waited = await timeOf(() => far.listAssets())
+  const waited = await timeOf(() => far.get('/assets'))
   expect(waited).toBeGreaterThan(990)
   expect(waited).toBeLessThan(1900)
 }, 60_000)
@@ -495,7 +491,9 @@ test('a call that outlasts two leases, with two consumers, is made once', async 
     })
   for (const provider of ['replicate', 'fal']) await fault({ kind: 'server_error', provider, times: 20 })
   await fault({ kind: 'slow', provider: 'openai', delayMs: 130_000 })
-  const job = await createClient(rig.url, token).generate({ task: 'scene', count: 2, prompt })
+  const job = await merchantAt(rig.url, token).post('/generations', {
+    body: { task: 'scene', count: 2, prompt },
+  })
   // Whatever else wakes it meanwhile finds it held.
   const wake = setInterval(() => {
     rig.broker.send('jobs', { kind: 'generation', workspaceId, subjectId: job.id, early: true })
@@ -505,7 +503,7 @@ test('a call that outlasts two leases, with two consumers, is made once', async 
     const done = await waitFor(
       'it succeeds',
       async () => {
-        const now = await createClient(rig.url, token).getGeneration(job.id)
+        const now = await merchantAt(rig.url, token).generations.get(job.id)
         return now.status !== 'queued' && now.status !== 'running' && now
       },
       200_000,
@@ -529,7 +527,7 @@ test.each([
   ['four images', { task: 'scene', count: 4 }, { queue: 10, database: 18, storage: 4, models: 32 }],
   // How long it lasts is read from storage.
   ['a video', { task: 'animate', count: 1 }, { queue: 6, database: 14, storage: 2, models: 8 }],
-])(
+] as const)(
   '%s costs no more than its budget',
   async (_, request, budget) => {
     const count = (link: 'database' | 'storage' | 'models') =>
@@ -542,7 +540,7 @@ test.each([
       match: '\\"id\\":\\"sweep-',
     })
     const counters = { database: count('database'), storage: count('storage'), models: count('models') }
-    const job = await createClient(rig.url, token).generate({ ...request, prompt: 'Rig' })
+    const job = await merchantAt(rig.url, token).post('/generations', { body: { ...request, prompt: 'Rig' } })
     const messages = () =>
       rig.broker.messages.filter(({ body }) => (body as { subjectId?: string }).subjectId === job.id)
     await waitFor('it has succeeded', async () => {

@@ -9,7 +9,7 @@ import { freePort } from '../../dev/child.ts'
 import { keepUp } from '../../dev/keep-up.ts'
 import { processAt } from '../../dev/lock.ts'
 import { SAMPLE } from '../../dev/seed.ts'
-import { createClient } from '../../scripts/client.ts'
+import { merchantAt } from '../support/merchant.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 const MAIN = join(import.meta.dirname, '../../dev/main.ts')
@@ -135,13 +135,13 @@ describe.runIf(process.platform === 'linux' && !process.env.DATABASE_URL)('npm r
 
   /** The main job, from signing in to the bytes. */
   const works = async () => {
-    const { access_token } = await createClient(url).login(SAMPLE)
-    const client = createClient(url, access_token)
-    const { id } = await client.generate({ task: 'scene', prompt: 'still here' })
+    const { access_token } = await merchantAt(url).post('/auth/login', { body: SAMPLE })
+    const client = merchantAt(url, access_token)
+    const { id } = await client.post('/generations', { body: { task: 'scene', prompt: 'still here' } })
     const job = await waitFor(
       'the job succeeds',
       async () => {
-        const now = await client.getGeneration(id)
+        const now = await client.generations.get(id)
         return now.status === 'succeeded' && now
       },
       PATIENCE_MS,
@@ -171,8 +171,8 @@ describe.runIf(process.platform === 'linux' && !process.env.DATABASE_URL)('npm r
   )
 
   test('a download leads to another origin, where clients leave the token behind', async () => {
-    const { access_token } = await createClient(url).login(SAMPLE)
-    const [asset] = (await createClient(url, access_token).listAssets()).data
+    const { access_token } = await merchantAt(url).post('/auth/login', { body: SAMPLE })
+    const [asset] = (await merchantAt(url, access_token).get('/assets')).data
     const headers = { authorization: `Bearer ${access_token}` }
     const redirect = await fetch(`${url}/api/v1/assets/${asset?.id}/download`, {
       headers,

@@ -8,9 +8,8 @@ import type { LocalServer } from '../../dev/server.ts'
 import { type Stack, startStack } from '../../dev/stack.ts'
 import { bucketUrl, startStorage } from '../../dev/storage.ts'
 import { startWorker } from '../../dev/worker.ts'
-import { createClient } from '../../scripts/client.ts'
 import { withClient } from '../../scripts/migrate.ts'
-import { PASSWORD } from '../support/tenants.ts'
+import { newMerchantAt } from '../support/merchant.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 const dataDir = mkdtempSync(join(tmpdir(), 'content-api-restart-'))
@@ -46,15 +45,12 @@ afterAll(async () => {
 }, 60_000)
 
 test('the job ends once, with one set of outputs, charged once', async () => {
-  const anonymous = createClient(worker.url)
-  const { access_token } = await anonymous.register({ email: 'restart@example.com', password: PASSWORD })
-  const client = createClient(worker.url, access_token)
-  await client.createWorkspace('Restarted')
+  const { client } = await newMerchantAt(worker.url)
   await fetch(`${stack.models.origin}/faults`, {
     method: 'POST',
     body: JSON.stringify({ kind: 'slow', delayMs: 4000 }),
   })
-  const job = await client.generate({ task: 'scene', prompt: 'survivor', count: 2 })
+  const job = await client.post('/generations', { body: { task: 'scene', prompt: 'survivor', count: 2 } })
   await waitFor('the provider has it', async () => {
     const rows = await query('select from provider_jobs where generation_id = $1 and operation is not null', [
       job.id,
@@ -70,7 +66,7 @@ test('the job ends once, with one set of outputs, charged once', async () => {
   await query(`update outbox set available_at = now() where subject_id = $1`, [job.id])
   await fetch(`${worker.url}/cdn-cgi/local/scheduled`)
   const done = await waitFor('the job finishes', async () => {
-    const now = await client.getGeneration(job.id)
+    const now = await client.generations.get(job.id)
     return now.status !== 'queued' && now.status !== 'running' && now
   })
   expect(done).toMatchObject({ status: 'succeeded', creditsCharged: 8, attempts: 2 })

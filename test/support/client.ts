@@ -1,7 +1,8 @@
 /** The client of the API that the tests use: every answer must keep the contract. */
-import { type Answer as AnyAnswer, type Asset, formOf, type Generation, send } from '../../scripts/client.ts'
+import type { Asset, Generation } from '../../client/src/index.ts'
 import { checkContract, type Json } from './contract.ts'
 import { stack } from './control.ts'
+import { type Answer as AnyAnswer, formOf, send } from './send.ts'
 
 export type Answer<T = Json> = AnyAnswer<T>
 export type AssetBody = Asset & Json

@@ -2,19 +2,20 @@
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import { expect } from 'vitest'
-import type { Answer } from '../../scripts/client.ts'
 import { stack } from './control.ts'
+import type { Answer } from './send.ts'
 
 export type Json = Record<string, unknown>
 interface OpenApi {
   paths: Record<string, Record<string, OpenApiOperation>>
+  webhooks: Record<string, Record<string, OpenApiOperation>>
   components: { schemas: Record<string, Json> }
 }
 interface OpenApiOperation {
   operationId: string
   security: unknown[]
   'x-role'?: string
-  requestBody?: { content: Record<string, { schema: Json }> }
+  requestBody?: { content: Record<string, { schema: Json; example?: Json }> }
   parameters?: { name: string; in: string; required?: boolean; schema: Json }[]
   responses: Record<string, { content?: Record<string, { schema: Json }>; headers?: Json }>
 }
@@ -87,10 +88,17 @@ export const checkContract = (method: string, path: string, answer: Answer<unkno
   const where = `${method} ${template} ${answer.status}`
   expect(declared, `${where} is declared (${JSON.stringify(answer.body)})`).toBeDefined()
   const schema = Object.values(declared?.content ?? {})[0]?.schema
-  if (!schema) return
-  const validate = validatorOf(where, schema)
-  expect(
-    validate(answer.body),
-    `${where}: ${ajv.errorsText(validate.errors)} in ${JSON.stringify(answer.body)}`,
-  ).toBe(true)
+  if (schema) checkSchema(where, schema, answer.body)
 }
+
+/** @param where what it is, and the same only for the same schema */
+export const checkSchema = (where: string, schema: Json, value: unknown) => {
+  const validate = validatorOf(where, schema)
+  expect(validate(value), `${where}: ${ajv.errorsText(validate.errors)} in ${JSON.stringify(value)}`).toBe(
+    true,
+  )
+}
+
+/** Holds a value against what the document calls `name`. */
+export const checkNamed = (name: string, value: unknown) =>
+  checkSchema(name, { $ref: `#/components/schemas/${name}` }, value)

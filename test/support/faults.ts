@@ -11,10 +11,9 @@ import { freePort } from '../../dev/child.ts'
 import { startStack } from '../../dev/stack.ts'
 import { bucketUrl, s3Of, startStorage } from '../../dev/storage.ts'
 import { startWorker } from '../../dev/worker.ts'
-import { createClient } from '../../scripts/client.ts'
 import { withClient } from '../../scripts/migrate.ts'
 import type { GenerationBody } from './client.ts'
-import { PASSWORD } from './tenants.ts'
+import { newMerchantAt } from './merchant.ts'
 import { waitFor } from './wait-for.ts'
 
 /** Strikes the database requests that contain all of `texts`: before anything runs, once it is committed, or never. */
@@ -127,14 +126,12 @@ export const startFaultStack = async (changes: SettingChanges = {}) => {
   const tenants: Tenant[] = []
 
   const newTenant = async (plan = 'pro') => {
-    const email = `${crypto.randomUUID()}@example.com`
-    const { access_token } = await createClient(worker.url).register({ email, password: PASSWORD })
-    const { id } = await createClient(worker.url, access_token).createWorkspace('Faulty')
+    const { token, client, workspaceId: id } = await newMerchantAt(worker.url)
     await query('update workspaces set plan = $2 where id = $1', [id, plan])
     const ask = async <T>(method: string, path: string, body?: unknown) => {
       const answer = await fetch(`${worker.url}/api/v1${path}`, {
         method,
-        headers: { authorization: `Bearer ${access_token}`, 'content-type': 'application/json' },
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
         ...(body !== undefined && { body: JSON.stringify(body) }),
       })
       return { status: answer.status, body: (await answer.json()) as T }
@@ -144,8 +141,7 @@ export const startFaultStack = async (changes: SettingChanges = {}) => {
       id,
       ask,
       get,
-      upload: async (bytes: Uint8Array) =>
-        (await createClient(worker.url, access_token).upload('photo.jpg', bytes)).id,
+      upload: async (bytes: Uint8Array) => (await client.assets.upload(bytes, { name: 'photo.jpg' })).id,
       async generate(input: object = {}) {
         const { status, body } = await ask<GenerationBody>('POST', '/generations', {
           task: 'scene',

@@ -1,10 +1,10 @@
 /** Every route of the OpenAPI document, with a body and things of one's own to call it on. */
 import { afterAll, expect } from 'vitest'
-import { formOf } from '../../scripts/client.ts'
 import type { Answer, Client } from './client.ts'
 import { openApi } from './contract.ts'
 import { asOwner } from './database.ts'
 import { generate } from './generations.ts'
+import { formOf } from './send.ts'
 import {
   addMember,
   invite,
@@ -29,6 +29,8 @@ export interface Route {
   byHeader: boolean
   hasBody: boolean
   takesJson: boolean
+  /** Of its body. */
+  example: object | undefined
   isStream: boolean
 }
 
@@ -42,6 +44,7 @@ export const routes: Route[] = Object.entries(openApi.paths).flatMap(([path, met
     byHeader: operation.parameters?.some(({ name }) => name === 'X-Workspace-Id') ?? false,
     hasBody: operation.requestBody !== undefined,
     takesJson: operation.requestBody?.content['application/json'] !== undefined,
+    example: operation.requestBody?.content['application/json']?.example,
     isStream: Object.keys(operation.responses[200]?.content ?? {}).some((type) =>
       /ndjson|event-stream/.test(type),
     ),
@@ -101,36 +104,26 @@ const makers: { [Name in keyof Things]: (tenant: Tenant) => Promise<string> } = 
   },
 }
 
-/** What each route with a body accepts. A new route without one here fails. */
-const bodies: Record<string, (things: Things) => unknown> = {
-  'user.create': () => ({ email: newEmail(), password: PASSWORD }),
-  'user.update': () => ({ name: 'Ann' }),
+/** What of a body has to be one's own; the rest is the document's example. */
+const own: Record<string, (things: Things) => object> = {
+  'user.create': () => ({ email: newEmail() }),
   'session.create': ({ email }) => ({ email, password: PASSWORD }),
   'session.refresh': ({ refreshToken }) => ({ refresh_token: refreshToken }),
-  'password.update': () => ({ currentPassword: PASSWORD, newPassword: `another ${PASSWORD}` }),
-  'workspace.create': () => ({ name: 'Another' }),
-  'workspace.update': () => ({ name: 'Renamed' }),
+  'password.update': () => ({ currentPassword: PASSWORD }),
   'workspace.transfer': ({ userId }) => ({ userId }),
-  'member.update': () => ({ role: 'viewer' }),
-  'invite.create': () => ({ email: newEmail(), role: 'viewer' }),
+  'invite.create': () => ({ email: newEmail() }),
   'invite.accept': ({ inviteToken }) => ({ token: inviteToken }),
-  'api_key.create': () => ({ name: 'server', scopes: ['asset.list'] }),
-  'asset.create': () => formOf('file.txt', 'some text'),
-  'asset.update': () => ({ name: 'renamed.txt' }),
-  'export.create': () => ({ channels: ['web'] }),
-  'asset.begin': () => ({ name: 'file.txt', mimeType: 'text/plain', size: 9 }),
   'asset.links': ({ assets }) => ({ ids: [assets] }),
   'webhook.create': () => ({ url: 'http://127.0.0.1:9/' }),
-  'webhook.update': () => ({ enabled: false }),
-  'generation.create': () => ({ task: 'scene', prompt: 'x' }),
-  'generation.quote': () => ({ task: 'scene', prompt: 'x' }),
+  'generation.create': () => ({ inputAssetIds: [] }),
+  'generation.quote': () => ({ inputAssetIds: [] }),
 }
 
-export const bodyOf = (route: Route, things: Things) => {
-  if (!route.hasBody) return undefined
-  const body = bodies[route.name]
-  if (!body) throw new Error(`${route.name} has no sample body in these tests`)
-  return body(things)
+export const bodyOf = ({ name, hasBody, takesJson, example }: Route, things: Things) => {
+  if (!hasBody) return undefined
+  if (!takesJson) return formOf('file.txt', 'some text')
+  if (!example) throw new Error(`${name} has no example in its contract`)
+  return { ...example, ...own[name]?.(things) }
 }
 
 /** The names of a path's parameters: `{id}` goes by its collection. */

@@ -64,6 +64,8 @@ export default async (project: TestProject) => {
     failDatabase: ({ count, kind }: { count: number; kind: 'unreachable' | 'after_commit' }) =>
       stack.database.failNext(count, kind),
     logged: (text: string) => worker.logged(text),
+    /** On the way to storage, whoever goes it: give it a `match` of your own. */
+    breakStorage: (fault: Parameters<typeof rig.links.storage.fault>[0]) => rig.links.storage.fault(fault),
   }
   const control = createServer(async (request, response) => {
     try {

@@ -5,6 +5,7 @@ import { Webhook } from 'standardwebhooks'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { tally, times } from '../support/at-once.ts'
 import type { Page } from '../support/client.ts'
+import { checkNamed } from '../support/contract.ts'
 import { control } from '../support/control.ts'
 import { asOwner, holdRow, setPlan } from '../support/database.ts'
 import { finished, generate } from '../support/generations.ts'
@@ -137,6 +138,7 @@ test("a job's own URL receives its end, signed with the workspace's secret", asy
     String(message?.body),
     message?.headers as Record<string, string>,
   )
+  checkNamed('WebhookMessage', payload)
   expect(payload).toMatchObject({
     type: 'generation.succeeded',
     data: { status: 'succeeded', progress: 100 },

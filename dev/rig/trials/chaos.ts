@@ -8,7 +8,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { makeSamplePhoto } from '../../../models/photo.ts'
 import { startRig } from '../rig.ts'
-import { ask, asOwner, makeTenants, untruths } from './tenants.ts'
+import { asOwner, makeTenants, merchantOf, untruths } from './tenants.ts'
 
 const JOBS = Number(process.env.JOBS ?? 1000)
 const KILLS = Number(process.env.KILLS ?? 10)
@@ -28,34 +28,25 @@ try {
 
   const photo = await makeSamplePhoto()
   const photos = await Promise.all(
-    tenants.map(async (tenant) => {
-      const form = new FormData()
-      // Types of bytes may be backed by shared memory, which a Blob doesn't take; none here are.
-      form.append('file', new Blob([photo as BlobPart]), 'photo.jpg')
-      const { body } = await ask(rig.url, tenant, 'POST', '/assets/upload', { body: form })
-      return (JSON.parse(body) as { id: string }).id
-    }),
+    tenants.map(
+      async (tenant) => (await merchantOf(rig, tenant).assets.upload(photo, { name: 'photo.jpg' })).id,
+    ),
   )
 
   /** Until it is accepted, with the same key: whoever lost an answer asks again. */
   const accept = async (number: number) => {
     const tenant = tenants[number % WORKSPACES]
     if (!tenant) throw new Error('no tenant')
-    const headers = { 'idempotency-key': `job-${number}` }
-    for (let tries = 1; ; tries++) {
-      const { status, body } = await ask(rig.url, tenant, 'POST', '/generations', {
-        // One in four has a photo, which fal's model needs.
-        body: {
-          task: 'scene',
-          prompt: `Chaos ${number}!`,
-          inputAssetIds: number % 4 === 0 ? [photos[number % WORKSPACES]] : [],
-        },
-        headers,
-      })
-      if (status === 202) return
-      if (status !== 0 && status !== 503 && status !== 429) throw new Error(`${status} ${body}`)
-      await sleep(Math.min(1000 * tries, 5000))
-    }
+    const photoId = photos[number % WORKSPACES]
+    await merchantOf(rig, tenant, 1000).post('/generations', {
+      // One in four has a photo, which fal's model needs.
+      body: {
+        task: 'scene',
+        prompt: `Chaos ${number}!`,
+        inputAssetIds: number % 4 === 0 && photoId ? [photoId] : [],
+      },
+      idempotencyKey: `job-${number}`,
+    })
   }
   const started = Date.now()
   const seconds = () => ((Date.now() - started) / 1000).toFixed(0).padStart(4)

@@ -1,13 +1,17 @@
 /** What the trials share: workspaces on a rig, a client that says what came of a request, and the truth in the database. */
-import { createClient } from '../../../scripts/client.ts'
+import { type Auth, inMemory, sessionAuth } from '../../../client/src/auth.ts'
+import { createHttp } from '../../../client/src/http.ts'
+import { ApiError, MerchantClient, type SessionStore } from '../../../client/src/index.ts'
 import { withClient } from '../../../scripts/migrate.ts'
 import type { Rig } from '../rig.ts'
 
 export interface Tenant {
+  /** The first one, good for fifteen minutes. */
   token: string
   workspaceId: string
-  /** Gets a new token, once for all who ask at the same time. */
-  renew?: () => Promise<void>
+  /** A session that is renewed; nobody without. */
+  session?: SessionStore
+  auth?: Auth
 }
 
 export const asOwner = <T extends object>(rig: Rig, text: string, values: unknown[] = []): Promise<T[]> =>
@@ -21,66 +25,38 @@ export const makeTenants = async (rig: Rig, count: number): Promise<Tenant[]> =>
   const tenants: Tenant[] = []
   for (let number = 0; number < count; number++) {
     const account = { email: `trial-${number}@example.com`, password: PASSWORD }
-    const { access_token: token, refresh_token } = await createClient(rig.url).register(account)
-    const { id: workspaceId } = await createClient(rig.url, token).createWorkspace('Trial')
-    tenants.push(withRenewal(rig, { token, workspaceId }, refresh_token))
+    const anybody = new MerchantClient({ baseUrl: rig.url })
+    const tokens = await anybody.post('/auth/register', { body: account })
+    const session = inMemory(tokens)
+    const merchant = new MerchantClient({ baseUrl: rig.url, session })
+    const { id: workspaceId } = await merchant.post('/workspaces', { body: { name: 'Trial' } })
+    const auth = sessionAuth(session, (refresh_token) =>
+      anybody.post('/auth/refresh', { body: { refresh_token } }),
+    )
+    tenants.push({ token: tokens.access_token, workspaceId, session, auth })
   }
   await asOwner(rig, `update workspaces set plan = 'enterprise'`)
   return tenants
 }
 
-const withRenewal = (rig: Rig, tenant: Tenant, refreshToken: string): Tenant => {
-  let renewing: Promise<void> | undefined
-  const refresh = async () => {
-    const { status, body } = await send(rig.url, tenant, 'POST', '/auth/refresh', {
-      body: { refresh_token: refreshToken },
-    })
-    if (status !== 200) return
-    const renewed = JSON.parse(body) as { access_token: string; refresh_token: string }
-    tenant.token = renewed.access_token
-    refreshToken = renewed.refresh_token
-  }
-  tenant.renew = () => {
-    renewing ??= refresh().finally(() => {
-      renewing = undefined
-    })
-    return renewing
-  }
-  return tenant
-}
+export const merchantOf = (rig: Rig, { session, workspaceId }: Tenant, retries?: number): MerchantClient =>
+  new MerchantClient({ baseUrl: rig.url, session, workspaceId, retries })
 
-/** One request, sent again if its token had expired. Status 0: nothing answered, or the caller had left. */
-export const ask: typeof send = async (url, tenant, ...request) => {
-  const answer = await send(url, tenant, ...request)
-  if (answer.status !== 401 || !tenant.renew) return answer
-  await tenant.renew()
-  return send(url, tenant, ...request)
-}
-
-const send = async (
+/** What came of a request, sent once. Status 0: nothing answered, or the caller had left. */
+export const ask = async (
   url: string,
-  { token, workspaceId }: Tenant,
+  { auth, workspaceId }: Tenant,
   method: string,
   path: string,
   options: { body?: unknown; headers?: Record<string, string>; signal?: AbortSignal } = {},
 ): Promise<{ status: number; body: string }> => {
-  const { body, headers, signal } = options
+  const http = createHttp({ baseUrl: url, workspaceId: workspaceId || undefined, retries: 0 }, auth)
+  const signal = options.signal ?? AbortSignal.timeout(60_000)
   try {
-    const response = await fetch(`${url}/api/v1${path}`, {
-      method,
-      redirect: 'manual',
-      headers: {
-        authorization: `Bearer ${token}`,
-        'x-workspace-id': workspaceId,
-        ...(body !== undefined && !(body instanceof FormData) && { 'content-type': 'application/json' }),
-        ...headers,
-      },
-      ...(body !== undefined && { body: body instanceof FormData ? body : JSON.stringify(body) }),
-      signal: signal ?? AbortSignal.timeout(60_000),
-    })
+    const response = await http.raw({ ...options, method, path, signal, redirect: 'manual' })
     return { status: response.status, body: await response.text() }
-  } catch {
-    return { status: 0, body: '' }
+  } catch (error) {
+    return error instanceof ApiError ? { status: error.status, body: error.message } : { status: 0, body: '' }
   }
 }
 

@@ -10,14 +10,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import type { UploadProgress } from '../../../client/src/index.ts'
 import { makeSamplePhoto } from '../../../models/photo.ts'
 import { s3Of } from '../../storage.ts'
 import { startRig } from '../rig.ts'
-import { ask, makeTenants } from './tenants.ts'
+import { makeTenants, merchantOf } from './tenants.ts'
 
 const SIZE = Number(process.env.MB ?? 50) * 1_000_000
 const PARALLEL = (process.env.PARALLEL ?? '1,10,50').split(',').map(Number)
 const LARGE = Number(process.env.GB ?? 3) * 1_000_000_000
+/** Bytes of a part of the large file's. */
+const PART = 32 * 1024 * 1024
 /** Bytes of an isolate. */
 const LIMIT = 128_000_000
 const EVERY = 20
@@ -61,47 +64,24 @@ try {
     await curl(signed.url)
   }
 
-  interface Part {
-    number: number
-    size: number
-    arrived: boolean
-    target?: { url: string }
-  }
-  const call = async (method: string, path: string, body?: unknown) => {
-    const answer = await ask(rig.url, tenant, method, path, body === undefined ? {} : { body })
-    if (answer.status >= 300) throw new Error(`${answer.status} ${answer.body}`)
-    // `as`: what the API answers to a trial that nothing refuses.
-    return JSON.parse(answer.body) as {
-      asset: { id: string }
-      upload: { parts: Part[] }
-      status: string
-    }
-  }
-  /** In parts of the same bytes, the first of which is a photo. */
+  /** In parts of the same bytes, the first of which is a photo; stopped halfway, and resumed. */
   const sendLarge = async () => {
-    const body = { name: 'large.jpg', mimeType: 'image/jpeg', size: LARGE }
-    const { asset, upload: begun } = await call('POST', '/assets/uploads', body)
-    const bytes = fileOf(begun.parts[0]?.size ?? 0)
-    const send = async ({ target, size }: Part, signal?: AbortSignal) => {
-      const answer = await fetch(String(target?.url), {
-        method: 'PUT',
-        body: bytes.subarray(0, size),
-        signal: signal ?? null,
-      })
-      if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`)
+    const { assets } = merchantOf(rig, tenant)
+    const same = new Blob([fileOf(PART)])
+    const whole = new Blob(Array(Math.ceil(LARGE / PART)).fill(same)).slice(0, LARGE)
+    const stop = new AbortController()
+    let known: UploadProgress | undefined
+    const onProgress = (progress: UploadProgress) => {
+      known = progress
+      if (progress.sent >= LARGE / 2) stop.abort()
     }
-    const half = begun.parts.slice(0, Math.ceil(begun.parts.length / 2))
-    for (const part of half) await send(part)
-    const broken = begun.parts.at(-1)
-    if (broken) await send(broken, AbortSignal.timeout(1)).catch(() => undefined)
-    const { upload: resumed } = await call('GET', `/assets/${asset.id}/upload`)
-    const missing = resumed.parts.filter(({ arrived }) => !arrived)
-    for (const part of missing) await send(part)
-    console.log(`${resumed.parts.length} parts, ${missing.length} of them sent after the break`)
-    const sent = Date.now()
-    await call('POST', `/assets/${asset.id}/complete`)
-    while ((await call('GET', `/assets/${asset.id}`)).status !== 'ready') await sleep(200)
-    console.log(`complete and read in ${((Date.now() - sent) / 1000).toFixed(1)} s`)
+    const options = { name: 'large.jpg', mimeType: 'image/jpeg', hash: false, onProgress }
+    await assets.upload(whole, { ...options, signal: stop.signal }).catch(() => undefined)
+    const resumed = Date.now()
+    await assets.upload(whole, { ...options, resume: known?.assetId })
+    console.log(
+      `stopped halfway; sent, complete and read ${((Date.now() - resumed) / 1000).toFixed(1)} s later`,
+    )
   }
 
   await upload()

@@ -69,6 +69,7 @@ routes.openapi(
             .optional()
             .openapi({ description: 'Hex; checked when the file is complete' }),
         }),
+        { name: 'film.mp4', mimeType: 'video/mp4', size: 7_340_032 },
       ),
     },
     responses: {

@@ -69,7 +69,7 @@ routes.openapi(
     summary: "Change a member's role, at most to one's own",
     role: 'admin',
     workspaceInPath: true,
-    request: { params: memberPath, ...jsonBody(z.strictObject({ role: z.enum(roles) })) },
+    request: { params: memberPath, ...jsonBody(z.strictObject({ role: z.enum(roles) }), { role: 'viewer' }) },
     responses: { 200: json(MemberView, 'The member') },
     refuses: ['last_owner'],
   }),
@@ -105,7 +105,10 @@ routes.openapi(
     summary: 'Make another member the owner and become an admin',
     role: 'owner',
     workspaceInPath: true,
-    request: { params: IdPath, ...jsonBody(z.strictObject({ userId: z.uuid() })) },
+    request: {
+      params: IdPath,
+      ...jsonBody(z.strictObject({ userId: z.uuid() }), { userId: '0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11' }),
+    },
     responses: { 204: { description: 'Transferred' } },
   }),
   async (c) => {
@@ -123,7 +126,13 @@ routes.openapi(
     role: 'admin',
     workspaceInPath: true,
     limits: ['invite'],
-    request: { params: IdPath, ...jsonBody(z.strictObject({ email: Email, role: z.enum(roles) })) },
+    request: {
+      params: IdPath,
+      ...jsonBody(z.strictObject({ email: Email, role: z.enum(roles) }), {
+        email: 'bob@example.com',
+        role: 'member',
+      }),
+    },
     responses: { 201: { ...json(InviteView.extend({ token: z.string() }), 'The invite'), headers: located } },
     refuses: ['plan_limit_reached', 'already_member'],
   }),
@@ -176,7 +185,9 @@ routes.openapi(
     tag,
     summary: 'Accept an invite and join its workspace',
     scope: 'user',
-    request: jsonBody(z.strictObject({ token: z.string().max(200) })),
+    request: jsonBody(z.strictObject({ token: z.string().max(200) }), {
+      token: 'the one that the invite was made with',
+    }),
     responses: { 200: json(WorkspaceView, 'The workspace') },
     refuses: ['not_found', 'invite_used', 'invite_expired', 'plan_limit_reached'],
   }),

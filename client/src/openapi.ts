@@ -1,0 +1,3780 @@
+/** Generated from openapi.json by `npm run docs`. */
+
+export interface paths {
+    "/.well-known/jwks.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Public keys of the access tokens and of the audit checkpoints (RFC 7517)
+         * @description For whoever wants to verify access tokens, or checkpoints of audit logs.
+         */
+        get: operations["key.list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/api-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Keys in force, newest first
+         * @description Needs the role `admin` or a higher one. Not for API keys.
+         */
+        get: operations["api_key.list"];
+        put?: never;
+        /**
+         * Create a key; it is shown once
+         * @description Needs the role `admin` or a higher one. Not for API keys.
+         */
+        post: operations["api_key.create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/api-keys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke a key at once
+         * @description Needs the role `admin` or a higher one. Not for API keys.
+         */
+        delete: operations["api_key.revoke"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/assets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Assets, newest first
+         * @description Needs the role `viewer` or a higher one. An API key needs the scope `asset.list`.
+         */
+        get: operations["asset.list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/assets/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One asset
+         * @description Needs the role `viewer` or a higher one. An API key needs the scope `asset.get`.
+         */
+        get: operations["asset.get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete an asset and its file
+         * @description Needs the role `member` or a higher one. An API key needs the scope `asset.delete`.
+         */
+        delete: operations["asset.delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Rename or tag an asset
+         * @description Of a name that is a path, here as wherever a file is named, its last segment counts.
+         *
+         *     Needs the role `member` or a higher one. An API key needs the scope `asset.update`.
+         */
+        patch: operations["asset.update"];
+        trace?: never;
+    };
+    "/api/v1/assets/{id}/checks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Hold an asset against a channel's rules
+         * @description Without `channel` against those of all. Pixels are measured exactly, in sRGB and as shown; films by what their index says.
+         *
+         *     Needs the role `viewer` or a higher one. An API key needs the scope `asset.check`.
+         */
+        get: operations["asset.check"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/assets/{id}/complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have an upload looked at
+         * @description Size, type by content, dimensions, duration and SHA-256 are those of what has arrived. A file that is not what was announced is deleted with its asset. One that came in several parts stays `pending` until all of it has been read, some seconds for each gigabyte.
+         *
+         *     Needs the role `member` or a higher one. An API key needs the scope `asset.complete`.
+         */
+        post: operations["asset.complete"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/assets/{id}/download": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Redirect to the file by a URL that works for 5 minutes
+         * @description With a `width`, to a copy of a picture, or of a frame of a film in H.264 of less than 40 MB where the deployment makes those, that is at most so many pixels wide: upright, in sRGB, without EXIF, made once. What is transparent or moves stays so where the `format` can. `HEAD` leads to a URL for `HEAD`.
+         *
+         *     Needs the role `viewer` or a higher one. An API key needs the scope `asset.download`.
+         */
+        get: operations["asset.download"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/assets/{id}/exports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What became of exports, newest first
+         * @description Needs the role `viewer` or a higher one. An API key needs the scope `export.list`.
+         */
+        get: operations["export.list"];
+        put?: never;
+        /**
+         * Have copies made that channels accept
+         * @description Each becomes a new asset of source `export`, or is refused by name: `GET` of the same path tells. One that is still to be made is answered as it is. With an `Idempotency-Key` the same request of the same caller twice makes them once.
+         *
+         *     Needs the role `member` or a higher one. An API key needs the scope `export.create`.
+         */
+        post: operations["export.create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/assets/{id}/lineage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Where an asset came from
+         * @description Needs the role `viewer` or a higher one. An API key needs the scope `asset.lineage`.
+         */
+        get: operations["asset.lineage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/assets/{id}/upload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What has arrived of an upload, and where to send the rest
+         * @description Needs the role `member` or a higher one. An API key needs the scope `asset.resume`.
+         */
+        get: operations["asset.resume"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/assets/downloads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * URLs of many files at once
+         * @description In the order of the ids, each with a URL or with what is wrong with it. Within ten minutes the URLs are the same.
+         *
+         *     Needs the role `viewer` or a higher one. An API key needs the scope `asset.links`.
+         */
+        post: operations["asset.links"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/assets/upload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Upload a file
+         * @description One `file` of up to 95 MB, or the file itself as the body: JPEG, PNG, WebP, GIF, AVIF, HEIC, MP4, WebM, PDF, DOCX, XLSX or plain text, detected by its content. Larger ones, or straight to storage: `POST /assets/uploads`.
+         *
+         *     Needs the role `member` or a higher one. An API key needs the scope `asset.create`.
+         */
+        post: operations["asset.create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/assets/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Announce a file that is sent straight to storage
+         * @description For files of up to 5 GB. Send each part to its URL, in any order, then `POST /assets/{id}/complete`. Storage is reserved from now on, until the upload is complete, deleted, or a day old. With an `Idempotency-Key` the same request of the same caller twice announces one file, with fresh URLs for what has not arrived.
+         *
+         *     Needs the role `member` or a higher one. An API key needs the scope `asset.begin`.
+         */
+        post: operations["asset.begin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit-logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What was done in the workspace, newest first
+         * @description Needs the role `admin` or a higher one. An API key needs the scope `audit.list`.
+         */
+        get: operations["audit.list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit-logs/checkpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Signed checkpoints of the log, newest first
+         * @description Kept elsewhere, one of them proves to /audit-logs/verify, or by its signature, what the log once was.
+         *
+         *     Needs the role `admin` or a higher one. An API key needs the scope `checkpoint.list`.
+         */
+        get: operations["checkpoint.list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit-logs/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * All entries as NDJSON, newest first, streamed
+         * @description Needs the role `admin` or a higher one. An API key needs the scope `audit.export`.
+         */
+        get: operations["audit.export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit-logs/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Does every entry still follow from the one before it, and agree with the checkpoints?
+         * @description Looks at up to 20,000 entries. A longer log takes further requests, each from the `next` of the one before it.
+         *
+         *     Needs the role `admin` or a higher one. An API key needs the scope `audit.verify`.
+         */
+        get: operations["audit.verify"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign in
+         * @description Needs no credentials.
+         */
+        post: operations["session.create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/logout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign out; the session is revoked at once
+         * @description Answers 403 to the session cookie of a front end, which ends its own sessions.
+         *
+         *     For whoever is signed in. Not for API keys.
+         */
+        post: operations["session.revoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The caller, and the workspaces that they belong to
+         * @description For whoever is signed in. Not for API keys.
+         */
+        get: operations["user.get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change the caller's name
+         * @description For whoever is signed in. Not for API keys.
+         */
+        patch: operations["user.update"];
+        trace?: never;
+    };
+    "/api/v1/auth/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change the caller's password; other sessions are revoked
+         * @description For whoever is signed in. Not for API keys.
+         */
+        post: operations["password.update"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/refresh": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * New tokens for a refresh token
+         * @description Each refresh token is good for one rotation. Sent again within 60 seconds it gives the same new one; sent again later it revokes the session.
+         *
+         *     Needs no credentials.
+         */
+        post: operations["session.refresh"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/register": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign up
+         * @description Needs no credentials.
+         */
+        post: operations["user.create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The caller's sessions in force, newest first
+         * @description For whoever is signed in. Not for API keys.
+         */
+        get: operations["session.list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/sessions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke one of the caller's sessions at once
+         * @description For whoever is signed in. Not for API keys.
+         */
+        delete: operations["session.delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/credits/ledger": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Reservations, charges and refunds, newest first
+         * @description Needs the role `viewer` or a higher one. An API key needs the scope `credit.list`.
+         */
+        get: operations["credit.list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Progress of all generations of the workspace, live
+         * @description Needs the role `viewer` or a higher one. An API key needs the scope `event.list`.
+         */
+        get: operations["event.list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/generations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Generations, newest first
+         * @description Needs the role `viewer` or a higher one. An API key needs the scope `generation.list`.
+         */
+        get: operations["generation.list"];
+        put?: never;
+        /**
+         * Have images or a video generated
+         * @description Accepted as a job. With an `Idempotency-Key` the same request of the same caller twice is one job, answered as at first.
+         *
+         *     Needs the role `member` or a higher one. An API key needs the scope `generation.create`.
+         */
+        post: operations["generation.create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/generations/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One generation, with its outputs
+         * @description Needs the role `viewer` or a higher one. An API key needs the scope `generation.get`.
+         */
+        get: operations["generation.get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/generations/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop a job and get its credits back
+         * @description Needs the role `member` or a higher one. An API key needs the scope `generation.cancel`.
+         */
+        post: operations["generation.cancel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/generations/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Progress of one generation, live, until its last event
+         * @description Needs the role `viewer` or a higher one. An API key needs the scope `generation.events`.
+         */
+        get: operations["generation.events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/generations/{id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The same again, of what failed or was canceled
+         * @description Needs the role `member` or a higher one. An API key needs the scope `generation.retry`.
+         */
+        post: operations["generation.retry"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/generations/quote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What a request would cost, and when it would be done; nothing happens
+         * @description Needs the role `member` or a higher one. An API key needs the scope `generation.quote`.
+         */
+        post: operations["generation.quote"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The models that can be asked now, the default of each task first
+         * @description For whoever is signed in. An API key needs the scope `model.list`.
+         */
+        get: operations["model.list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Plan, credits of this month and storage
+         * @description Needs the role `viewer` or a higher one. An API key needs the scope `usage.get`.
+         */
+        get: operations["usage.get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Endpoints, newest first
+         * @description Needs the role `admin` or a higher one. Not for API keys.
+         */
+        get: operations["webhook.list"];
+        put?: never;
+        /**
+         * Register a URL for events of generations; the secret is shown once
+         * @description Needs the role `admin` or a higher one. Not for API keys.
+         */
+        post: operations["webhook.create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete an endpoint and its deliveries
+         * @description Needs the role `admin` or a higher one. Not for API keys.
+         */
+        delete: operations["webhook.delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Change, disable or enable an endpoint
+         * @description Needs the role `admin` or a higher one. Not for API keys.
+         */
+        patch: operations["webhook.update"];
+        trace?: never;
+    };
+    "/api/v1/webhooks/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Deliveries, newest first
+         * @description Needs the role `admin` or a higher one. Not for API keys.
+         */
+        get: operations["delivery.list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/deliveries/{id}/resend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a delivery again
+         * @description Needs the role `admin` or a higher one. Not for API keys.
+         */
+        post: operations["delivery.resend"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/signing-secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The secret that signs what goes to a generation's own `webhookUrl`
+         * @description Needs the role `admin` or a higher one. Not for API keys.
+         */
+        get: operations["webhook.secret"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The caller's workspaces, newest first
+         * @description For whoever is signed in. Not for API keys.
+         */
+        get: operations["workspace.list"];
+        put?: never;
+        /**
+         * Create a workspace as its owner
+         * @description For whoever is signed in. Not for API keys.
+         */
+        post: operations["workspace.create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One workspace
+         * @description Needs the role `viewer` or a higher one. Not for API keys.
+         */
+        get: operations["workspace.get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a workspace and everything in it
+         * @description Needs the role `owner` or a higher one. Not for API keys.
+         */
+        delete: operations["workspace.delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Change name or slug
+         * @description Needs the role `admin` or a higher one. Not for API keys.
+         */
+        patch: operations["workspace.update"];
+        trace?: never;
+    };
+    "/api/v1/workspaces/{id}/invites": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Open invites, newest first
+         * @description Needs the role `admin` or a higher one. Not for API keys.
+         */
+        get: operations["invite.list"];
+        put?: never;
+        /**
+         * Invite somebody by e-mail address; the token is shown once
+         * @description Needs the role `admin` or a higher one. Not for API keys.
+         */
+        post: operations["invite.create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{id}/invites/{inviteId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Withdraw an invite
+         * @description Needs the role `admin` or a higher one. Not for API keys.
+         */
+        delete: operations["invite.delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{id}/members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The members of a workspace, newest first
+         * @description Needs the role `viewer` or a higher one. Not for API keys.
+         */
+        get: operations["member.list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{id}/members/{userId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Leave a workspace, or remove a member (admin)
+         * @description Needs the role `viewer` or a higher one. Not for API keys.
+         */
+        delete: operations["member.remove"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a member's role, at most to one's own
+         * @description Needs the role `admin` or a higher one. Not for API keys.
+         */
+        patch: operations["member.update"];
+        trace?: never;
+    };
+    "/api/v1/workspaces/{id}/transfer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make another member the owner and become an admin
+         * @description Needs the role `owner` or a higher one. Not for API keys.
+         */
+        post: operations["workspace.transfer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/invites/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Accept an invite and join its workspace
+         * @description For whoever is signed in. Not for API keys.
+         */
+        post: operations["invite.accept"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Is the process up?
+         * @description Touches nothing else.
+         */
+        get: operations["health.get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/health/ready": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Do the database and the storage answer?
+         * @description The answer is a few seconds old at most; that of a database which nobody has used for some minutes stands for as long as nobody does, so that it can sleep. `degraded`: a database login could bypass row-level security, an offer of the catalogue needs its operator, storage and database differ too much to be mended, or the second storage does not answer.
+         */
+        get: operations["health.ready"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
+export interface webhooks {
+    generation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What endpoints, and the `webhookUrl` of a generation, are sent
+         * @description Signed by Standard Webhooks: verify the body as it came, before it is parsed. Answer 2xx within 10 seconds; it may come twice.
+         */
+        post: operations["webhook.message"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
+export interface components {
+    schemas: {
+        ApiKey: {
+            createdAt: string;
+            /** Format: uuid */
+            createdBy: string | null;
+            expiresAt: string | null;
+            /** Format: uuid */
+            id: string;
+            /** @description To the minute */
+            lastUsedAt: string | null;
+            name: string;
+            scopes: ("asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "checkpoint.list" | "credit.list" | "event.list" | "export.create" | "export.list" | "generation.cancel" | "generation.create" | "generation.events" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "model.list" | "usage.get")[];
+            /** @description The key's first characters */
+            start: string;
+        };
+        /**
+         * @example {
+         *       "id": "0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11",
+         *       "workspaceId": "0198c1dd-2b84-7d10-8f6e-5c1d3e9a4b02",
+         *       "name": "mug.jpg",
+         *       "kind": "image",
+         *       "mimeType": "image/jpeg",
+         *       "size": 48213,
+         *       "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+         *       "width": 1200,
+         *       "height": 900,
+         *       "source": "upload",
+         *       "status": "ready",
+         *       "tags": [
+         *         "spring"
+         *       ],
+         *       "createdBy": "0198c1dc-91f3-7a6e-b0c4-2d7f8e1a5c33",
+         *       "createdAt": "2026-01-31T12:00:00.000Z"
+         *     }
+         */
+        Asset: {
+            createdAt: string;
+            /** Format: uuid */
+            createdBy: string | null;
+            /** @description Of films that say */
+            durationSeconds?: number;
+            /** @description Pixels; images only */
+            height?: number;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            kind: "image" | "video" | "document";
+            mimeType: string;
+            name: string;
+            /** @description Of PDFs that say */
+            pages?: number;
+            /** @description Hex; once the file is ready */
+            sha256?: string;
+            /** @description Bytes */
+            size: number;
+            /** @enum {string} */
+            source: "upload" | "generation" | "export";
+            /**
+             * @description `pending`: announced, and not all there, or not yet read
+             * @enum {string}
+             */
+            status: "pending" | "ready";
+            tags: string[];
+            /** @description Pixels; images only */
+            width?: number;
+            /** Format: uuid */
+            workspaceId: string;
+        };
+        AuditCheckpoint: {
+            createdAt: string;
+            /** @description Of the last one, which follows from all before it */
+            hash: string;
+            /** Format: uuid */
+            id: string;
+            kid: string;
+            /** @description Entries that it covers */
+            sequence: number;
+            /** @description Compact JWS (EdDSA) over `{workspaceId, sequence, hash, at}`, by the key `kid` of /.well-known/jwks.json */
+            signature: string;
+        };
+        AuditEntry: {
+            /** @enum {string} */
+            action: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "checkpoint.list" | "credit.list" | "event.list" | "export.create" | "export.finish" | "export.list" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "password.update" | "session.create" | "session.delete" | "session.list" | "session.refresh" | "session.refuse" | "session.revoke" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
+            actor: {
+                /** Format: uuid */
+                id: string | null;
+                /** @enum {string} */
+                type: "user" | "api_key" | "system";
+            };
+            /** @description Changed fields as they are; left out for what was deleted */
+            after?: {
+                [key: string]: unknown;
+            };
+            /** @description Changed fields as they were; left out for what was created */
+            before?: {
+                [key: string]: unknown;
+            };
+            createdAt: string;
+            /** Format: uuid */
+            id: string;
+            ip: string | null;
+            requestId: string | null;
+            /** Format: uuid */
+            resourceId: string | null;
+            resourceType: string;
+            userAgent: string | null;
+        };
+        ChannelChecks: {
+            /** Format: uuid */
+            assetId: string;
+            data: {
+                /** @enum {string} */
+                channel: "amazon-main" | "google-merchant" | "shopify" | "instagram-feed" | "instagram-reel" | "tiktok" | "web";
+                checks: {
+                    /** @description The month in which that was read */
+                    asOf: string | null;
+                    found: string | null;
+                    /**
+                     * @description What may help where it does not pass: an export, or a task for a model
+                     * @enum {string|null}
+                     */
+                    helps: "export" | "scene" | "cutout" | "packshot" | "upscale" | "expand" | "animate" | null;
+                    /** @enum {string} */
+                    level: "required" | "recommended";
+                    /** @description Null where it cannot be told */
+                    passes: boolean | null;
+                    rule: string;
+                    /** @description Where the rule is written */
+                    source: string | null;
+                    wanted: string;
+                }[];
+                /** @description Whether nothing that is required is missed */
+                passes: boolean;
+            }[];
+        };
+        CreditEntry: {
+            createdAt: string;
+            credits: number;
+            /** Format: uuid */
+            generationId: string;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            kind: "reserve" | "charge" | "refund";
+            /**
+             * Format: date
+             * @description The month that pays, by its first day
+             */
+            period: string;
+        };
+        /** @enum {string} */
+        ErrorCode: "malformed_json" | "malformed_multipart" | "workspace_required" | "unauthorized" | "refresh_token_reused" | "account_not_linked" | "invalid_credentials" | "insufficient_credits" | "storage_quota_exceeded" | "plan_limit_reached" | "forbidden" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "email_taken" | "slug_taken" | "already_finished" | "last_owner" | "already_member" | "invite_used" | "invite_expired" | "not_retryable" | "upload_incomplete" | "upload_expired" | "payload_too_large" | "unsupported_media_type" | "upload_mismatch" | "validation_failed" | "not_convertible" | "idempotency_key_reused" | "rate_limited" | "internal_error" | "misconfigured" | "unavailable";
+        Export: {
+            /** Format: uuid */
+            assetId: string;
+            /** @enum {string} */
+            channel: "amazon-main" | "google-merchant" | "shopify" | "instagram-feed" | "instagram-reel" | "tiktok" | "web";
+            createdAt: string;
+            /** Format: uuid */
+            createdBy: string | null;
+            endedAt: string | null;
+            /** Format: uuid */
+            id: string;
+            /**
+             * Format: uuid
+             * @description The new asset, once there is one
+             */
+            outputId: string | null;
+            refusal: {
+                /** @enum {string} */
+                code: "wrong_kind" | "unreadable" | "no_cutout" | "too_small" | "not_met" | "storage_quota_exceeded" | "service_unavailable";
+                detail: string;
+                /**
+                 * @description The task whose result could be exported
+                 * @enum {string|null}
+                 */
+                helps: "scene" | "cutout" | "packshot" | "upscale" | "expand" | "animate" | null;
+            } | null;
+            /** @enum {string} */
+            status: "queued" | "succeeded" | "refused";
+        };
+        Generation: {
+            /** @enum {string|null} */
+            aspectRatio: "1:1" | "4:3" | "3:4" | "16:9" | "9:16" | null;
+            /** @description Submissions to providers */
+            attempts: number;
+            completedAt: string | null;
+            count: number;
+            createdAt: string;
+            /** Format: uuid */
+            createdBy: string | null;
+            creditsCharged: number;
+            creditsReserved: number;
+            durationSeconds: number | null;
+            error?: {
+                code: string;
+                message: string;
+                retryable: boolean;
+                /** @enum {string} */
+                whoFixes: "caller" | "operator" | "provider";
+            };
+            /** @description When an open job will have ended in one case of two, and in nine of ten, if enough others have been measured */
+            eta?: {
+                p50: string;
+                p90: string;
+            };
+            /** Format: uuid */
+            id: string;
+            inputAssetIds: string[];
+            /** @enum {string} */
+            kind: "image" | "video";
+            model: string;
+            outputs: (components["schemas"]["Asset"] & {
+                /**
+                 * Format: uri
+                 * @description For ten minutes at a time the same, so that it can be cached
+                 */
+                url: string;
+                /** @description At least five minutes from now */
+                urlExpiresAt: string;
+            })[];
+            /**
+             * @description Of an open job: in the workspace's line, in the provider's, waiting for the model to start, being made, or with results on their way to storage
+             * @enum {string}
+             */
+            phase?: "plan_line" | "provider_line" | "booting" | "running" | "storing";
+            /** @description Percent; by the time that others took, where the model says nothing */
+            progress: number;
+            prompt: string | null;
+            /** @description Jobs of the workspace before this one, counted to 1000; null once it runs */
+            queuePosition: number | null;
+            /** Format: uuid */
+            retryOf: string | null;
+            seed: number | null;
+            startedAt: string | null;
+            /** @enum {string} */
+            status: "queued" | "running" | "succeeded" | "failed" | "canceled";
+            /** @enum {string|null} */
+            style: "modern" | "luxury" | "fresh" | "tech" | "warm" | "business" | null;
+            /** @enum {string} */
+            task: "scene" | "cutout" | "packshot" | "upscale" | "expand" | "animate";
+            text: string | null;
+            /** Format: uuid */
+            workspaceId: string;
+        };
+        /**
+         * @example {
+         *       "generationId": "0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11",
+         *       "status": "running",
+         *       "phase": "running",
+         *       "progress": 40,
+         *       "at": "2026-01-31T12:00:03.000Z"
+         *     }
+         */
+        GenerationEvent: {
+            at: string;
+            /** @description When it will have ended in one case of two, and in nine of ten */
+            eta?: {
+                p50: string;
+                p90: string;
+            };
+            /** Format: uuid */
+            generationId: string;
+            /**
+             * @description Of an open job
+             * @enum {string}
+             */
+            phase?: "plan_line" | "provider_line" | "booting" | "running" | "storing";
+            /** @description Percent */
+            progress: number;
+            /** @enum {string} */
+            status: "queued" | "running" | "succeeded" | "failed" | "canceled";
+        };
+        GenerationInput: {
+            /**
+             * @description Default: square, or as the photo is
+             * @enum {string}
+             */
+            aspectRatio?: "1:1" | "4:3" | "3:4" | "16:9" | "9:16";
+            /** @description Default `1` */
+            count?: number;
+            /** @description Of films */
+            durationSeconds?: number;
+            /** @description Default none. As many as the model takes: `GET /models` */
+            inputAssetIds?: string[];
+            /** @description Refused if it costs more */
+            maxCredits?: number;
+            /** @description From the catalogue; default the task's first */
+            model?: string;
+            /** @description An instruction */
+            prompt?: string;
+            seed?: number;
+            /** @enum {string} */
+            style?: "modern" | "luxury" | "fresh" | "tech" | "warm" | "business";
+            /** @enum {string} */
+            task: "scene" | "cutout" | "packshot" | "upscale" | "expand" | "animate";
+            /** @description Lettering for the picture, where the model can */
+            text?: string;
+            /** @description Told of the end; https, a public host */
+            webhookUrl?: string;
+        };
+        Invite: {
+            createdAt: string;
+            /** Format: email */
+            email: string;
+            expiresAt: string;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            role: "viewer" | "member" | "admin" | "owner";
+        };
+        Lineage: {
+            /** Format: uuid */
+            assetId: string;
+            createdAt: string;
+            /** Format: uuid */
+            createdBy: string | null;
+            /** @description What made it; null for an upload */
+            generation: {
+                /** @description Charged for this one of its outputs */
+                credits: number;
+                /** Format: uuid */
+                id: string;
+                /** @description Photos as they were then; they may be deleted by now */
+                inputs: {
+                    /** Format: uuid */
+                    assetId: string;
+                    sha256: string;
+                }[];
+                model: string;
+                prompt: string | null;
+                /** @description All the words that the model was sent */
+                promptSent: string | null;
+                /** @enum {string|null} */
+                provider: "replicate" | "fal" | "openai" | "gemini" | "workers-ai" | null;
+                /** @description As the provider calls it */
+                providerModel: string | null;
+                requestedAt: string;
+                /** Format: uuid */
+                requestedBy: string | null;
+                seed: number | null;
+                /** @enum {string|null} */
+                style: "modern" | "luxury" | "fresh" | "tech" | "warm" | "business" | null;
+                /** @enum {string} */
+                task: "scene" | "cutout" | "packshot" | "upscale" | "expand" | "animate";
+                text: string | null;
+            } | null;
+            /** @description Hex; null of what is not ready */
+            sha256: string | null;
+            /** @enum {string} */
+            source: "upload" | "generation" | "export";
+        };
+        Member: {
+            createdAt: string;
+            /** Format: email */
+            email: string;
+            name: string | null;
+            /** @enum {string} */
+            role: "viewer" | "member" | "admin" | "owner";
+            /** Format: uuid */
+            userId: string;
+        };
+        Model: {
+            id: string;
+            inputs: {
+                /** @description None: the photo's */
+                aspectRatios: ("1:1" | "4:3" | "3:4" | "16:9" | "9:16")[];
+                /** @description Seconds; null for pictures */
+                durations: number[] | null;
+                maxCount: number;
+                /** @description Images of whichever type: they are prepared for the model */
+                maxInputAssets: number;
+                minInputAssets: number;
+                /** @description Takes an instruction, and a style */
+                prompt: boolean;
+                seed: boolean;
+                styles: ("modern" | "luxury" | "fresh" | "tech" | "warm" | "business")[];
+                /** @description Takes lettering */
+                text: boolean;
+            };
+            /** @enum {string} */
+            kind: "image" | "video";
+            name: string;
+            price: {
+                credits: number;
+                /** @enum {string} */
+                per: "image" | "second" | "megapixel" | "run";
+            };
+            /** @enum {string} */
+            task: "scene" | "cutout" | "packshot" | "upscale" | "expand" | "animate";
+        };
+        /**
+         * @example {
+         *       "type": "about:blank",
+         *       "title": "Unprocessable Content",
+         *       "status": 422,
+         *       "detail": "The request does not match the contract.",
+         *       "code": "validation_failed",
+         *       "requestId": "0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11",
+         *       "errors": [
+         *         {
+         *           "pointer": "/task",
+         *           "message": "is required"
+         *         }
+         *       ]
+         *     }
+         */
+        Problem: {
+            code: components["schemas"]["ErrorCode"];
+            detail: string;
+            errors?: {
+                message: string;
+                /** @description JSON pointer into the body, or below `/query`, `/path` or `/header` */
+                pointer: string;
+            }[];
+            requestId: string;
+            status: number;
+            title: string;
+            /** @enum {string} */
+            type: "about:blank";
+        };
+        Quote: {
+            /** @description Whether it would be now */
+            accepted: boolean;
+            credits: number;
+            /** @description Seconds, not exceeded in 50 and in 95 % of cases; absent while too few have been measured */
+            finishesIn?: {
+                p50: number;
+                p95: number;
+            };
+            model: string;
+            /** @description Why it would not */
+            problem?: {
+                code: components["schemas"]["ErrorCode"];
+                detail: string;
+                errors?: {
+                    message: string;
+                    pointer: string;
+                }[];
+            };
+            /** @description Credits of this month; negative: so many are missing; null: unlimited */
+            remainingAfter: number | null;
+            /** @description Seconds, not exceeded in 50 and in 95 % of cases; absent while too few have been measured */
+            startsIn?: {
+                p50: number;
+                p95: number;
+            };
+        };
+        Readiness: {
+            checks: {
+                /** @enum {string} */
+                database: "ok" | "degraded" | "down";
+                /** @enum {string} */
+                models: "ok" | "degraded" | "down";
+                /** @enum {string} */
+                storage: "ok" | "degraded" | "down";
+            };
+            /**
+             * Format: date-time
+             * @description Earlier than now while nobody uses the database
+             */
+            databaseAskedAt: string;
+            /** @description What the last comparison of storage with the database found, each counted to 101; null before the first */
+            files: {
+                assetsWithoutObject: number;
+                /** Format: date-time */
+                comparedAt: string;
+                /** @description False: so much is amiss that its operator has to look first */
+                mends: boolean;
+                objectsWithoutAsset: number;
+            } | null;
+            /** @description Those that only the operator can mend */
+            offers: {
+                model: string;
+                provider: string;
+                reason: string;
+            }[];
+            /** @enum {string} */
+            status: "ok" | "degraded" | "down";
+        };
+        Session: {
+            createdAt: string;
+            current: boolean;
+            expiresAt: string;
+            /** Format: uuid */
+            id: string;
+            ip: string | null;
+            userAgent: string | null;
+        };
+        Tokens: {
+            access_token: string;
+            /** @description Seconds */
+            expires_in: number;
+            refresh_token: string;
+            /** @enum {string} */
+            token_type: "Bearer";
+        };
+        Upload: {
+            asset: components["schemas"]["Asset"];
+            upload: {
+                /** @description What is not complete by then is given up */
+                endsAt: string;
+                /** @description From the first byte on: one below 100 MB, else several of 32 MiB and a rest */
+                parts: {
+                    arrived: boolean;
+                    number: number;
+                    /** @description Bytes */
+                    size: number;
+                    /** @description Where to send the part by PUT; none for what has arrived */
+                    target?: {
+                        expiresAt: string;
+                        /** @description To be sent exactly so; browsers add `content-length` themselves */
+                        headers: {
+                            [key: string]: string;
+                        };
+                        /** Format: uri */
+                        url: string;
+                    };
+                }[];
+            };
+        };
+        Usage: {
+            credits: {
+                charged: number;
+                /** @description Per calendar month; null is unlimited */
+                granted: number | null;
+                remaining: number | null;
+                renewsAt: string;
+                reserved: number;
+            };
+            /** @enum {string} */
+            plan: "free" | "pro" | "enterprise";
+            storage: {
+                /** @description Bytes of sized copies, which the quota does not count */
+                copies: number;
+                /** @description Bytes */
+                quota: number;
+                /** @description Bytes */
+                used: number;
+            };
+        };
+        User: {
+            createdAt: string;
+            /** Format: email */
+            email: string;
+            /** Format: uuid */
+            id: string;
+            name: string | null;
+        };
+        WebhookDelivery: {
+            /** @description With those that were put off, since the endpoint had not answered lately */
+            attempts: number;
+            createdAt: string;
+            deliveredAt: string | null;
+            /**
+             * Format: uuid
+             * @description Null for a generation's own URL
+             */
+            endpointId: string | null;
+            error: string | null;
+            /**
+             * Format: uuid
+             * @description Sent as `webhook-id`
+             */
+            id: string;
+            payload: components["schemas"]["WebhookMessage"];
+            responseStatus: number | null;
+            /** @enum {string} */
+            status: "pending" | "delivered" | "failed";
+            url: string;
+        };
+        WebhookEndpoint: {
+            createdAt: string;
+            /** Format: uuid */
+            createdBy: string | null;
+            enabled: boolean;
+            /** @description Empty means all but `progress` */
+            events: ("queued" | "running" | "progress" | "provider.switched" | "succeeded" | "failed" | "canceled")[];
+            failingSince: string | null;
+            /** Format: uuid */
+            id: string;
+            url: string;
+        };
+        /**
+         * @example {
+         *       "type": "generation.succeeded",
+         *       "timestamp": "2026-01-31T12:00:09.000Z",
+         *       "data": {
+         *         "generationId": "0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11",
+         *         "status": "succeeded",
+         *         "progress": 100,
+         *         "at": "2026-01-31T12:00:09.000Z"
+         *       }
+         *     }
+         */
+        WebhookMessage: {
+            data: {
+                at: string;
+                /** Format: uuid */
+                generationId: string;
+                /** @description Percent */
+                progress: number;
+                /** @enum {string} */
+                status: "queued" | "running" | "succeeded" | "failed" | "canceled";
+            };
+            timestamp: string;
+            /** @enum {string} */
+            type: "generation.queued" | "generation.running" | "generation.progress" | "generation.provider.switched" | "generation.succeeded" | "generation.failed" | "generation.canceled";
+        };
+        Workspace: {
+            createdAt: string;
+            /** Format: uuid */
+            id: string;
+            name: string;
+            /** @enum {string} */
+            plan: "free" | "pro" | "enterprise";
+            /**
+             * @description The caller's
+             * @enum {string}
+             */
+            role: "viewer" | "member" | "admin" | "owner";
+            slug: string;
+            updatedAt: string;
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export interface operations {
+    "key.list": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The key set */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        keys: {
+                            alg: string;
+                            crv: string;
+                            kid: string;
+                            kty: string;
+                            use: string;
+                            x: string;
+                        }[];
+                    };
+                };
+            };
+        };
+    };
+    "api_key.list": {
+        parameters: {
+            query?: {
+                /** @description The `nextCursor` of the page before */
+                cursor?: string;
+                /** @description Entries of a page */
+                limit?: number;
+            };
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of keys */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["ApiKey"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+        };
+    };
+    "api_key.create": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "shop server",
+                 *       "scopes": [
+                 *         "asset.create",
+                 *         "generation.create",
+                 *         "generation.get",
+                 *         "generation.events"
+                 *       ]
+                 *     }
+                 */
+                "application/json": {
+                    expiresAt?: string;
+                    name: string;
+                    scopes: ("asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "checkpoint.list" | "credit.list" | "event.list" | "export.create" | "export.list" | "generation.cancel" | "generation.create" | "generation.events" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "model.list" | "usage.get")[];
+                };
+            };
+        };
+        responses: {
+            /** @description The key */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKey"] & {
+                        key: string;
+                    };
+                };
+            };
+        };
+    };
+    "api_key.revoke": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Revoked */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "asset.list": {
+        parameters: {
+            query?: {
+                /** @description The `nextCursor` of the page before */
+                cursor?: string;
+                kind?: "image" | "video" | "document";
+                /** @description Entries of a page */
+                limit?: number;
+                /** @description Part of the name. Without three letters or digits in a row a page looks at 500 assets: it may have fewer than `limit`, or none, and a `nextCursor` */
+                q?: string;
+                since?: string;
+                source?: "upload" | "generation" | "export";
+                status?: "pending" | "ready";
+                tag?: string;
+                /** @description Before it */
+                until?: string;
+            };
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of assets */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["Asset"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+        };
+    };
+    "asset.get": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The asset */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Asset"];
+                };
+            };
+        };
+    };
+    "asset.delete": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "asset.update": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "mug.jpg",
+                 *       "tags": [
+                 *         "spring"
+                 *       ]
+                 *     }
+                 */
+                "application/json": {
+                    name?: string;
+                    tags?: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description The asset */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Asset"];
+                };
+            };
+        };
+    };
+    "asset.check": {
+        parameters: {
+            query?: {
+                channel?: "amazon-main" | "google-merchant" | "shopify" | "instagram-feed" | "instagram-reel" | "tiktok" | "web";
+            };
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Rule by rule, what was found and what is wanted */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelChecks"];
+                };
+            };
+        };
+    };
+    "asset.complete": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The asset */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Asset"];
+                };
+            };
+        };
+    };
+    "asset.download": {
+        parameters: {
+            query?: {
+                /** @description Pictures and films may be shown inline; others are attachments all the same */
+                disposition?: "inline" | "attachment";
+                /** @description Of a sized copy */
+                format?: "webp" | "jpeg" | "png";
+                width?: 64 | 160 | 320 | 640 | 1024 | 2048;
+            };
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description To the file */
+            302: {
+                headers: {
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "export.list": {
+        parameters: {
+            query?: {
+                /** @description The `nextCursor` of the page before */
+                cursor?: string;
+                /** @description Entries of a page */
+                limit?: number;
+            };
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of exports */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["Export"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+        };
+    };
+    "export.create": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The caller's own word for this request: sent again with it, it is not done again */
+                "idempotency-key"?: string;
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "channels": [
+                 *         "web"
+                 *       ]
+                 *     }
+                 */
+                "application/json": {
+                    channels: ("amazon-main" | "google-merchant" | "shopify" | "instagram-feed" | "instagram-reel" | "tiktok" | "web")[];
+                };
+            };
+        };
+        responses: {
+            /** @description What is to be made */
+            202: {
+                headers: {
+                    "Idempotent-Replayed"?: string;
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["Export"][];
+                    };
+                };
+            };
+        };
+    };
+    "asset.lineage": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Its lineage */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lineage"];
+                };
+            };
+        };
+    };
+    "asset.resume": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The upload */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Upload"];
+                };
+            };
+        };
+    };
+    "asset.links": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "ids": [
+                 *         "0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11"
+                 *       ],
+                 *       "disposition": "inline"
+                 *     }
+                 */
+                "application/json": {
+                    /**
+                     * @description Default `attachment`. Pictures and films may be shown inline; others are attachments all the same
+                     * @enum {string}
+                     */
+                    disposition?: "inline" | "attachment";
+                    ids: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description One for each id */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: {
+                            expiresAt?: string;
+                            /** Format: uuid */
+                            id: string;
+                            problem?: {
+                                code: components["schemas"]["ErrorCode"];
+                                detail: string;
+                            };
+                            /** Format: uri */
+                            url?: string;
+                        }[];
+                    };
+                };
+            };
+        };
+    };
+    "asset.create": {
+        parameters: {
+            query?: {
+                /** @description The file's name; default the form's, or `untitled` */
+                name?: string;
+            };
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": Blob;
+                "multipart/form-data": {
+                    /** Format: binary */
+                    file: Blob;
+                };
+            };
+        };
+        responses: {
+            /** @description The asset */
+            201: {
+                headers: {
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Asset"];
+                };
+            };
+        };
+    };
+    "asset.begin": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The caller's own word for this request: sent again with it, it is not done again */
+                "idempotency-key"?: string;
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "film.mp4",
+                 *       "mimeType": "video/mp4",
+                 *       "size": 7340032
+                 *     }
+                 */
+                "application/json": {
+                    /** @description As the content will be */
+                    mimeType: string;
+                    name: string;
+                    /** @description Hex; checked when the file is complete */
+                    sha256?: string;
+                    /** @description Bytes */
+                    size: number;
+                };
+            };
+        };
+        responses: {
+            /** @description The pending asset, and where to send it */
+            201: {
+                headers: {
+                    "Idempotent-Replayed"?: string;
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Upload"];
+                };
+            };
+        };
+    };
+    "audit.list": {
+        parameters: {
+            query?: {
+                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "checkpoint.list" | "credit.list" | "event.list" | "export.create" | "export.finish" | "export.list" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "password.update" | "session.create" | "session.delete" | "session.list" | "session.refresh" | "session.refuse" | "session.revoke" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
+                actorId?: string;
+                /** @description The `nextCursor` of the page before */
+                cursor?: string;
+                /** @description Entries of a page */
+                limit?: number;
+                resourceId?: string;
+                resourceType?: string;
+                since?: string;
+                until?: string;
+            };
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of entries */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["AuditEntry"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+        };
+    };
+    "checkpoint.list": {
+        parameters: {
+            query?: {
+                /** @description The `nextCursor` of the page before */
+                cursor?: string;
+                /** @description Entries of a page */
+                limit?: number;
+            };
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of checkpoints */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["AuditCheckpoint"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+        };
+    };
+    "audit.export": {
+        parameters: {
+            query?: {
+                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "checkpoint.list" | "credit.list" | "event.list" | "export.create" | "export.finish" | "export.list" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "password.update" | "session.create" | "session.delete" | "session.list" | "session.refresh" | "session.refuse" | "session.revoke" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
+                actorId?: string;
+                resourceId?: string;
+                resourceType?: string;
+                since?: string;
+                until?: string;
+            };
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One entry a line */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                };
+            };
+        };
+    };
+    "audit.verify": {
+        parameters: {
+            query?: {
+                /** @description The `signature` of a checkpoint, to hold the log against */
+                checkpoint?: string;
+                /** @description Only entries after this sequence */
+                since?: number;
+            };
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The verdict */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /**
+                         * Format: uuid
+                         * @description The first entry that was changed, that follows a missing one, or that is not what its checkpoint says: then the change lies before it
+                         */
+                        brokenAt: string | null;
+                        /** @description Whether the log has the entry that the checkpoint in the query signs; null if that may be pruned */
+                        checkpointMatches: boolean | null;
+                        /** @description Looked at */
+                        entries: number;
+                        /** @description Sequence of the first checkpoint whose signature does not fit */
+                        forgedCheckpoint: number | null;
+                        /** @description `since` of the request that goes on; null at the end */
+                        next: number | null;
+                        /** @description Entries are missing from the end */
+                        truncated: boolean;
+                        /** @description Of what was looked at: the whole log, once `next` is null */
+                        valid: boolean;
+                        /** @description Sequence of the last entry that holds */
+                        verifiedTo: number;
+                    };
+                };
+            };
+        };
+    };
+    "session.create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "email": "ann@example.com",
+                 *       "password": "one picture, one store"
+                 *     }
+                 */
+                "application/json": {
+                    /** Format: email */
+                    email: string;
+                    password: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The tokens */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tokens"];
+                };
+            };
+        };
+    };
+    "session.revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Signed out */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "user.get": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The caller */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"] & {
+                        workspaces: {
+                            /** Format: uuid */
+                            id: string;
+                            name: string;
+                            /** @enum {string} */
+                            role: "viewer" | "member" | "admin" | "owner";
+                            slug: string;
+                        }[];
+                    };
+                };
+            };
+        };
+    };
+    "user.update": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Ann"
+                 *     }
+                 */
+                "application/json": {
+                    name: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The caller */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+        };
+    };
+    "password.update": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "currentPassword": "one picture, one store",
+                 *       "newPassword": "many pictures, many stores"
+                 *     }
+                 */
+                "application/json": {
+                    currentPassword: string;
+                    newPassword: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Changed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "session.refresh": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "refresh_token": "the one of the last answer"
+                 *     }
+                 */
+                "application/json": {
+                    refresh_token: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The tokens */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tokens"];
+                };
+            };
+        };
+    };
+    "user.create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "email": "ann@example.com",
+                 *       "password": "one picture, one store",
+                 *       "name": "Ann"
+                 *     }
+                 */
+                "application/json": {
+                    /** Format: email */
+                    email: string;
+                    name?: string;
+                    password: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The user, signed in */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        access_token: string;
+                        /** @description Seconds */
+                        expires_in: number;
+                        refresh_token: string;
+                        /** @enum {string} */
+                        token_type: "Bearer";
+                        user: components["schemas"]["User"];
+                    };
+                };
+            };
+        };
+    };
+    "session.list": {
+        parameters: {
+            query?: {
+                /** @description The `nextCursor` of the page before */
+                cursor?: string;
+                /** @description Entries of a page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of sessions */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["Session"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+        };
+    };
+    "session.delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Revoked */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "credit.list": {
+        parameters: {
+            query?: {
+                /** @description The `nextCursor` of the page before */
+                cursor?: string;
+                /** @description Entries of a page */
+                limit?: number;
+            };
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of entries */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["CreditEntry"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+        };
+    };
+    "event.list": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The last event that arrived: the stream goes on after it */
+                "last-event-id"?: string;
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Server-sent events, whose `event` is one of `queued`, `running`, `progress`, `provider.switched`, `succeeded`, `failed`, `canceled`, whose `id` is a number for `Last-Event-ID`, and whose `data` is a GenerationEvent as JSON. Comments keep the stream open. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Nothing more will come: the last event was the one named in Last-Event-ID */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "generation.list": {
+        parameters: {
+            query?: {
+                /** @description The `nextCursor` of the page before */
+                cursor?: string;
+                kind?: "image" | "video";
+                /** @description Entries of a page */
+                limit?: number;
+                since?: string;
+                status?: "queued" | "running" | "succeeded" | "failed" | "canceled";
+                task?: "scene" | "cutout" | "packshot" | "upscale" | "expand" | "animate";
+                until?: string;
+            };
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of generations */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["Generation"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+        };
+    };
+    "generation.create": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The caller's own word for this request: sent again with it, it is not done again */
+                "idempotency-key"?: string;
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "task": "scene",
+                 *       "prompt": "On a breakfast table by the window",
+                 *       "style": "luxury",
+                 *       "inputAssetIds": [
+                 *         "0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11"
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["GenerationInput"];
+            };
+        };
+        responses: {
+            /** @description The job */
+            202: {
+                headers: {
+                    "Idempotent-Replayed"?: string;
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Generation"];
+                };
+            };
+        };
+    };
+    "generation.get": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The generation */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Generation"];
+                };
+            };
+        };
+    };
+    "generation.cancel": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The generation */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Generation"];
+                };
+            };
+        };
+    };
+    "generation.events": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The last event that arrived: the stream goes on after it */
+                "last-event-id"?: string;
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Server-sent events, whose `event` is one of `queued`, `running`, `progress`, `provider.switched`, `succeeded`, `failed`, `canceled`, whose `id` is a number for `Last-Event-ID`, and whose `data` is a GenerationEvent as JSON. Comments keep the stream open. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Nothing more will come: the last event was the one named in Last-Event-ID */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "generation.retry": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The caller's own word for this request: sent again with it, it is not done again */
+                "idempotency-key"?: string;
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The new job */
+            202: {
+                headers: {
+                    "Idempotent-Replayed"?: string;
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Generation"];
+                };
+            };
+        };
+    };
+    "generation.quote": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "task": "scene",
+                 *       "prompt": "On a breakfast table by the window",
+                 *       "style": "luxury",
+                 *       "inputAssetIds": [
+                 *         "0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11"
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["GenerationInput"];
+            };
+        };
+        responses: {
+            /** @description The quote */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Quote"];
+                };
+            };
+        };
+    };
+    "model.list": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All models */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["Model"][];
+                        nextCursor: null;
+                    };
+                };
+            };
+        };
+    };
+    "usage.get": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The usage */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Usage"];
+                };
+            };
+        };
+    };
+    "webhook.list": {
+        parameters: {
+            query?: {
+                /** @description The `nextCursor` of the page before */
+                cursor?: string;
+                /** @description Entries of a page */
+                limit?: number;
+            };
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of endpoints */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["WebhookEndpoint"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+        };
+    };
+    "webhook.create": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "url": "https://shop.example.com/hooks",
+                 *       "events": [
+                 *         "succeeded",
+                 *         "failed"
+                 *       ]
+                 *     }
+                 */
+                "application/json": {
+                    /** @description Default none. Empty means all but `progress` */
+                    events?: ("queued" | "running" | "progress" | "provider.switched" | "succeeded" | "failed" | "canceled")[];
+                    url: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The endpoint */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookEndpoint"] & {
+                        secret: string;
+                    };
+                };
+            };
+        };
+    };
+    "webhook.delete": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "webhook.update": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "enabled": false
+                 *     }
+                 */
+                "application/json": {
+                    enabled?: boolean;
+                    /** @description Empty means all but `progress` */
+                    events?: ("queued" | "running" | "progress" | "provider.switched" | "succeeded" | "failed" | "canceled")[];
+                    url?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The endpoint */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookEndpoint"];
+                };
+            };
+        };
+    };
+    "delivery.list": {
+        parameters: {
+            query?: {
+                /** @description The `nextCursor` of the page before */
+                cursor?: string;
+                endpointId?: string;
+                /** @description Entries of a page */
+                limit?: number;
+                status?: "pending" | "delivered" | "failed";
+            };
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of deliveries */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["WebhookDelivery"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+        };
+    };
+    "delivery.resend": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The delivery */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookDelivery"];
+                };
+            };
+        };
+    };
+    "webhook.secret": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the workspace; may be left out by those who belong to exactly one. */
+                "X-Workspace-Id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The secret */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        secret: string;
+                    };
+                };
+            };
+        };
+    };
+    "workspace.list": {
+        parameters: {
+            query?: {
+                /** @description The `nextCursor` of the page before */
+                cursor?: string;
+                /** @description Entries of a page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of workspaces */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["Workspace"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+        };
+    };
+    "workspace.create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Mugs and More"
+                 *     }
+                 */
+                "application/json": {
+                    name: string;
+                    slug?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The workspace */
+            201: {
+                headers: {
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Workspace"];
+                };
+            };
+        };
+    };
+    "workspace.get": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The workspace */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Workspace"];
+                };
+            };
+        };
+    };
+    "workspace.delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "workspace.update": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Mugs and More"
+                 *     }
+                 */
+                "application/json": {
+                    name?: string;
+                    slug?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The workspace */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Workspace"];
+                };
+            };
+        };
+    };
+    "invite.list": {
+        parameters: {
+            query?: {
+                /** @description The `nextCursor` of the page before */
+                cursor?: string;
+                /** @description Entries of a page */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of invites */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["Invite"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+        };
+    };
+    "invite.create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "email": "bob@example.com",
+                 *       "role": "member"
+                 *     }
+                 */
+                "application/json": {
+                    /** Format: email */
+                    email: string;
+                    /** @enum {string} */
+                    role: "viewer" | "member" | "admin" | "owner";
+                };
+            };
+        };
+        responses: {
+            /** @description The invite */
+            201: {
+                headers: {
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Invite"] & {
+                        token: string;
+                    };
+                };
+            };
+        };
+    };
+    "invite.delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                inviteId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Withdrawn */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "member.list": {
+        parameters: {
+            query?: {
+                /** @description The `nextCursor` of the page before */
+                cursor?: string;
+                /** @description Entries of a page */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of members */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["Member"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+        };
+    };
+    "member.remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                userId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "member.update": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                userId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "role": "viewer"
+                 *     }
+                 */
+                "application/json": {
+                    /** @enum {string} */
+                    role: "viewer" | "member" | "admin" | "owner";
+                };
+            };
+        };
+        responses: {
+            /** @description The member */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Member"];
+                };
+            };
+        };
+    };
+    "workspace.transfer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "userId": "0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11"
+                 *     }
+                 */
+                "application/json": {
+                    /** Format: uuid */
+                    userId: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Transferred */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "invite.accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "token": "the one that the invite was made with"
+                 *     }
+                 */
+                "application/json": {
+                    token: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The workspace */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Workspace"];
+                };
+            };
+        };
+    };
+    "health.get": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Up */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @enum {string} */
+                        status: "ok";
+                    };
+                };
+            };
+        };
+    };
+    "health.ready": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Ready or degraded */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Readiness"];
+                };
+            };
+        };
+    };
+    "webhook.message": {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The same when it comes twice */
+                "webhook-id": string;
+                /** @description `v1,` and an HMAC-SHA256 in base64, or several of them */
+                "webhook-signature": string;
+                /** @description Seconds since 1970 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookMessage"];
+            };
+        };
+        responses: {
+            /** @description Taken */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Wanted no more: the endpoint is disabled */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+}
