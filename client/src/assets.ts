@@ -255,8 +255,7 @@ export const createAssets = (http: Http) => {
     if (!mimeType) throw new TypeError(`${name} may be anything: give its mimeType`)
     const hash = options.hash === false ? undefined : await sha256(file, signal)
     const body = { name, mimeType, size: file.size, ...(hash && { sha256: hash }) }
-    // After a lost answer again: what nobody sends is given up after a day.
-    const call: Call = { method: 'POST', path: '/assets/uploads', body, signal, repeatable: true }
+    const call: Call = { method: 'POST', path: '/assets/uploads', body, signal }
     let begun: Upload
     try {
       begun = await http.json(call)

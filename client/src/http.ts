@@ -40,8 +40,6 @@ export interface Call {
   signal?: AbortSignal | undefined
   /** Without credentials. */
   anonymous?: boolean
-  /** Whether it may be sent again though its answer was lost; by default what its method and path say. */
-  repeatable?: boolean
   retries?: number
   redirect?: RequestRedirect
 }
@@ -114,7 +112,7 @@ const isJson = (headers: Headers) =>
 /** POSTs that do the same twice as once. */
 const HARMLESS = /\/(complete|cancel|quote|downloads|refresh|logout)$/
 /** POSTs that take an idempotency key. */
-const KEYED = /^\/generations(\/[^/]+\/retry)?$/
+const KEYED = /^\/(generations(\/[^/]+\/retry)?|assets\/uploads|assets\/[^/]+\/exports)$/
 
 export const newKey = (): string =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join(
@@ -199,7 +197,7 @@ export const createHttp = (options: HttpOptions, auth: Auth | undefined) => {
     // Whoever limits has done nothing.
     if (error instanceof ApiError && error.status === 429) return true
     if (isDefinite(error)) return false
-    return call.repeatable ?? (call.method !== 'POST' || !!call.idempotencyKey || HARMLESS.test(call.path))
+    return call.method !== 'POST' || !!call.idempotencyKey || HARMLESS.test(call.path)
   }
 
   /** Whether asking again would be answered the same; a page of HTML with status 200 is somebody else's. */
