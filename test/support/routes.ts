@@ -12,6 +12,7 @@ import {
   NOBODY,
   newEmail,
   newKey,
+  newMailToken,
   newTenant,
   PASSWORD,
   type Tenant,
@@ -68,6 +69,10 @@ export interface Things {
   refreshToken: string
   /** Of an invite to the caller, elsewhere. */
   inviteToken: string
+  /** Of mails to the caller. */
+  emailToken: string
+  undoToken: string
+  resetToken: string
 }
 
 const makers: { [Name in keyof Things]: (tenant: Tenant) => Promise<string> } = {
@@ -99,6 +104,9 @@ const makers: { [Name in keyof Things]: (tenant: Tenant) => Promise<string> } = 
     const other = await newTenant()
     return (await invite(other.client, other.workspaceId, email)).body.token
   },
+  emailToken: (tenant) => newMailToken(tenant, 'verify'),
+  undoToken: (tenant) => newMailToken(tenant, 'email_changed'),
+  resetToken: (tenant) => newMailToken(tenant, 'reset'),
 }
 
 /** What each route with a body accepts. A new route without one here fails. */
@@ -108,6 +116,11 @@ const bodies: Record<string, (things: Things) => unknown> = {
   'session.create': ({ email }) => ({ email, password: PASSWORD }),
   'session.refresh': ({ refreshToken }) => ({ refresh_token: refreshToken }),
   'password.update': () => ({ currentPassword: PASSWORD, newPassword: `another ${PASSWORD}` }),
+  'email.confirm': ({ emailToken }) => ({ token: emailToken }),
+  'email.change': () => ({ email: newEmail() }),
+  'email.undo': ({ undoToken }) => ({ token: undoToken }),
+  'password.reset': ({ email }) => ({ email }),
+  'password.confirm': ({ resetToken }) => ({ token: resetToken, newPassword: `another ${PASSWORD}` }),
   'workspace.create': () => ({ name: 'Another' }),
   'workspace.update': () => ({ name: 'Renamed' }),
   'workspace.transfer': ({ userId }) => ({ userId }),
