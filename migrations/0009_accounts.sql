@@ -23,6 +23,15 @@ begin
   perform pg_advisory_xact_lock(hashtextextended('email ' || p_email, 0));
 end $$;
 --> statement-breakpoint
+-- The same, and then the rows of whoever claims it and of whoever is about to have it, in one order for all; mails come after.
+create or replace function app.turn_of_account(p_email text, p_user uuid) returns void
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  perform app.turn_of_email(p_email);
+  perform from public.users u
+   where u.id = any(array(select c.id from public.users c where c.email = p_email) || p_user) order by u.id for update;
+end $$;
+--> statement-breakpoint
 -- Somebody has proved that address. False if another account had before.
 create or replace function app.prove_email(p_user uuid, p_email text) returns boolean
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -30,7 +39,7 @@ declare
   v_context constant jsonb := app.context();
   v_lost uuid;
 begin
-  perform app.turn_of_email(p_email);
+  perform app.turn_of_account(p_email, p_user);
   if exists (select from public.users u where u.email = p_email and u.email_verified_at is not null and u.id <> p_user) then
     return false;
   end if;
@@ -122,9 +131,15 @@ create or replace function app.confirm_email(p_token_hash text, p_code_hashes te
 declare
   v_user public.users;
   v_mail public.mails;
+  v_email text;
   v_other text;
   v_told uuid;
 begin
+  select m.recipient into v_email from public.mails asked
+    join public.mails m on m.id = coalesce((asked.data ->> 'change')::uuid, asked.id)
+   where asked.user_id = app.user_id() and (asked.token_hash = p_token_hash or asked.code_hash = any(p_code_hashes))
+   order by asked.created_at desc limit 1;
+  perform app.turn_of_account(v_email, app.user_id());
   select * into v_user from public.users u where u.id = app.user_id();
   select * into v_mail from public.mails m
    where m.user_id = v_user.id and m.kind in ('verify', 'change_old', 'change_new') and m.used_at is null and m.expires_at > now()
@@ -143,7 +158,7 @@ begin
       perform app.record('email.confirm', 'user', v_user.id, null, jsonb_build_object('email', v_mail.recipient));
       return jsonb_build_object('awaits', case v_other when 'change_new' then 'new' else 'current' end);
     end if;
-    select m.recipient into v_mail.recipient from public.mails m where m.id = (v_mail.data ->> 'change')::uuid;
+    v_mail.recipient := v_email;
   end if;
   if not app.prove_email(v_user.id, v_mail.recipient) then
     return '{"refusal": "email_taken"}';
@@ -171,6 +186,8 @@ declare
   v_email text;
   v_reset constant uuid := app.uuid_v7();
 begin
+  select * into v_mail from public.mails m where m.token_hash = p_token_hash;
+  perform app.turn_of_account(v_mail.recipient, v_mail.user_id);
   select * into v_mail from public.mails m
    where m.token_hash = p_token_hash and m.kind = 'email_changed' and m.used_at is null and m.expires_at > now() for update;
   if not found then
@@ -212,12 +229,13 @@ declare
   v_user uuid;
   v_told constant uuid := app.uuid_v7();
 begin
+  select * into v_mail from public.mails m where m.token_hash = p_token_hash;
+  perform app.turn_of_account(v_mail.recipient, null);
   select * into v_mail from public.mails m
    where m.token_hash = p_token_hash and m.kind = 'reset' and m.used_at is null and m.expires_at > now() for update;
   if not found then
     return '{"refusal": "invalid_token"}';
   end if;
-  perform app.turn_of_email(v_mail.recipient);
   select u.id into v_user from public.users u where u.email = v_mail.recipient and u.email_verified_at is not null;
   perform app.set_context(v_context || jsonb_build_object('actor', 'user:' || coalesce(v_user, p_new_user)));
   if v_user is null then

@@ -26,8 +26,11 @@ const paths = {
 /** Somebody else's words, if nothing in them could be taken for an address. */
 const quoted = (words: string | undefined) => (words && !/[./:@\\]|www/i.test(words) ? words : undefined)
 
-const placed = (data: Data, nowhere: string, somewhere: (device: string, country: string) => string) =>
-  data.device || data.country ? somewhere(data.device ?? '?', data.country ?? '?') : nowhere
+/** Where somebody has signed in, as far as it is known. */
+const placeOf = (language: Language, { device, country }: Data, nowhere: string) => {
+  const named = country && new Intl.DisplayNames(language, { type: 'region', fallback: 'code' }).of(country)
+  return [device, named].filter(Boolean).join(language === 'zh' ? '，' : ', ') || nowhere
+}
 
 const texts: Record<Language, Texts> = {
   en: {
@@ -91,7 +94,7 @@ const texts: Record<Language, Texts> = {
     new_device: (data) => ({
       subject: 'A new device has signed in',
       lines: [
-        `Somebody has signed in to your account: ${placed(data, 'an unknown device', (device, country) => `${device}, ${country}`)}, ${data.at} UTC.`,
+        `Somebody has signed in to your account: ${placeOf('en', data, 'an unknown device')}, ${data.at} UTC.`,
       ],
       notes: ['If that was you, all is well. If not, end that session and set a new password.'],
     }),
@@ -169,7 +172,7 @@ const texts: Record<Language, Texts> = {
     new_device: (data) => ({
       subject: 'Anmeldung von einem neuen Gerät',
       lines: [
-        `Jemand hat sich in Ihrem Konto angemeldet: ${placed(data, 'ein unbekanntes Gerät', (device, country) => `${device}, ${country}`)}, ${data.at} UTC.`,
+        `Jemand hat sich in Ihrem Konto angemeldet: ${placeOf('de', data, 'ein unbekanntes Gerät')}, ${data.at} UTC.`,
       ],
       notes: [
         'Wenn Sie das waren, ist alles gut. Wenn nicht, beenden Sie jene Sitzung und setzen Sie ein neues Passwort.',
@@ -238,9 +241,7 @@ const texts: Record<Language, Texts> = {
     }),
     new_device: (data) => ({
       subject: '新设备登录提醒',
-      lines: [
-        `您的账户有新的登录：${placed(data, '未知设备', (device, country) => `${device}，${country}`)}，${data.at} UTC。`,
-      ],
+      lines: [`您的账户有新的登录：${placeOf('zh', data, '未知设备')}，${data.at} UTC。`],
       notes: ['如果是您本人，无需处理。如果不是，请结束该会话并设置新密码。'],
     }),
   },

@@ -244,33 +244,33 @@ test('a password is reset by mail: once, all sessions end, and a mail says so', 
   expect(await setPassword(late)).toMatchObject(invalid)
 })
 
-const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1] as number
-
 test('a reset is answered alike, in the same time, whether there is an account', async () => {
-  const known = await times(9, async () => (await signUp()).email)
-  const unknown = await times(9, async () => newEmail())
+  const known: string[] = []
+  for (let i = 0; i < 12; i++) known.push((await signUp()).email)
+  const unknown = known.map(() => newEmail())
   const took: Record<'known' | 'unknown', number[]> = { known: [], unknown: [] }
   const shapes = new Set<string>()
-  for (const [i, email] of known.entries()) {
-    for (const [kind, address] of [
-      ['known', email],
-      ['unknown', unknown[i] as string],
-    ] as const) {
-      const started = performance.now()
-      const { status, body, headers } = await reset(address)
-      took[kind].push(performance.now() - started)
-      const shown = ['content-type', 'content-length', 'ratelimit-policy', 'server-timing'].map((name) =>
-        headers.get(name)?.replace(/dur=\d+/g, ''),
-      )
-      shapes.add(JSON.stringify([status, body, shown]))
-    }
+  const time = async (kind: keyof typeof took, email: string) => {
+    const started = performance.now()
+    const { status, body, headers } = await reset(email)
+    took[kind].push(performance.now() - started)
+    const shown = ['content-type', 'content-length', 'ratelimit-policy', 'server-timing'].map((name) =>
+      headers.get(name)?.replace(/dur=\d+/g, ''),
+    )
+    shapes.add(JSON.stringify([status, body, shown]))
+    // What the job does with it would be time of the next one.
+    await whenSettled(email)
   }
-  console.log(
-    `reset: known ${median(took.known).toFixed(1)} ms, unknown ${median(took.unknown).toFixed(1)} ms`,
-  )
+  for (const [i, email] of known.entries()) {
+    await time('known', email)
+    await time('unknown', unknown[i] as string)
+  }
   expect(shapes.size).toBe(1)
-  expect(median(took.unknown) / median(took.known)).toBeGreaterThan(0.6)
-  expect(median(took.unknown) / median(took.known)).toBeLessThan(1.7)
+  // Of the undisturbed ones; whatever else the machine does comes on top.
+  const [quickest, other] = [Math.min(...took.known), Math.min(...took.unknown)]
+  console.log(`reset: known ${quickest.toFixed(1)} ms, unknown ${other.toFixed(1)} ms`)
+  expect(other / quickest).toBeGreaterThan(0.6)
+  expect(other / quickest).toBeLessThan(1.7)
   for (const email of known) await mailTo(email, /new password/)
   for (const email of unknown) {
     expect(await whenSettled(email)).toMatchObject([{ status: 'void' }])

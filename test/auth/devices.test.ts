@@ -68,7 +68,7 @@ test('a new device is told by mail, once; a known one is not', async () => {
   const { email } = await signUp()
   await signIn(email, from('DE', FIREFOX))
   const mail = await mailTo(email, /new device/)
-  expect(mail.text).toMatch(/Firefox on Windows, DE, \d{4}-\d\d-\d\d \d\d:\d\d UTC\./)
+  expect(mail.text).toMatch(/Firefox on Windows, Germany, \d{4}-\d\d-\d\d \d\d:\d\d UTC\./)
   await signIn(email, from('DE', FIREFOX.replaceAll('143.0', '144.0')))
   expect(await mailRowsOf(email)).toHaveLength(1)
   await signIn(email, from('DE', PHONE))
@@ -84,7 +84,9 @@ test('in the language that its owner reads, if they have said', async () => {
   await createClient().post('/auth/register', { email, password: PASSWORD }, german)
   await asOwner('update users set email_verified_at = now() where email = $1', [email])
   await signIn(email, from('DE', FIREFOX))
-  expect((await mailTo(email, /neuen Gerät/)).text).toContain('Jemand hat sich in Ihrem Konto angemeldet')
+  expect((await mailTo(email, /neuen Gerät/)).text).toContain(
+    'Jemand hat sich in Ihrem Konto angemeldet: Firefox on Windows, Deutschland, ',
+  )
 })
 
 test('nothing is told to an address that nobody has proved, nor of a first session, nor of a wrong password', async () => {
