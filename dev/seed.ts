@@ -1,12 +1,14 @@
-/** The sample account, workspace and product photo, made through the API like anybody's; harmless twice. */
+/** The sample account, proved by the mail it is sent, its workspace and product photo, made through the API like anybody's; harmless twice. */
 import { ApiError, MerchantClient } from '../client/src/index.ts'
 import { makeSamplePhoto } from '../models/photo.ts'
+import { signUpByMail } from '../scripts/inbox.ts'
 
 export const SAMPLE = { email: 'merchant@example.com', password: 'one picture, one store' }
 
-export const seed = async (baseUrl: string): Promise<void> => {
+/** @param inbox where the stack's mail is read */
+export const seed = async (baseUrl: string, inbox: string): Promise<void> => {
   const client = new MerchantClient({ baseUrl })
-  await client.signUp({ ...SAMPLE, name: 'Sample Merchant' }).catch((error: unknown) => {
+  await signUpByMail(client, inbox, { ...SAMPLE, name: 'Sample Merchant' }).catch((error: unknown) => {
     if (error instanceof ApiError && error.code === 'email_taken') return client.signIn(SAMPLE)
     throw error
   })

@@ -108,6 +108,7 @@ begin
   if not found then
     raise exception 'there is no workspace %', p_workspace using errcode = 'no_data_found';
   end if;
+  perform app.fund_owners();
 end $$;
 --> statement-breakpoint
 -- The hash of a row, given the hash of the one before it.
@@ -181,6 +182,15 @@ begin
       delete from public.sessions where ctid = any(array(
         select s.ctid from public.sessions s where least(s.revoked_at, s.expires_at) < now() - interval '30 days'
          order by least(s.revoked_at, s.expires_at) limit p_max for update skip locked));
+    when 'mails' then
+      -- As long as they count for limits, and a little longer for whoever asks what became of one.
+      delete from public.mails where ctid = any(array(
+        select m.ctid from public.mails m where m.created_at < now() - interval '30 days'
+         order by m.created_at limit p_max for update skip locked));
+    when 'bounces' then
+      -- A mailbox may be there again.
+      delete from public.bounces where ctid = any(array(
+        select b.ctid from public.bounces b where b.created_at < now() - interval '30 days' order by b.created_at limit p_max));
     when 'invites' then
       delete from public.invites where ctid = any(array(
         select i.ctid from public.invites i where least(i.accepted_at, i.expires_at) < now() - interval '30 days'

@@ -11,11 +11,16 @@ import {
 import { PROJECT } from '../dev/stack.ts'
 import { makeSamplePhoto } from '../models/photo.ts'
 import { styles } from '../src/words.ts'
+import { signUpByMail } from './inbox.ts'
 import { oneLine } from './migrate.ts'
 
 /** Milliseconds for all pictures. */
 const DEADLINE = 120_000
 const baseUrl = process.env.API_URL ?? `http://127.0.0.1:${process.env.PORT ?? 8787}`
+/** Where `npm run dev` shows the mails that it caught. */
+const inbox =
+  process.env.MAIL_URL ??
+  `http://127.0.0.1:${process.env.MAIL_PORT ?? Number(process.env.PORT ?? 8787) + 2000}`
 const out = join(PROJECT, 'out')
 
 const seconds = (since: number) => `${((Date.now() - since) / 1000).toFixed(1)} s`
@@ -37,9 +42,9 @@ const main = async (): Promise<void> => {
   let since = Date.now()
   const email = `demo-${Date.now()}@example.com`
   const client = new MerchantClient({ baseUrl })
-  await client.signUp({ email, password: 'one picture, one whole store' })
+  await signUpByMail(client, inbox, { email, password: 'one picture, one whole store' })
   await client.post('/workspaces', { body: { name: 'Demo Store' } })
-  step(`signed up as ${email}, made a workspace`, since)
+  step(`signed up as ${email} by mail, made a workspace`, since)
 
   since = Date.now()
   const name = photoPath ? basename(photoPath) : 'sample-product.jpg'

@@ -44,6 +44,16 @@ const Settings = z
       .string()
       .default('')
       .transform((value) => value.split(',').flatMap((origin) => origin.trim() || [])),
+    /** The front end, where the links of mails lead. */
+    APP_URL: url.transform((value) => value.replace(/\/+$/, '')),
+    /** Whom mails are from, such as `Shop <no-reply@example.com>`: of a domain that may send by Cloudflare's Email Service. */
+    MAIL_FROM: z
+      .string()
+      .regex(/^[^<>]+ <[^<>@\s]+@[^<>@\s]+>$/, 'must be like: Name <address@example.com>')
+      .transform((value) => {
+        const [name = '', email = ''] = value.slice(0, -1).split(' <')
+        return { name, email }
+      }),
     /** A login that is a member of app_tenant, for what is done for a caller or in a workspace. */
     DATABASE_URL: databaseUrl,
     /** A login that is a member of app_system: sign-in, and the sweeper. */
@@ -154,6 +164,8 @@ interface Bindings {
   LASTING: Queue<JobMessage>
   PICTURES: Queue<JobMessage>
   UPLOADS: Queue<JobMessage>
+  MAILS: Queue<JobMessage>
+  EMAIL: SendEmail
   RATE_LIMITER: DurableObjectNamespace<RateLimiter>
   FEED: DurableObjectNamespace<Feed>
   BREAKER: DurableObjectNamespace<Breaker>
@@ -189,6 +201,8 @@ export const parseEnv = (raw: RawEnv): Env => {
     LASTING: raw.LASTING,
     PICTURES: raw.PICTURES,
     UPLOADS: raw.UPLOADS,
+    MAILS: raw.MAILS,
+    EMAIL: raw.EMAIL,
     RATE_LIMITER: raw.RATE_LIMITER,
     FEED: raw.FEED,
     BREAKER: raw.BREAKER,

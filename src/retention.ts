@@ -8,6 +8,8 @@ import { describeError } from './errors.ts'
 
 const kinds = [
   'sessions',
+  'mails',
+  'bounces',
   'invites',
   'api_keys',
   'idempotency_keys',

@@ -397,6 +397,94 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/auth/email/change": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change the caller's address, once both are proved by mail
+         * @description A later wish replaces an earlier one. The former address is told, and can undo the change for a day. Whether the new one belongs to somebody does not show.
+         *
+         *     For whoever is signed in. Not for API keys.
+         */
+        post: operations["email.change"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/email/change/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take a former address back, by the token that was mailed there
+         * @description All sessions end, what was linked or made as a key since then is revoked, and a mail lets a new password be set.
+         *
+         *     Needs no credentials.
+         */
+        post: operations["email.undo"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/email/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have a link and a code mailed to the caller's address
+         * @description Nothing is sent to an address that is proved already. The answer is 404 to an account without address.
+         *
+         *     For whoever is signed in. Not for API keys.
+         */
+        post: operations["email.verify"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/email/verify/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Prove an address by the token of a mailed link, or by the code beside it
+         * @description For the account that asked for the mail, whether to prove its address or to change it. A change takes effect when both addresses are proved. Opening the link proves nothing: this request does.
+         *
+         *     For whoever is signed in. Not for API keys.
+         */
+        post: operations["email.confirm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/login": {
         parameters: {
             query?: never;
@@ -483,6 +571,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/auth/password/reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have a link mailed by which a password can be set
+         * @description Answers the same, in the same time, whether there is an account. Where one has only claimed the address, the link makes a new one.
+         *
+         *     Needs no credentials.
+         */
+        post: operations["password.reset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/password/reset/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Set a password by the token of a mailed link; all sessions end
+         * @description Needs no credentials.
+         */
+        post: operations["password.confirm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/refresh": {
         parameters: {
             query?: never;
@@ -515,8 +645,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Sign up
-         * @description Needs no credentials.
+         * Sign up; a mail with a link and a code proves the address
+         * @description An address that nobody has proved belongs to nobody yet: whoever proves it first has it, and other accounts that claimed it lose it.
+         *
+         *     Needs no credentials.
          */
         post: operations["user.create"];
         delete?: never;
@@ -945,8 +1077,10 @@ export interface paths {
         get: operations["invite.list"];
         put?: never;
         /**
-         * Invite somebody by e-mail address; the token is shown once
-         * @description Needs the role `admin` or a higher one. Not for API keys.
+         * Invite somebody by e-mail address, by mail; the token is shown once
+         * @description The mail goes out if the caller has proved their own address. Its link also proves that of the invited; the token answered here is good for who has proved it.
+         *
+         *     Needs the role `admin` or a higher one. Not for API keys.
          */
         post: operations["invite.create"];
         delete?: never;
@@ -1205,7 +1339,7 @@ export interface components {
         };
         AuditEntry: {
             /** @enum {string} */
-            action: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "checkpoint.list" | "credit.list" | "event.list" | "export.create" | "export.finish" | "export.list" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "password.update" | "session.create" | "session.delete" | "session.list" | "session.refresh" | "session.refuse" | "session.revoke" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
+            action: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "password.confirm" | "password.reset" | "password.update" | "session.create" | "session.delete" | "session.list" | "session.refresh" | "session.refuse" | "session.revoke" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
             actor: {
                 /** Format: uuid */
                 id: string | null;
@@ -1274,7 +1408,7 @@ export interface components {
             period: string;
         };
         /** @enum {string} */
-        ErrorCode: "malformed_json" | "malformed_multipart" | "workspace_required" | "unauthorized" | "refresh_token_reused" | "account_not_linked" | "invalid_credentials" | "insufficient_credits" | "storage_quota_exceeded" | "plan_limit_reached" | "forbidden" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "email_taken" | "slug_taken" | "already_finished" | "last_owner" | "already_member" | "invite_used" | "invite_expired" | "not_retryable" | "upload_incomplete" | "upload_expired" | "payload_too_large" | "unsupported_media_type" | "upload_mismatch" | "validation_failed" | "not_convertible" | "idempotency_key_reused" | "rate_limited" | "internal_error" | "misconfigured" | "unavailable";
+        ErrorCode: "malformed_json" | "malformed_multipart" | "workspace_required" | "unauthorized" | "refresh_token_reused" | "invalid_credentials" | "insufficient_credits" | "storage_quota_exceeded" | "free_credits_paused" | "plan_limit_reached" | "forbidden" | "email_not_verified" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "email_taken" | "invalid_token" | "slug_taken" | "already_finished" | "last_owner" | "already_member" | "invite_used" | "invite_expired" | "not_retryable" | "upload_incomplete" | "upload_expired" | "payload_too_large" | "unsupported_media_type" | "upload_mismatch" | "validation_failed" | "not_convertible" | "idempotency_key_reused" | "rate_limited" | "internal_error" | "misconfigured" | "unavailable";
         Export: {
             /** Format: uuid */
             assetId: string;
@@ -1478,7 +1612,9 @@ export interface components {
         Member: {
             createdAt: string;
             /** Format: email */
-            email: string;
+            email: string | null;
+            /** @description Whether they have proved that the address is theirs */
+            emailVerified: boolean;
             name: string | null;
             /** @enum {string} */
             role: "viewer" | "member" | "admin" | "owner";
@@ -1604,12 +1740,19 @@ export interface components {
             status: "ok" | "degraded" | "down";
         };
         Session: {
+            /** @description ISO 3166 */
+            country: string | null;
             createdAt: string;
             current: boolean;
+            /** @description Such as `Firefox on Windows` */
+            device: string | null;
             expiresAt: string;
             /** Format: uuid */
             id: string;
+            /** @description Of the last refresh, as is the country */
             ip: string | null;
+            /** @description To a quarter of an hour */
+            lastUsedAt: string;
             userAgent: string | null;
         };
         Tokens: {
@@ -1647,6 +1790,13 @@ export interface components {
         Usage: {
             credits: {
                 charged: number;
+                /** @description Of a free workspace, whether it has the free credits, which a person gets once: `granted`; `later`: from `since` on, in place of a workspace that is gone; `held`: they looked farmed, ask us; `elsewhere`: its owners have them in another workspace; `unverified`: no owner has proved an e-mail address */
+                free: {
+                    /** Format: date */
+                    since: string | null;
+                    /** @enum {string} */
+                    state: "granted" | "later" | "held" | "elsewhere" | "unverified";
+                } | null;
                 /** @description Per calendar month; null is unlimited */
                 granted: number | null;
                 remaining: number | null;
@@ -1666,8 +1816,13 @@ export interface components {
         };
         User: {
             createdAt: string;
-            /** Format: email */
-            email: string;
+            /**
+             * Format: email
+             * @description Null after somebody else has proved the address that this account only claimed
+             */
+            email: string | null;
+            /** @description Whether the caller has proved to read its mail */
+            emailVerified: boolean;
             /** Format: uuid */
             id: string;
             name: string | null;
@@ -2358,7 +2513,7 @@ export interface operations {
     "audit.list": {
         parameters: {
             query?: {
-                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "checkpoint.list" | "credit.list" | "event.list" | "export.create" | "export.finish" | "export.list" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "password.update" | "session.create" | "session.delete" | "session.list" | "session.refresh" | "session.refuse" | "session.revoke" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
+                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "password.confirm" | "password.reset" | "password.update" | "session.create" | "session.delete" | "session.list" | "session.refresh" | "session.refuse" | "session.revoke" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
                 actorId?: string;
                 /** @description The `nextCursor` of the page before */
                 cursor?: string;
@@ -2426,7 +2581,7 @@ export interface operations {
     "audit.export": {
         parameters: {
             query?: {
-                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "checkpoint.list" | "credit.list" | "event.list" | "export.create" | "export.finish" | "export.list" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "password.update" | "session.create" | "session.delete" | "session.list" | "session.refresh" | "session.refuse" | "session.revoke" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
+                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "password.confirm" | "password.reset" | "password.update" | "session.create" | "session.delete" | "session.list" | "session.refresh" | "session.refuse" | "session.revoke" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
                 actorId?: string;
                 resourceId?: string;
                 resourceType?: string;
@@ -2501,6 +2656,121 @@ export interface operations {
             };
         };
     };
+    "email.change": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "email": "ann@example.com"
+                 *     }
+                 */
+                "application/json": {
+                    /** Format: email */
+                    email: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "email.undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "token": "mNn0Zr0lq4Gl2yqXx8Qm3y0hKf5vQy7dW1tB9cE6uA4"
+                 *     }
+                 */
+                "application/json": {
+                    token: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Undone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "email.verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "email.confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "token": "mNn0Zr0lq4Gl2yqXx8Qm3y0hKf5vQy7dW1tB9cE6uA4"
+                 *     }
+                 */
+                "application/json": {
+                    code?: string;
+                    token?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The caller */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"] & {
+                        /**
+                         * @description The address that has to be proved, too, before a change takes effect
+                         * @enum {string|null}
+                         */
+                        awaits: "current" | "new" | null;
+                    };
+                };
+            };
+        };
+    };
     "session.create": {
         parameters: {
             query?: never;
@@ -2569,6 +2839,8 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["User"] & {
+                        /** @description Mail to the address has come back: none is sent there for 30 days */
+                        emailBounced: boolean;
                         workspaces: {
                             /** Format: uuid */
                             id: string;
@@ -2636,6 +2908,67 @@ export interface operations {
         };
         responses: {
             /** @description Changed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "password.reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "email": "ann@example.com"
+                 *     }
+                 */
+                "application/json": {
+                    /** Format: email */
+                    email: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "password.confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "token": "mNn0Zr0lq4Gl2yqXx8Qm3y0hKf5vQy7dW1tB9cE6uA4",
+                 *       "newPassword": "another picture, another store"
+                 *     }
+                 */
+                "application/json": {
+                    newPassword: string;
+                    token: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Set */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -3522,6 +3855,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Invite"] & {
+                        mailed: boolean;
                         token: string;
                     };
                 };

@@ -211,6 +211,7 @@ routes.openapi(
     },
     refuses: [
       'insufficient_credits',
+      'free_credits_paused',
       'storage_quota_exceeded',
       'plan_limit_reached',
       'idempotency_key_reused',
@@ -340,6 +341,7 @@ routes.openapi(
     responses: { 202: { ...json(GenerationView, 'The new job'), headers: replayable } },
     refuses: [
       'insufficient_credits',
+      'free_credits_paused',
       'storage_quota_exceeded',
       'plan_limit_reached',
       'not_retryable',

@@ -99,7 +99,7 @@ const addressOf = async (c: Context<AppEnv>): Promise<string | undefined> => {
 }
 
 /** An IPv6 subscriber has a whole /64, so all of it is one subject. */
-const networkOf = (ip = 'unknown'): string => {
+export const networkOf = (ip = 'unknown'): string => {
   if (!ip.includes(':')) return ip
   const [head = '', tail = ''] = ip.toLowerCase().split('::')
   const groups = (text: string) => (text === '' ? [] : text.split(':'))

@@ -13,7 +13,7 @@ let client: MerchantClient
 
 beforeAll(async () => {
   rig = await startRig({ cron: false })
-  ;({ token, client } = await newMerchantAt(rig.url))
+  ;({ token, client } = await newMerchantAt(rig.url, rig.mail.url))
 }, 90_000)
 
 afterEach(async () => {

@@ -14,7 +14,7 @@ let headers: Record<string, string>
 
 beforeAll(async () => {
   rig = await startRig({ cron: false })
-  const { token, ...made } = await newMerchantAt(rig.url)
+  const { token, ...made } = await newMerchantAt(rig.url, rig.mail.url)
   client = made.client
   headers = { authorization: `Bearer ${token}` }
   photo = await sharp({ create: { width: 3000, height: 2000, channels: 3, background: '#d22' } })

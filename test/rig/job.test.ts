@@ -14,7 +14,7 @@ let client: MerchantClient
 beforeAll(async () => {
   models = await startInstantModels()
   rig = await startRig({ alone: true, cron: false, settings: { REPLICATE_BASE_URL: models.origin } })
-  client = (await newMerchantAt(rig.url)).client
+  client = (await newMerchantAt(rig.url, rig.mail.url)).client
 }, 90_000)
 
 afterAll(async () => {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { freePort } from '../../dev/child.ts'
+import { startInbox } from '../../dev/inbox.ts'
 import type { LocalServer } from '../../dev/server.ts'
 import { type Stack, startStack } from '../../dev/stack.ts'
 import { bucketUrl, startStorage } from '../../dev/storage.ts'
@@ -45,7 +46,9 @@ afterAll(async () => {
 }, 60_000)
 
 test('the job ends once, with one set of outputs, charged once', async () => {
-  const { client } = await newMerchantAt(worker.url)
+  const inbox = await startInbox(0, () => worker.url)
+  const { client } = await newMerchantAt(worker.url, inbox.url)
+  await inbox.stop()
   await fetch(`${stack.models.origin}/faults`, {
     method: 'POST',
     body: JSON.stringify({ kind: 'slow', delayMs: 4000 }),

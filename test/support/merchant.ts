@@ -2,6 +2,7 @@
 import { onTestFinished } from 'vitest'
 import { type ClientOptions, MerchantClient } from '../../client/src/index.ts'
 import { startLink } from '../../dev/rig/link.ts'
+import { readCode } from '../../scripts/inbox.ts'
 import type { Client } from './client.ts'
 import { checkContract } from './contract.ts'
 import { stack } from './control.ts'
@@ -60,11 +61,14 @@ export const watchedFetch = (watch: (request: Request, count: number) => unknown
 export const merchantAt = (baseUrl: string, token?: string) =>
   new MerchantClient({ baseUrl, token, retries: 0 })
 
-/** Somebody new there, with a workspace. */
-export const newMerchantAt = async (baseUrl: string) => {
+/** Somebody new there, with a workspace; whoever is told where their mail is has proved their address, as free credits want it. */
+export const newMerchantAt = async (baseUrl: string, inbox?: string) => {
   const account = { email: newEmail(), password: PASSWORD }
   const { access_token: token } = await merchantAt(baseUrl).post('/auth/register', { body: account })
   const client = merchantAt(baseUrl, token)
+  if (inbox) {
+    await client.post('/auth/email/verify/confirm', { body: { code: await readCode(inbox, account.email) } })
+  }
   const { id: workspaceId } = await client.post('/workspaces', { body: { name: 'Test Store' } })
   return { token, client, workspaceId }
 }

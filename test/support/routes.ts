@@ -12,6 +12,7 @@ import {
   NOBODY,
   newEmail,
   newKey,
+  newMailToken,
   newTenant,
   PASSWORD,
   type Tenant,
@@ -71,6 +72,10 @@ export interface Things {
   refreshToken: string
   /** Of an invite to the caller, elsewhere. */
   inviteToken: string
+  /** Of mails to the caller. */
+  emailToken: string
+  undoToken: string
+  resetToken: string
 }
 
 const makers: { [Name in keyof Things]: (tenant: Tenant) => Promise<string> } = {
@@ -102,6 +107,9 @@ const makers: { [Name in keyof Things]: (tenant: Tenant) => Promise<string> } = 
     const other = await newTenant()
     return (await invite(other.client, other.workspaceId, email)).body.token
   },
+  emailToken: (tenant) => newMailToken(tenant, 'verify'),
+  undoToken: (tenant) => newMailToken(tenant, 'email_changed'),
+  resetToken: (tenant) => newMailToken(tenant, 'reset'),
 }
 
 /** What of a body has to be one's own; the rest is the document's example. */
@@ -110,6 +118,11 @@ const own: Record<string, (things: Things) => object> = {
   'session.create': ({ email }) => ({ email, password: PASSWORD }),
   'session.refresh': ({ refreshToken }) => ({ refresh_token: refreshToken }),
   'password.update': () => ({ currentPassword: PASSWORD }),
+  'email.confirm': ({ emailToken }) => ({ token: emailToken }),
+  'email.change': () => ({ email: newEmail() }),
+  'email.undo': ({ undoToken }) => ({ token: undoToken }),
+  'password.reset': ({ email }) => ({ email }),
+  'password.confirm': ({ resetToken }) => ({ token: resetToken }),
   'workspace.transfer': ({ userId }) => ({ userId }),
   'invite.create': () => ({ email: newEmail() }),
   'invite.accept': ({ inviteToken }) => ({ token: inviteToken }),
