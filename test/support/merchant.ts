@@ -66,5 +66,5 @@ export const newMerchantAt = async (baseUrl: string) => {
   const { access_token: token } = await merchantAt(baseUrl).post('/auth/register', { body: account })
   const client = merchantAt(baseUrl, token)
   const { id: workspaceId } = await client.post('/workspaces', { body: { name: 'Test Store' } })
-  return { token, client, workspaceId }
+  return { account, token, client, workspaceId }
 }
