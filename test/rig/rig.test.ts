@@ -12,6 +12,7 @@ import { waitFor } from '../support/wait-for.ts'
 let rig: Rig
 let token: string
 let workspaceId: string
+let account: { email: string; password: string }
 
 beforeAll(async () => {
   rig = await startRig({
@@ -21,7 +22,7 @@ beforeAll(async () => {
       'jobs-dead': { max_batch_timeout: 0 },
     },
   })
-  ;({ token, workspaceId } = await newMerchantAt(rig.url))
+  ;({ account, token, workspaceId } = await newMerchantAt(rig.url))
   await withClient(rig.stack.database.adminUrl, (db) =>
     db.query(`update workspaces set plan = 'pro' where id = $1`, [workspaceId]),
   )
@@ -402,7 +403,7 @@ test('people who hang up while they sign in leave no trace for others', async ()
         'content-type': 'application/json',
         'cf-connecting-ip': `198.51.100.${Math.floor(Math.random() * 250)}`,
       },
-      body: JSON.stringify({ email: 'rig@example.com', password: 'correct horse battery staple' }),
+      body: JSON.stringify(account),
       ...(signal && { signal }),
     }).then(
       ({ status }) => status,

@@ -70,5 +70,5 @@ export const newMerchantAt = async (baseUrl: string, inbox?: string) => {
     await client.post('/auth/email/verify/confirm', { body: { code: await readCode(inbox, account.email) } })
   }
   const { id: workspaceId } = await client.post('/workspaces', { body: { name: 'Test Store' } })
-  return { token, client, workspaceId }
+  return { account, token, client, workspaceId }
 }
