@@ -297,3 +297,15 @@ create or replace function app.own_password_hash() returns text
   language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select u.password_hash from public.users u where u.id = app.user_id()
 $$;
+--> statement-breakpoint
+-- How somebody can prove themselves besides by their password; empty without a second factor.
+create or replace function app.factors_of(p_user uuid) returns text[]
+  language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select case when exists (select from public.totp_secrets t where t.user_id = p_user and t.confirmed_at is not null)
+    then array['totp', 'recovery_code'] else '{}' end
+$$;
+--> statement-breakpoint
+-- A password as tokens name it, which are void once it changes.
+create or replace function app.password_mark(p_hash text) returns text
+  language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+  return left(encode(sha256(convert_to(coalesce(p_hash, ''), 'UTF8')), 'hex'), 32);

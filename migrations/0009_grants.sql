@@ -24,9 +24,14 @@ grant select on app.gate_key to app_gate;
 grant select (id, email, name, created_at, updated_at), update (name, password_hash, updated_at) on users to app_tenant;
 grant select, insert, update (updated_at) on users to app_system;
 grant update (email_verified_at) on users to app_gate;
-grant select (id, user_id, expires_at, revoked_at, ip, user_agent, created_at),
-  update (revoked_at) on sessions to app_tenant;
-grant select (id, user_id, refresh_hash, refresh_generation, refreshed_at, expires_at, revoked_at), insert,
+grant select (id, user_id, expires_at, revoked_at, ip, user_agent, proved_at, second_factor, created_at),
+  update (revoked_at, proved_at, second_factor) on sessions to app_tenant;
+grant select, insert, update (secret, confirmed_at, last_step, created_at), delete on totp_secrets to app_tenant;
+grant select, update (last_step) on totp_secrets to app_system;
+grant select, insert, update (code_hash), delete on recovery_codes to app_tenant;
+grant select, update (code_hash), delete on recovery_codes to app_system;
+grant insert on spent_tokens to app_tenant, app_system;
+grant select (id, user_id, refresh_hash, refresh_generation, refreshed_at, expires_at, revoked_at, proved_at, second_factor), insert,
   update (refresh_hash, refresh_generation, refreshed_at, revoked_at) on sessions to app_system;
 grant select (provider, provider_account_id, user_id),
   insert (provider, provider_account_id, user_id) on accounts to app_gate;
@@ -93,7 +98,7 @@ grant select (workspace_id, kind, subject_id, available_at, sends), update (avai
 grant insert (workspace_id, kind, subject_id, available_at) on outbox to app_gate;
 --> statement-breakpoint
 -- app_retention works inside app.prune only.
-grant select, delete on sessions, invites, api_keys, idempotency_keys, generation_events, webhook_deliveries, audit_logs,
+grant select, delete on sessions, spent_tokens, invites, api_keys, idempotency_keys, generation_events, webhook_deliveries, audit_logs,
   audit_checkpoints to app_retention;
 grant select on generations to app_retention;
 grant update (revoked_at) on sessions, api_keys to app_retention;
@@ -118,6 +123,7 @@ grant execute on function app.accept_invite(text), app.listen(), app.create_work
   app.settle(uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, jsonb),
   app.end_generations(integer) to app_tenant;
 grant execute on function app.act_as(uuid) to app_system;
+grant execute on function app.factors_of(uuid), app.password_mark(text) to app_tenant, app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(), app.server_context(),
   app.wake_of(generations), app.conclude(uuid, uuid, integer), app.misfit(uuid, uuid[], jsonb), app.insert_calls(uuid, uuid, jsonb),

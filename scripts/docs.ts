@@ -60,11 +60,13 @@ const routeTables = [...byTag].map(
 const subjects = {
   ip: 'IP (IPv6: /64)',
   email: 'e-mail address',
+  user: 'user',
   caller: 'user or key',
   workspace: 'workspace',
 }
 /** A period of so many seconds, in words. */
-const spell = (seconds: number) => ({ 60: 'minute', 3600: 'hour' })[seconds] ?? `${seconds} seconds`
+const spell = (seconds: number) =>
+  ({ 60: 'minute', 3600: 'hour', 86400: 'day' })[seconds] ?? `${seconds} seconds`
 
 const limitTable = table(
   ['policy', 'requests', 'per', 'counted by', 'plans', 'without the limiter'],

@@ -61,6 +61,13 @@ const Settings = z
     WEBHOOK_TARGETS: z.enum(['public', 'any']).default('public'),
     /** Derives each workspace's secret for the webhooks of single generations. */
     WEBHOOK_SIGNING_KEY: z.string().min(32),
+    /** Encrypts the secrets of second factors: with another one nobody's authenticator app works any more. */
+    FACTOR_KEY: z.string().min(32),
+    /** Domain that passkeys belong to: that of the front ends, or one above it. Default: the first front end's host. */
+    RELYING_PARTY_ID: z
+      .string()
+      .regex(/^[a-z0-9-]+(\.[a-z0-9-]+)*$/, 'must be a domain')
+      .optional(),
     REPLICATE_BASE_URL: url.default('https://api.replicate.com/v1'),
     /** Each provider is one when its key is set. */
     REPLICATE_API_TOKEN: secret.optional(),
@@ -97,6 +104,23 @@ const Settings = z
     // The public keys of both are published as one set.
     if (settings.ACCESS_TOKEN_KEYS.some(({ kid }) => kid === settings.AUDIT_SIGNING_KEY.kid)) {
       context.addIssue({ code: 'custom', path: ['AUDIT_SIGNING_KEY'], message: 'must have a kid of its own' })
+    }
+    for (const origin of settings.ALLOWED_ORIGINS) {
+      if (!URL.canParse(origin) || new URL(origin).origin !== origin) {
+        context.addIssue({
+          code: 'custom',
+          path: ['ALLOWED_ORIGINS'],
+          message: 'must be origins, such as https://app.example.com',
+        })
+        return
+      }
+    }
+    if (relyingPartyOf(settings).origins.length === 0) {
+      context.addIssue({
+        code: 'custom',
+        path: ['RELYING_PARTY_ID'],
+        message: 'must be the host of an allowed origin, or a domain above it',
+      })
     }
     if (isLoopback(settings.PUBLIC_URL)) return
     for (const path of ['S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY'] as const) {
@@ -178,6 +202,17 @@ export const objectOf = <T extends Rpc.DurableObjectBranded | undefined>(
   namespace: DurableObjectNamespace<T>,
   name: string,
 ) => namespace.get(namespace.idFromName(name), locationHint && { locationHint })
+
+/** The domain that passkeys belong to (WebAuthn's RP ID), and the origins whose pages may use them. */
+export const relyingPartyOf = (
+  settings: Pick<z.output<typeof Settings>, 'ALLOWED_ORIGINS' | 'PUBLIC_URL' | 'RELYING_PARTY_ID'>,
+) => {
+  const { ALLOWED_ORIGINS, PUBLIC_URL, RELYING_PARTY_ID } = settings
+  const [first = PUBLIC_URL, ...others] = ALLOWED_ORIGINS
+  const id = RELYING_PARTY_ID ?? new URL(first).hostname
+  const isOurs = (origin: string) => `.${new URL(origin).hostname}`.endsWith(`.${id}`)
+  return { id, origins: [first, ...others].filter(isOurs) }
+}
 
 const isLoopback = (origin: string): boolean => {
   const { hostname } = new URL(origin)

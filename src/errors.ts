@@ -20,6 +20,8 @@ const problems = {
     'This e-mail address belongs to an account with another way of signing in: use that.',
   ],
   invalid_credentials: [401, 'The e-mail address or the password is wrong.'],
+  invalid_code: [401, 'The code is wrong, too old, or was used before.'],
+  token_used: [401, 'This works once, and was used before: begin again.'],
   insufficient_credits: [402, 'The workspace has too few credits left this month.'],
   storage_quota_exceeded: [402, "The file does not fit the workspace's storage quota: delete others first."],
   plan_limit_reached: [402, 'The plan allows no more of these: remove one first, or choose a larger plan.'],
@@ -28,6 +30,7 @@ const problems = {
   not_found: [404, 'There is no such resource, or it belongs to another workspace.'],
   method_not_allowed: [405, 'This route does not support the method; Allow lists those that it does.'],
   email_taken: [409, 'This e-mail address is already registered.'],
+  already_enrolled: [409, 'This second factor is set up already: remove it first.'],
   slug_taken: [409, 'This slug is already taken: choose another.'],
   already_finished: [409, 'The generation has already finished.'],
   last_owner: [409, 'A workspace needs at least one owner: make another member an owner first.'],
@@ -95,6 +98,7 @@ export const invalidField = (pointer: string, message: string) =>
 const constraintCodes: Record<string, ErrorCode> = {
   users_email_unique: 'email_taken',
   workspaces_slug_unique: 'slug_taken',
+  spent_tokens_pkey: 'token_used',
 }
 
 /** Turns anything thrown into an AppError: a refusal by SQL, a violated constraint, a fault of the database, the unexpected. */

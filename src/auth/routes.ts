@@ -5,6 +5,7 @@ import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
 import { roles } from '../words.ts'
+import { factorKinds } from './factors/mfa-tokens.ts'
 import { isCommonPassword } from './passwords.ts'
 import { refresh } from './refresh-tokens.ts'
 import {
@@ -33,7 +34,7 @@ const UserView = z
   .object({ id: z.uuid(), email: z.email(), name: z.string().nullable(), createdAt: Timestamp })
   .openapi('User')
 
-const TokensView = z
+export const TokensView = z
   .object({
     access_token: z.string(),
     token_type: z.literal('Bearer'),
@@ -41,6 +42,14 @@ const TokensView = z
     refresh_token: z.string(),
   })
   .openapi('Tokens')
+
+const SecondStepView = z
+  .object({
+    mfa_token: z.string(),
+    expires_in: z.int().describe('Seconds'),
+    methods: z.array(z.enum(factorKinds)).describe('What the person has'),
+  })
+  .openapi('SecondStep')
 
 const presentUser = (row: User): z.output<typeof UserView> => ({
   id: row.id,
@@ -106,12 +115,19 @@ routes.openapi(
     scope: 'public',
     limits: ['login-ip', 'login-email'],
     request: jsonBody(z.strictObject({ email: Email, password: z.string().max(1024) })),
-    responses: { 200: json(TokensView, 'The tokens') },
+    responses: {
+      200: json(TokensView, 'The tokens'),
+      202: json(
+        SecondStepView,
+        'The password is right, and a second factor is asked for: `POST /auth/login/mfa`',
+      ),
+    },
     refuses: ['invalid_credentials'],
   }),
   async (c) => {
     c.header('cache-control', 'no-store')
-    return c.json(await signIn(c.get('ctx'), c.req.valid('json')), 200)
+    const answer = await signIn(c.get('ctx'), c.req.valid('json'))
+    return 'mfa_token' in answer ? c.json(answer, 202) : c.json(answer, 200)
   },
 )
 

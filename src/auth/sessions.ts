@@ -6,16 +6,17 @@ import type { Ctx } from '../context.ts'
 import { authorize, type Database, ensure, read, transact } from '../db/client.ts'
 import { currentUserId, memberships, sessions, users } from '../db/schema.ts'
 import { exists, first, type Page, rowOf } from '../db/sql.ts'
-import { AppError } from '../errors.ts'
+import { AppError, type ErrorCode } from '../errors.ts'
 import { dismissListeners } from '../events/events.ts'
 import type { Role } from '../words.ts'
+import { type FactorKind, issueMfaToken } from './factors/mfa-tokens.ts'
 import { hashPassword, verifyPassword } from './passwords.ts'
 import { firstRefreshToken } from './refresh-tokens.ts'
 import { issueTokens } from './tokens.ts'
 
 const REFRESH_TOKEN_LIFETIME = sql`interval '30 days'`
 
-const newSession = async (ctx: Ctx, userId: string) => {
+export const newSession = async (ctx: Ctx, userId: string) => {
   const id = uuidv7()
   const refreshToken = firstRefreshToken(ctx.env, id)
   return {
@@ -41,7 +42,7 @@ const isCaller = eq(users.id, currentUserId)
 /** Null for a front end's session, which has no row here. */
 const ownSessionId = ({ principal }: Ctx) => (principal.type === 'session' ? principal.id : null)
 
-const asUser = (ctx: Ctx, userId: string): Ctx => ({ ...ctx, principal: { type: 'system', userId } })
+export const asUser = (ctx: Ctx, userId: string): Ctx => ({ ...ctx, principal: { type: 'system', userId } })
 
 /** @throws {AppError} email_taken */
 export const register = async (
@@ -63,8 +64,24 @@ export const register = async (
   return { user: first(created), ...session.tokens }
 }
 
+/** Records a sign-in that failed. @throws {AppError} with `code`, always */
+export const refuseSignIn = async (
+  ctx: Ctx,
+  tried: { userId?: string | undefined; email?: string },
+  code: ErrorCode,
+): Promise<never> => {
+  const { userId = null, ...after } = tried
+  await transact({ ...ctx, action: 'session.refuse' }, (db) => ({
+    refused: db.execute(
+      sql`select app.record('session.refuse', 'user', ${userId}::uuid, null, ${JSON.stringify(after)}::jsonb)`,
+    ),
+  }))
+  throw new AppError(code)
+}
+
 /**
  * Answers the same, after the same work, whether the e-mail address is unknown or the password wrong.
+ * @returns the tokens, or for whoever has a second factor leave to show it
  * @throws {AppError} invalid_credentials
  */
 export const signIn = async (ctx: Ctx, input: { email: string; password: string }) => {
@@ -72,24 +89,30 @@ export const signIn = async (ctx: Ctx, input: { email: string; password: string 
     known: [user],
   } = await transact({ ...ctx, action: undefined }, (db) => ({
     known: db
-      .select({ id: users.id, passwordHash: users.passwordHash, disabledAt: users.disabledAt })
+      .select({
+        id: users.id,
+        passwordHash: users.passwordHash,
+        disabledAt: users.disabledAt,
+        factors: sql<FactorKind[]>`app.factors_of(${users.id})`,
+        mark: sql<string>`app.password_mark(${users.passwordHash})`,
+      })
       .from(users)
       .where(eq(users.email, input.email)),
   }))
   const valid = await verifyPassword(ctx.env, input.password, user?.passwordHash)
   if (!user || !valid || user.disabledAt) {
-    await transact({ ...ctx, action: 'session.refuse' }, (db) => ({
-      refused: db.execute(
-        sql`select app.record('session.refuse', 'user', ${user?.id ?? null}::uuid, null, ${JSON.stringify({ email: input.email })}::jsonb)`,
-      ),
-    }))
-    throw new AppError('invalid_credentials')
+    return refuseSignIn(ctx, { userId: user?.id, email: input.email }, 'invalid_credentials')
+  }
+  if (user.factors.length > 0) {
+    return issueMfaToken(ctx.env, { userId: user.id, mark: user.mark }, user.factors)
   }
   const session = await newSession(ctx, user.id)
   const hasSamePassword = and(eq(users.id, user.id), sql`${users.passwordHash} = ${user.passwordHash}`)
   await transact(asUser(ctx, user.id), (db) => ({
     // A change of password that came in between must not leave a session of the old one behind.
     unchanged: ensure(db, exists(users, hasSamePassword, 'for share'), 'invalid_credentials'),
+    // Nor may a second factor that did.
+    without: ensure(db, sql`app.factors_of(${user.id}::uuid) = '{}'`, 'invalid_credentials'),
     session: db.insert(sessions).values(session.row),
   }))
   return session.tokens

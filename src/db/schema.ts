@@ -2,6 +2,7 @@
 import { sql } from 'drizzle-orm'
 import {
   bigint,
+  boolean,
   check,
   date,
   foreignKey,
@@ -146,6 +147,10 @@ export const sessions = pgTable(
     revokedAt: time('revoked_at'),
     ip: text('ip'),
     userAgent: text('user_agent'),
+    /** When its person last proved themselves. */
+    provedAt: time('proved_at').notNull().defaultNow(),
+    /** Whether they have done so by a second factor. */
+    secondFactor: boolean('second_factor').notNull().default(false),
     createdAt: createdAt(),
   },
   (table) => [
@@ -177,6 +182,62 @@ export const accounts = pgTable(
     primaryKey({ columns: [table.provider, table.providerAccountId] }),
     index('accounts_user').on(table.userId),
     systemToo,
+  ],
+)
+
+const ownOnly = pgPolicy('tenant', {
+  for: 'all',
+  to: tenant,
+  using: isOwn('user_id'),
+  withCheck: isOwn('user_id'),
+})
+
+/** The secret that somebody's authenticator app has. */
+export const totpSecrets = pgTable(
+  'totp_secrets',
+  {
+    userId: uuid('user_id')
+      .primaryKey()
+      .default(currentUserId)
+      .references(() => users.id, { onDelete: 'cascade' }),
+    /** Encrypted (src/auth/factors/secrets.ts). */
+    secret: text('secret').notNull(),
+    /** Null until a code has shown that the app has it. */
+    confirmedAt: time('confirmed_at'),
+    /** Of the last code that was accepted (RFC 6238): none of it or before is accepted again. */
+    lastStep: bigint('last_step', { mode: 'number' }),
+    createdAt: createdAt(),
+  },
+  () => [ownOnly, systemToo],
+)
+
+/** The codes for whoever has lost their second factor: a row goes with its use. */
+export const recoveryCodes = pgTable(
+  'recovery_codes',
+  {
+    userId: uuid('user_id')
+      .notNull()
+      .default(currentUserId)
+      .references(() => users.id, { onDelete: 'cascade' }),
+    /** HMAC-SHA-256, hex. */
+    codeHash: text('code_hash').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.userId, table.codeHash] }), ownOnly, systemToo],
+)
+
+/** Which of the signed tokens that work once have been used, until they would be over anyway. */
+export const spentTokens = pgTable(
+  'spent_tokens',
+  {
+    /** SHA-256, hex. */
+    tokenHash: text('token_hash').primaryKey(),
+    expiresAt: time('expires_at').notNull(),
+  },
+  (table) => [
+    index('spent_tokens_end').on(table.expiresAt),
+    pgPolicy('tenant', { for: 'insert', to: tenant, withCheck: sql`true` }),
+    systemToo,
+    pruned,
   ],
 )
 

@@ -6,7 +6,7 @@ export interface Policy {
   limit: number
   /** Seconds. */
   period: number
-  by: 'ip' | 'email' | 'caller' | 'workspace'
+  by: 'ip' | 'email' | 'user' | 'caller' | 'workspace'
   /** The workspace's plan multiplies the limit. */
   perPlan: boolean
   /** What happens without the limiter: sign-in and what costs money are refused. */
@@ -22,6 +22,9 @@ export const policies = {
   'refresh-ip': { limit: 120, period: 60, by: 'ip', perPlan: false, unreachable: 'pass' },
   // Keys that this isolate has not seen in force lately.
   'key-ip': { limit: 120, period: 60, by: 'ip', perPlan: false, unreachable: 'pass' },
+  // Guesses of a second factor's codes: of a million, each is right for a minute and a half.
+  'second-factor': { limit: 10, period: 60, by: 'user', perPlan: false, unreachable: 'refuse' },
+  'second-factor-day': { limit: 50, period: 86_400, by: 'user', perPlan: false, unreachable: 'refuse' },
   password: { limit: 10, period: 60, by: 'caller', perPlan: false, unreachable: 'refuse' },
   api: { limit: 1200, period: 60, by: 'caller', perPlan: false, unreachable: 'pass', isLeased: true },
   invite: { limit: 20, period: 3600, by: 'workspace', perPlan: false, unreachable: 'refuse' },

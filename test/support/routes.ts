@@ -4,6 +4,7 @@ import { formOf } from '../../scripts/client.ts'
 import type { Answer, Client } from './client.ts'
 import { openApi } from './contract.ts'
 import { asOwner } from './database.ts'
+import { beginTotp, codeOf } from './factors.ts'
 import { generate } from './generations.ts'
 import {
   addMember,
@@ -68,6 +69,8 @@ export interface Things {
   refreshToken: string
   /** Of an invite to the caller, elsewhere. */
   inviteToken: string
+  /** Of an authenticator app that waits to be confirmed. */
+  totpCode: string
 }
 
 const makers: { [Name in keyof Things]: (tenant: Tenant) => Promise<string> } = {
@@ -99,6 +102,7 @@ const makers: { [Name in keyof Things]: (tenant: Tenant) => Promise<string> } = 
     const other = await newTenant()
     return (await invite(other.client, other.workspaceId, email)).body.token
   },
+  totpCode: async ({ client }) => codeOf((await beginTotp(client)).secret),
 }
 
 /** What each route with a body accepts. A new route without one here fails. */
@@ -106,8 +110,10 @@ const bodies: Record<string, (things: Things) => unknown> = {
   'user.create': () => ({ email: newEmail(), password: PASSWORD }),
   'user.update': () => ({ name: 'Ann' }),
   'session.create': ({ email }) => ({ email, password: PASSWORD }),
+  'session.confirm': () => ({ mfa_token: 'x', code: '123456' }),
   'session.refresh': ({ refreshToken }) => ({ refresh_token: refreshToken }),
   'password.update': () => ({ currentPassword: PASSWORD, newPassword: `another ${PASSWORD}` }),
+  'totp.confirm': ({ totpCode }) => ({ code: totpCode }),
   'workspace.create': () => ({ name: 'Another' }),
   'workspace.update': () => ({ name: 'Renamed' }),
   'workspace.transfer': ({ userId }) => ({ userId }),

@@ -1,0 +1,168 @@
+/** What people can prove themselves by besides a password: authenticator apps, and the codes for whoever has lost theirs. */
+import { randomBytes } from 'node:crypto'
+import { and, eq, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
+import type { Ctx } from '../../context.ts'
+import { type Database, ensure, transact } from '../../db/client.ts'
+import { currentUserId, recoveryCodes, sessions, totpSecrets, users } from '../../db/schema.ts'
+import { exists, first } from '../../db/sql.ts'
+import { relyingPartyOf } from '../../env.ts'
+import { AppError } from '../../errors.ts'
+import { takeTokens } from '../../limits/limits.ts'
+import type { FactorKind } from './mfa-tokens.ts'
+import { decrypt, encrypt, hashRecoveryCode, newRecoveryCodes } from './secrets.ts'
+import { keyUri, stepOf, toBase32 } from './totp.ts'
+
+/** Bytes, as long as the MAC (RFC 4226, section 4). */
+const SECRET_LENGTH = 20
+
+const isOwn = eq(totpSecrets.userId, currentUserId)
+const isPending = isNull(totpSecrets.confirmedAt)
+
+/** A statement: one change of a person's factors at a time. */
+export const takeTurn = (db: Database, userId: SQL | string = currentUserId) =>
+  db.execute(sql`select id from users where id = ${userId} for no key update`)
+
+/** Which kinds the caller has, and how many recovery codes are left. */
+export const getFactors = async (ctx: Ctx) => {
+  const { rows } = await transact(ctx, (db) => ({
+    rows: db.execute<{ methods: FactorKind[]; codes: number }>(sql`
+      select app.factors_of(app.user_id()) methods,
+        (select count(*)::int from recovery_codes where user_id = app.user_id()) codes`),
+  }))
+  const { methods, codes } = first(rows.rows)
+  return { methods, recoveryCodesLeft: codes }
+}
+
+/** A secret for an app; it counts once a code has shown that the app has it. @throws {AppError} already_enrolled */
+export const createTotp = async (ctx: Ctx): Promise<{ secret: string; otpauthUrl: string }> => {
+  const bytes = randomBytes(SECRET_LENGTH)
+  const secret = encrypt(ctx.env, bytes)
+  const { own } = await transact(ctx, (db) => ({
+    turn: takeTurn(db),
+    free: ensure(
+      db,
+      sql`not ${exists(totpSecrets, and(isOwn, isNotNull(totpSecrets.confirmedAt)))}`,
+      'already_enrolled',
+    ),
+    created: db
+      .insert(totpSecrets)
+      .values({ secret })
+      .onConflictDoUpdate({ target: totpSecrets.userId, set: { secret, createdAt: sql`now()` } }),
+    own: db.select({ email: users.email }).from(users).where(eq(users.id, currentUserId)),
+  }))
+  const text = toBase32(bytes)
+  return { secret: text, otpauthUrl: keyUri(relyingPartyOf(ctx.env).id, first(own).email, text) }
+}
+
+/** Statements: new recovery codes in the place of those before. */
+export const replaceCodes = (db: Database, hashes: readonly string[]) => ({
+  forgotten: db.delete(recoveryCodes).where(eq(recoveryCodes.userId, currentUserId)),
+  codes: db.insert(recoveryCodes).values(hashes.map((codeHash) => ({ codeHash }))),
+})
+
+/** Codes to show, and what is stored of them. */
+export const makeCodes = (ctx: Ctx) => {
+  const codes = newRecoveryCodes()
+  return { codes, hashes: codes.flatMap((code) => hashRecoveryCode(ctx.env, code) ?? []) }
+}
+
+/** Statement: the session that asks has been proved by a second factor, just now. */
+export const markSession = (db: Database, { principal }: Ctx) =>
+  db
+    .update(sessions)
+    .set({ provedAt: sql`now()`, secondFactor: true })
+    .where(principal.type === 'session' ? eq(sessions.id, principal.id) : sql`false`)
+
+/**
+ * From now on a code of the app is asked for. Takes two database requests, since the code is compared in between.
+ * @returns the recovery codes, which are shown this once
+ * @throws {AppError} invalid_code; not_found, without a secret that waits for it
+ */
+export const confirmTotp = async (ctx: Ctx, code: string): Promise<string[]> => {
+  const { gate, pending } = await transact({ ...ctx, action: undefined }, (db) => ({
+    pending: db.select({ secret: totpSecrets.secret }).from(totpSecrets).where(and(isOwn, isPending)),
+  }))
+  await takeGuess(ctx, gate.userId)
+  const { secret } = first(pending)
+  const step = stepOf(decrypt(ctx.env, secret), code, Date.now())
+  if (step === undefined) throw new AppError('invalid_code')
+  const { codes, hashes } = makeCodes(ctx)
+  const isThis = and(isOwn, isPending, eq(totpSecrets.secret, secret))
+  await transact(ctx, (db) => ({
+    turn: takeTurn(db),
+    // Of two at once the second one finds it confirmed.
+    unchanged: ensure(db, exists(totpSecrets, isThis), 'not_found'),
+    confirmed: db.update(totpSecrets).set({ confirmedAt: sql`now()`, lastStep: step }).where(isThis),
+    ...replaceCodes(db, hashes),
+    proved: markSession(db, ctx),
+  }))
+  return codes
+}
+
+/** Statements: whoever has no factor left needs no recovery codes, and no session of theirs has been proved by one. */
+export const settleFactors = (db: Database) => {
+  const hasNone = sql`app.factors_of(app.user_id()) = '{}'`
+  return {
+    codes: db.delete(recoveryCodes).where(and(eq(recoveryCodes.userId, currentUserId), hasNone)),
+    sessions: db
+      .update(sessions)
+      .set({ secondFactor: false })
+      .where(and(eq(sessions.userId, currentUserId), eq(sessions.secondFactor, true), hasNone)),
+  }
+}
+
+/** The app's codes are asked for no more; without one it is the same. */
+export const deleteTotp = async (ctx: Ctx): Promise<void> => {
+  await transact(ctx, (db) => ({
+    turn: takeTurn(db),
+    deleted: db.delete(totpSecrets).where(isOwn),
+    ...settleFactors(db),
+  }))
+}
+
+/** Takes a guess from what a person has of them. @throws {AppError} rate_limited */
+export const takeGuess = (ctx: Ctx, userId: string): Promise<void> =>
+  takeTokens(ctx, [
+    { policy: 'second-factor', subject: userId },
+    { policy: 'second-factor-day', subject: userId },
+  ])
+
+/** What `provenBy` needs to know of somebody's app. */
+export const selectTotp = (db: Database, userId: SQL | string) =>
+  db
+    .select({ secret: totpSecrets.secret })
+    .from(totpSecrets)
+    .where(and(eq(totpSecrets.userId, userId), isNotNull(totpSecrets.confirmedAt)))
+
+/** Statements that use a proof up, or refuse it. */
+export type Consume = (db: Database) => Record<string, ReturnType<typeof ensure>>
+
+/** How a code of the app, or a recovery code, is used up; undefined of what is neither. */
+export const provenBy = (
+  ctx: Ctx,
+  userId: SQL | string,
+  code: string,
+  totp: { secret: string } | undefined,
+): Consume | undefined => {
+  const text = code.replaceAll(' ', '')
+  if (/^\d{6}$/.test(text)) {
+    const step = totp && stepOf(decrypt(ctx.env, totp.secret), text, Date.now())
+    if (!totp || step === undefined) return undefined
+    const isNew = and(
+      eq(totpSecrets.userId, userId),
+      eq(totpSecrets.secret, totp.secret),
+      or(isNull(totpSecrets.lastStep), lt(totpSecrets.lastStep, step)),
+    )
+    return (db) => ({
+      fresh: ensure(db, exists(totpSecrets, isNew, 'for update'), 'invalid_code'),
+      used: db.execute(sql`update totp_secrets set last_step = ${step} where user_id = ${userId}`),
+    })
+  }
+  const codeHash = hashRecoveryCode(ctx.env, text)
+  if (!codeHash) return undefined
+  const isThis = and(eq(recoveryCodes.userId, userId), eq(recoveryCodes.codeHash, codeHash))
+  return (db) => ({
+    unused: ensure(db, exists(recoveryCodes, isThis, 'for update'), 'invalid_code'),
+    used: db.execute(sql`delete from recovery_codes where ${isThis}`),
+  })
+}
