@@ -301,8 +301,11 @@ $$;
 -- How somebody can prove themselves besides by their password; empty without a second factor.
 create or replace function app.factors_of(p_user uuid) returns text[]
   language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select case when exists (select from public.totp_secrets t where t.user_id = p_user and t.confirmed_at is not null)
-    then array['totp', 'recovery_code'] else '{}' end
+  select case when not (f.totp or f.passkey) then '{}' else array_remove(array[case when f.totp then 'totp' end,
+      case when f.passkey then 'passkey' end,
+      case when exists (select from public.recovery_codes r where r.user_id = p_user) then 'recovery_code' end], null) end
+    from (select exists (select from public.totp_secrets t where t.user_id = p_user and t.confirmed_at is not null) totp,
+      exists (select from public.passkeys p where p.user_id = p_user) passkey) f
 $$;
 --> statement-breakpoint
 -- A password as tokens name it, which are void once it changes.

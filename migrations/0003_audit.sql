@@ -74,6 +74,9 @@ create or replace trigger audit after insert or update on sessions
 create or replace trigger audit after insert or update or delete on totp_secrets
   for each row execute function app.audit('totp', 'confirmed_at', 'created_at');
 --> statement-breakpoint
+create or replace trigger audit after insert or delete on passkeys
+  for each row execute function app.audit('passkey', 'name', 'backed_up');
+--> statement-breakpoint
 create or replace trigger audit after insert or update on workspaces
   for each row execute function app.audit('workspace', 'name', 'slug', 'plan', 'deleted_at');
 --> statement-breakpoint

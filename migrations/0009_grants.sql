@@ -30,6 +30,8 @@ grant select, insert, update (secret, confirmed_at, last_step, created_at), dele
 grant select, update (last_step) on totp_secrets to app_system;
 grant select, insert, update (code_hash), delete on recovery_codes to app_tenant;
 grant select, update (code_hash), delete on recovery_codes to app_system;
+grant select, insert, update (counter, last_used_at), delete on passkeys to app_tenant;
+grant select, update (counter, last_used_at) on passkeys to app_system;
 grant insert on spent_tokens to app_tenant, app_system;
 grant select (id, user_id, refresh_hash, refresh_generation, refreshed_at, expires_at, revoked_at, proved_at, second_factor), insert,
   update (refresh_hash, refresh_generation, refreshed_at, revoked_at) on sessions to app_system;

@@ -21,6 +21,7 @@ const problems = {
   ],
   invalid_credentials: [401, 'The e-mail address or the password is wrong.'],
   invalid_code: [401, 'The code is wrong, too old, or was used before.'],
+  invalid_passkey: [401, 'This passkey is not known here, or was deleted.'],
   token_used: [401, 'This works once, and was used before: begin again.'],
   insufficient_credits: [402, 'The workspace has too few credits left this month.'],
   storage_quota_exceeded: [402, "The file does not fit the workspace's storage quota: delete others first."],
@@ -31,6 +32,7 @@ const problems = {
   method_not_allowed: [405, 'This route does not support the method; Allow lists those that it does.'],
   email_taken: [409, 'This e-mail address is already registered.'],
   already_enrolled: [409, 'This second factor is set up already: remove it first.'],
+  passkey_limit_reached: [409, 'An account has at most 20 passkeys: delete one first.'],
   slug_taken: [409, 'This slug is already taken: choose another.'],
   already_finished: [409, 'The generation has already finished.'],
   last_owner: [409, 'A workspace needs at least one owner: make another member an owner first.'],
@@ -98,6 +100,7 @@ export const invalidField = (pointer: string, message: string) =>
 const constraintCodes: Record<string, ErrorCode> = {
   users_email_unique: 'email_taken',
   workspaces_slug_unique: 'slug_taken',
+  passkeys_credential_id_unique: 'already_enrolled',
   spent_tokens_pkey: 'token_used',
 }
 

@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config'
 /** Left out by `npm test`. */
 export const long = [
   'test/rig/*.test.ts',
+  'test/auth/browser.test.ts',
   'test/events/lost-event.test.ts',
   'test/generations/faults-restart.test.ts',
   'test/generations/faults.test.ts',

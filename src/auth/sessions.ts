@@ -6,7 +6,7 @@ import type { Ctx } from '../context.ts'
 import { authorize, type Database, ensure, read, transact } from '../db/client.ts'
 import { currentUserId, memberships, sessions, users } from '../db/schema.ts'
 import { exists, first, type Page, rowOf } from '../db/sql.ts'
-import { AppError, type ErrorCode } from '../errors.ts'
+import { AppError } from '../errors.ts'
 import { dismissListeners } from '../events/events.ts'
 import type { Role } from '../words.ts'
 import { type FactorKind, issueMfaToken } from './factors/mfa-tokens.ts'
@@ -64,11 +64,11 @@ export const register = async (
   return { user: first(created), ...session.tokens }
 }
 
-/** Records a sign-in that failed. @throws {AppError} with `code`, always */
+/** Records a sign-in that failed. @throws {AppError} `error`, always */
 export const refuseSignIn = async (
   ctx: Ctx,
   tried: { userId?: string | undefined; email?: string },
-  code: ErrorCode,
+  error: AppError,
 ): Promise<never> => {
   const { userId = null, ...after } = tried
   await transact({ ...ctx, action: 'session.refuse' }, (db) => ({
@@ -76,7 +76,7 @@ export const refuseSignIn = async (
       sql`select app.record('session.refuse', 'user', ${userId}::uuid, null, ${JSON.stringify(after)}::jsonb)`,
     ),
   }))
-  throw new AppError(code)
+  throw error
 }
 
 /**
@@ -101,7 +101,7 @@ export const signIn = async (ctx: Ctx, input: { email: string; password: string 
   }))
   const valid = await verifyPassword(ctx.env, input.password, user?.passwordHash)
   if (!user || !valid || user.disabledAt) {
-    return refuseSignIn(ctx, { userId: user?.id, email: input.email }, 'invalid_credentials')
+    return refuseSignIn(ctx, { userId: user?.id, email: input.email }, new AppError('invalid_credentials'))
   }
   if (user.factors.length > 0) {
     return issueMfaToken(ctx.env, { userId: user.id, mark: user.mark }, user.factors)

@@ -225,6 +225,32 @@ export const recoveryCodes = pgTable(
   (table) => [primaryKey({ columns: [table.userId, table.codeHash] }), ownOnly, systemToo],
 )
 
+/** WebAuthn credentials: what is known of a key that only its authenticator has. */
+export const passkeys = pgTable(
+  'passkeys',
+  {
+    id: uuid('id').primaryKey(),
+    userId: uuid('user_id')
+      .notNull()
+      .default(currentUserId)
+      .references(() => users.id, { onDelete: 'cascade' }),
+    name: text('name').notNull(),
+    /** As the authenticator calls it, base64url. */
+    credentialId: text('credential_id').notNull().unique('passkeys_credential_id_unique'),
+    /** COSE, base64url. */
+    publicKey: text('public_key').notNull(),
+    /** Of its signatures; stays 0 with authenticators that do not count. */
+    counter: bigint('counter', { mode: 'number' }).notNull(),
+    /** How a browser reaches it. */
+    transports: text('transports').array().notNull(),
+    /** Whether it is kept beyond its device. */
+    backedUp: boolean('backed_up').notNull(),
+    lastUsedAt: time('last_used_at'),
+    createdAt: createdAt(),
+  },
+  (table) => [index('passkeys_user').on(table.userId, table.id), ownOnly, systemToo],
+)
+
 /** Which of the signed tokens that work once have been used, until they would be over anyway. */
 export const spentTokens = pgTable(
   'spent_tokens',

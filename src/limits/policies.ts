@@ -19,6 +19,8 @@ export const policies = {
   'register-ip': { limit: 20, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   'login-ip': { limit: 30, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   'login-email': { limit: 10, period: 60, by: 'email', perPlan: false, unreachable: 'refuse' },
+  // Nobody guesses a passkey.
+  'passkey-ip': { limit: 60, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   'refresh-ip': { limit: 120, period: 60, by: 'ip', perPlan: false, unreachable: 'pass' },
   // Keys that this isolate has not seen in force lately.
   'key-ip': { limit: 120, period: 60, by: 'ip', perPlan: false, unreachable: 'pass' },

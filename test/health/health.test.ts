@@ -50,6 +50,7 @@ const production = {
   S3_SECRET_ACCESS_KEY: SECRET,
   REPLICATE_API_TOKEN: SECRET,
   WEBHOOK_SIGNING_KEY: SECRET,
+  FACTOR_KEY: SECRET,
   AUDIT_SIGNING_KEY: JSON.stringify(key('audit')),
 }
 
@@ -71,6 +72,20 @@ test.each([
     'one key id for access tokens and checkpoints',
     { ACCESS_TOKEN_KEYS: keys('audit') },
     /AUDIT_SIGNING_KEY: must have a kid of its own/,
+  ],
+  [
+    'an origin that is none',
+    { ACCESS_TOKEN_KEYS: keys('a'), ALLOWED_ORIGINS: 'https://app.example.com/' },
+    /ALLOWED_ORIGINS: must be origins/,
+  ],
+  [
+    'a relying party of no front end',
+    {
+      ACCESS_TOKEN_KEYS: keys('a'),
+      ALLOWED_ORIGINS: 'https://app.example.com',
+      RELYING_PARTY_ID: 'other.example.com',
+    },
+    /RELYING_PARTY_ID: must be the host/,
   ],
   [
     'a catalogue with a typo',

@@ -39,8 +39,8 @@ const signInAgain = async (email: string) => {
 beforeAll(async () => {
   const tenant = await newTenant()
   owner = tenant.client
-  things = await makeThings(tenant)
   const [revoked, late] = [await signInAgain(tenant.email), await signInAgain(tenant.email)]
+  things = await makeThings(tenant)
   const disabled = await newTenant()
   ended = {
     'expired token': await expiredToken(tenant.token),

@@ -1,10 +1,11 @@
 /** Every route of the OpenAPI document, with a body and things of one's own to call it on. */
 import { afterAll, expect } from 'vitest'
 import { formOf } from '../../scripts/client.ts'
+import { addPasskey, creationOptionsOf, newAuthenticator, requestOptions } from './authenticator.ts'
 import type { Answer, Client } from './client.ts'
 import { openApi } from './contract.ts'
 import { asOwner } from './database.ts'
-import { beginTotp, codeOf } from './factors.ts'
+import { addTotp, beginTotp, codeOf, mfaTokenOf } from './factors.ts'
 import { generate } from './generations.ts'
 import {
   addMember,
@@ -15,6 +16,7 @@ import {
   newKey,
   newTenant,
   PASSWORD,
+  signUp,
   type Tenant,
 } from './tenants.ts'
 import { sendDirectly } from './uploads.ts'
@@ -71,6 +73,11 @@ export interface Things {
   inviteToken: string
   /** Of an authenticator app that waits to be confirmed. */
   totpCode: string
+  passkeys: string
+  /** JSON: what a browser has made for the caller, what a passkey has signed, and what completes a sign-in. */
+  attestation: string
+  assertion: string
+  secondStep: string
 }
 
 const makers: { [Name in keyof Things]: (tenant: Tenant) => Promise<string> } = {
@@ -97,12 +104,25 @@ const makers: { [Name in keyof Things]: (tenant: Tenant) => Promise<string> } = 
   inviteId: async ({ client, workspaceId }) => (await invite(client, workspaceId)).body.id,
   userId: async ({ workspaceId }) => (await addMember(workspaceId, 'member')).userId,
   email: async ({ email }) => email,
-  refreshToken: async ({ email }) => (await logIn(email)).body.refresh_token,
+  // The caller's own sign-in may take a second step by then.
+  refreshToken: async () => (await logIn((await signUp()).email)).body.refresh_token,
   inviteToken: async ({ email }) => {
     const other = await newTenant()
     return (await invite(other.client, other.workspaceId, email)).body.token
   },
   totpCode: async ({ client }) => codeOf((await beginTotp(client)).secret),
+  passkeys: async ({ client }) => (await addPasskey(client)).id,
+  attestation: async ({ client }) =>
+    JSON.stringify(newAuthenticator().create(await creationOptionsOf(client))),
+  assertion: async () => {
+    const { authenticator } = await addPasskey((await signUp()).client)
+    return JSON.stringify(authenticator.get(await requestOptions()))
+  },
+  secondStep: async () => {
+    const { client, email } = await signUp()
+    const { secret } = await addTotp(client)
+    return JSON.stringify({ mfa_token: await mfaTokenOf(email), code: codeOf(secret) })
+  },
 }
 
 /** What each route with a body accepts. A new route without one here fails. */
@@ -110,7 +130,9 @@ const bodies: Record<string, (things: Things) => unknown> = {
   'user.create': () => ({ email: newEmail(), password: PASSWORD }),
   'user.update': () => ({ name: 'Ann' }),
   'session.create': ({ email }) => ({ email, password: PASSWORD }),
-  'session.confirm': () => ({ mfa_token: 'x', code: '123456' }),
+  'session.confirm': ({ secondStep }) => JSON.parse(secondStep || '{}'),
+  'session.assert': ({ assertion }) => ({ passkey: JSON.parse(assertion || '{}') }),
+  'passkey.create': ({ attestation }) => ({ passkey: JSON.parse(attestation || '{}') }),
   'session.refresh': ({ refreshToken }) => ({ refresh_token: refreshToken }),
   'password.update': () => ({ currentPassword: PASSWORD, newPassword: `another ${PASSWORD}` }),
   'totp.confirm': ({ totpCode }) => ({ code: totpCode }),
@@ -168,6 +190,7 @@ export const makeThingsFor = async (route: Route, tenant: Tenant): Promise<Thing
   if (route.name === 'asset.resume' || route.name === 'asset.complete') {
     things.assets = await sendDirectly(tenant.client, Buffer.from('some text'), { mimeType: 'text/plain' })
   }
+  if (route.name === 'totp.delete') await addTotp(tenant.client)
   // Only what ended without a result is tried again.
   if (route.name === 'generation.retry') await tenant.client.post(`/generations/${things.generations}/cancel`)
   return things as unknown as Things

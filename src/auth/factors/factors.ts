@@ -1,6 +1,6 @@
 /** What people can prove themselves by besides a password: authenticator apps, and the codes for whoever has lost theirs. */
 import { randomBytes } from 'node:crypto'
-import { and, eq, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
+import { and, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../../context.ts'
 import { type Database, ensure, transact } from '../../db/client.ts'
 import { currentUserId, recoveryCodes, sessions, totpSecrets, users } from '../../db/schema.ts'
@@ -21,6 +21,11 @@ const isPending = isNull(totpSecrets.confirmedAt)
 /** A statement: one change of a person's factors at a time. */
 export const takeTurn = (db: Database, userId: SQL | string = currentUserId) =>
   db.execute(sql`select id from users where id = ${userId} for no key update`)
+
+/** A statement: what works once has been used. @throws {AppError} token_used */
+export const spend = (db: Database, { tokenHash, expiresAt }: { tokenHash: string; expiresAt: Date }) =>
+  db.execute(sql`
+    insert into spent_tokens (token_hash, expires_at) values (${tokenHash}, ${expiresAt.toISOString()}::timestamptz)`)
 
 /** Which kinds the caller has, and how many recovery codes are left. */
 export const getFactors = async (ctx: Ctx) => {
@@ -53,12 +58,6 @@ export const createTotp = async (ctx: Ctx): Promise<{ secret: string; otpauthUrl
   const text = toBase32(bytes)
   return { secret: text, otpauthUrl: keyUri(relyingPartyOf(ctx.env).id, first(own).email, text) }
 }
-
-/** Statements: new recovery codes in the place of those before. */
-export const replaceCodes = (db: Database, hashes: readonly string[]) => ({
-  forgotten: db.delete(recoveryCodes).where(eq(recoveryCodes.userId, currentUserId)),
-  codes: db.insert(recoveryCodes).values(hashes.map((codeHash) => ({ codeHash }))),
-})
 
 /** Codes to show, and what is stored of them. */
 export const makeCodes = (ctx: Ctx) => {
@@ -93,7 +92,8 @@ export const confirmTotp = async (ctx: Ctx, code: string): Promise<string[]> => 
     // Of two at once the second one finds it confirmed.
     unchanged: ensure(db, exists(totpSecrets, isThis), 'not_found'),
     confirmed: db.update(totpSecrets).set({ confirmedAt: sql`now()`, lastStep: step }).where(isThis),
-    ...replaceCodes(db, hashes),
+    forgotten: db.delete(recoveryCodes).where(eq(recoveryCodes.userId, currentUserId)),
+    codes: db.insert(recoveryCodes).values(hashes.map((codeHash) => ({ codeHash }))),
     proved: markSession(db, ctx),
   }))
   return codes
@@ -126,43 +126,3 @@ export const takeGuess = (ctx: Ctx, userId: string): Promise<void> =>
     { policy: 'second-factor', subject: userId },
     { policy: 'second-factor-day', subject: userId },
   ])
-
-/** What `provenBy` needs to know of somebody's app. */
-export const selectTotp = (db: Database, userId: SQL | string) =>
-  db
-    .select({ secret: totpSecrets.secret })
-    .from(totpSecrets)
-    .where(and(eq(totpSecrets.userId, userId), isNotNull(totpSecrets.confirmedAt)))
-
-/** Statements that use a proof up, or refuse it. */
-export type Consume = (db: Database) => Record<string, ReturnType<typeof ensure>>
-
-/** How a code of the app, or a recovery code, is used up; undefined of what is neither. */
-export const provenBy = (
-  ctx: Ctx,
-  userId: SQL | string,
-  code: string,
-  totp: { secret: string } | undefined,
-): Consume | undefined => {
-  const text = code.replaceAll(' ', '')
-  if (/^\d{6}$/.test(text)) {
-    const step = totp && stepOf(decrypt(ctx.env, totp.secret), text, Date.now())
-    if (!totp || step === undefined) return undefined
-    const isNew = and(
-      eq(totpSecrets.userId, userId),
-      eq(totpSecrets.secret, totp.secret),
-      or(isNull(totpSecrets.lastStep), lt(totpSecrets.lastStep, step)),
-    )
-    return (db) => ({
-      fresh: ensure(db, exists(totpSecrets, isNew, 'for update'), 'invalid_code'),
-      used: db.execute(sql`update totp_secrets set last_step = ${step} where user_id = ${userId}`),
-    })
-  }
-  const codeHash = hashRecoveryCode(ctx.env, text)
-  if (!codeHash) return undefined
-  const isThis = and(eq(recoveryCodes.userId, userId), eq(recoveryCodes.codeHash, codeHash))
-  return (db) => ({
-    unused: ensure(db, exists(recoveryCodes, isThis, 'for update'), 'invalid_code'),
-    used: db.execute(sql`delete from recovery_codes where ${isThis}`),
-  })
-}

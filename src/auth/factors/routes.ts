@@ -1,12 +1,21 @@
 /** The routes of second factors. */
 import { z } from 'zod'
-import { json, jsonBody, located } from '../../http/contract.ts'
+import { IdPath, json, jsonBody, located, Timestamp, text } from '../../http/contract.ts'
 import { operation } from '../../http/operation.ts'
+import { listOf, Paging, toPage } from '../../http/paging.ts'
 import { createRouter } from '../../http/router.ts'
 import { TokensView } from '../routes.ts'
 import { confirmTotp, createTotp, deleteTotp, getFactors } from './factors.ts'
 import { factorKinds } from './mfa-tokens.ts'
-import { completeSignIn } from './second-step.ts'
+import {
+  createPasskey,
+  deletePasskey,
+  listPasskeys,
+  makeCreationOptions,
+  makeRequestOptions,
+  type Passkey,
+} from './passkeys.ts'
+import { completeSignIn, signInByPasskey } from './second-step.ts'
 
 const tag = 'Auth'
 
@@ -16,6 +25,93 @@ const code = z.string().max(40)
 const RecoveryCodes = z
   .array(z.string())
   .describe('Each signs in once, in the place of a lost factor. They are shown this once: keep them safe.')
+
+const base64url = (max: number) =>
+  z
+    .string()
+    .regex(/^[\w-]+$/, 'must be base64url')
+    .max(max)
+
+/** As browsers make JSON of a credential; what else they put in is not read. */
+const Attestation = z
+  .object({
+    id: base64url(1400),
+    type: z.literal('public-key'),
+    response: z.object({
+      clientDataJSON: base64url(4000),
+      attestationObject: base64url(20_000),
+      transports: z.array(z.string().max(20)).max(10).optional(),
+    }),
+  })
+  .openapi('RegistrationResponseJSON')
+
+const Assertion = z
+  .object({
+    id: base64url(1400),
+    type: z.literal('public-key'),
+    response: z.object({
+      clientDataJSON: base64url(4000),
+      authenticatorData: base64url(4000),
+      signature: base64url(4000),
+      userHandle: z
+        .string()
+        .regex(/^[\w-]*$/, 'must be base64url')
+        .max(100)
+        .nullish(),
+    }),
+  })
+  .openapi('AuthenticationResponseJSON')
+
+const Credential = z.object({
+  type: z.literal('public-key'),
+  id: z.string(),
+  transports: z.array(z.string()).optional(),
+})
+
+const CreationOptions = z
+  .object({
+    rp: z.object({ id: z.string(), name: z.string() }),
+    user: z.object({ id: z.string(), name: z.string(), displayName: z.string() }),
+    challenge: z.string(),
+    pubKeyCredParams: z.array(z.object({ type: z.literal('public-key'), alg: z.int() })),
+    timeout: z.int(),
+    excludeCredentials: z.array(Credential),
+    authenticatorSelection: z.object({
+      residentKey: z.literal('required'),
+      requireResidentKey: z.literal(true),
+      userVerification: z.literal('required'),
+    }),
+    attestation: z.literal('none'),
+  })
+  .openapi('PublicKeyCredentialCreationOptionsJSON')
+
+const RequestOptions = z
+  .object({
+    challenge: z.string(),
+    rpId: z.string(),
+    allowCredentials: z.array(Credential),
+    userVerification: z.literal('required'),
+    timeout: z.int(),
+  })
+  .openapi('PublicKeyCredentialRequestOptionsJSON')
+
+const PasskeyView = z
+  .object({
+    id: z.uuid(),
+    name: z.string(),
+    backedUp: z.boolean().describe('Kept beyond its device, such as in a password manager'),
+    lastUsedAt: Timestamp.nullable(),
+    createdAt: Timestamp,
+  })
+  .openapi('Passkey')
+
+const presentPasskey = (row: Passkey): z.output<typeof PasskeyView> => ({
+  id: row.id,
+  name: row.name,
+  backedUp: row.backedUp,
+  lastUsedAt: row.lastUsedAt?.toISOString() ?? null,
+  createdAt: row.createdAt.toISOString(),
+})
 
 export const routes = createRouter()
 
@@ -108,15 +204,138 @@ routes.openapi(
     tag,
     summary: 'Sign in: the second step',
     description:
-      'The `mfa_token` of `POST /auth/login` with a code of the app, which works once, or a recovery code. The token is good for five minutes, for one sign-in, and until the password changes.',
+      'The `mfa_token` of `POST /auth/login` with a code of the app, which works once, a recovery code, or what a passkey has signed for `POST /auth/login/passkey/options`. The token is good for five minutes, for one sign-in, and until the password changes.',
     scope: 'public',
     limits: ['login-ip'],
-    request: jsonBody(z.strictObject({ mfa_token: z.string().max(1000), code })),
+    request: jsonBody(
+      z
+        .strictObject({
+          mfa_token: z.string().max(1000),
+          code: code.optional(),
+          passkey: Assertion.optional(),
+        })
+        .refine(({ code, passkey }) => (code === undefined) !== (passkey === undefined), {
+          message: 'must have either code or passkey',
+        }),
+    ),
     responses: { 200: json(TokensView, 'The tokens') },
-    refuses: ['unauthorized', 'invalid_code', 'token_used'],
+    refuses: ['unauthorized', 'invalid_code', 'invalid_passkey', 'token_used'],
   }),
   async (c) => {
     c.header('cache-control', 'no-store')
     return c.json(await completeSignIn(c.get('ctx'), c.req.valid('json')), 200)
+  },
+)
+
+routes.openapi(
+  operation('passkey.prepare', {
+    method: 'post',
+    path: '/auth/passkeys/options',
+    tag,
+    summary: 'What a browser needs to make a passkey',
+    description:
+      'For `navigator.credentials.create`, as `PublicKeyCredential.parseCreationOptionsFromJSON` takes it; good for five minutes.',
+    scope: 'user',
+    responses: { 200: json(CreationOptions, 'The options') },
+  }),
+  async (c) => {
+    c.header('cache-control', 'no-store')
+    return c.json(await makeCreationOptions(c.get('ctx')), 200)
+  },
+)
+
+routes.openapi(
+  operation('passkey.create', {
+    method: 'post',
+    path: '/auth/passkeys',
+    tag,
+    summary: 'Keep a passkey that a browser has made',
+    description:
+      'From then on it signs in alone, and signing in by password asks for a second factor as well. `passkey` is the credential as its `toJSON()` gives it. With the first factor come recovery codes.',
+    scope: 'user',
+    request: jsonBody(z.strictObject({ name: text({ max: 100 }).optional(), passkey: Attestation })),
+    responses: {
+      201: {
+        ...json(z.object({ ...PasskeyView.shape, recoveryCodes: RecoveryCodes.optional() }), 'The passkey'),
+        headers: located,
+      },
+    },
+    refuses: ['invalid_passkey', 'token_used', 'already_enrolled', 'passkey_limit_reached'],
+  }),
+  async (c) => {
+    const { recoveryCodes, ...passkey } = await createPasskey(c.get('ctx'), c.req.valid('json'))
+    c.header('cache-control', 'no-store')
+    c.header('location', '/api/v1/auth/passkeys')
+    return c.json({ ...presentPasskey(passkey), ...(recoveryCodes && { recoveryCodes }) }, 201)
+  },
+)
+
+routes.openapi(
+  operation('passkey.list', {
+    method: 'get',
+    path: '/auth/passkeys',
+    tag,
+    summary: "The caller's passkeys, newest first",
+    scope: 'user',
+    request: { query: Paging },
+    responses: { 200: json(listOf(PasskeyView), 'A page of passkeys') },
+  }),
+  async (c) => {
+    const query = c.req.valid('query')
+    return c.json(toPage(await listPasskeys(c.get('ctx'), query), query.limit, presentPasskey), 200)
+  },
+)
+
+routes.openapi(
+  operation('passkey.delete', {
+    method: 'delete',
+    path: '/auth/passkeys/{id}',
+    tag,
+    summary: 'Accept a passkey no more',
+    description: 'Recovery codes go with the last factor.',
+    scope: 'user',
+    request: { params: IdPath },
+    responses: { 204: { description: 'Deleted' } },
+    refuses: ['not_found'],
+  }),
+  async (c) => {
+    await deletePasskey(c.get('ctx'), c.req.valid('param').id)
+    return c.body(null, 204)
+  },
+)
+
+routes.openapi(
+  operation('session.prepare', {
+    method: 'post',
+    path: '/auth/login/passkey/options',
+    tag,
+    summary: 'What a browser needs to have a passkey sign',
+    description:
+      'For `navigator.credentials.get`, as `PublicKeyCredential.parseRequestOptionsFromJSON` takes it; good for five minutes and once, whether to sign in, as the second step, or for `POST /auth/step-up`.',
+    scope: 'public',
+    limits: ['passkey-ip'],
+    responses: { 200: json(RequestOptions, 'The options') },
+  }),
+  (c) => {
+    c.header('cache-control', 'no-store')
+    return c.json(makeRequestOptions(c.get('ctx')), 200)
+  },
+)
+
+routes.openapi(
+  operation('session.assert', {
+    method: 'post',
+    path: '/auth/login/passkey',
+    tag,
+    summary: 'Sign in by a passkey alone',
+    scope: 'public',
+    limits: ['passkey-ip'],
+    request: jsonBody(z.strictObject({ passkey: Assertion })),
+    responses: { 200: json(TokensView, 'The tokens') },
+    refuses: ['unauthorized', 'invalid_passkey', 'token_used'],
+  }),
+  async (c) => {
+    c.header('cache-control', 'no-store')
+    return c.json(await signInByPasskey(c.get('ctx'), c.req.valid('json').passkey), 200)
   },
 )

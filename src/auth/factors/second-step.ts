@@ -1,47 +1,72 @@
-/** The second step of signing in: after the password, what else its person has. */
-import { and, eq, isNull, sql } from 'drizzle-orm'
+/** Signing in by a factor: after the password as the second step, or by a passkey alone. */
+import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../../context.ts'
 import { ensure, transact } from '../../db/client.ts'
-import { sessions, spentTokens, users } from '../../db/schema.ts'
-import { exists } from '../../db/sql.ts'
-import { toAppError } from '../../errors.ts'
+import { sessions, users } from '../../db/schema.ts'
+import { exists, first } from '../../db/sql.ts'
+import { type ErrorCode, toAppError } from '../../errors.ts'
 import { asUser, newSession, refuseSignIn } from '../sessions.ts'
-import { provenBy, selectTotp, takeGuess } from './factors.ts'
+import { spend, takeGuess } from './factors.ts'
 import { readMfaToken } from './mfa-tokens.ts'
+import { type Assertion, selectPasskey, verifyAssertion } from './passkeys.ts'
+import { type Consume, type Proof, selectFactors, verifyProof } from './proofs.ts'
+
+const isActive = (userId: string) => and(eq(users.id, userId), isNull(users.disabledAt))
+
+const wrong: readonly ErrorCode[] = ['invalid_code', 'invalid_passkey', 'token_used']
+
+/** A sign-in that failed for what was shown is recorded; whatever else happened is thrown as it is. */
+const recordWrong = (ctx: Ctx, userId: string | undefined) => (thrown: unknown) => {
+  const error = toAppError(thrown)
+  if (!wrong.includes(error.code)) throw thrown
+  return refuseSignIn(ctx, { userId }, error)
+}
+
+/** A session for whoever has proved themselves, and the proof used up: both or none. */
+const begin = async (ctx: Ctx, userId: string, condition: SQL | undefined, consume: Consume) => {
+  const session = await newSession(ctx, userId)
+  await transact(asUser(ctx, userId), (db) => ({
+    unchanged: ensure(db, exists(users, condition, 'for share'), 'unauthorized'),
+    ...consume(db),
+    session: db.insert(sessions).values({ ...session.row, secondFactor: true }),
+  }))
+  return session.tokens
+}
 
 /**
- * Takes two database requests, since the code is compared in between.
- * @throws {AppError} unauthorized: the token is over, or the password has changed; invalid_code, token_used
+ * Takes two database requests, since the proof is checked in between.
+ * @throws {AppError} unauthorized: the token is over, or the password has changed; invalid_code, invalid_passkey, token_used
  */
-export const completeSignIn = async (ctx: Ctx, input: { mfa_token: string; code: string }) => {
-  const { userId, mark, spent } = readMfaToken(ctx.env, input.mfa_token)
-  await takeGuess(ctx, userId)
-  const isInForce = and(
-    eq(users.id, userId),
-    isNull(users.disabledAt),
-    sql`app.password_mark(${users.passwordHash}) = ${mark}`,
-  )
-  const unchanged = (db: Parameters<typeof ensure>[0]) =>
-    ensure(db, exists(users, isInForce, 'for share'), 'unauthorized')
-  const {
-    known: [totp],
-  } = await transact({ ...ctx, action: undefined }, (db) => ({
-    unchanged: unchanged(db),
-    known: selectTotp(db, userId),
+export const completeSignIn = async (
+  ctx: Ctx,
+  { mfa_token: token, ...proof }: Proof & { mfa_token: string },
+) => {
+  const { userId, mark, spent } = readMfaToken(ctx.env, token)
+  if (!proof.passkey) await takeGuess(ctx, userId)
+  const isInForce = and(isActive(userId), sql`app.password_mark(${users.passwordHash}) = ${mark}`)
+  const known = await transact({ ...ctx, action: undefined }, (db) => ({
+    unchanged: ensure(db, exists(users, isInForce), 'unauthorized'),
+    ...selectFactors(db, proof, userId),
   }))
-  const consume = provenBy(ctx, userId, input.code, totp)
-  if (!consume) return refuseSignIn(ctx, { userId }, 'invalid_code')
-  const session = await newSession(ctx, userId)
-  try {
-    await transact(asUser(ctx, userId), (db) => ({
-      unchanged: unchanged(db),
-      spent: db.insert(spentTokens).values(spent),
+  const complete = async () => {
+    const consume = await verifyProof(ctx, proof, userId, known)
+    return begin(ctx, userId, isInForce, (db) => ({
+      once: spend(db, spent),
       ...consume(db),
-      session: db.insert(sessions).values({ ...session.row, secondFactor: true }),
     }))
-  } catch (error) {
-    if (toAppError(error).code === 'invalid_code') await refuseSignIn(ctx, { userId }, 'invalid_code')
-    throw error
   }
-  return session.tokens
+  return complete().catch(recordWrong(ctx, userId))
+}
+
+/** Without a password. Takes two database requests. @throws {AppError} unauthorized, invalid_passkey, token_used */
+export const signInByPasskey = async (ctx: Ctx, assertion: Assertion) => {
+  const {
+    known: [known],
+  } = await transact({ ...ctx, action: undefined }, (db) => ({ known: selectPasskey(db, assertion.id) }))
+  const complete = async () => {
+    const consume = await verifyAssertion(ctx, assertion, known)
+    const { userId } = first(known ? [known] : [])
+    return begin(ctx, userId, isActive(userId), consume)
+  }
+  return complete().catch(recordWrong(ctx, known?.userId))
 }
