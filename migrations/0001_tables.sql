@@ -446,6 +446,7 @@ CREATE TABLE "workspaces" (
 	"name" text NOT NULL,
 	"slug" text NOT NULL,
 	"plan" text DEFAULT 'free' NOT NULL,
+	"second_factor_required" boolean DEFAULT false NOT NULL,
 	"deleted_at" timestamp with time zone,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"updated_at" timestamp with time zone DEFAULT now() NOT NULL,

@@ -78,7 +78,7 @@ create or replace trigger audit after insert or delete on passkeys
   for each row execute function app.audit('passkey', 'name', 'backed_up');
 --> statement-breakpoint
 create or replace trigger audit after insert or update on workspaces
-  for each row execute function app.audit('workspace', 'name', 'slug', 'plan', 'deleted_at');
+  for each row execute function app.audit('workspace', 'name', 'slug', 'plan', 'second_factor_required', 'deleted_at');
 --> statement-breakpoint
 create or replace trigger audit after update or delete on memberships
   for each row execute function app.audit('member', 'user_id', 'role');

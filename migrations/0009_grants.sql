@@ -37,7 +37,7 @@ grant select (id, user_id, refresh_hash, refresh_generation, refreshed_at, expir
   update (refresh_hash, refresh_generation, refreshed_at, revoked_at) on sessions to app_system;
 grant select (provider, provider_account_id, user_id),
   insert (provider, provider_account_id, user_id) on accounts to app_gate;
-grant select, update (name, slug, deleted_at, updated_at) on workspaces to app_tenant;
+grant select, update (name, slug, second_factor_required, deleted_at, updated_at) on workspaces to app_tenant;
 grant select, update (updated_at) on workspaces to app_gate;
 grant insert (id, name, slug) on workspaces to app_gate;
 grant select, update (role), delete on memberships to app_tenant;

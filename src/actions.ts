@@ -55,6 +55,7 @@ export const actions = [
   'session.delete',
   'session.list',
   'session.prepare',
+  'session.prove',
   'session.refresh',
   'session.refuse',
   'session.revoke',

@@ -27,6 +27,11 @@ const problems = {
   storage_quota_exceeded: [402, "The file does not fit the workspace's storage quota: delete others first."],
   plan_limit_reached: [402, 'The plan allows no more of these: remove one first, or choose a larger plan.'],
   forbidden: [403, 'Your role in this workspace, or the scope of your API key, does not allow this.'],
+  step_up_required: [403, 'Prove yourself once more first: POST /auth/step-up.'],
+  second_factor_required: [
+    403,
+    'This needs a session that was proved by a second factor: set one up, or POST /auth/step-up with it.',
+  ],
   origin_not_allowed: [403, 'With a session cookie, changes are accepted from an allowed Origin only.'],
   not_found: [404, 'There is no such resource, or it belongs to another workspace.'],
   method_not_allowed: [405, 'This route does not support the method; Allow lists those that it does.'],

@@ -34,7 +34,7 @@ const UserView = z
   .object({ id: z.uuid(), email: z.email(), name: z.string().nullable(), createdAt: Timestamp })
   .openapi('User')
 
-export const TokensView = z
+const TokensView = z
   .object({
     access_token: z.string(),
     token_type: z.literal('Bearer'),
@@ -42,6 +42,17 @@ export const TokensView = z
     refresh_token: z.string(),
   })
   .openapi('Tokens')
+
+export const SignedInView = z
+  .object({
+    ...TokensView.shape,
+    device_token: z
+      .string()
+      .describe(
+        'To be kept by the device, and sent along when it signs in again: strangers who try passwords then do not slow it down',
+      ),
+  })
+  .openapi('SignedIn')
 
 const SecondStepView = z
   .object({
@@ -95,7 +106,7 @@ routes.openapi(
         name: text({ max: 100 }).optional(),
       }),
     ),
-    responses: { 201: json(z.object({ user: UserView, ...TokensView.shape }), 'The user, signed in') },
+    responses: { 201: json(z.object({ user: UserView, ...SignedInView.shape }), 'The user, signed in') },
     refuses: ['email_taken'],
   }),
   async (c) => {
@@ -113,10 +124,27 @@ routes.openapi(
     tag,
     summary: 'Sign in',
     scope: 'public',
-    limits: ['login-ip', 'login-email'],
-    request: jsonBody(z.strictObject({ email: Email, password: z.string().max(1024) })),
+    description:
+      'Failing sign-ins slow down per network and per address. A device that sends the `device_token` of an earlier sign-in is counted by itself.',
+    limits: [
+      'login-ip',
+      'login-ip-hour',
+      'login-ip-day',
+      'login-email',
+      'login-email-hour',
+      'login-email-day',
+      'login-device',
+      'login-device-day',
+    ],
+    request: jsonBody(
+      z.strictObject({
+        email: Email,
+        password: z.string().max(1024),
+        device_token: z.string().max(1000).optional(),
+      }),
+    ),
     responses: {
-      200: json(TokensView, 'The tokens'),
+      200: json(SignedInView, 'The tokens'),
       202: json(
         SecondStepView,
         'The password is right, and a second factor is asked for: `POST /auth/login/mfa`',
@@ -211,6 +239,7 @@ routes.openapi(
     tag,
     summary: "Change the caller's password; other sessions are revoked",
     scope: 'user',
+    stepUp: true,
     limits: ['password'],
     request: jsonBody(z.strictObject({ currentPassword: z.string().max(1024), newPassword })),
     responses: { 204: { description: 'Changed' } },

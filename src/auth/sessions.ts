@@ -8,7 +8,9 @@ import { currentUserId, memberships, sessions, users } from '../db/schema.ts'
 import { exists, first, type Page, rowOf } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
 import { dismissListeners } from '../events/events.ts'
+import { forgive, takeTokens } from '../limits/limits.ts'
 import type { Role } from '../words.ts'
+import { hashAddress, issueDeviceToken, markPassword, readDeviceToken } from './devices.ts'
 import { type FactorKind, issueMfaToken } from './factors/mfa-tokens.ts'
 import { hashPassword, verifyPassword } from './passwords.ts'
 import { firstRefreshToken } from './refresh-tokens.ts'
@@ -61,7 +63,9 @@ export const register = async (
       .returning(profile),
     session: db.insert(sessions).values(session.row),
   }))
-  return { user: first(created), ...session.tokens }
+  const user = first(created)
+  const deviceToken = issueDeviceToken(ctx.env, { ...user, passwordHash })
+  return { user, ...session.tokens, device_token: deviceToken }
 }
 
 /** Records a sign-in that failed. @throws {AppError} `error`, always */
@@ -84,7 +88,11 @@ export const refuseSignIn = async (
  * @returns the tokens, or for whoever has a second factor leave to show it
  * @throws {AppError} invalid_credentials
  */
-export const signIn = async (ctx: Ctx, input: { email: string; password: string }) => {
+export const signIn = async (
+  ctx: Ctx,
+  input: { email: string; password: string; device_token?: string | undefined },
+) => {
+  const device = input.device_token && readDeviceToken(ctx.env, input.device_token, input.email)
   const {
     known: [user],
   } = await transact({ ...ctx, action: undefined }, (db) => ({
@@ -94,17 +102,22 @@ export const signIn = async (ctx: Ctx, input: { email: string; password: string 
         passwordHash: users.passwordHash,
         disabledAt: users.disabledAt,
         factors: sql<FactorKind[]>`app.factors_of(${users.id})`,
-        mark: sql<string>`app.password_mark(${users.passwordHash})`,
       })
       .from(users)
       .where(eq(users.email, input.email)),
   }))
+  const mark = markPassword(user?.passwordHash ?? null)
+  const isKnown = device && device.userId === user?.id && device.mark === mark
+  // The address may have changed hands, and the password may have been told to others.
+  if (device && !isKnown) await takeTokens(ctx, bucketsOf(input.email))
   const valid = await verifyPassword(ctx.env, input.password, user?.passwordHash)
   if (!user || !valid || user.disabledAt) {
     return refuseSignIn(ctx, { userId: user?.id, email: input.email }, new AppError('invalid_credentials'))
   }
+  const deviceId = isKnown ? device.id : undefined
   if (user.factors.length > 0) {
-    return issueMfaToken(ctx.env, { userId: user.id, mark: user.mark }, user.factors)
+    forgive(ctx)
+    return issueMfaToken(ctx.env, { userId: user.id, mark, deviceId }, user.factors)
   }
   const session = await newSession(ctx, user.id)
   const hasSamePassword = and(eq(users.id, user.id), sql`${users.passwordHash} = ${user.passwordHash}`)
@@ -115,8 +128,19 @@ export const signIn = async (ctx: Ctx, input: { email: string; password: string 
     without: ensure(db, sql`app.factors_of(${user.id}::uuid) = '{}'`, 'invalid_credentials'),
     session: db.insert(sessions).values(session.row),
   }))
-  return session.tokens
+  forgive(ctx)
+  return {
+    ...session.tokens,
+    device_token: issueDeviceToken(ctx.env, { ...user, email: input.email }, deviceId),
+  }
 }
+
+/** Those of strangers who try an address. */
+const bucketsOf = (email: string) =>
+  (['login-email', 'login-email-hour', 'login-email-day'] as const).map((policy) => ({
+    policy,
+    subject: hashAddress(email),
+  }))
 
 /**
  * Revokes the caller's session: its access token is refused from the next request on.

@@ -274,6 +274,8 @@ export const workspaces = pgTable(
     name: text('name').notNull(),
     slug: text('slug').notNull().unique('workspaces_slug_unique'),
     plan: text('plan', { enum: plans }).notNull().default('free'),
+    /** Of its members; keys stay. */
+    secondFactorRequired: boolean('second_factor_required').notNull().default(false),
     /** What is deleted stays as the anchor of its ledger and audit log. */
     deletedAt: time('deleted_at'),
     createdAt: createdAt(),

@@ -110,6 +110,7 @@ describe.each(secured.filter(readsJson))('$method $path', (route) => {
       'asset.complete',
       'generation.retry',
       'password.update',
+      'session.prove',
       'totp.confirm',
     ].includes(route.name)
     expect(databaseRequestsOf(answer)).toBe(twice ? 2 : 1)

@@ -132,8 +132,6 @@ export const newAuthenticator = ({ counts = true } = {}) => {
     },
   }
 }
-export type Authenticator = ReturnType<typeof newAuthenticator>
-
 export const creationOptionsOf = async (client: Client) =>
   (await client.post<CreationOptions>('/auth/passkeys/options')).body
 

@@ -14,6 +14,7 @@ interface OpenApiOperation {
   operationId: string
   security: unknown[]
   'x-role'?: string
+  'x-step-up'?: boolean
   requestBody?: { content: Record<string, { schema: Json }> }
   parameters?: { name: string; in: string; required?: boolean; schema: Json }[]
   responses: Record<string, { content?: Record<string, { schema: Json }>; headers?: Json }>

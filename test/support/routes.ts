@@ -33,6 +33,8 @@ export interface Route {
   hasBody: boolean
   takesJson: boolean
   isStream: boolean
+  /** Takes a proof of the person that is not old. */
+  stepUp: boolean
 }
 
 export const routes: Route[] = Object.entries(openApi.paths).flatMap(([path, methods]) =>
@@ -45,6 +47,7 @@ export const routes: Route[] = Object.entries(openApi.paths).flatMap(([path, met
     byHeader: operation.parameters?.some(({ name }) => name === 'X-Workspace-Id') ?? false,
     hasBody: operation.requestBody !== undefined,
     takesJson: operation.requestBody?.content['application/json'] !== undefined,
+    stepUp: operation['x-step-up'] ?? false,
     isStream: Object.keys(operation.responses[200]?.content ?? {}).some((type) =>
       /ndjson|event-stream/.test(type),
     ),
@@ -133,6 +136,7 @@ const bodies: Record<string, (things: Things) => unknown> = {
   'session.confirm': ({ secondStep }) => JSON.parse(secondStep || '{}'),
   'session.assert': ({ assertion }) => ({ passkey: JSON.parse(assertion || '{}') }),
   'passkey.create': ({ attestation }) => ({ passkey: JSON.parse(attestation || '{}') }),
+  'session.prove': () => ({ password: PASSWORD }),
   'session.refresh': ({ refreshToken }) => ({ refresh_token: refreshToken }),
   'password.update': () => ({ currentPassword: PASSWORD, newPassword: `another ${PASSWORD}` }),
   'totp.confirm': ({ totpCode }) => ({ code: totpCode }),
@@ -210,7 +214,14 @@ const tried = new Map<string, number>()
 /** Exactly this refusal, after this many database requests, and nothing else in it. */
 export const expectRefusal = (attack: string, answer: Answer, code: string, databaseRequests: number) => {
   tried.set(attack, (tried.get(attack) ?? 0) + 1)
-  const status = { unauthorized: 401, forbidden: 403, not_found: 404, validation_failed: 422 }[code]
+  const status = {
+    unauthorized: 401,
+    forbidden: 403,
+    step_up_required: 403,
+    second_factor_required: 403,
+    not_found: 404,
+    validation_failed: 422,
+  }[code]
   expect(answer, attack).toMatchObject({ status, body: { code } })
   const fields = ['code', 'detail', 'errors', 'requestId', 'status', 'title', 'type']
   expect(fields, attack).toEqual(expect.arrayContaining(Object.keys(answer.body)))

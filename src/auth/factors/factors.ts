@@ -7,7 +7,7 @@ import { currentUserId, recoveryCodes, sessions, totpSecrets, users } from '../.
 import { exists, first } from '../../db/sql.ts'
 import { relyingPartyOf } from '../../env.ts'
 import { AppError } from '../../errors.ts'
-import { takeTokens } from '../../limits/limits.ts'
+import { forgive, takeTokens } from '../../limits/limits.ts'
 import type { FactorKind } from './mfa-tokens.ts'
 import { decrypt, encrypt, hashRecoveryCode, newRecoveryCodes } from './secrets.ts'
 import { keyUri, stepOf, toBase32 } from './totp.ts'
@@ -81,7 +81,7 @@ export const confirmTotp = async (ctx: Ctx, code: string): Promise<string[]> => 
   const { gate, pending } = await transact({ ...ctx, action: undefined }, (db) => ({
     pending: db.select({ secret: totpSecrets.secret }).from(totpSecrets).where(and(isOwn, isPending)),
   }))
-  await takeGuess(ctx, gate.userId)
+  await takeGuess(ctx, gate.userId, 'step-up')
   const { secret } = first(pending)
   const step = stepOf(decrypt(ctx.env, secret), code, Date.now())
   if (step === undefined) throw new AppError('invalid_code')
@@ -96,6 +96,7 @@ export const confirmTotp = async (ctx: Ctx, code: string): Promise<string[]> => 
     codes: db.insert(recoveryCodes).values(hashes.map((codeHash) => ({ codeHash }))),
     proved: markSession(db, ctx),
   }))
+  forgive(ctx)
   return codes
 }
 
@@ -120,9 +121,15 @@ export const deleteTotp = async (ctx: Ctx): Promise<void> => {
   }))
 }
 
-/** Takes a guess from what a person has of them. @throws {AppError} rate_limited */
-export const takeGuess = (ctx: Ctx, userId: string): Promise<void> =>
-  takeTokens(ctx, [
-    { policy: 'second-factor', subject: userId },
-    { policy: 'second-factor-day', subject: userId },
+/**
+ * Takes a guess from what a person has of them: strangers with the password, each known device and open sessions
+ * (`step-up`) have their own.
+ * @throws {AppError} rate_limited
+ */
+export const takeGuess = (ctx: Ctx, userId: string, by?: string): Promise<void> => {
+  const subject = by ? `${userId} ${by}` : userId
+  return takeTokens(ctx, [
+    { policy: 'second-factor', subject },
+    { policy: 'second-factor-day', subject },
   ])
+}

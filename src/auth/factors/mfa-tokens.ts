@@ -13,8 +13,10 @@ export type FactorKind = (typeof factorKinds)[number]
 
 const Claims = z.object({
   userId: z.uuid(),
-  /** Of the password that was right (`app.password_mark`). */
+  /** Of the password that was right (`markPassword`). */
   mark: z.string(),
+  /** That has signed in before, if it has. */
+  deviceId: z.uuid().optional(),
 })
 type Claims = z.output<typeof Claims>
 

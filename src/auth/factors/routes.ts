@@ -1,10 +1,12 @@
 /** The routes of second factors. */
+import { setCookie } from 'hono/cookie'
 import { z } from 'zod'
 import { IdPath, json, jsonBody, located, Timestamp, text } from '../../http/contract.ts'
 import { operation } from '../../http/operation.ts'
 import { listOf, Paging, toPage } from '../../http/paging.ts'
 import { createRouter } from '../../http/router.ts'
-import { TokensView } from '../routes.ts'
+import { PROOF_COOKIE, PROOF_LIFETIME } from '../proof-cookie.ts'
+import { SignedInView } from '../routes.ts'
 import { confirmTotp, createTotp, deleteTotp, getFactors } from './factors.ts'
 import { factorKinds } from './mfa-tokens.ts'
 import {
@@ -16,6 +18,7 @@ import {
   type Passkey,
 } from './passkeys.ts'
 import { completeSignIn, signInByPasskey } from './second-step.ts'
+import { stepUp } from './step-up.ts'
 
 const tag = 'Auth'
 
@@ -141,6 +144,7 @@ routes.openapi(
     description:
       'It counts once `POST /auth/mfa/totp/confirm` has had a code of it; until then another call replaces it.',
     scope: 'user',
+    stepUp: true,
     responses: {
       201: {
         ...json(
@@ -189,6 +193,7 @@ routes.openapi(
     summary: 'Ask for codes of the app no more',
     description: 'Recovery codes go with the last factor.',
     scope: 'user',
+    stepUp: true,
     responses: { 204: { description: 'Turned off, also if it was off' } },
   }),
   async (c) => {
@@ -218,7 +223,7 @@ routes.openapi(
           message: 'must have either code or passkey',
         }),
     ),
-    responses: { 200: json(TokensView, 'The tokens') },
+    responses: { 200: json(SignedInView, 'The tokens') },
     refuses: ['unauthorized', 'invalid_code', 'invalid_passkey', 'token_used'],
   }),
   async (c) => {
@@ -236,6 +241,7 @@ routes.openapi(
     description:
       'For `navigator.credentials.create`, as `PublicKeyCredential.parseCreationOptionsFromJSON` takes it; good for five minutes.',
     scope: 'user',
+    stepUp: true,
     responses: { 200: json(CreationOptions, 'The options') },
   }),
   async (c) => {
@@ -253,6 +259,7 @@ routes.openapi(
     description:
       'From then on it signs in alone, and signing in by password asks for a second factor as well. `passkey` is the credential as its `toJSON()` gives it. With the first factor come recovery codes.',
     scope: 'user',
+    stepUp: true,
     request: jsonBody(z.strictObject({ name: text({ max: 100 }).optional(), passkey: Attestation })),
     responses: {
       201: {
@@ -294,6 +301,7 @@ routes.openapi(
     summary: 'Accept a passkey no more',
     description: 'Recovery codes go with the last factor.',
     scope: 'user',
+    stepUp: true,
     request: { params: IdPath },
     responses: { 204: { description: 'Deleted' } },
     refuses: ['not_found'],
@@ -331,11 +339,56 @@ routes.openapi(
     scope: 'public',
     limits: ['passkey-ip'],
     request: jsonBody(z.strictObject({ passkey: Assertion })),
-    responses: { 200: json(TokensView, 'The tokens') },
+    responses: { 200: json(SignedInView, 'The tokens') },
     refuses: ['unauthorized', 'invalid_passkey', 'token_used'],
   }),
   async (c) => {
     c.header('cache-control', 'no-store')
     return c.json(await signInByPasskey(c.get('ctx'), c.req.valid('json').passkey), 200)
+  },
+)
+
+routes.openapi(
+  operation('session.prove', {
+    method: 'post',
+    path: '/auth/step-up',
+    tag,
+    summary: 'Prove oneself once more, before what is dangerous',
+    description:
+      "By a code of the app, a recovery code, or what a passkey has signed for `POST /auth/login/passkey/options`; without a second factor by the password. Signing in counts as well. A session stays proved for 15 minutes, and by a second factor for workspaces that demand one for as long as it lasts. A front end's session gets a cookie for that, which holds 12 hours; it is asked for a second factor only.",
+    scope: 'user',
+    limits: ['password'],
+    request: jsonBody(
+      z
+        .strictObject({
+          password: z.string().max(1024).optional(),
+          code: code.optional(),
+          passkey: Assertion.optional(),
+        })
+        .refine((body) => Object.values(body).filter((proof) => proof !== undefined).length === 1, {
+          message: 'must have one of password, code and passkey',
+        }),
+    ),
+    responses: { 204: { description: 'Proved' } },
+    refuses: [
+      'invalid_credentials',
+      'invalid_code',
+      'invalid_passkey',
+      'token_used',
+      'second_factor_required',
+    ],
+  }),
+  async (c) => {
+    const proof = await stepUp(c.get('ctx'), c.req.valid('json'))
+    if (proof) {
+      setCookie(c, PROOF_COOKIE, proof, {
+        path: '/api/v1',
+        httpOnly: true,
+        sameSite: 'Lax',
+        secure: c.get('env').PUBLIC_URL.startsWith('https:'),
+        maxAge: PROOF_LIFETIME,
+      })
+    }
+    return c.body(null, 204)
   },
 )

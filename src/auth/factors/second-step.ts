@@ -5,6 +5,8 @@ import { ensure, transact } from '../../db/client.ts'
 import { sessions, users } from '../../db/schema.ts'
 import { exists, first } from '../../db/sql.ts'
 import { type ErrorCode, toAppError } from '../../errors.ts'
+import { forgive } from '../../limits/limits.ts'
+import { issueDeviceToken } from '../devices.ts'
 import { asUser, newSession, refuseSignIn } from '../sessions.ts'
 import { spend, takeGuess } from './factors.ts'
 import { readMfaToken } from './mfa-tokens.ts'
@@ -16,21 +18,31 @@ const isActive = (userId: string) => and(eq(users.id, userId), isNull(users.disa
 const wrong: readonly ErrorCode[] = ['invalid_code', 'invalid_passkey', 'token_used']
 
 /** A sign-in that failed for what was shown is recorded; whatever else happened is thrown as it is. */
-const recordWrong = (ctx: Ctx, userId: string | undefined) => (thrown: unknown) => {
+export const recordWrong = (ctx: Ctx, userId: string | undefined) => (thrown: unknown) => {
   const error = toAppError(thrown)
   if (!wrong.includes(error.code)) throw thrown
   return refuseSignIn(ctx, { userId }, error)
 }
 
 /** A session for whoever has proved themselves, and the proof used up: both or none. */
-const begin = async (ctx: Ctx, userId: string, condition: SQL | undefined, consume: Consume) => {
+const begin = async (
+  ctx: Ctx,
+  { userId, deviceId }: { userId: string; deviceId?: string | undefined },
+  condition: SQL | undefined,
+  consume: Consume,
+) => {
   const session = await newSession(ctx, userId)
-  await transact(asUser(ctx, userId), (db) => ({
+  const { own } = await transact(asUser(ctx, userId), (db) => ({
     unchanged: ensure(db, exists(users, condition, 'for share'), 'unauthorized'),
     ...consume(db),
     session: db.insert(sessions).values({ ...session.row, secondFactor: true }),
+    own: db
+      .select({ id: users.id, email: users.email, passwordHash: users.passwordHash })
+      .from(users)
+      .where(eq(users.id, userId)),
   }))
-  return session.tokens
+  forgive(ctx)
+  return { ...session.tokens, device_token: issueDeviceToken(ctx.env, first(own), deviceId) }
 }
 
 /**
@@ -41,8 +53,8 @@ export const completeSignIn = async (
   ctx: Ctx,
   { mfa_token: token, ...proof }: Proof & { mfa_token: string },
 ) => {
-  const { userId, mark, spent } = readMfaToken(ctx.env, token)
-  if (!proof.passkey) await takeGuess(ctx, userId)
+  const { userId, mark, deviceId, spent } = readMfaToken(ctx.env, token)
+  if (!proof.passkey) await takeGuess(ctx, userId, deviceId)
   const isInForce = and(isActive(userId), sql`app.password_mark(${users.passwordHash}) = ${mark}`)
   const known = await transact({ ...ctx, action: undefined }, (db) => ({
     unchanged: ensure(db, exists(users, isInForce), 'unauthorized'),
@@ -50,7 +62,7 @@ export const completeSignIn = async (
   }))
   const complete = async () => {
     const consume = await verifyProof(ctx, proof, userId, known)
-    return begin(ctx, userId, isInForce, (db) => ({
+    return begin(ctx, { userId, deviceId }, isInForce, (db) => ({
       once: spend(db, spent),
       ...consume(db),
     }))
@@ -66,7 +78,7 @@ export const signInByPasskey = async (ctx: Ctx, assertion: Assertion) => {
   const complete = async () => {
     const consume = await verifyAssertion(ctx, assertion, known)
     const { userId } = first(known ? [known] : [])
-    return begin(ctx, userId, isActive(userId), consume)
+    return begin(ctx, { userId }, isActive(userId), consume)
   }
   return complete().catch(recordWrong(ctx, known?.userId))
 }

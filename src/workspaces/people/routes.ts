@@ -104,6 +104,7 @@ routes.openapi(
     tag,
     summary: 'Make another member the owner and become an admin',
     role: 'owner',
+    stepUp: true,
     workspaceInPath: true,
     request: { params: IdPath, ...jsonBody(z.strictObject({ userId: z.uuid() })) },
     responses: { 204: { description: 'Transferred' } },
