@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import { oneLine } from '../scripts/migrate.ts'
 import { isFree } from './child.ts'
+import { startInbox } from './inbox.ts'
 import { keepUp } from './keep-up.ts'
 import { SAMPLE, seed } from './seed.ts'
 import { PROJECT, type Stack, startStack } from './stack.ts'
@@ -49,6 +50,7 @@ const main = async (): Promise<void> => {
   const port = await readPort('PORT', 8787)
   // Not the next one: that is where a second stack is often put.
   const storagePort = await readPort('STORAGE_PORT', port + 1000)
+  const mailPort = await readPort('MAIL_PORT', port + 2000)
   const dataDir = resolve(PROJECT, process.env.DATA_DIR ?? '.data')
   const url = `http://127.0.0.1:${port}`
   const stops = createStops()
@@ -80,20 +82,23 @@ const main = async (): Promise<void> => {
       await stops.run()
       process.exit(1)
     })
-    await seed(url)
-    console.log(screen(url, stack, worker.service().logPath))
+    const inbox = await startInbox(mailPort, () => worker.service().url)
+    stops.add(inbox.stop)
+    await seed(url, inbox.url)
+    console.log(screen(url, inbox.url, stack, worker.service().logPath))
   } catch (error) {
     await stops.run()
     throw error
   }
 }
 
-const screen = (url: string, { database, models, settings }: Stack, logPath: string) => `
+const screen = (url: string, inbox: string, { database, models, settings }: Stack, logPath: string) => `
   API       ${url}/api/v1
   Docs      ${url}/docs
   Database  ${database.describe}
   Storage   ${settings.S3_ENDPOINT} (S3)
   Models    ${models.url}
+  Inbox     ${inbox} (every mail of this stack)
   Log       ${relative(process.cwd(), logPath) || logPath}
 
   Sample    ${SAMPLE.email} / ${SAMPLE.password}

@@ -61,6 +61,8 @@ export const startStack = async (options: {
       settings: {
         PUBLIC_URL: options.publicUrl,
         ALLOWED_ORIGINS: 'http://localhost:3000',
+        APP_URL: 'http://localhost:3000',
+        MAIL_FROM: 'Merchant Content <no-reply@example.com>',
         DATABASE_URL: database.tenantUrl,
         SYSTEM_DATABASE_URL: database.systemUrl,
         DATABASE_HTTP_URL: database.gatewayUrl,

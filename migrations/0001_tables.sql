@@ -135,6 +135,13 @@ CREATE TABLE "audit_logs" (
 );
 --> statement-breakpoint
 ALTER TABLE "audit_logs" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
+CREATE TABLE "bounces" (
+	"address" text PRIMARY KEY NOT NULL,
+	"reason" text NOT NULL,
+	"created_at" timestamp with time zone DEFAULT now() NOT NULL
+);
+--> statement-breakpoint
+ALTER TABLE "bounces" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "credit_entries" (
 	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
 	"id" uuid DEFAULT app.uuid_v7() NOT NULL,
@@ -157,6 +164,30 @@ CREATE TABLE "event_heads" (
 );
 --> statement-breakpoint
 ALTER TABLE "event_heads" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
+CREATE TABLE "free_budget" (
+	"singleton" boolean PRIMARY KEY DEFAULT true NOT NULL,
+	"daily" bigint,
+	"day" date DEFAULT '-infinity' NOT NULL,
+	"spent" bigint DEFAULT 0 NOT NULL,
+	CONSTRAINT "free_budget_singleton" CHECK (singleton)
+);
+--> statement-breakpoint
+ALTER TABLE "free_budget" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
+CREATE TABLE "free_grants" (
+	"person" text PRIMARY KEY NOT NULL,
+	"user_id" uuid NOT NULL,
+	"workspace_id" uuid NOT NULL,
+	"since" date NOT NULL,
+	"network" text,
+	"domain" text NOT NULL,
+	"held_at" timestamp with time zone,
+	"hold_reason" text,
+	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
+	CONSTRAINT "free_grants_user" UNIQUE("user_id"),
+	CONSTRAINT "free_grants_workspace" UNIQUE("workspace_id")
+);
+--> statement-breakpoint
+ALTER TABLE "free_grants" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "generation_events" (
 	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
 	"sequence" bigint NOT NULL,
@@ -262,6 +293,33 @@ CREATE TABLE "invites" (
 );
 --> statement-breakpoint
 ALTER TABLE "invites" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
+CREATE TABLE "mails" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"kind" text NOT NULL,
+	"recipient" text NOT NULL,
+	"user_id" uuid,
+	"language" text,
+	"data" jsonb DEFAULT '{}'::jsonb NOT NULL,
+	"network" text,
+	"status" text DEFAULT 'pending' NOT NULL,
+	"attempts" integer DEFAULT 0 NOT NULL,
+	"taker" uuid,
+	"lease_expires_at" timestamp with time zone,
+	"token_hash" text,
+	"code_hash" text,
+	"tries" integer DEFAULT 0 NOT NULL,
+	"expires_at" timestamp with time zone,
+	"used_at" timestamp with time zone,
+	"message_id" text,
+	"error" text,
+	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
+	"ended_at" timestamp with time zone,
+	CONSTRAINT "mails_token_hash_unique" UNIQUE("token_hash"),
+	CONSTRAINT "mails_kind_known" CHECK (kind in ('verify', 'reset', 'change_old', 'change_new', 'invite', 'email_changed', 'password_changed', 'password_reset', 'new_device')),
+	CONSTRAINT "mails_status_known" CHECK (status in ('pending', 'sending', 'sent', 'refused', 'unknown', 'void'))
+);
+--> statement-breakpoint
+ALTER TABLE "mails" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "memberships" (
 	"workspace_id" uuid DEFAULT app.workspace_id() NOT NULL,
 	"user_id" uuid DEFAULT app.user_id() NOT NULL,
@@ -281,7 +339,7 @@ CREATE TABLE "outbox" (
 	"sends" integer DEFAULT 0 NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "outbox_workspace_id_kind_subject_id_pk" PRIMARY KEY("workspace_id","kind","subject_id"),
-	CONSTRAINT "outbox_kind_known" CHECK (kind in ('generation', 'prediction.cancel', 'object.delete', 'copies.delete', 'export', 'upload.check', 'upload.end', 'webhook.deliver', 'webhook.delete', 'workspace.delete'))
+	CONSTRAINT "outbox_kind_known" CHECK (kind in ('generation', 'prediction.cancel', 'object.delete', 'copies.delete', 'export', 'upload.check', 'upload.end', 'webhook.deliver', 'webhook.delete', 'workspace.delete', 'mail'))
 );
 --> statement-breakpoint
 ALTER TABLE "outbox" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -342,9 +400,11 @@ CREATE TABLE "sessions" (
 	"expires_at" timestamp with time zone NOT NULL,
 	"revoked_at" timestamp with time zone,
 	"ip" text,
+	"country" text,
 	"user_agent" text,
 	"proved_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"second_factor" boolean DEFAULT false NOT NULL,
+	"device" text,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "sessions_refresh_hash_unique" UNIQUE("refresh_hash")
 );
@@ -381,14 +441,15 @@ CREATE TABLE "uploads" (
 ALTER TABLE "uploads" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "users" (
 	"id" uuid PRIMARY KEY NOT NULL,
-	"email" text NOT NULL,
+	"email" text,
 	"name" text,
 	"email_verified_at" timestamp with time zone,
+	"language" text,
 	"password_hash" text,
 	"disabled_at" timestamp with time zone,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"updated_at" timestamp with time zone DEFAULT now() NOT NULL,
-	CONSTRAINT "users_email_unique" UNIQUE("email")
+	CONSTRAINT "users_language_known" CHECK (language in ('en', 'de', 'zh'))
 );
 --> statement-breakpoint
 ALTER TABLE "users" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -468,6 +529,7 @@ ALTER TABLE "generation_outputs" ADD CONSTRAINT "generation_outputs_workspace_id
 ALTER TABLE "generations" ADD CONSTRAINT "generations_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "idempotency_keys" ADD CONSTRAINT "idempotency_keys_workspace_id_generation_id_generations_workspace_id_id_fk" FOREIGN KEY ("workspace_id","generation_id") REFERENCES "public"."generations"("workspace_id","id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "invites" ADD CONSTRAINT "invites_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "mails" ADD CONSTRAINT "mails_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "memberships" ADD CONSTRAINT "memberships_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "memberships" ADD CONSTRAINT "memberships_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "passkeys" ADD CONSTRAINT "passkeys_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
@@ -495,7 +557,10 @@ CREATE INDEX "audit_logs_workspace" ON "audit_logs" USING btree ("workspace_id",
 CREATE INDEX "audit_logs_kind" ON "audit_logs" USING btree ("workspace_id","resource_type","action","id");--> statement-breakpoint
 CREATE INDEX "audit_logs_actor" ON "audit_logs" USING btree ("workspace_id","actor_id","resource_type","action","id");--> statement-breakpoint
 CREATE INDEX "audit_logs_resource" ON "audit_logs" USING btree ("workspace_id","resource_id","id");--> statement-breakpoint
+CREATE INDEX "bounces_time" ON "bounces" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "credit_entries_period" ON "credit_entries" USING btree ("workspace_id","period");--> statement-breakpoint
+CREATE INDEX "free_grants_network" ON "free_grants" USING btree ("network","created_at");--> statement-breakpoint
+CREATE INDEX "free_grants_domain" ON "free_grants" USING btree ("domain","created_at");--> statement-breakpoint
 CREATE INDEX "generation_events_generation" ON "generation_events" USING btree ("workspace_id","generation_id","sequence");--> statement-breakpoint
 CREATE INDEX "generation_events_time" ON "generation_events" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "generations_status" ON "generations" USING btree ("workspace_id","status","id");--> statement-breakpoint
@@ -505,6 +570,10 @@ CREATE INDEX "generations_telling" ON "generations" USING btree ("workspace_id",
 CREATE INDEX "idempotency_keys_time" ON "idempotency_keys" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "invites_open" ON "invites" USING btree ("workspace_id","id") WHERE accepted_at is null;--> statement-breakpoint
 CREATE INDEX "invites_end" ON "invites" USING btree (least(accepted_at, expires_at));--> statement-breakpoint
+CREATE INDEX "mails_recipient" ON "mails" USING btree ("recipient","created_at");--> statement-breakpoint
+CREATE INDEX "mails_network" ON "mails" USING btree ("network","created_at");--> statement-breakpoint
+CREATE INDEX "mails_user" ON "mails" USING btree ("user_id","created_at");--> statement-breakpoint
+CREATE INDEX "mails_time" ON "mails" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "memberships_user" ON "memberships" USING btree ("user_id","workspace_id");--> statement-breakpoint
 CREATE INDEX "memberships_entry" ON "memberships" USING btree ("workspace_id","entry_id");--> statement-breakpoint
 CREATE INDEX "outbox_due" ON "outbox" USING btree ("available_at");--> statement-breakpoint
@@ -513,6 +582,8 @@ CREATE INDEX "provider_jobs_generation" ON "provider_jobs" USING btree ("workspa
 CREATE INDEX "sessions_user" ON "sessions" USING btree ("user_id","id") WHERE revoked_at is null;--> statement-breakpoint
 CREATE INDEX "sessions_end" ON "sessions" USING btree (least(revoked_at, expires_at));--> statement-breakpoint
 CREATE INDEX "spent_tokens_end" ON "spent_tokens" USING btree ("expires_at");--> statement-breakpoint
+CREATE UNIQUE INDEX "users_email_unique" ON "users" USING btree ("email") WHERE email_verified_at is not null;--> statement-breakpoint
+CREATE INDEX "users_email" ON "users" USING btree ("email","id");--> statement-breakpoint
 CREATE INDEX "webhook_deliveries_event" ON "webhook_deliveries" USING btree ("workspace_id","sequence");--> statement-breakpoint
 CREATE INDEX "webhook_deliveries_endpoint" ON "webhook_deliveries" USING btree ("workspace_id","endpoint_id","id");--> statement-breakpoint
 CREATE INDEX "webhook_deliveries_end" ON "webhook_deliveries" USING btree ("ended_at");--> statement-breakpoint
@@ -538,10 +609,14 @@ CREATE POLICY "system" ON "audit_heads" AS PERMISSIVE FOR ALL TO "app_system" US
 CREATE POLICY "tenant" ON "audit_logs" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()) and ((select app.own_rank() >= app.role_rank('admin')) or starts_with((select app.context() ->> 'actor'), 'api_key:')));--> statement-breakpoint
 CREATE POLICY "system" ON "audit_logs" AS PERMISSIVE FOR INSERT TO "app_system" WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "audit_logs" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "gate" ON "bounces" AS PERMISSIVE FOR ALL TO "app_gate" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "retention" ON "bounces" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "credit_entries" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "jobs" ON "credit_entries" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "system" ON "event_heads" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "jobs" ON "event_heads" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "gate" ON "free_budget" AS PERMISSIVE FOR ALL TO "app_gate" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "gate" ON "free_grants" AS PERMISSIVE FOR ALL TO "app_gate" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "generation_events" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "generation_events" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "jobs" ON "generation_events" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
@@ -562,6 +637,8 @@ CREATE POLICY "admin" ON "invites" AS RESTRICTIVE FOR ALL TO "app_tenant" USING 
 CREATE POLICY "invite" ON "invites" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK (app.role_rank(role) <= (select app.own_rank()) and invited_by = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "invites" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "invites" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "gate" ON "mails" AS PERMISSIVE FOR ALL TO "app_gate" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "retention" ON "mails" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "memberships" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "own" ON "memberships" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (user_id = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "promote" ON "memberships" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin')) and app.role_rank(role) <= (select app.own_rank())) WITH CHECK (app.role_rank(role) <= (select app.own_rank()));--> statement-breakpoint

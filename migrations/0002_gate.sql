@@ -38,8 +38,8 @@ begin
   v_set := set_config('app.context', encode(sha256(v_key || convert_to(v_text, 'UTF8') || v_key), 'hex') || v_text, true);
 end $$;
 --> statement-breakpoint
--- The user of a front end's session: by provider account, else by an e-mail address that both sides have verified, else
--- a new one. An address that was never verified links to nothing.
+-- The user of a front end's session: by provider account, else whoever has proved the address that the provider has verified,
+-- else a new one. Who gets an address, and what becomes of those who only claimed it: migrations/0009_accounts.sql.
 create or replace function app.resolve_account(p_credential jsonb, p_request jsonb) returns uuid
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -47,6 +47,7 @@ declare
   v_account text := p_credential ->> 'providerAccountId';
   v_email text := p_credential ->> 'email';
   v_verified boolean := coalesce((p_credential ->> 'emailVerified')::boolean, false);
+  v_holder uuid;
   v_user public.users;
 begin
   select u.* into v_user from public.accounts a join public.users u on u.id = a.user_id
@@ -58,25 +59,29 @@ begin
     select u.* into v_user from public.accounts a join public.users u on u.id = a.user_id
      where a.provider = v_provider and a.provider_account_id = v_account;
     if not found then
-      perform app.set_context(jsonb_build_object(
-        'actor', 'user:' || (p_credential ->> 'newUserId'), 'action', 'user.create', 'request', p_request));
-      insert into public.users (id, email, name, email_verified_at)
-      values ((p_credential ->> 'newUserId')::uuid, v_email, p_credential ->> 'name', case when v_verified then now() end)
-      on conflict (email) do nothing returning * into v_user;
-      if not found then
-        select * into v_user from public.users u where u.email = v_email;
-        perform app.require(v_verified and v_user.email_verified_at is not null, 401, 'account_not_linked', 'AG');
+      perform app.turn_of_email(v_email);
+      select u.id into v_holder from public.users u where u.email = v_email and u.email_verified_at is not null;
+      if v_verified and v_holder is not null then
+        select * into v_user from public.users u where u.id = v_holder;
         perform app.set_context(jsonb_build_object(
           'actor', 'user:' || v_user.id, 'action', 'user.link', 'request', p_request));
         perform app.record('user.link', 'user', v_user.id, null, jsonb_build_object('provider', v_provider));
+      else
+        perform app.set_context(jsonb_build_object(
+          'actor', 'user:' || (p_credential ->> 'newUserId'), 'action', 'user.create', 'request', p_request));
+        insert into public.users (id, email, name, language)
+        values ((p_credential ->> 'newUserId')::uuid, case when v_holder is null then v_email end, p_credential ->> 'name',
+          p_request ->> 'language')
+        returning * into v_user;
       end if;
       insert into public.accounts (provider, provider_account_id, user_id) values (v_provider, v_account, v_user.id);
     end if;
   end if;
   perform app.require(v_user.disabled_at is null, 401, 'unauthorized', 'AG');
-  if v_verified and v_user.email = v_email and v_user.email_verified_at is null then
+  if v_verified and v_user.email_verified_at is null and coalesce(v_user.email = v_email, true)
+    and not exists (select from public.users u where u.email = v_email and u.email_verified_at is not null) then
     perform app.set_context(jsonb_build_object('actor', 'user:' || v_user.id, 'request', p_request));
-    update public.users set email_verified_at = now() where id = v_user.id;
+    perform app.prove_email(v_user.id, v_email);
   end if;
   return v_user.id;
 end $$;
@@ -294,24 +299,35 @@ begin
   insert into public.memberships (workspace_id, user_id, role) values (p_id, app.user_id(), 'owner');
   perform app.require((select count(*) from public.memberships m join public.workspaces w on w.id = m.workspace_id
     where m.user_id = app.user_id() and m.role = 'owner' and w.plan = 'free') <= app.max_free_workspaces(), 402, 'plan_limit_reached');
+  perform app.fund(app.user_id());
 end $$;
 --> statement-breakpoint
--- Joins the workspace of an invite as the current user, and lets the rest of the transaction see it; idempotent.
+-- Joins the workspace of an invite as the current user, and lets the rest of the transaction see it; idempotent. Who has the
+-- token that was mailed has proved the address with it; the one that whoever invited was shown is for who has before.
 create or replace function app.accept_invite(p_token_hash text) returns uuid
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
+  v_mailed public.mails;
   v_invite public.invites;
+  v_user public.users;
   v_plan text;
 begin
   perform app.require(app.workspace_id() is null, 403, 'forbidden');
-  select i.* into v_invite from public.invites i join public.users u on u.email = i.email and u.id = app.user_id()
-   where i.token_hash = p_token_hash;
-  perform app.require(found, 404, 'not_found');
+  select m.* into v_mailed from public.mails m where m.token_hash = p_token_hash and m.kind = 'invite';
+  select i.* into v_invite from public.invites i where i.token_hash = p_token_hash
+    or i.workspace_id = (v_mailed.data ->> 'workspaceId')::uuid and i.id = (v_mailed.data ->> 'inviteId')::uuid;
+  select * into v_user from public.users u where u.id = app.user_id();
+  perform app.require(v_invite.email = v_user.email, 404, 'not_found');
+  if v_user.email_verified_at is null then
+    perform app.require(v_mailed.id is not null, 403, 'email_not_verified');
+    perform app.require(v_invite.expires_at > now() or v_invite.accepted_at is not null, 409, 'invite_expired');
+    perform app.require(app.prove_email(v_user.id, v_user.email), 404, 'not_found');
+  end if;
   select w.plan into v_plan from public.workspaces w
    where w.id = v_invite.workspace_id and w.deleted_at is null for no key update;
   perform app.require(found, 404, 'not_found');
   -- Again, under the workspace's lock: it may have been accepted or deleted meanwhile.
-  select i.* into v_invite from public.invites i where i.token_hash = p_token_hash;
+  select i.* into v_invite from public.invites i where i.workspace_id = v_invite.workspace_id and i.id = v_invite.id;
   perform app.require(found, 404, 'not_found');
   perform app.set_context(app.context() || jsonb_build_object('workspaceId', v_invite.workspace_id, 'role', 'viewer'));
   if v_invite.accepted_at is not null then
@@ -322,7 +338,7 @@ begin
   perform app.require(v_invite.expires_at > now(), 409, 'invite_expired');
   insert into public.memberships (workspace_id, user_id, role)
   values (v_invite.workspace_id, app.user_id(), v_invite.role) on conflict do nothing;
-  update public.invites set accepted_at = now() where token_hash = p_token_hash;
+  update public.invites set accepted_at = now() where token_hash = v_invite.token_hash;
   perform app.require(coalesce(app.max_members(v_plan) >=
     (select count(*) from public.memberships m where m.workspace_id = v_invite.workspace_id), true), 402, 'plan_limit_reached');
   return v_invite.workspace_id;

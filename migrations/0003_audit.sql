@@ -114,6 +114,7 @@ begin
   if not found then
     raise exception 'there is no workspace %', p_workspace using errcode = 'no_data_found';
   end if;
+  perform app.fund_owners();
 end $$;
 --> statement-breakpoint
 -- The hash of a row, given the hash of the one before it.
@@ -190,6 +191,15 @@ begin
     when 'spent_tokens' then
       delete from public.spent_tokens where ctid = any(array(
         select t.ctid from public.spent_tokens t where t.expires_at < now() order by t.expires_at limit p_max));
+    when 'mails' then
+      -- As long as they count for limits, and a little longer for whoever asks what became of one.
+      delete from public.mails where ctid = any(array(
+        select m.ctid from public.mails m where m.created_at < now() - interval '30 days'
+         order by m.created_at limit p_max for update skip locked));
+    when 'bounces' then
+      -- A mailbox may be there again.
+      delete from public.bounces where ctid = any(array(
+        select b.ctid from public.bounces b where b.created_at < now() - interval '30 days' order by b.created_at limit p_max));
     when 'invites' then
       delete from public.invites where ctid = any(array(
         select i.ctid from public.invites i where least(i.accepted_at, i.expires_at) < now() - interval '30 days'

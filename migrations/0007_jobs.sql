@@ -86,6 +86,7 @@ declare
   v_places constant integer := v_allowed ->> 'running';
   v_period constant date := date_trunc('month', now() at time zone 'utc');
   v_asked constant public.generations := jsonb_populate_record(null::public.generations, p_request);
+  v_is_free constant boolean := v_context ->> 'plan' = 'free';
   v_misfit text;
   v_counts public.workspace_counters;
   v_queued integer;
@@ -116,9 +117,9 @@ begin
   select * into v_counts from public.workspace_counters c where c.workspace_id = v_workspace;
   v_queued := coalesce(v_counts.queued, 0);
   v_has_place := v_queued + coalesce(v_counts.running, 0) < v_places;
-  -- Without a number they are unlimited.
+  -- Without a number they are unlimited; the free ones are not every workspace's.
   if (v_asked.credits_reserved + case when v_counts.period = v_period then v_counts.reserved + v_counts.charged else 0 end
-    > (v_allowed ->> 'credits')::bigint) then
+    > (v_allowed ->> 'credits')::bigint) or v_is_free and not app.is_funded(v_workspace) then
     perform app.refuse(402, 'insufficient_credits');
   end if;
   -- How large the outputs will be, nobody knows yet: there must be room for something.
@@ -149,6 +150,9 @@ begin
   select c.events, c.woken into events, woken from app.conclude(v_workspace, p_id, v_places) c;
   if v_has_place then
     woken := coalesce(woken, '[]') || app.wake_of(v_row);
+  end if;
+  if v_is_free then
+    perform app.spend_free(v_row.credits_reserved);
   end if;
 end $$;
 --> statement-breakpoint

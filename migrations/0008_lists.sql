@@ -16,12 +16,14 @@ create or replace function app.first_id() returns uuid language sql immutable pa
 -- workspace has on average: plans are made without parameters, ids are bounds even when they are null, `p_from` is looked
 -- at last, since two bounds pass for few rows, and rows are fetched by `limit 1`, which no join becomes. Where statistics might
 -- recommend another index, the order asked for is that of the right one.
-create or replace function app.me(out id uuid, out email text, out name text, out created_at timestamptz, out workspaces jsonb)
+create or replace function app.me(out id uuid, out email text, out email_verified_at timestamptz, out name text, out created_at timestamptz,
+  out bounced boolean, out workspaces jsonb)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_user constant uuid := app.user_id();
 begin
-  select u.id, u.email, u.name, u.created_at into id, email, name, created_at from public.users u where u.id = v_user;
+  select u.id, u.email, u.email_verified_at, u.name, u.created_at, exists (select from public.bounces b where b.address = u.email)
+    into id, email, email_verified_at, name, created_at, bounced from public.users u where u.id = v_user;
   workspaces := (select coalesce(jsonb_agg(jsonb_build_object('id', w.id, 'name', w.name, 'slug', w.slug, 'role', m.role) order by w.id), '[]')
     from public.memberships m join public.workspaces w on w.id = m.workspace_id where m.user_id = v_user);
 end $$;

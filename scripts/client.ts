@@ -96,6 +96,9 @@ export const createClient = (url: string, token?: string) => {
       request<{ access_token: string; refresh_token: string }>('POST', '/auth/register', account),
     login: (account: { email: string; password: string }) =>
       request<{ access_token: string; refresh_token: string }>('POST', '/auth/login', account),
+    me: () => request<{ email: string | null; emailVerified: boolean }>('GET', '/auth/me'),
+    askVerification: () => request<unknown>('POST', '/auth/email/verify'),
+    confirmEmail: (code: string) => request<unknown>('POST', '/auth/email/verify/confirm', { code }),
     createWorkspace: (name: string) => request<{ id: string }>('POST', '/workspaces', { name }),
     listWorkspaces: () => request<{ data: { id: string }[] }>('GET', '/workspaces'),
     listAssets: () => request<{ data: Asset[] }>('GET', '/assets'),

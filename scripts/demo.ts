@@ -6,11 +6,16 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { PROJECT } from '../dev/stack.ts'
 import { makeSamplePhoto } from '../models/photo.ts'
 import { hasEnded, styles } from '../src/words.ts'
-import { createClient, type Generation } from './client.ts'
+import type { Generation } from './client.ts'
+import { signUpByMail } from './inbox.ts'
 import { oneLine } from './migrate.ts'
 
 const DEADLINE_MS = 120_000
 const api = process.env.API_URL ?? `http://127.0.0.1:${process.env.PORT ?? 8787}`
+/** Where `npm run dev` shows the mails that it caught. */
+const inbox =
+  process.env.MAIL_URL ??
+  `http://127.0.0.1:${process.env.MAIL_PORT ?? Number(process.env.PORT ?? 8787) + 2000}`
 const out = join(PROJECT, 'out')
 
 const seconds = (since: number) => `${((Date.now() - since) / 1000).toFixed(1)} s`
@@ -32,16 +37,14 @@ const main = async (): Promise<void> => {
 
   let since = Date.now()
   const email = `demo-${Date.now()}@example.com`
-  const { access_token } = await createClient(api)
-    .register({ email, password: 'one picture, one whole store' })
-    .catch((error: unknown) => {
-      if (error instanceof TypeError)
-        throw new Error(`nothing answers at ${api}: start the stack with npm run dev`)
-      throw error
-    })
-  const client = createClient(api, access_token)
+  const account = { email, password: 'one picture, one whole store' }
+  const { client } = await signUpByMail(api, inbox, account).catch((error: unknown) => {
+    if (error instanceof TypeError)
+      throw new Error(`nothing answers at ${api}: start the stack with npm run dev`)
+    throw error
+  })
   await client.createWorkspace('Demo Store')
-  step(`signed up as ${email}, made a workspace`, since)
+  step(`signed up as ${email} by mail, made a workspace`, since)
 
   since = Date.now()
   const name = photoPath ? basename(photoPath) : 'sample-product.jpg'

@@ -11,6 +11,7 @@ import type { Env } from './env.ts'
 import { describeError, toAppError } from './errors.ts'
 import { abandon, advance } from './generations/engine/advance.ts'
 import { cancelJobs, keepOperation } from './generations/engine/jobs.ts'
+import { deliverMail, MailEvent, noteMailEvent } from './mail/mails.ts'
 import { BucketEvent, JobMessage } from './outbox/messages.ts'
 import { settle } from './outbox/outbox.ts'
 import { deliver } from './webhooks/deliveries.ts'
@@ -56,6 +57,9 @@ const run = async (ctx: JobCtx, job: JobMessage): Promise<number | undefined> =>
     case 'workspace.delete':
       await removeContents(ctx)
       return undefined
+    case 'mail':
+      await deliverMail({ ...ctx, scope: 'system', workspaceId: undefined }, subjectId)
+      return undefined
   }
 }
 
@@ -90,6 +94,18 @@ const handleEvent = async (env: Env, message: Message, event: BucketEvent, waitU
   }
 }
 
+/** What came of a mail. */
+const handleMailEvent = async (env: Env, message: Message, event: MailEvent, waitUntil: WaitUntil) => {
+  const ctx = systemContext(env, { id: message.id, waitUntil })
+  try {
+    await noteMailEvent(ctx, event)
+    message.ack()
+  } catch (error) {
+    ctx.log({ level: 'error', message: 'mail event not noted', error: describeError(error) })
+    message.retry({ delaySeconds: Math.min(2 ** message.attempts, 300) })
+  }
+}
+
 /** Handles every message by itself: one that fails is retried alone. */
 export const consume = async (batch: MessageBatch, env: Env, waitUntil: WaitUntil): Promise<void> => {
   const handle = batch.queue.endsWith('-dead') ? handleDeadLetter : run
@@ -97,7 +113,9 @@ export const consume = async (batch: MessageBatch, env: Env, waitUntil: WaitUnti
     batch.messages.map(async (message) => {
       const { data: job } = JobMessage.safeParse(message.body)
       const { data: event } = BucketEvent.safeParse(message.body)
+      const { data: mailEvent } = MailEvent.safeParse(message.body)
       if (event) return handleEvent(env, message, event, waitUntil)
+      if (mailEvent) return handleMailEvent(env, message, mailEvent, waitUntil)
       if (!job) {
         log({ level: 'error', message: 'malformed job', queue: batch.queue, messageId: message.id })
         return message.ack()

@@ -3,7 +3,7 @@ import type { Action } from './actions.ts'
 import type { Env } from './env.ts'
 import type { Taken } from './limits/limiter.ts'
 import type { PolicyName } from './limits/policies.ts'
-import type { Plan, Role } from './words.ts'
+import type { Language, Plan, Role } from './words.ts'
 
 /**
  * What the gate answers. A scope without workspace, or without user, gets null for what it lacks; the types leave that
@@ -56,7 +56,13 @@ export interface Ctx {
   readonly request: {
     readonly id: string
     readonly ip?: string | undefined
+    /** Of the address, as limits count: of IPv6 a /64. Not of addresses that are private. */
+    readonly network?: string | undefined
+    /** ISO 3166. */
+    readonly country?: string | undefined
     readonly userAgent?: string | undefined
+    /** That its sender reads. */
+    readonly language?: Language | undefined
   }
   /** Database requests made so far and the milliseconds waited for them. */
   readonly database: { requests: number; milliseconds: number }

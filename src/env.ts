@@ -41,6 +41,16 @@ const Settings = z
       .string()
       .default('')
       .transform((value) => value.split(',').flatMap((origin) => origin.trim() || [])),
+    /** The front end, where the links of mails lead. */
+    APP_URL: url.transform((value) => value.replace(/\/+$/, '')),
+    /** Whom mails are from, such as `Shop <no-reply@example.com>`: of a domain that may send by Cloudflare's Email Service. */
+    MAIL_FROM: z
+      .string()
+      .regex(/^[^<>]+ <[^<>@\s]+@[^<>@\s]+>$/, 'must be like: Name <address@example.com>')
+      .transform((value) => {
+        const [name = '', email = ''] = value.slice(0, -1).split(' <')
+        return { name, email }
+      }),
     /** A login that is a member of app_tenant, for what is done for a caller or in a workspace. */
     DATABASE_URL: databaseUrl,
     /** A login that is a member of app_system: sign-in, and the sweeper. */
@@ -63,7 +73,7 @@ const Settings = z
     WEBHOOK_SIGNING_KEY: z.string().min(32),
     /** Encrypts the secrets of second factors: with another one nobody's authenticator app works any more. */
     FACTOR_KEY: z.string().min(32),
-    /** Domain that passkeys belong to: that of the front ends, or one above it. Default: the first front end's host. */
+    /** Domain that passkeys belong to: the host of APP_URL, unless it is to be one above. */
     RELYING_PARTY_ID: z
       .string()
       .regex(/^[a-z0-9-]+(\.[a-z0-9-]+)*$/, 'must be a domain')
@@ -115,11 +125,11 @@ const Settings = z
         return
       }
     }
-    if (relyingPartyOf(settings).origins.length === 0) {
+    if (!relyingPartyOf(settings).origins.includes(new URL(settings.APP_URL).origin)) {
       context.addIssue({
         code: 'custom',
         path: ['RELYING_PARTY_ID'],
-        message: 'must be the host of an allowed origin, or a domain above it',
+        message: 'must be the host of APP_URL, or a domain above it',
       })
     }
     if (isLoopback(settings.PUBLIC_URL)) return
@@ -149,6 +159,8 @@ interface Bindings {
   LASTING: Queue<JobMessage>
   PICTURES: Queue<JobMessage>
   UPLOADS: Queue<JobMessage>
+  MAILS: Queue<JobMessage>
+  EMAIL: SendEmail
   RATE_LIMITER: DurableObjectNamespace<RateLimiter>
   FEED: DurableObjectNamespace<Feed>
   BREAKER: DurableObjectNamespace<Breaker>
@@ -184,6 +196,8 @@ export const parseEnv = (raw: RawEnv): Env => {
     LASTING: raw.LASTING,
     PICTURES: raw.PICTURES,
     UPLOADS: raw.UPLOADS,
+    MAILS: raw.MAILS,
+    EMAIL: raw.EMAIL,
     RATE_LIMITER: raw.RATE_LIMITER,
     FEED: raw.FEED,
     BREAKER: raw.BREAKER,
@@ -203,15 +217,15 @@ export const objectOf = <T extends Rpc.DurableObjectBranded | undefined>(
   name: string,
 ) => namespace.get(namespace.idFromName(name), locationHint && { locationHint })
 
-/** The domain that passkeys belong to (WebAuthn's RP ID), and the origins whose pages may use them. */
+/** The domain that passkeys belong to (WebAuthn's RP ID), and the front ends whose pages may use them. */
 export const relyingPartyOf = (
-  settings: Pick<z.output<typeof Settings>, 'ALLOWED_ORIGINS' | 'PUBLIC_URL' | 'RELYING_PARTY_ID'>,
+  settings: Pick<z.output<typeof Settings>, 'ALLOWED_ORIGINS' | 'APP_URL' | 'RELYING_PARTY_ID'>,
 ) => {
-  const { ALLOWED_ORIGINS, PUBLIC_URL, RELYING_PARTY_ID } = settings
-  const [first = PUBLIC_URL, ...others] = ALLOWED_ORIGINS
-  const id = RELYING_PARTY_ID ?? new URL(first).hostname
-  const isOurs = (origin: string) => `.${new URL(origin).hostname}`.endsWith(`.${id}`)
-  return { id, origins: [first, ...others].filter(isOurs) }
+  const { ALLOWED_ORIGINS, APP_URL, RELYING_PARTY_ID } = settings
+  const { hostname, origin } = new URL(APP_URL)
+  const id = RELYING_PARTY_ID ?? hostname
+  const isOurs = (one: string) => `.${new URL(one).hostname}`.endsWith(`.${id}`)
+  return { id, origins: [...new Set([origin, ...ALLOWED_ORIGINS])].filter(isOurs) }
 }
 
 const isLoopback = (origin: string): boolean => {

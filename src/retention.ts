@@ -9,6 +9,8 @@ import { describeError } from './errors.ts'
 const kinds = [
   'sessions',
   'spent_tokens',
+  'mails',
+  'bounces',
   'invites',
   'api_keys',
   'idempotency_keys',

@@ -104,8 +104,35 @@ export const jobKinds = [
   'webhook.deliver',
   'webhook.delete',
   'workspace.delete',
+  'mail',
 ] as const
 export const deliveryStatuses = ['pending', 'delivered', 'failed'] as const
+/** Of mails, the first where nobody has said. */
+export const languages = ['en', 'de', 'zh'] as const
+export type Language = (typeof languages)[number]
+/**
+ * `change_old` and `change_new` ask for both proofs of a change of address, `email_changed` tells the old one. The rest
+ * after it only tells.
+ */
+export const mailKinds = [
+  'verify',
+  'reset',
+  'change_old',
+  'change_new',
+  'invite',
+  'email_changed',
+  'password_changed',
+  'password_reset',
+  'new_device',
+] as const
+export type MailKind = (typeof mailKinds)[number]
+/** `void`: nobody is to have it any more. `unknown`: it may have been sent, so it is not sent again. */
+export const mailStatuses = ['pending', 'sending', 'sent', 'refused', 'unknown', 'void'] as const
+
+/** Whether a free workspace has the free credits: `later` from another month on, `elsewhere` in another one of the person. */
+export const freeCreditStates = ['granted', 'later', 'held', 'elsewhere', 'unverified'] as const
+export type FreeCreditState = (typeof freeCreditStates)[number]
+
 export const actorTypes = ['user', 'api_key', 'system'] as const
 
 /** Why a generation failed, with who can do something about it, and what to tell them. */

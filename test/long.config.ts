@@ -5,6 +5,7 @@ import { defineConfig } from 'vitest/config'
 export const long = [
   'test/rig/*.test.ts',
   'test/auth/browser.test.ts',
+  'test/credits/free-budget.test.ts',
   'test/events/lost-event.test.ts',
   'test/generations/faults-restart.test.ts',
   'test/generations/faults.test.ts',

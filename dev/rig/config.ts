@@ -24,6 +24,7 @@ export interface ConfigOptions {
     | 'vars'
     | 'assets'
     | 'images'
+    | 'send_email'
     | 'queues'
     | 'durable_objects'
   >
@@ -32,6 +33,7 @@ export interface ConfigOptions {
   settings: Record<string, string>
   brokerPort: number
   imagesPort: number
+  mailPort: number
   /** Whether the harness hears of every invocation, and so of exceptions. */
   traced: boolean
   /** Where Durable Objects live: in a folder of this process, or, by class, behind the debug port of another. */
@@ -42,14 +44,16 @@ type Assets = Unstable_Config['assets']
 
 const SERVICE = 'worker'
 const NAMESPACE = 'rig:namespace'
+const EMAIL = 'rig:email'
 
 export const makeConfig = (options: ConfigOptions): string => {
-  const { config, settings, brokerPort, imagesPort, objects } = options
+  const { config, settings, brokerPort, imagesPort, mailPort, objects } = options
   const {
     compatibility_date: compatibilityDate = '',
     compatibility_flags: compatibilityFlags,
     assets,
     images,
+    send_email: emails = [],
   } = config
   const runtime = { compatibilityDate, compatibilityFlags }
   const namespaces = config.durable_objects.bindings
@@ -85,6 +89,10 @@ export const makeConfig = (options: ConfigOptions): string => {
       ...producers.map(({ binding, queue }) => ({ name: binding, queue: `queue ${queue}` })),
       ...namespaces.map(bindNamespace),
       ...(images ? [bindImages(images)] : []),
+      ...emails.map(({ name }) => ({
+        name,
+        wrapped: { moduleName: EMAIL, innerBindings: [{ name: 'service', service: 'mail' }] },
+      })),
       ...(assets ? [{ name: assets.binding, service: { name: 'assets', entrypoint: 'AssetWorker' } }] : []),
     ],
     durableObjectNamespaces: namespaces.map(({ class_name: className }) => ({
@@ -120,13 +128,15 @@ export const makeConfig = (options: ConfigOptions): string => {
       { name: 'internet', network: { allow: ['public', 'private'] } },
       ...producers.map(({ queue = '' }) => ({ name: `queue ${queue}`, external: bindQueue(queue) })),
       ...(images ? [{ name: 'images', external: { address: `127.0.0.1:${imagesPort}`, http: {} } }] : []),
+      { name: 'mail', external: { address: `127.0.0.1:${mailPort}`, http: {} } },
       ...(assets
         ? [{ name: 'assets', assets: { ...serveAssets(options.project, assets), ...runtime } }]
         : []),
       ...(objects.folder ? [{ name: 'objects', disk: { path: objects.folder, writable: true } }] : []),
     ],
     sockets: [
-      { name: 'api', address: '127.0.0.1:0', http: {}, service: SERVICE },
+      // The caller's country and the like, as a test may say it.
+      { name: 'api', address: '127.0.0.1:0', http: { cfBlobHeader: 'x-cf' }, service: SERVICE },
       { name: 'harness', address: '127.0.0.1:0', http: {}, service: 'harness' },
     ],
     extensions: [
@@ -137,6 +147,7 @@ export const makeConfig = (options: ConfigOptions): string => {
             internal: true,
             esModule: new Embedded(join(import.meta.dirname, 'namespace.js')),
           },
+          { name: EMAIL, internal: true, esModule: new Embedded(join(import.meta.dirname, 'email.js')) },
         ],
       },
     ],

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { unstable_readConfig } from 'wrangler'
 import { freePort } from '../child.ts'
+import { startMailService } from '../inbox.ts'
 import { PROJECT } from '../stack.ts'
 import { bucketUrl, startStorage } from '../storage.ts'
 import { type Consumer, type QueueResult, startBroker } from './broker.ts'
@@ -128,6 +129,10 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
   undo.push(preparing.stop)
   const images = await link(() => [preparing.port])
 
+  const mail = await startMailService()
+  undo.push(mail.stop)
+  const mails = await link(() => [mail.port])
+
   const gateway = new URL(stack.database.gatewayUrl)
   const database = await link(() => [Number(gateway.port)])
   // The model server names its files by its own address; they, too, are fetched over the link.
@@ -164,6 +169,7 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
       settings,
       brokerPort: broker.port,
       imagesPort: images.port,
+      mailPort: mails.port,
       traced: options.traced ?? true,
       objects,
     })
@@ -226,7 +232,9 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
     api: workers,
     broker,
     /** Between clients and API, and between the API and what it uses. */
-    links: { clients, database, storage, models, images, objects, hashers },
+    links: { clients, database, storage, models, images, mails, objects, hashers },
+    /** The mail service, and its page of what it took. */
+    mail,
     scheduled,
     /** Calls a method of one Durable Object. */
     callObject: <T>(binding: string, name: string, method: string, ...parameters: unknown[]) =>

@@ -5,15 +5,15 @@
  * was lost gets the very same one when it asks again, while neither the key alone nor the database alone makes one.
  * A tag tells tokens that were issued here, however old, from forged ones.
  */
-import { createHmac, hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { and, eq, gt, isNull, not, sql } from 'drizzle-orm'
-import type { JWK } from 'jose'
 import type { Ctx } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { sessions, users } from '../db/schema.ts'
 import { exists } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { AppError } from '../errors.ts'
+import { macOf } from './macs.ts'
 import { issueTokens } from './tokens.ts'
 
 /**
@@ -22,20 +22,9 @@ import { issueTokens } from './tokens.ts'
  */
 const GRACE = sql`interval '60 seconds'`
 
-const macOf = (key: JWK, purpose: 'next' | 'tag', text: string): Buffer => {
-  const secret = hkdfSync(
-    'sha256',
-    Buffer.from(String(key.d), 'base64url'),
-    '',
-    `refresh token ${purpose}`,
-    32,
-  )
-  return createHmac('sha256', Buffer.from(secret)).update(text).digest()
-}
-
 const assemble = (env: Env, sessionId: string, generation: number, secret: Buffer): string => {
   const body = `${sessionId}.${generation}.${secret.toString('base64url')}`
-  return `${body}.${macOf(env.ACCESS_TOKEN_KEYS[0], 'tag', body).toString('base64url')}`
+  return `${body}.${macOf(env.ACCESS_TOKEN_KEYS[0], 'refresh token tag', body).toString('base64url')}`
 }
 
 export const firstRefreshToken = (env: Env, sessionId: string): string =>
@@ -49,8 +38,15 @@ const parse = (env: Env, token: string) => {
   if (!body) throw new AppError('unauthorized')
   const generation = Number(digits)
   const given = Buffer.from(tag, 'base64url')
-  const wasIssued = env.ACCESS_TOKEN_KEYS.some((key) => timingSafeEqual(macOf(key, 'tag', body), given))
-  const next = assemble(env, sessionId, generation + 1, macOf(env.ACCESS_TOKEN_KEYS[0], 'next', secret))
+  const wasIssued = env.ACCESS_TOKEN_KEYS.some((key) =>
+    timingSafeEqual(macOf(key, 'refresh token tag', body), given),
+  )
+  const next = assemble(
+    env,
+    sessionId,
+    generation + 1,
+    macOf(env.ACCESS_TOKEN_KEYS[0], 'refresh token next', secret),
+  )
   return { sessionId, generation, wasIssued, next }
 }
 
@@ -72,7 +68,13 @@ export const refresh = async (ctx: Ctx, token: string) => {
     acting: db.execute(sql`select app.act_as(user_id) from sessions where ${isThis} and ${isCurrent}`),
     rotated: db
       .update(sessions)
-      .set({ refreshHash: nextHash, refreshGeneration: generation + 1, refreshedAt: sql`now()` })
+      .set({
+        refreshHash: nextHash,
+        refreshGeneration: generation + 1,
+        refreshedAt: sql`now()`,
+        ip: ctx.request.ip ?? null,
+        country: ctx.request.country ?? null,
+      })
       .where(and(isInForce, isCurrent, userIsActive)),
     reused: db
       .update(sessions)

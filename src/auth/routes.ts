@@ -5,6 +5,7 @@ import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
 import { roles } from '../words.ts'
+import { askChange, askReset, askVerification, confirmEmail, resetPassword, undoChange } from './addresses.ts'
 import { factorKinds } from './factors/mfa-tokens.ts'
 import { isCommonPassword } from './passwords.ts'
 import { refresh } from './refresh-tokens.ts'
@@ -31,7 +32,16 @@ const newPassword = z
   .refine((value) => !isCommonPassword(value), 'must not be one of the most common passwords')
 
 const UserView = z
-  .object({ id: z.uuid(), email: z.email(), name: z.string().nullable(), createdAt: Timestamp })
+  .object({
+    id: z.uuid(),
+    email: z
+      .email()
+      .nullable()
+      .describe('Null after somebody else has proved the address that this account only claimed'),
+    emailVerified: z.boolean().describe('Whether the caller has proved to read its mail'),
+    name: z.string().nullable(),
+    createdAt: Timestamp,
+  })
   .openapi('User')
 
 const TokensView = z
@@ -43,16 +53,13 @@ const TokensView = z
   })
   .openapi('Tokens')
 
-export const SignedInView = z
-  .object({
-    ...TokensView.shape,
-    device_token: z
-      .string()
-      .describe(
-        'To be kept by the device, and sent along when it signs in again: strangers who try passwords then do not slow it down',
-      ),
-  })
-  .openapi('SignedIn')
+const DeviceToken = z
+  .string()
+  .describe(
+    'To be kept by the device, and sent along when it signs in again: strangers who try passwords then do not slow it down',
+  )
+
+export const SignedInView = z.object({ ...TokensView.shape, device_token: DeviceToken }).openapi('SignedIn')
 
 const SecondStepView = z
   .object({
@@ -65,6 +72,7 @@ const SecondStepView = z
 const presentUser = (row: User): z.output<typeof UserView> => ({
   id: row.id,
   email: row.email,
+  emailVerified: row.emailVerifiedAt !== null,
   name: row.name,
   createdAt: row.createdAt.toISOString(),
 })
@@ -73,9 +81,12 @@ const SessionView = z
   .object({
     id: z.uuid(),
     current: z.boolean(),
-    ip: z.string().nullable(),
+    ip: z.string().nullable().describe('Of the last refresh, as is the country'),
+    country: z.string().nullable().describe('ISO 3166'),
     userAgent: z.string().nullable(),
+    device: z.string().nullable().describe('Such as `Firefox on Windows`'),
     createdAt: Timestamp,
+    lastUsedAt: Timestamp.describe('To a quarter of an hour'),
     expiresAt: Timestamp,
   })
   .openapi('Session')
@@ -84,8 +95,11 @@ const presentSession = (row: Session): z.output<typeof SessionView> => ({
   id: row.id,
   current: row.current,
   ip: row.ip,
+  country: row.country,
   userAgent: row.userAgent,
+  device: row.device,
   createdAt: row.createdAt.toISOString(),
+  lastUsedAt: row.lastUsedAt.toISOString(),
   expiresAt: row.expiresAt.toISOString(),
 })
 
@@ -96,7 +110,9 @@ routes.openapi(
     method: 'post',
     path: '/auth/register',
     tag,
-    summary: 'Sign up',
+    summary: 'Sign up; a mail with a link and a code proves the address',
+    description:
+      'An address that nobody has proved belongs to nobody yet: whoever proves it first has it, and other accounts that claimed it lose it.',
     scope: 'public',
     limits: ['register-ip'],
     request: jsonBody(
@@ -205,6 +221,9 @@ routes.openapi(
     responses: {
       200: json(
         UserView.extend({
+          emailBounced: z
+            .boolean()
+            .describe('Mail to the address has come back: none is sent there for 30 days'),
           workspaces: z.array(
             z.object({ id: z.uuid(), name: z.string(), slug: z.string(), role: z.enum(roles) }),
           ),
@@ -214,8 +233,8 @@ routes.openapi(
     },
   }),
   async (c) => {
-    const { workspaces, ...user } = await getMe(c.get('ctx'))
-    return c.json({ ...presentUser(user), workspaces }, 200)
+    const { workspaces, emailBounced, ...user } = await getMe(c.get('ctx'))
+    return c.json({ ...presentUser(user), emailBounced, workspaces }, 200)
   },
 )
 
@@ -281,5 +300,147 @@ routes.openapi(
   async (c) => {
     await revokeSession(c.get('ctx'), c.req.valid('param').id)
     return c.body(null, 204)
+  },
+)
+
+/** Of a link. Another form is none of ours, and no hash is made for it. */
+const mailToken = z.string().regex(/^[\w-]{43}$/, 'must be the token of a link')
+const mailCode = z
+  .string()
+  .max(20)
+  .transform((text) => text.replace(/[\s-]/g, ''))
+  .pipe(z.string().regex(/^\d{8}$/, 'must be the 8 digits of a mail'))
+  .openapi({ type: 'string', maxLength: 20 })
+
+routes.openapi(
+  operation('email.verify', {
+    method: 'post',
+    path: '/auth/email/verify',
+    tag,
+    summary: "Have a link and a code mailed to the caller's address",
+    description:
+      'Nothing is sent to an address that is proved already. The answer is 404 to an account without address.',
+    scope: 'user',
+    limits: ['email'],
+    responses: { 202: { description: 'Accepted' } },
+    refuses: ['not_found'],
+  }),
+  async (c) => {
+    await askVerification(c.get('ctx'))
+    return c.body(null, 202)
+  },
+)
+
+routes.openapi(
+  operation('email.confirm', {
+    method: 'post',
+    path: '/auth/email/verify/confirm',
+    tag,
+    summary: 'Prove an address by the token of a mailed link, or by the code beside it',
+    description:
+      'For the account that asked for the mail, whether to prove its address or to change it. A change takes effect when both addresses are proved. Opening the link proves nothing: this request does.',
+    scope: 'user',
+    limits: ['email-code'],
+    request: jsonBody(
+      z
+        .strictObject({ token: mailToken.optional(), code: mailCode.optional() })
+        .refine(
+          ({ token, code }) => (token === undefined) !== (code === undefined),
+          'must have a token or a code',
+        ),
+    ),
+    responses: {
+      200: json(
+        UserView.extend({
+          awaits: z
+            .enum(['current', 'new'])
+            .nullable()
+            .describe('The address that has to be proved, too, before a change takes effect'),
+        }),
+        'The caller',
+      ),
+    },
+    refuses: ['invalid_token', 'email_taken'],
+  }),
+  async (c) => {
+    const { awaits, ...user } = await confirmEmail(c.get('ctx'), c.req.valid('json'))
+    return c.json({ ...presentUser(user), awaits }, 200)
+  },
+)
+
+routes.openapi(
+  operation('email.change', {
+    method: 'post',
+    path: '/auth/email/change',
+    tag,
+    summary: "Change the caller's address, once both are proved by mail",
+    description:
+      'A later wish replaces an earlier one. The former address is told, and can undo the change for a day. Whether the new one belongs to somebody does not show.',
+    scope: 'user',
+    stepUp: true,
+    limits: ['email'],
+    request: jsonBody(z.strictObject({ email: Email })),
+    responses: { 202: { description: 'Accepted' } },
+  }),
+  async (c) => {
+    await askChange(c.get('ctx'), c.req.valid('json').email)
+    return c.body(null, 202)
+  },
+)
+
+routes.openapi(
+  operation('email.undo', {
+    method: 'post',
+    path: '/auth/email/change/undo',
+    tag,
+    summary: 'Take a former address back, by the token that was mailed there',
+    description:
+      'All sessions end, what was linked or made as a key since then is revoked, and a mail lets a new password be set.',
+    scope: 'public',
+    limits: ['token-ip'],
+    request: jsonBody(z.strictObject({ token: mailToken })),
+    responses: { 204: { description: 'Undone' } },
+    refuses: ['invalid_token', 'email_taken'],
+  }),
+  async (c) => {
+    await undoChange(c.get('ctx'), c.req.valid('json').token)
+    return c.body(null, 204)
+  },
+)
+
+routes.openapi(
+  operation('password.reset', {
+    method: 'post',
+    path: '/auth/password/reset',
+    tag,
+    summary: 'Have a link mailed by which a password can be set',
+    description:
+      'Answers the same, in the same time, whether there is an account. Where one has only claimed the address, the link makes a new one.',
+    scope: 'public',
+    limits: ['reset-ip', 'reset-email'],
+    request: jsonBody(z.strictObject({ email: Email })),
+    responses: { 202: { description: 'Accepted' } },
+  }),
+  async (c) => {
+    await askReset(c.get('ctx'), c.req.valid('json').email)
+    return c.body(null, 202)
+  },
+)
+
+routes.openapi(
+  operation('password.confirm', {
+    method: 'post',
+    path: '/auth/password/reset/confirm',
+    tag,
+    summary: 'Set a password by the token of a mailed link; all sessions end',
+    scope: 'public',
+    limits: ['token-ip'],
+    request: jsonBody(z.strictObject({ token: mailToken, newPassword })),
+    responses: { 200: json(z.object({ device_token: DeviceToken }), 'Set') },
+    refuses: ['invalid_token'],
+  }),
+  async (c) => {
+    c.header('cache-control', 'no-store')
+    return c.json({ device_token: await resetPassword(c.get('ctx'), c.req.valid('json')) }, 200)
   },
 )

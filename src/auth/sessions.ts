@@ -1,6 +1,6 @@
 /** Users and their sessions: signing up, in and out, the caller's profile and password. */
 import { hash } from 'node:crypto'
-import { and, desc, eq, gt, isNull, lt, ne, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, isNotNull, isNull, lt, ne, not, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
 import { authorize, type Database, ensure, read, transact } from '../db/client.ts'
@@ -9,8 +9,10 @@ import { exists, first, type Page, rowOf } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
 import { dismissListeners } from '../events/events.ts'
 import { forgive, takeTokens } from '../limits/limits.ts'
+import { dispatchMails } from '../mail/owed.ts'
 import type { Role } from '../words.ts'
-import { hashAddress, issueDeviceToken, markPassword, readDeviceToken } from './devices.ts'
+import { deviceOf } from './device.ts'
+import { hashAddress, issueDeviceToken, markPassword, readDeviceToken } from './device-tokens.ts'
 import { type FactorKind, issueMfaToken } from './factors/mfa-tokens.ts'
 import { hashPassword, verifyPassword } from './passwords.ts'
 import { firstRefreshToken } from './refresh-tokens.ts'
@@ -28,25 +30,33 @@ export const newSession = async (ctx: Ctx, userId: string) => {
       refreshHash: hash('sha256', refreshToken),
       expiresAt: sql`now() + ${REFRESH_TOKEN_LIFETIME}`,
       ip: ctx.request.ip ?? null,
+      country: ctx.request.country ?? null,
       userAgent: ctx.request.userAgent ?? null,
+      device: deviceOf(ctx.request.userAgent) ?? null,
     },
     tokens: await issueTokens(ctx.env, { userId, sessionId: id }, refreshToken),
   }
 }
 
 /** What the caller is shown of themselves. */
-const profile = { id: users.id, email: users.email, name: users.name, createdAt: users.createdAt }
+export const profile = {
+  id: users.id,
+  email: users.email,
+  emailVerifiedAt: users.emailVerifiedAt,
+  name: users.name,
+  createdAt: users.createdAt,
+}
 
 export type User = Pick<typeof users.$inferSelect, keyof typeof profile>
 
-const isCaller = eq(users.id, currentUserId)
+export const isCaller = eq(users.id, currentUserId)
 
 /** Null for a front end's session, which has no row here. */
 const ownSessionId = ({ principal }: Ctx) => (principal.type === 'session' ? principal.id : null)
 
 export const asUser = (ctx: Ctx, userId: string): Ctx => ({ ...ctx, principal: { type: 'system', userId } })
 
-/** @throws {AppError} email_taken */
+/** Also mails what proves the address. @throws {AppError} email_taken: somebody has proved it */
 export const register = async (
   ctx: Ctx,
   input: { email: string; password: string; name?: string | undefined },
@@ -56,13 +66,25 @@ export const register = async (
     hashPassword(ctx.env, input.password),
     newSession(ctx, userId),
   ])
+  const mail = uuidv7()
+  const isProved = and(eq(users.email, input.email), isNotNull(users.emailVerifiedAt))
   const { created } = await transact(asUser(ctx, userId), (db) => ({
+    turn: db.execute(sql`select app.turn_of_email(${input.email})`),
+    free: ensure(db, not(exists(users, isProved)), 'email_taken'),
     created: db
       .insert(users)
-      .values({ id: userId, email: input.email, name: input.name ?? null, passwordHash })
+      .values({
+        id: userId,
+        email: input.email,
+        name: input.name ?? null,
+        language: ctx.request.language ?? null,
+        passwordHash,
+      })
       .returning(profile),
     session: db.insert(sessions).values(session.row),
+    mail: db.execute(sql`select app.owe_mail(${mail}, 'verify', ${input.email}, ${userId}, '{}')`),
   }))
+  dispatchMails(ctx, [mail])
   const user = first(created)
   const deviceToken = issueDeviceToken(ctx.env, { ...user, passwordHash })
   return { user, ...session.tokens, device_token: deviceToken }
@@ -104,7 +126,7 @@ export const signIn = async (
         factors: sql<FactorKind[]>`app.factors_of(${users.id})`,
       })
       .from(users)
-      .where(eq(users.email, input.email)),
+      .where(eq(users.id, sql`app.holder_of(${input.email})`)),
   }))
   const mark = markPassword(user?.passwordHash ?? null)
   const isKnown = device && device.userId === user?.id && device.mark === mark
@@ -121,19 +143,32 @@ export const signIn = async (
   }
   const session = await newSession(ctx, user.id)
   const hasSamePassword = and(eq(users.id, user.id), sql`${users.passwordHash} = ${user.passwordHash}`)
-  await transact(asUser(ctx, user.id), (db) => ({
+  const mail = uuidv7()
+  const { told } = await transact(asUser(ctx, user.id), (db) => ({
     // A change of password that came in between must not leave a session of the old one behind.
     unchanged: ensure(db, exists(users, hasSamePassword, 'for share'), 'invalid_credentials'),
     // Nor may a second factor that did.
     without: ensure(db, sql`app.factors_of(${user.id}::uuid) = '{}'`, 'invalid_credentials'),
+    told: tellOfDevice(db, mail, session.row),
     session: db.insert(sessions).values(session.row),
   }))
+  if (first(told.rows).owed) dispatchMails(ctx, [mail])
   forgive(ctx)
   return {
     ...session.tokens,
     device_token: issueDeviceToken(ctx.env, { ...user, email: input.email }, deviceId),
   }
 }
+
+/** A statement, before the session is there: owes a mail to whoever signs in from a device or country that is new. */
+export const tellOfDevice = (
+  db: Database,
+  mail: string,
+  { userId, device, country }: { userId: string; device: string | null; country: string | null },
+) =>
+  db.execute<{ owed: boolean }>(
+    sql`select app.tell_of_device(${mail}, ${userId}, ${device}, ${country}) as owed`,
+  )
 
 /** Those of strangers who try an address. */
 const bucketsOf = (email: string) =>
@@ -163,7 +198,7 @@ export const signOut = async (ctx: Ctx) => {
 const ownWorkspaces = (db: Database) =>
   db.select({ id: memberships.workspaceId }).from(memberships).where(eq(memberships.userId, currentUserId))
 
-const endStreams = (
+export const endStreams = (
   ctx: Ctx,
   workspaces: readonly { id: string }[],
   whose: `user:${string}` | `session:${string}`,
@@ -174,7 +209,6 @@ const endStreams = (
     whose,
   )
 
-type Profile = Pick<typeof users.$inferSelect, keyof typeof profile>
 interface Membership {
   id: string
   name: string
@@ -183,9 +217,13 @@ interface Membership {
 }
 
 /** The caller and the workspaces that they belong to. */
-export const getMe = async (ctx: Ctx): Promise<Profile & { workspaces: Membership[] }> => {
-  const { workspaces, ...user } = first(await read<{ workspaces: Membership[] }>(ctx, 'me'))
-  return { ...rowOf(users, user), workspaces }
+export const getMe = async (
+  ctx: Ctx,
+): Promise<User & { emailBounced: boolean; workspaces: Membership[] }> => {
+  const { workspaces, bounced, ...user } = first(
+    await read<{ workspaces: Membership[]; bounced: boolean }>(ctx, 'me'),
+  )
+  return { ...rowOf(users, user), emailBounced: bounced, workspaces }
 }
 
 /** @returns the caller with the new name */
@@ -212,6 +250,7 @@ export const changePassword = async (
     throw new AppError('invalid_credentials')
   const passwordHash = await hashPassword(ctx.env, input.newPassword)
   const keptId = ownSessionId(ctx)
+  const mail = uuidv7()
   const isOther = and(
     eq(sessions.userId, currentUserId),
     isNull(sessions.revokedAt),
@@ -224,8 +263,10 @@ export const changePassword = async (
     changed: db.update(users).set({ passwordHash }).where(isCaller),
     revoked: db.update(sessions).set({ revokedAt: sql`now()` }).where(isOther),
     recorded: db.execute(sql`select app.record('password.update', 'user', ${currentUserId}, null, null)`),
+    told: db.execute(sql`select app.tell_of_password(${mail})`),
     listening: ownWorkspaces(db),
   }))
+  dispatchMails(ctx, [mail])
   // The session that stays comes back by itself.
   await endStreams(ctx, listening, `user:${gate.userId}`)
 }
@@ -247,8 +288,14 @@ export const listSessions = async (ctx: Ctx, page: Page) => {
       .select({
         id: sessions.id,
         ip: sessions.ip,
+        country: sessions.country,
         userAgent: sessions.userAgent,
+        device: sessions.device,
         createdAt: sessions.createdAt,
+        // An access token works for a quarter of an hour, so whoever goes on refreshes as often.
+        lastUsedAt: sql<Date>`coalesce(${sessions.refreshedAt}, ${sessions.createdAt})`.mapWith(
+          sessions.createdAt,
+        ),
         expiresAt: sessions.expiresAt,
       })
       .from(sessions)

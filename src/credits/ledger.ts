@@ -5,6 +5,7 @@ import { transact } from '../db/client.ts'
 import { creditEntries } from '../db/schema.ts'
 import { first, inWorkspace, type Page } from '../db/sql.ts'
 import { allowances } from '../plans.ts'
+import type { FreeCreditState } from '../words.ts'
 import { counted, currentPeriod } from '../workspaces/quotas.ts'
 
 export type CreditEntry = typeof creditEntries.$inferSelect
@@ -18,12 +19,18 @@ export const getUsage = async (ctx: Ctx) => {
       renews_at: string
       stored: string
       copied: string
+      funded: boolean
+      free: FreeCreditState
+      since: string | null
     }>(sql`
       select ${counted.reserved} reserved, ${counted.charged} charged, ${counted.storedBytes} stored, ${counted.copiedBytes} copied,
-             to_char(${currentPeriod} + interval '1 month', 'YYYY-MM-DD"T00:00:00.000Z"') renews_at`),
+             to_char(${currentPeriod} + interval '1 month', 'YYYY-MM-DD"T00:00:00.000Z"') renews_at,
+             app.is_funded((select app.workspace_id())) funded, f.state free, f.since from app.free_state() f`),
   }))
   const row = first(counts.rows)
-  const { credits: granted, storage } = allowances[gate.plan]
+  const { credits, storage } = allowances[gate.plan]
+  const isFree = gate.plan === 'free'
+  const granted = isFree && !row.funded ? 0 : credits
   const reserved = Number(row.reserved)
   const charged = Number(row.charged)
   return {
@@ -35,6 +42,7 @@ export const getUsage = async (ctx: Ctx) => {
       // A plan that has shrunk leaves nothing, not less.
       remaining: granted === null ? null : Math.max(0, granted - reserved - charged),
       renewsAt: row.renews_at,
+      free: isFree ? { state: row.free, since: row.free === 'later' ? row.since : null } : null,
     },
     storage: { used: Number(row.stored), copies: Number(row.copied), quota: storage },
   }

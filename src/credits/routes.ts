@@ -4,7 +4,7 @@ import { json, Timestamp } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
-import { creditKinds, plans } from '../words.ts'
+import { creditKinds, freeCreditStates, plans } from '../words.ts'
 import { type CreditEntry, getUsage, listEntries } from './ledger.ts'
 
 const tag = 'Credits'
@@ -18,6 +18,16 @@ const UsageView = z
       charged: z.int(),
       remaining: z.int().nullable(),
       renewsAt: Timestamp,
+      free: z
+        .object({ state: z.enum(freeCreditStates), since: z.iso.date().nullable() })
+        .nullable()
+        .describe(
+          [
+            'Of a free workspace, whether it has the free credits, which a person gets once: `granted`; `later`: from',
+            '`since` on, in place of a workspace that is gone; `held`: they looked farmed, ask us; `elsewhere`: its owners',
+            'have them in another workspace; `unverified`: no owner has proved an e-mail address',
+          ].join(' '),
+        ),
     }),
     storage: z.object({
       used: z.int().describe('Bytes'),

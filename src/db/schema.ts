@@ -40,6 +40,9 @@ import {
   generationKinds,
   generationStatuses,
   jobKinds,
+  languages,
+  mailKinds,
+  mailStatuses,
   type Operation,
   type PreparedInput,
   plans,
@@ -84,6 +87,7 @@ const adminsOnly = pgPolicy('admin', { as: 'restrictive', for: 'all', to: tenant
 const auditors = sql`${inWorkspace} and (${isAtLeast('admin')} or starts_with((select app.context() ->> 'actor'), 'api_key:'))`
 const systemToo = pgPolicy('system', { for: 'all', to: system, using: sql`true`, withCheck: sql`true` })
 const jobsToo = pgPolicy('jobs', { for: 'all', to: jobs, using: sql`true`, withCheck: sql`true` })
+const gateOnly = pgPolicy('gate', { for: 'all', to: gate, using: sql`true`, withCheck: sql`true` })
 const pruned = pgPolicy('retention', { for: 'all', to: retention, using: sql`true`, withCheck: sql`true` })
 
 const time = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' })
@@ -104,18 +108,23 @@ export const users = pgTable(
   'users',
   {
     id: uuid('id').primaryKey(),
-    /** Lower-cased. */
-    email: text('email').notNull().unique('users_email_unique'),
+    /** Lower-cased. Null where somebody else has proved it, or nobody named one (migrations/0009_accounts.sql). */
+    email: text('email'),
     name: text('name'),
-    /** Null while nobody has proved to own the address. */
+    /** Null while nobody has proved to own the address, which others may claim as well then. */
     emailVerifiedAt: time('email_verified_at'),
+    /** Of mails; null while nobody has said. */
+    language: text('language', { enum: languages }),
     /** scrypt in PHC form; null for accounts that sign in elsewhere. */
     passwordHash: text('password_hash'),
     disabledAt: time('disabled_at'),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },
-  () => [
+  (table) => [
+    uniqueIndex('users_email_unique').on(table.email).where(sql`email_verified_at is not null`),
+    index('users_email').on(table.email, table.id),
+    oneOf('users', 'language', languages),
     pgPolicy('tenant', {
       for: 'select',
       to: tenant,
@@ -145,12 +154,17 @@ export const sessions = pgTable(
     refreshedAt: time('refreshed_at'),
     expiresAt: time('expires_at').notNull(),
     revokedAt: time('revoked_at'),
+    /** Of the last refresh. */
     ip: text('ip'),
+    /** ISO 3166, of the last refresh; null where Cloudflare knows none. */
+    country: text('country'),
     userAgent: text('user_agent'),
     /** When its person last proved themselves. */
     provedAt: time('proved_at').notNull().defaultNow(),
     /** Whether they have done so by a second factor. */
     secondFactor: boolean('second_factor').notNull().default(false),
+    /** Browser and system, as the user agent says. */
+    device: text('device'),
     createdAt: createdAt(),
   },
   (table) => [
@@ -265,6 +279,100 @@ export const spentTokens = pgTable(
     systemToo,
     pruned,
   ],
+)
+
+/** Mails: owed, sent, and what their links and codes are good for. Reached through functions only (migrations/0009_accounts.sql). */
+export const mails = pgTable(
+  'mails',
+  {
+    id: uuid('id').primaryKey(),
+    kind: text('kind', { enum: mailKinds }).notNull(),
+    /** Lower-cased. */
+    recipient: text('recipient').notNull(),
+    /** Whose account it is about; null where that is found when it is sent. */
+    userId: uuid('user_id').references(() => users.id, { onDelete: 'cascade' }),
+    language: text('language', { enum: languages }),
+    /** What its text names. */
+    data: jsonb('data').$type<Record<string, string>>().notNull().default({}),
+    /** That it was asked from. */
+    network: text('network'),
+    status: text('status', { enum: mailStatuses }).notNull().default('pending'),
+    /** Calls of the mail service. */
+    attempts: integer('attempts').notNull().default(0),
+    /** Who makes the call, until then. */
+    taker: uuid('taker'),
+    leaseExpiresAt: time('lease_expires_at'),
+    /** SHA-256 of the link's token, hex; null while it was not sent. */
+    tokenHash: text('token_hash').unique('mails_token_hash_unique'),
+    /** Of the code, with a key that the database has not. */
+    codeHash: text('code_hash'),
+    /** Wrong codes. */
+    tries: integer('tries').notNull().default(0),
+    /** Of token and code. */
+    expiresAt: time('expires_at'),
+    usedAt: time('used_at'),
+    /** As the mail service calls it. */
+    messageId: text('message_id'),
+    error: text('error'),
+    createdAt: createdAt(),
+    endedAt: time('ended_at'),
+  },
+  (table) => [
+    index('mails_recipient').on(table.recipient, table.createdAt),
+    index('mails_network').on(table.network, table.createdAt),
+    index('mails_user').on(table.userId, table.createdAt),
+    index('mails_time').on(table.createdAt),
+    oneOf('mails', 'kind', mailKinds),
+    oneOf('mails', 'status', mailStatuses),
+    gateOnly,
+    pruned,
+  ],
+)
+
+/** Addresses that take no mail. */
+export const bounces = pgTable(
+  'bounces',
+  { address: text('address').primaryKey(), reason: text('reason').notNull(), createdAt: createdAt() },
+  (table) => [index('bounces_time').on(table.createdAt), gateOnly, pruned],
+)
+
+/** To whom free credits were granted: once a person, and for one workspace. */
+export const freeGrants = pgTable(
+  'free_grants',
+  {
+    /** SHA-256 of the proved address without what makes it an alias, hex. */
+    person: text('person').primaryKey(),
+    userId: uuid('user_id').notNull().unique('free_grants_user'),
+    workspaceId: uuid('workspace_id').notNull().unique('free_grants_workspace'),
+    /** From this day on, UTC. */
+    since: date('since', { mode: 'string' }).notNull(),
+    /** That it was asked from, and where the mailbox is: what many in a day share looks farmed. */
+    network: text('network'),
+    domain: text('domain').notNull(),
+    heldAt: time('held_at'),
+    holdReason: text('hold_reason'),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    index('free_grants_network').on(table.network, table.createdAt),
+    index('free_grants_domain').on(table.domain, table.createdAt),
+    gateOnly,
+  ],
+)
+
+/** What free workspaces may spend together, in one row. */
+export const freeBudget = pgTable(
+  'free_budget',
+  {
+    singleton: boolean('singleton').primaryKey().default(true),
+    /** Credits; null is unlimited. */
+    daily: bigint('daily', { mode: 'number' }),
+    /** UTC. */
+    day: date('day', { mode: 'string' }).notNull().default(sql`'-infinity'`),
+    /** On that day. */
+    spent: bigint('spent', { mode: 'number' }).notNull().default(0),
+  },
+  () => [check('free_budget_singleton', sql`singleton`), gateOnly],
 )
 
 export const workspaces = pgTable(
@@ -1038,7 +1146,7 @@ export const outbox = pgTable(
   {
     workspaceId: workspaceId(),
     kind: text('kind', { enum: jobKinds }).notNull(),
-    /** A generation, a delivery, an object or an asset's copies to be deleted, an export, an upload, a deleted endpoint, or the workspace itself. */
+    /** A generation, a delivery, an object or an asset's copies to be deleted, an export, an upload, a deleted endpoint, the workspace itself, or a mail, which is of no workspace. */
     subjectId: uuid('subject_id').notNull(),
     /** When the sweeper should (re-)send the message. */
     availableAt: time('available_at').notNull(),

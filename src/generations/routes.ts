@@ -208,6 +208,7 @@ routes.openapi(
     },
     refuses: [
       'insufficient_credits',
+      'free_credits_paused',
       'storage_quota_exceeded',
       'plan_limit_reached',
       'idempotency_key_reused',
@@ -337,6 +338,7 @@ routes.openapi(
     responses: { 202: { ...json(GenerationView, 'The new job'), headers: acceptedHeaders } },
     refuses: [
       'insufficient_credits',
+      'free_credits_paused',
       'storage_quota_exceeded',
       'plan_limit_reached',
       'not_retryable',

@@ -35,7 +35,7 @@ const description = `Sign in, send \`Authorization: Bearer <access token>\`, and
 
 const tags = {
   Health: 'Whether the service works, and the public keys of its access tokens.',
-  Auth: 'Signing up, in and out; the profile, password and sessions of the caller.',
+  Auth: 'Signing up, in and out; the profile, address, password and sessions of the caller.',
   Workspaces: 'The tenants, their members and their invites.',
   Assets: 'The files of a workspace.',
   Channels: 'What sales channels demand of pictures and films, and copies that meet it.',

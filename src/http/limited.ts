@@ -2,7 +2,7 @@
 import type { Context, Next } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { z } from 'zod'
-import { hashAddress, readDeviceToken } from '../auth/devices.ts'
+import { hashAddress, readDeviceToken } from '../auth/device-tokens.ts'
 import type { Ctx, Principal } from '../context.ts'
 import { authorize } from '../db/client.ts'
 import { isDenied, recallAdmission, takeTokens } from '../limits/limits.ts'
@@ -116,7 +116,7 @@ const deviceOf = async (c: Context<AppEnv>): Promise<string | undefined> => {
 }
 
 /** An IPv6 subscriber has a whole /64, so all of it is one subject. */
-const networkOf = (ip = 'unknown'): string => {
+export const networkOf = (ip = 'unknown'): string => {
   if (!ip.includes(':')) return ip
   const [head = '', tail = ''] = ip.toLowerCase().split('::')
   const groups = (text: string) => (text === '' ? [] : text.split(':'))

@@ -15,8 +15,9 @@ import type { Env } from '../env.ts'
 import { AppError, type ErrorCode, invalidField, refusalOf } from '../errors.ts'
 import { settleTokens } from '../limits/limits.ts'
 import type { PolicyName } from '../limits/policies.ts'
+import { languageOf } from '../mail/language.ts'
 import type { Role } from '../words.ts'
-import { callerOf, limited } from './limited.ts'
+import { callerOf, limited, networkOf } from './limited.ts'
 import { problemsOf } from './problems.ts'
 import type { AppEnv } from './router.ts'
 
@@ -73,7 +74,7 @@ const derivedRefusals = ({
     [changes, ['unsupported_media_type', 'payload_too_large']],
     ['application/json' in content, ['malformed_json']],
     ['multipart/form-data' in content, ['malformed_multipart']],
-    [needsCaller, ['unauthorized', 'account_not_linked', 'forbidden']],
+    [needsCaller, ['unauthorized', 'forbidden']],
     [needsCaller || limits.length > 0, ['rate_limited']],
     [needsCaller && changes, ['origin_not_allowed']],
     [inWorkspace, ['not_found', 'second_factor_required']],
@@ -154,7 +155,14 @@ const establish = (
       role,
       ...(stepUp && { stepUp }),
       action,
-      request: { id: requestId, ip, userAgent },
+      request: {
+        id: requestId,
+        ip,
+        network: ip === undefined || isPrivate(ip) ? undefined : networkOf(ip),
+        country: countryOf(c.req.raw),
+        userAgent,
+        language: languageOf(c.req.header('accept-language')),
+      },
       database: { requests: 0, milliseconds: 0 },
       limits: [],
       limiterMilliseconds: 0,
@@ -169,6 +177,15 @@ const establish = (
     const isMismatched = c.get('mismatched') === true || c.error instanceof HTTPException
     c.executionCtx.waitUntil(settleTokens(ctx, callerOf(principal), isMismatched))
   })
+
+/** Behind a proxy of one's own, or on a laptop: all callers may have the same. */
+const isPrivate = (ip: string) => /^(127|10|192\.168|172\.(1[6-9]|2\d|3[01]))\.|^::1$|^f[cd]|^fe80:/i.test(ip)
+
+/** As Cloudflare says: `T1` is Tor's, `XX` nobody's. */
+const countryOf = ({ cf }: Request): string | undefined => {
+  const country = cf?.country
+  return typeof country === 'string' && /^[A-Z]{2}$/.test(country) && country !== 'XX' ? country : undefined
+}
 
 /** The workspace that a request names, if it does. @throws {AppError} validation_failed */
 const namedWorkspace = (c: Context<AppEnv>, inPath: boolean): string | undefined => {

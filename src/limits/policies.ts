@@ -79,6 +79,12 @@ export const policies = {
     unreachable: 'refuse',
     failuresOnly: true,
   },
+  'reset-ip': { limit: 10, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
+  'reset-email': { limit: 5, period: 3600, by: 'email', perPlan: false, unreachable: 'refuse' },
+  // Links and codes that came by mail, from whoever has them.
+  'token-ip': { limit: 20, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
+  email: { limit: 5, period: 3600, by: 'caller', perPlan: false, unreachable: 'refuse' },
+  'email-code': { limit: 10, period: 60, by: 'caller', perPlan: false, unreachable: 'refuse' },
   password: { limit: 10, period: 60, by: 'caller', perPlan: false, unreachable: 'refuse' },
   api: { limit: 1200, period: 60, by: 'caller', perPlan: false, unreachable: 'pass', isLeased: true },
   invite: { limit: 20, period: 3600, by: 'workspace', perPlan: false, unreachable: 'refuse' },

@@ -43,7 +43,7 @@ export const BucketEvent = z.object({
 })
 export type BucketEvent = z.output<typeof BucketEvent>
 
-/** What may be slow has queues of its own: a webhook's target, a provider that answers with the pictures, a file of gigabytes, an export's pixels. */
+/** What may be slow has queues of its own: a webhook's target, a provider that answers with the pictures, a file of gigabytes, an export's pixels, the mail service. */
 export const queueOf = (message: JobMessage) =>
   message.kind === 'generation' && message.lasting ? 'LASTING' : queues[message.kind]
 
@@ -58,6 +58,7 @@ const queues = {
   'webhook.deliver': 'DELIVERIES',
   'webhook.delete': 'JOBS',
   'workspace.delete': 'JOBS',
+  mail: 'MAILS',
   refusal: 'JOBS',
 } as const satisfies Record<JobMessage['kind'], string>
 

@@ -3,6 +3,7 @@ import { createLocalJWKSet, generateKeyPair, type JSONWebKeySet, jwtVerify, Sign
 import { describe, expect, test } from 'vitest'
 import { createClient } from '../support/client.ts'
 import { asOwner } from '../support/database.ts'
+import { mailTo, tokenIn } from '../support/mail.ts'
 import { logIn, newEmail, PASSWORD, signUp } from '../support/tenants.ts'
 import { claimsOf } from '../support/tokens.ts'
 
@@ -38,7 +39,7 @@ describe('registration', () => {
     expect(answer).toMatchObject({ status: 409, body: { code: 'email_taken' } })
   })
 
-  test('an e-mail address is ASCII, and names one account in any case', async () => {
+  test('an e-mail address is ASCII, and once proved names one account in any case', async () => {
     for (const email of 'ü@example.com|a@exämple.com|a＠example.com|a b@c.de|a@b|a@b..de|a\n@b.de'.split(
       '|',
     )) {
@@ -47,8 +48,14 @@ describe('registration', () => {
     }
     const email = `k.o'brien-${newEmail()}`
     const shouted = `  ${email.toUpperCase().replace('K', '\u212a')} `
-    const registered = await createClient().post('/auth/register', { email: shouted, password: PASSWORD })
+    const registered = await createClient().post<{ access_token: string }>('/auth/register', {
+      email: shouted,
+      password: PASSWORD,
+    })
     expect(registered).toMatchObject({ status: 201, body: { user: { email } } })
+    const token = tokenIn(await mailTo(email, /Confirm/))
+    const owner = createClient({ token: registered.body.access_token })
+    expect((await owner.post('/auth/email/verify/confirm', { token })).status).toBe(200)
     expect((await createClient().post('/auth/register', { email, password: PASSWORD })).status).toBe(409)
   })
 

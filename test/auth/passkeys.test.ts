@@ -12,9 +12,9 @@ import {
 } from '../support/authenticator.ts'
 import { type Client, createClient, type Page } from '../support/client.ts'
 import { asOwner } from '../support/database.ts'
-import { addTotp, confirmLogin, mfaTokenOf } from '../support/factors.ts'
+import { addTotp, codeOf, confirmLogin, mfaTokenOf } from '../support/factors.ts'
 import { databaseRequestsOf } from '../support/routes.ts'
-import { logIn, PASSWORD, signUp } from '../support/tenants.ts'
+import { logIn, newMailToken, PASSWORD, signUp } from '../support/tenants.ts'
 import { claimsOf } from '../support/tokens.ts'
 
 const newPerson = async (authenticator = newAuthenticator()) => {
@@ -227,6 +227,49 @@ describe('signing in by a passkey alone', () => {
     expect(await passkeysOf(other.client)).toEqual([])
     expect((await other.client.delete(`/auth/passkeys/${person.passkeyId}`)).status).toBe(404)
     expect((await signInBy(person.authenticator.get(await requestOptions()))).status).toBe(200)
+  })
+})
+
+describe('with addresses', () => {
+  test('whoever takes a former address back is rid of factors that were set up around the change', async () => {
+    const person = await newPerson()
+    await asOwner(`update passkeys set created_at = now() - interval '2 days' where id = $1`, [
+      person.passkeyId,
+    ])
+    const { authenticator: thiefs } = await addPasskey(person.client)
+    const { secret, recoveryCodes } = await addTotp(person.client)
+    const token = await newMailToken(person, 'email_changed')
+    const undone = await createClient().post('/auth/email/change/undo', { token })
+    expect(undone.status, JSON.stringify(undone.body)).toBe(204)
+    expect((await signInBy(thiefs.get(await requestOptions()))).body.code).toBe('invalid_passkey')
+    await createClient().post('/auth/password/reset/confirm', {
+      token: await newMailToken(person, 'reset'),
+      newPassword: PASSWORD,
+    })
+    expect(await logIn(person.email)).toMatchObject({ status: 202, body: { methods: ['passkey'] } })
+    for (const code of [codeOf(secret, 1), recoveryCodes[0] as string]) {
+      expect((await confirmLogin(await mfaTokenOf(person.email), code)).body.code).toBe('invalid_code')
+    }
+    expect((await signInBy(person.authenticator.get(await requestOptions()))).status).toBe(200)
+  })
+
+  test('a reset of the password leaves factors as they are', async () => {
+    const person = await newPerson()
+    const newPassword = `another ${PASSWORD}`
+    await createClient().post('/auth/password/reset/confirm', {
+      token: await newMailToken(person, 'reset'),
+      newPassword,
+    })
+    expect((await logIn(person.email, newPassword)).status).toBe(202)
+  })
+
+  test('somebody who has lost theirs can set up factors, and sign in by them', async () => {
+    const { client, userId } = await signUp()
+    await asOwner('update users set email = null, email_verified_at = null where id = $1', [userId])
+    const { authenticator } = await addPasskey(client)
+    await addTotp(client)
+    const answer = await signInBy(authenticator.get(await requestOptions()))
+    expect(claimsOf(answer.body.access_token).sub).toBe(userId)
   })
 })
 

@@ -110,6 +110,19 @@ const rows: Record<string, { table: string; make: string; keep: string; young: s
     keep: '30 days',
     young: '29 days',
   },
+  'a mail': {
+    table: 'mails',
+    make: `insert into mails (id, kind, recipient, status, created_at)
+           select $1, 'verify', 'a@example.com', 'sent', now() - $2::interval from mine`,
+    keep: '30 days',
+    young: '29 days',
+  },
+  'an address that takes no mail': {
+    table: 'bounces',
+    make: `insert into bounces (address, reason, created_at) select $1, 'x', now() - $2::interval from mine`,
+    keep: '30 days',
+    young: '29 days',
+  },
   'an audit row without a workspace': {
     table: 'audit_logs',
     make: `insert into audit_logs (id, workspace_id, action, actor_type, resource_type, resource_id)
@@ -126,7 +139,7 @@ const make = async (kind: string, age: string) => {
   const mine = `with mine as (select '${tenant.workspaceId}'::uuid workspace_id, '${tenant.userId}'::uuid user_id)`
   const typed = statement.replaceAll('$1::uuid', `'${id}'::uuid`).replaceAll('$1', `'${id}'`)
   expect(await asOwner(`${mine} ${typed.replaceAll('$2', `'${age}'`)} returning 1`)).toHaveLength(1)
-  const by = { audit_logs: 'resource_id', spent_tokens: 'token_hash' }[table] ?? 'id'
+  const by = { audit_logs: 'resource_id', spent_tokens: 'token_hash', bounces: 'address' }[table] ?? 'id'
   return async () => (await asOwner(`select from ${table} where ${by} = $1`, [id])).length === 1
 }
 

@@ -82,7 +82,7 @@ test.each([
     'a relying party of no front end',
     {
       ACCESS_TOKEN_KEYS: keys('a'),
-      ALLOWED_ORIGINS: 'https://app.example.com',
+      APP_URL: 'https://app.example.com',
       RELYING_PARTY_ID: 'other.example.com',
     },
     /RELYING_PARTY_ID: must be the host/,

@@ -68,6 +68,7 @@ beforeAll(async () => {
       vars: {},
       assets: undefined,
       images: undefined,
+      send_email: [],
       queues: { producers: [{ binding: 'JOBS', queue: 'jobs' }] },
       durable_objects: { bindings: [] },
     },
@@ -76,6 +77,7 @@ beforeAll(async () => {
     settings: {},
     brokerPort: broker.port,
     imagesPort: 0,
+    mailPort: 0,
     traced: true,
     objects: { elsewhere: {} },
   })

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
 import { createClient } from '../../scripts/client.ts'
+import { signUpByMail } from '../../scripts/inbox.ts'
 import { withClient } from '../../scripts/migrate.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -12,8 +13,9 @@ let token: string
 beforeAll(async () => {
   rig = await startRig({ cron: false })
   const account = { email: 'idle@example.com', password: 'correct horse battery staple' }
-  token = (await createClient(rig.url).register(account)).access_token
-  await createClient(rig.url, token).createWorkspace('Idle')
+  const owner = await signUpByMail(rig.url, rig.mail.url, account)
+  token = owner.token
+  await owner.client.createWorkspace('Idle')
 }, 90_000)
 
 afterEach(async () => {

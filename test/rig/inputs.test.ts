@@ -3,7 +3,8 @@ import sharp from 'sharp'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
 import { s3Of } from '../../dev/storage.ts'
-import { createClient } from '../../scripts/client.ts'
+import type { createClient } from '../../scripts/client.ts'
+import { signUpByMail } from '../../scripts/inbox.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 let rig: Rig
@@ -14,9 +15,10 @@ let headers: Record<string, string>
 beforeAll(async () => {
   rig = await startRig({ cron: false })
   const account = { email: 'photos@example.com', password: 'correct horse battery staple' }
-  const { access_token: token } = await createClient(rig.url).register(account)
-  await createClient(rig.url, token).createWorkspace('Photos')
-  client = createClient(rig.url, token)
+  const owner = await signUpByMail(rig.url, rig.mail.url, account)
+  client = owner.client
+  const { token } = owner
+  await client.createWorkspace('Photos')
   headers = { authorization: `Bearer ${token}` }
   photo = await sharp({ create: { width: 3000, height: 2000, channels: 3, background: '#d22' } })
     .withExif({ IFD3: { GPSLatitudeRef: 'N', GPSLatitude: '52/1 31/1 0/1' } })

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
 import { startInstantModels } from '../../dev/rig/trials/instant-models.ts'
 import { isUpkeep } from '../../dev/rig/trials/replay.ts'
-import { createClient } from '../../scripts/client.ts'
+import type { createClient } from '../../scripts/client.ts'
+import { signUpByMail } from '../../scripts/inbox.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 let models: Awaited<ReturnType<typeof startInstantModels>>
@@ -14,7 +15,7 @@ beforeAll(async () => {
   models = await startInstantModels()
   rig = await startRig({ alone: true, cron: false, settings: { REPLICATE_BASE_URL: models.origin } })
   const account = { email: 'job@example.com', password: 'correct horse battery staple' }
-  client = createClient(rig.url, (await createClient(rig.url).register(account)).access_token)
+  client = (await signUpByMail(rig.url, rig.mail.url, account)).client
   await client.createWorkspace('Job')
 }, 90_000)
 

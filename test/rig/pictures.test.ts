@@ -3,6 +3,7 @@ import sharp from 'sharp'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
 import { createClient } from '../../scripts/client.ts'
+import { signUpByMail } from '../../scripts/inbox.ts'
 import { withClient } from '../../scripts/migrate.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -14,8 +15,8 @@ let photo: Buffer
 beforeAll(async () => {
   rig = await startRig({ cron: false })
   const account = { email: 'pictures@example.com', password: 'correct horse battery staple' }
-  const { access_token: token } = await createClient(rig.url).register(account)
-  await createClient(rig.url, token).createWorkspace('Pictures')
+  const { token, client: owner } = await signUpByMail(rig.url, rig.mail.url, account)
+  await owner.createWorkspace('Pictures')
   client = createClient(rig.url, token)
   headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
   photo = await sharp({ create: { width: 3000, height: 2000, channels: 3, background: '#d22' } })

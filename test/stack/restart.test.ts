@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { freePort } from '../../dev/child.ts'
+import { startInbox } from '../../dev/inbox.ts'
 import type { LocalServer } from '../../dev/server.ts'
 import { type Stack, startStack } from '../../dev/stack.ts'
 import { bucketUrl, startStorage } from '../../dev/storage.ts'
 import { startWorker } from '../../dev/worker.ts'
-import { createClient } from '../../scripts/client.ts'
+import { signUpByMail } from '../../scripts/inbox.ts'
 import { withClient } from '../../scripts/migrate.ts'
 import { PASSWORD } from '../support/tenants.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -46,9 +47,10 @@ afterAll(async () => {
 }, 60_000)
 
 test('the job ends once, with one set of outputs, charged once', async () => {
-  const anonymous = createClient(worker.url)
-  const { access_token } = await anonymous.register({ email: 'restart@example.com', password: PASSWORD })
-  const client = createClient(worker.url, access_token)
+  const inbox = await startInbox(0, () => worker.url)
+  const account = { email: 'restart@example.com', password: PASSWORD }
+  const { client } = await signUpByMail(worker.url, inbox.url, account)
+  await inbox.stop()
   await client.createWorkspace('Restarted')
   await fetch(`${stack.models.origin}/faults`, {
     method: 'POST',

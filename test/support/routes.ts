@@ -14,6 +14,7 @@ import {
   NOBODY,
   newEmail,
   newKey,
+  newMailToken,
   newTenant,
   PASSWORD,
   signUp,
@@ -81,6 +82,10 @@ export interface Things {
   attestation: string
   assertion: string
   secondStep: string
+  /** Of mails to the caller. */
+  emailToken: string
+  undoToken: string
+  resetToken: string
 }
 
 const makers: { [Name in keyof Things]: (tenant: Tenant) => Promise<string> } = {
@@ -126,6 +131,9 @@ const makers: { [Name in keyof Things]: (tenant: Tenant) => Promise<string> } = 
     const { secret } = await addTotp(client)
     return JSON.stringify({ mfa_token: await mfaTokenOf(email), code: codeOf(secret) })
   },
+  emailToken: (tenant) => newMailToken(tenant, 'verify'),
+  undoToken: (tenant) => newMailToken(tenant, 'email_changed'),
+  resetToken: (tenant) => newMailToken(tenant, 'reset'),
 }
 
 /** What each route with a body accepts. A new route without one here fails. */
@@ -140,6 +148,11 @@ const bodies: Record<string, (things: Things) => unknown> = {
   'session.refresh': ({ refreshToken }) => ({ refresh_token: refreshToken }),
   'password.update': () => ({ currentPassword: PASSWORD, newPassword: `another ${PASSWORD}` }),
   'totp.confirm': ({ totpCode }) => ({ code: totpCode }),
+  'email.confirm': ({ emailToken }) => ({ token: emailToken }),
+  'email.change': () => ({ email: newEmail() }),
+  'email.undo': ({ undoToken }) => ({ token: undoToken }),
+  'password.reset': ({ email }) => ({ email }),
+  'password.confirm': ({ resetToken }) => ({ token: resetToken, newPassword: `another ${PASSWORD}` }),
   'workspace.create': () => ({ name: 'Another' }),
   'workspace.update': () => ({ name: 'Renamed' }),
   'workspace.transfer': ({ userId }) => ({ userId }),

@@ -2,6 +2,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { TestProject } from 'vitest/node'
+import type { MailFault } from '../../dev/inbox.ts'
 import { startRig } from '../../dev/rig/rig.ts'
 
 export interface StackAddresses {
@@ -20,6 +21,8 @@ export interface StackAddresses {
   /** The front end's secrets are in rotation: this one and the local stack's. */
   newAuthSecret: string
   webhookSecret: string
+  /** What the mail service took: `/mails?to=`. */
+  inbox: string
 }
 
 declare module 'vitest' {
@@ -63,6 +66,12 @@ export default async (project: TestProject) => {
     evict: ({ name }: { name: string }) => rig.evictObject('RATE_LIMITER', name),
     failDatabase: ({ count, kind }: { count: number; kind: 'unreachable' | 'after_commit' }) =>
       stack.database.failNext(count, kind),
+    /** What the mail service does with the next mails. */
+    failMail: (fault: MailFault) => rig.mail.fault(fault),
+    /** What it tells of mails. */
+    tellMails: (events: unknown[]) => {
+      for (const event of events) broker.send('mails', event)
+    },
     logged: (text: string) => worker.logged(text),
   }
   const control = createServer(async (request, response) => {
@@ -90,6 +99,7 @@ export default async (project: TestProject) => {
     replicateToken: stack.settings.REPLICATE_API_TOKEN as string,
     newAuthSecret,
     webhookSecret: stack.settings.REPLICATE_WEBHOOK_SECRET as string,
+    inbox: rig.mail.url,
   })
 
   return async () => {

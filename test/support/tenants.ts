@@ -1,5 +1,5 @@
 /** People and workspaces for one test each. */
-import { randomBytes, scryptSync } from 'node:crypto'
+import { hash, randomBytes, scryptSync } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
 import { expect } from 'vitest'
 import { type Client, createClient } from './client.ts'
@@ -12,19 +12,20 @@ export const NOBODY = '01890000-0000-7000-8000-000000000000'
 export type Role = 'viewer' | 'member' | 'admin' | 'owner'
 
 let accounts = 0
-export const newEmail = () => `user-${Date.now()}-${process.pid}-${++accounts}@example.com`
+/** Each of a domain of its own, since many of one would look farmed. */
+export const newEmail = () => `user-${++accounts}@shop-${Date.now()}-${process.pid}-${accounts}.example`
 
 /** PASSWORD as the Worker would store it. */
 const salt = randomBytes(16)
 const base64 = (bytes: Buffer) => bytes.toString('base64').replace(/=+$/, '')
 const passwordHash = `$scrypt$ln=14,r=8,p=5$${base64(salt)}$${base64(scryptSync(PASSWORD, salt, 32, { N: 2 ** 14, r: 8, p: 5, maxmem: 2 ** 26 }))}`
 
-/** Somebody new, signed in: made by hand, since hashing passwords would be most of what the tests do. */
+/** Somebody new who has proved their address, signed in: made by hand, since hashing passwords would be most of what the tests do. */
 export const signUp = async () => {
   const email = newEmail()
   const [userId, sessionId] = [uuidv7(), uuidv7()]
   await asOwner(
-    `with new_user as (insert into users (id, email, password_hash) values ($1, $2, $3))
+    `with new_user as (insert into users (id, email, email_verified_at, password_hash) values ($1, $2, now(), $3))
      insert into sessions (id, user_id, refresh_hash, expires_at) values ($4, $1, $5, now() + interval '30 days')`,
     [userId, email, passwordHash, sessionId, crypto.randomUUID()],
   )
@@ -71,4 +72,15 @@ export const newKey = async <T extends { id: string; key: string }>(
   const { status, body } = await owner.post<T>('/api-keys', { name: 'server', scopes, ...changes })
   expect(status, JSON.stringify(body)).toBe(201)
   return body
+}
+
+/** A token as if it had been mailed to somebody a moment ago. */
+export const newMailToken = async ({ userId, email }: { userId: string; email: string }, kind: string) => {
+  const token = randomBytes(32).toString('base64url')
+  await asOwner(
+    `insert into mails (id, kind, recipient, user_id, status, token_hash, expires_at)
+     values ($1, $2, $3, $4, 'sent', $5, now() + interval '1 hour')`,
+    [uuidv7(), kind, email, kind === 'reset' ? null : userId, hash('sha256', token)],
+  )
+  return token
 }

@@ -59,6 +59,7 @@ describe('members', () => {
     expect(body.data.find(({ userId }) => userId === admin.userId)).toEqual({
       userId: admin.userId,
       email: admin.email,
+      emailVerified: true,
       name: null,
       role: 'admin',
       createdAt: expect.any(String),
@@ -158,8 +159,9 @@ describe('an invite', () => {
     const { workspaceId, admin, base } = await newTeam()
     const email = newEmail()
     const created = await invite(admin.client, workspaceId, email.toUpperCase(), 'viewer')
-    const { token, ...shown } = created.body
+    const { token, mailed, ...shown } = created.body
     expect(created).toMatchObject({ status: 201, body: { email, role: 'viewer' } })
+    expect(mailed).toBe(true)
     expect(created.headers.get('cache-control')).toBe('no-store')
     expect(created.headers.get('location')).toBe(`/api/v1${base}/invites/${shown.id}`)
     expect(token).toMatch(/^[\w-]{43}$/)

@@ -52,7 +52,16 @@ const startEmpty = (): Build => {
      export default { fetch: () => new Response(), queue() {}, scheduled() {} }`,
   )
   const text = makeConfig({
-    ...{ project: PROJECT, config, bundle, settings: {}, brokerPort: 9, imagesPort: 9, traced: true },
+    ...{
+      project: PROJECT,
+      config,
+      bundle,
+      settings: {},
+      brokerPort: 9,
+      imagesPort: 9,
+      mailPort: 9,
+      traced: true,
+    },
     objects: { folder: objects, elsewhere: {} },
   })
   const process = createWorkerd({ name: 'empty', directory: folder, config: text })

@@ -42,7 +42,7 @@ export const getFactors = async (ctx: Ctx) => {
 export const createTotp = async (ctx: Ctx): Promise<{ secret: string; otpauthUrl: string }> => {
   const bytes = randomBytes(SECRET_LENGTH)
   const secret = encrypt(ctx.env, bytes)
-  const { own } = await transact(ctx, (db) => ({
+  const { gate, own } = await transact(ctx, (db) => ({
     turn: takeTurn(db),
     free: ensure(
       db,
@@ -53,10 +53,12 @@ export const createTotp = async (ctx: Ctx): Promise<{ secret: string; otpauthUrl
       .insert(totpSecrets)
       .values({ secret })
       .onConflictDoUpdate({ target: totpSecrets.userId, set: { secret, createdAt: sql`now()` } }),
-    own: db.select({ email: users.email }).from(users).where(eq(users.id, currentUserId)),
+    own: db.select({ email: users.email, name: users.name }).from(users).where(eq(users.id, currentUserId)),
   }))
   const text = toBase32(bytes)
-  return { secret: text, otpauthUrl: keyUri(relyingPartyOf(ctx.env).id, first(own).email, text) }
+  const { email, name } = first(own)
+  const account = email ?? name ?? gate.userId
+  return { secret: text, otpauthUrl: keyUri(relyingPartyOf(ctx.env).id, account, text) }
 }
 
 /** Codes to show, and what is stored of them. */

@@ -111,10 +111,11 @@ export const makeCreationOptions = async (ctx: Ctx) => {
       .where(isOwn),
   }))
   const { email, name } = first(own)
+  const account = email ?? name ?? gate.userId
   const { id } = relyingPartyOf(ctx.env)
   return {
     rp: { id, name: id },
-    user: { id: toUserHandle(gate.userId), name: email, displayName: name ?? email },
+    user: { id: toUserHandle(gate.userId), name: account, displayName: name ?? account },
     challenge: newChallenge(ctx.env, gate.userId),
     pubKeyCredParams: ALGORITHMS.map((alg) => ({ type: 'public-key' as const, alg })),
     timeout: LIFETIME * 1000,

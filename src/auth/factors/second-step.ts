@@ -1,13 +1,15 @@
 /** Signing in by a factor: after the password as the second step, or by a passkey alone. */
 import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../../context.ts'
 import { ensure, transact } from '../../db/client.ts'
 import { sessions, users } from '../../db/schema.ts'
 import { exists, first } from '../../db/sql.ts'
 import { type ErrorCode, toAppError } from '../../errors.ts'
 import { forgive } from '../../limits/limits.ts'
-import { issueDeviceToken } from '../devices.ts'
-import { asUser, newSession, refuseSignIn } from '../sessions.ts'
+import { dispatchMails } from '../../mail/owed.ts'
+import { issueDeviceToken } from '../device-tokens.ts'
+import { asUser, newSession, refuseSignIn, tellOfDevice } from '../sessions.ts'
 import { spend, takeGuess } from './factors.ts'
 import { readMfaToken } from './mfa-tokens.ts'
 import { type Assertion, selectPasskey, verifyAssertion } from './passkeys.ts'
@@ -32,15 +34,18 @@ const begin = async (
   consume: Consume,
 ) => {
   const session = await newSession(ctx, userId)
-  const { own } = await transact(asUser(ctx, userId), (db) => ({
+  const mail = uuidv7()
+  const { own, told } = await transact(asUser(ctx, userId), (db) => ({
     unchanged: ensure(db, exists(users, condition, 'for share'), 'unauthorized'),
     ...consume(db),
+    told: tellOfDevice(db, mail, session.row),
     session: db.insert(sessions).values({ ...session.row, secondFactor: true }),
     own: db
       .select({ id: users.id, email: users.email, passwordHash: users.passwordHash })
       .from(users)
       .where(eq(users.id, userId)),
   }))
+  if (first(told.rows).owed) dispatchMails(ctx, [mail])
   forgive(ctx)
   return { ...session.tokens, device_token: issueDeviceToken(ctx.env, first(own), deviceId) }
 }

@@ -6,6 +6,7 @@ import type { Ctx } from '../../context.ts'
 import { change, ensure, transact } from '../../db/client.ts'
 import { currentUserId, invites, memberships, workspaces } from '../../db/schema.ts'
 import { exists, first, inWorkspace, type Page } from '../../db/sql.ts'
+import { dispatchMails } from '../../mail/owed.ts'
 import type { Role } from '../../words.ts'
 import { memberLimit } from '../quotas.ts'
 import type { WorkspaceWithRole } from '../workspaces.ts'
@@ -19,18 +20,20 @@ const here = inWorkspace(invites)
 const isOpen = and(here, isNull(invites.acceptedAt), gt(invites.expiresAt, sql`now()`))
 
 /**
- * Replaces an earlier invite to the same address. The token is answered here and never again: only its hash is stored.
+ * Replaces an earlier invite to the same address. The token is answered here and never again: only its hash is stored. The
+ * mail has another one, which proves the address, too; it goes out if whoever invites has proved theirs.
  * @throws {AppError} forbidden (a role above one's own), already_member, plan_limit_reached
  */
 export const createInvite = async (
   ctx: Ctx,
   input: { email: string; role: Role },
-): Promise<Invite & { token: string }> => {
+): Promise<Invite & { token: string; mailed: boolean }> => {
+  const [id, mail] = [uuidv7(), uuidv7()]
   const token = randomBytes(32).toString('base64url')
   const isNewcomer = sql`not exists (select from memberships m join users u on u.id = m.user_id
-    where m.workspace_id = (select app.workspace_id()) and u.email = ${input.email})`
+    where m.workspace_id = (select app.workspace_id()) and u.email = ${input.email} and u.email_verified_at is not null)`
   const hasRoom = sql`coalesce((select count(*) from memberships where ${inWorkspace(memberships)}) < ${memberLimit}, true)`
-  const { created } = await change(ctx, (db) => ({
+  const { created, mailed } = await change(ctx, (db) => ({
     granted: ensureNotAbove(db, input.role),
     newcomer: ensure(db, isNewcomer, 'already_member'),
     room: ensure(db, hasRoom, 'plan_limit_reached'),
@@ -38,14 +41,17 @@ export const createInvite = async (
     created: db
       .insert(invites)
       .values({
-        id: uuidv7(),
+        id,
         ...input,
         tokenHash: hash('sha256', token),
         expiresAt: sql`now() + ${LIFETIME}`,
       })
       .returning(),
+    mailed: db.execute<{ owed: boolean }>(sql`select app.mail_invite(${mail}, ${id}) as owed`),
   }))
-  return { ...first(created), token }
+  const { owed } = first(mailed.rows)
+  if (owed) dispatchMails(ctx, [mail])
+  return { ...first(created), token, mailed: owed }
 }
 
 /** `limit + 1` open invites, newest first. */
@@ -72,7 +78,7 @@ export const deleteInvite = async (ctx: Ctx, id: string): Promise<void> => {
 
 /**
  * Joins the workspace as the person whom the invite names; twice is the same as once.
- * @throws {AppError} not_found, invite_used, invite_expired, plan_limit_reached
+ * @throws {AppError} not_found, email_not_verified, invite_used, invite_expired, plan_limit_reached
  */
 export const acceptInvite = async (ctx: Ctx, token: string): Promise<WorkspaceWithRole> => {
   const { rows } = await transact(ctx, (db) => ({

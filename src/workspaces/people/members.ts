@@ -52,6 +52,7 @@ const selectMembers = (db: Database, where: SQL | undefined, limit = 1) => {
       id: page.entryId,
       userId: page.userId,
       email: users.email,
+      emailVerifiedAt: users.emailVerifiedAt,
       name: users.name,
       role: page.role,
       createdAt: page.createdAt,
@@ -68,6 +69,9 @@ const ensureMember = (db: Database, userId: string) =>
 
 const ensureOwner = (db: Database) =>
   ensure(db, exists(memberships, and(here, eq(memberships.role, 'owner'))), 'last_owner')
+
+/** A new owner may have free credits that no other workspace has. */
+const fundOwners = (db: Database) => db.execute(sql`select app.fund_owners()`)
 
 /** `limit + 1` members, newest first. */
 export const listMembers = async (ctx: Ctx, page: Page): Promise<Member[]> => {
@@ -92,6 +96,7 @@ export const changeRole = async (ctx: Ctx, userId: string, role: Role): Promise<
     withdrawn: withdrawInvites(db, sql`${userId}::uuid`),
     revoked: revokeKeys(db, userId),
     owned: ensureOwner(db),
+    funded: fundOwners(db),
     rows: selectMembers(db, isMember(userId)),
   }))
   await endStreamsOfKeys(ctx, gate.workspaceId, revoked)
@@ -125,6 +130,7 @@ export const transferWorkspace = async (ctx: Ctx, userId: string): Promise<void>
     demoted: db.update(memberships).set({ role: 'admin' }).where(and(here, isCaller)),
     promoted: db.update(memberships).set({ role: 'owner' }).where(isMember(userId)),
     withdrawn: withdrawInvites(db, currentUserId),
+    funded: fundOwners(db),
     recorded: db.execute(sql`
       select app.record('workspace.transfer', 'workspace', app.workspace_id(),
         jsonb_build_object('owner_id', ${currentUserId}), jsonb_build_object('owner_id', ${userId}::uuid))`),

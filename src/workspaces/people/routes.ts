@@ -14,7 +14,8 @@ const tag = 'Workspaces'
 const MemberView = z
   .object({
     userId: z.uuid(),
-    email: z.email(),
+    email: z.email().nullable(),
+    emailVerified: z.boolean().describe('Whether they have proved that the address is theirs'),
     name: z.string().nullable(),
     role: z.enum(roles),
     createdAt: Timestamp,
@@ -24,6 +25,7 @@ const MemberView = z
 const presentMember = (row: Member): z.output<typeof MemberView> => ({
   userId: row.userId,
   email: row.email,
+  emailVerified: row.emailVerifiedAt !== null,
   name: row.name,
   role: row.role,
   createdAt: row.createdAt.toISOString(),
@@ -120,19 +122,26 @@ routes.openapi(
     method: 'post',
     path: '/workspaces/{id}/invites',
     tag,
-    summary: 'Invite somebody by e-mail address; the token is shown once',
+    summary: 'Invite somebody by e-mail address, by mail; the token is shown once',
+    description:
+      'The mail goes out if the caller has proved their own address. Its link also proves that of the invited; the token answered here is good for who has proved it.',
     role: 'admin',
     workspaceInPath: true,
     limits: ['invite'],
     request: { params: IdPath, ...jsonBody(z.strictObject({ email: Email, role: z.enum(roles) })) },
-    responses: { 201: { ...json(InviteView.extend({ token: z.string() }), 'The invite'), headers: located } },
+    responses: {
+      201: {
+        ...json(InviteView.extend({ token: z.string(), mailed: z.boolean() }), 'The invite'),
+        headers: located,
+      },
+    },
     refuses: ['plan_limit_reached', 'already_member'],
   }),
   async (c) => {
-    const { token, ...invite } = await createInvite(c.get('ctx'), c.req.valid('json'))
+    const { token, mailed, ...invite } = await createInvite(c.get('ctx'), c.req.valid('json'))
     c.header('cache-control', 'no-store')
     c.header('location', `/api/v1/workspaces/${invite.workspaceId}/invites/${invite.id}`)
-    return c.json({ ...presentInvite(invite), token }, 201)
+    return c.json({ ...presentInvite(invite), token, mailed }, 201)
   },
 )
 
@@ -179,7 +188,7 @@ routes.openapi(
     scope: 'user',
     request: jsonBody(z.strictObject({ token: z.string().max(200) })),
     responses: { 200: json(WorkspaceView, 'The workspace') },
-    refuses: ['not_found', 'invite_used', 'invite_expired', 'plan_limit_reached'],
+    refuses: ['not_found', 'email_not_verified', 'invite_used', 'invite_expired', 'plan_limit_reached'],
   }),
   async (c) => c.json(presentWorkspace(await acceptInvite(c.get('ctx'), c.req.valid('json').token)), 200),
 )

@@ -21,22 +21,31 @@ end $$;
 -- column. A row lock needs `update` on any one.
 revoke all on all tables in schema public, app from public, app_tenant, app_system, app_gate, app_jobs, app_retention;
 grant select on app.gate_key to app_gate;
-grant select (id, email, name, created_at, updated_at), update (name, password_hash, updated_at) on users to app_tenant;
+grant select (id, email, email_verified_at, name, created_at, updated_at), update (name, password_hash, updated_at) on users to app_tenant;
 grant select, insert, update (updated_at) on users to app_system;
-grant update (email_verified_at) on users to app_gate;
-grant select (id, user_id, expires_at, revoked_at, ip, user_agent, proved_at, second_factor, created_at),
+grant update (email, email_verified_at, password_hash) on users to app_gate;
+grant select (id, user_id, refreshed_at, expires_at, revoked_at, ip, country, user_agent, device, proved_at, second_factor, created_at),
   update (revoked_at, proved_at, second_factor) on sessions to app_tenant;
+grant select (id, user_id, refresh_hash, refresh_generation, refreshed_at, expires_at, revoked_at, country, device, proved_at, second_factor), insert,
+  update (refresh_hash, refresh_generation, refreshed_at, revoked_at, ip, country) on sessions to app_system;
 grant select, insert, update (secret, confirmed_at, last_step, created_at), delete on totp_secrets to app_tenant;
 grant select, update (last_step) on totp_secrets to app_system;
 grant select, insert, update (code_hash), delete on recovery_codes to app_tenant;
 grant select, update (code_hash), delete on recovery_codes to app_system;
 grant select, insert, update (counter, last_used_at), delete on passkeys to app_tenant;
 grant select, update (counter, last_used_at) on passkeys to app_system;
+grant delete on totp_secrets, passkeys to app_gate;
 grant insert on spent_tokens to app_tenant, app_system;
-grant select (id, user_id, refresh_hash, refresh_generation, refreshed_at, expires_at, revoked_at, proved_at, second_factor), insert,
-  update (refresh_hash, refresh_generation, refreshed_at, revoked_at) on sessions to app_system;
 grant select (provider, provider_account_id, user_id),
-  insert (provider, provider_account_id, user_id) on accounts to app_gate;
+  insert (provider, provider_account_id, user_id), delete on accounts to app_gate;
+grant select (created_at) on accounts to app_gate;
+grant select, insert (id, kind, recipient, user_id, language, data, network),
+  update (status, attempts, taker, lease_expires_at, token_hash, code_hash, tries, expires_at, used_at, message_id, error, ended_at)
+  on mails to app_gate;
+grant select, insert (address, reason), update (reason, created_at) on bounces to app_gate;
+grant select, insert (person, user_id, workspace_id, since, network, domain, held_at, hold_reason),
+  update (workspace_id, since) on free_grants to app_gate;
+grant select, update (day, spent) on free_budget to app_gate;
 grant select, update (name, slug, second_factor_required, deleted_at, updated_at) on workspaces to app_tenant;
 grant select, update (updated_at) on workspaces to app_gate;
 grant insert (id, name, slug) on workspaces to app_gate;
@@ -46,7 +55,7 @@ grant insert (workspace_id, user_id, role) on memberships to app_gate;
 grant select, insert, delete on invites to app_tenant;
 grant select, update (accepted_at) on invites to app_gate;
 grant select, insert, update (revoked_at) on api_keys to app_tenant;
-grant select, update (last_used_at) on api_keys to app_gate;
+grant select, update (last_used_at, revoked_at) on api_keys to app_gate;
 grant select, insert, update (size, lease_expires_at, made_at, refused_at), delete on asset_copies to app_tenant;
 grant select, insert, update (status, refusal, lease_expires_at, ended_at) on asset_exports to app_tenant;
 grant select, insert, update (name, tags, prepared, status, sha256, width, height, duration_seconds, pages), delete
@@ -97,17 +106,19 @@ grant select (workspace_id, sequence, created_at),
 grant select, insert, update (available_at, sends), delete on outbox to app_tenant;
 grant delete on webhook_deliveries, api_keys to app_tenant;
 grant select (workspace_id, kind, subject_id, available_at, sends), update (available_at, sends) on outbox to app_system;
-grant insert (workspace_id, kind, subject_id, available_at) on outbox to app_gate;
+grant insert (workspace_id, kind, subject_id, available_at), delete on outbox to app_gate;
 --> statement-breakpoint
 -- app_retention works inside app.prune only.
-grant select, delete on sessions, spent_tokens, invites, api_keys, idempotency_keys, generation_events, webhook_deliveries, audit_logs,
+grant select, delete on sessions, spent_tokens, mails, bounces, invites, api_keys, idempotency_keys, generation_events, webhook_deliveries, audit_logs,
   audit_checkpoints to app_retention;
 grant select on generations to app_retention;
 grant update (revoked_at) on sessions, api_keys to app_retention;
 grant update (accepted_at) on invites to app_retention;
+grant update (ended_at) on mails to app_retention;
 grant update (ended_at) on webhook_deliveries to app_retention;
 --> statement-breakpoint
--- What is not named is called by triggers and other functions only, or by the owner (app.set_plan).
+-- What is not named is called by triggers and other functions only, or by the owner (app.set_plan, app.set_free_budget,
+-- app.hold_free_credits, app.release_free_credits).
 revoke execute on all functions in schema app from public, app_tenant, app_system, app_gate, app_jobs, app_retention;
 grant execute on function app.context(), app.workspace_id(), app.user_id(), app.uuid_v7(), app.enter(text, text),
   app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.role_rank(text), app.own_rank(), app.record(text, text, uuid, jsonb, jsonb),
@@ -123,13 +134,17 @@ grant execute on function app.accept_invite(text), app.listen(), app.create_work
   app.note_calls(uuid, integer, jsonb, jsonb), app.keep_operation(uuid, jsonb), app.keep_calls(jsonb),
   app.renew(uuid, integer), app.release(uuid, integer, jsonb, double precision, jsonb, jsonb),
   app.settle(uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, jsonb),
-  app.end_generations(integer) to app_tenant;
-grant execute on function app.act_as(uuid) to app_system;
+  app.end_generations(integer), app.ask_verification(uuid), app.ask_change(text, uuid, uuid), app.confirm_email(text, text[]),
+  app.tell_of_password(uuid), app.mail_invite(uuid, uuid), app.fund_owners(), app.is_funded(uuid), app.free_state()
+  to app_tenant;
+grant execute on function app.act_as(uuid), app.turn_of_email(text), app.holder_of(text), app.owe_mail(uuid, text, text, uuid, jsonb),
+  app.undo_change(text), app.reset_password(text, text, uuid), app.tell_of_device(uuid, uuid, text, text),
+  app.take_mail(uuid, uuid, text, text), app.end_mail(uuid, uuid, text, text, text, boolean), app.note_bounce(text, text) to app_system;
 grant execute on function app.factors_of(uuid), app.password_mark(text) to app_tenant, app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(), app.server_context(),
   app.wake_of(generations), app.conclude(uuid, uuid, integer), app.misfit(uuid, uuid[], jsonb), app.insert_calls(uuid, uuid, jsonb),
-  app.hold(uuid, uuid, integer), app.write_calls(uuid, jsonb), app.finish(generations, text, jsonb, jsonb),
+  app.is_funded(uuid), app.spend_free(integer), app.hold(uuid, uuid, integer), app.write_calls(uuid, jsonb), app.finish(generations, text, jsonb, jsonb),
   app.forecast(uuid, text, integer, text, double precision, integer), app.eta(uuid, text, integer, text, double precision, integer)
   to app_jobs;
 grant execute on function app.uuid_at(timestamptz), app.first_id(), app.last_id(), app.audit_life() to app_tenant, app_system, app_retention;

@@ -1,0 +1,545 @@
+-- Accounts and their addresses: who has which, the mails that prove it, and what a proved person gets.
+--
+-- An address belongs to whoever has proved it: by a code or link that was mailed there, by an invite that was, or by a
+-- provider that says so in the front end's session. Until then it is a claim. Any number of accounts may claim an address, so
+-- that a claim never keeps its owner out; and the first who proves it takes it from all of them:
+--
+--   - They lose the address and the links and codes that were on their way to it, and nothing else: what is in such an account
+--     was made by its holder, who may be somebody else than the owner. So nobody who proves an address gets into an account
+--     that only claimed it, and whoever claimed it gets nothing of what comes to the address from then on: no invite (those
+--     need the proof, too), no link to a provider's account, no session.
+--   - Whoever has signed in to such an account stays in it, and may prove another address; by password it can't be entered any
+--     more, for there is no address to name it by.
+--   - A link or code proves an address for the account that asked for it only, to somebody who is signed in to it: an owner
+--     who follows the link of a stranger's account proves nothing for the stranger.
+--   - A password that is reset by mail is that of the account that has proved the address, or of a new one: never of an
+--     account that only claims it, in which a stranger may be signed in.
+--   - Nobody takes an address that another account has proved.
+
+-- Changes of who has an address come one after the other.
+create or replace function app.turn_of_email(p_email text) returns void
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  perform pg_advisory_xact_lock(hashtextextended('email ' || p_email, 0));
+end $$;
+--> statement-breakpoint
+-- The same, and then the rows of whoever claims it and of whoever is about to have it, in one order for all; mails come after.
+create or replace function app.turn_of_account(p_email text, p_user uuid) returns void
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  perform app.turn_of_email(p_email);
+  perform from public.users u
+   where u.id = any(array(select c.id from public.users c where c.email = p_email) || p_user) order by u.id for update;
+end $$;
+--> statement-breakpoint
+-- Somebody has proved that address. False if another account had before.
+create or replace function app.prove_email(p_user uuid, p_email text) returns boolean
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_context constant jsonb := app.context();
+  v_lost uuid;
+begin
+  perform app.turn_of_account(p_email, p_user);
+  if exists (select from public.users u where u.email = p_email and u.email_verified_at is not null and u.id <> p_user) then
+    return false;
+  end if;
+  perform app.set_context(v_context || '{"action": "email.lose", "workspaceId": null}');
+  for v_lost in
+    update public.users u set email = null, updated_at = now() where u.email = p_email and u.id <> p_user returning u.id
+  loop
+    update public.mails m set used_at = now() where m.user_id = v_lost and m.recipient = p_email and m.used_at is null;
+    perform app.record('email.lose', 'user', v_lost, jsonb_build_object('email', p_email), null);
+  end loop;
+  perform app.set_context(v_context);
+  update public.users u set email = p_email, updated_at = now(),
+      email_verified_at = case when u.email = p_email then coalesce(u.email_verified_at, now()) else now() end
+   where u.id = p_user;
+  perform app.fund(p_user);
+  return true;
+end $$;
+--> statement-breakpoint
+-- Whom a password for that address would sign in: who has proved it, else who has claimed it first.
+create or replace function app.holder_of(p_email text) returns uuid
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  return (select u.id from public.users u where u.email = p_email
+    order by u.email_verified_at is null, u.disabled_at is not null, u.id limit 1);
+end $$;
+--> statement-breakpoint
+-- Where outbox notes are that belong to no workspace.
+create or replace function app.nowhere() returns uuid language sql immutable parallel safe
+  return '00000000-0000-0000-0000-000000000000'::uuid;
+--> statement-breakpoint
+-- Owes a mail. Of what anybody can have sent to anybody, an address gets 5 of a kind an hour and 20 a day, and a network
+-- causes 100 a day; what is beyond is not sent (false), whoever asks.
+create or replace function app.owe_mail(p_id uuid, p_kind text, p_recipient text, p_user uuid, p_data jsonb) returns boolean
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_request constant jsonb := app.context() -> 'request';
+  v_network constant text := v_request ->> 'network';
+begin
+  if p_kind in ('verify', 'reset', 'change_new', 'invite') then
+    perform pg_advisory_xact_lock(hashtextextended('mail ' || p_recipient, 0));
+    if (select count(*) >= 20 or count(*) filter (where m.created_at > now() - interval '1 hour') >= 5 from public.mails m
+         where m.recipient = p_recipient and m.kind = p_kind and m.created_at > now() - interval '1 day')
+      or (select count(*) >= 100 from public.mails m
+           where m.network = v_network and m.kind in ('verify', 'reset', 'change_new', 'invite') and m.created_at > now() - interval '1 day')
+    then
+      return false;
+    end if;
+  end if;
+  insert into public.mails (id, kind, recipient, user_id, language, data, network)
+  values (p_id, p_kind, p_recipient, p_user, v_request ->> 'language', p_data, v_network);
+  insert into public.outbox (workspace_id, kind, subject_id, available_at)
+  values (app.nowhere(), 'mail', p_id, now() + interval '30 seconds');
+  return true;
+end $$;
+--> statement-breakpoint
+-- The caller wants to prove the address that they claim. False if there is nothing to prove.
+create or replace function app.ask_verification(p_mail uuid) returns boolean
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_user public.users;
+begin
+  select * into v_user from public.users u where u.id = app.user_id() for no key update;
+  perform app.record('email.verify', 'user', v_user.id, null, null);
+  perform app.require(v_user.email is not null, 404, 'not_found');
+  return v_user.email_verified_at is null and app.owe_mail(p_mail, 'verify', v_user.email, v_user.id, '{}');
+end $$;
+--> statement-breakpoint
+-- The caller wants another address: that one is to be proved, and the present one once more, if it ever was. A later wish
+-- replaces an earlier one. Whether somebody has that address shows only to whoever reads its mail.
+create or replace function app.ask_change(p_email text, p_old_mail uuid, p_new_mail uuid) returns void
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_user public.users;
+begin
+  select * into v_user from public.users u where u.id = app.user_id() for no key update;
+  perform app.record('email.change', 'user', v_user.id, null, jsonb_build_object('email', p_email));
+  perform app.require(v_user.email is distinct from p_email or v_user.email_verified_at is null, 422, 'validation_failed');
+  update public.mails m set used_at = now()
+   where m.user_id = v_user.id and m.kind in ('change_old', 'change_new') and m.used_at is null;
+  if app.owe_mail(p_new_mail, 'change_new', p_email, v_user.id, jsonb_build_object('change', p_new_mail)) and v_user.email_verified_at is not null then
+    perform app.owe_mail(p_old_mail, 'change_old', v_user.email, v_user.id, jsonb_build_object('change', p_new_mail, 'email', p_email));
+  end if;
+end $$;
+--> statement-breakpoint
+-- The caller has read a mail: by the token of its link, or by its code under each of the Worker's keys. Answers the
+-- `refusal`, or which address is still to be proved (`awaits`) and which mails it owes. A wrong code counts.
+create or replace function app.confirm_email(p_token_hash text, p_code_hashes text[]) returns jsonb
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_user public.users;
+  v_mail public.mails;
+  v_email text;
+  v_other text;
+  v_told uuid;
+begin
+  select m.recipient into v_email from public.mails asked
+    join public.mails m on m.id = coalesce((asked.data ->> 'change')::uuid, asked.id)
+   where asked.user_id = app.user_id() and (asked.token_hash = p_token_hash or asked.code_hash = any(p_code_hashes))
+   order by asked.created_at desc limit 1;
+  perform app.turn_of_account(v_email, app.user_id());
+  select * into v_user from public.users u where u.id = app.user_id();
+  select * into v_mail from public.mails m
+   where m.user_id = v_user.id and m.kind in ('verify', 'change_old', 'change_new') and m.used_at is null and m.expires_at > now()
+     and m.tries < 5 and (m.token_hash = p_token_hash or m.code_hash = any(p_code_hashes))
+   order by m.created_at desc limit 1 for update;
+  if not found or v_mail.kind = 'verify' and v_mail.recipient is distinct from v_user.email then
+    update public.mails m set tries = m.tries + 1
+     where m.user_id = v_user.id and m.used_at is null and m.expires_at > now() and cardinality(p_code_hashes) > 0;
+    return '{"refusal": "invalid_token"}';
+  end if;
+  update public.mails m set used_at = now() where m.id = v_mail.id;
+  if v_mail.kind <> 'verify' then
+    select m.kind into v_other from public.mails m
+     where m.user_id = v_user.id and m.data ->> 'change' = v_mail.data ->> 'change' and m.used_at is null;
+    if found then
+      perform app.record('email.confirm', 'user', v_user.id, null, jsonb_build_object('email', v_mail.recipient));
+      return jsonb_build_object('awaits', case v_other when 'change_new' then 'new' else 'current' end);
+    end if;
+    v_mail.recipient := v_email;
+  end if;
+  if not app.prove_email(v_user.id, v_mail.recipient) then
+    return '{"refusal": "email_taken"}';
+  end if;
+  perform app.record('email.confirm', 'user', v_user.id, jsonb_build_object('email', v_user.email), jsonb_build_object('email', v_mail.recipient));
+  -- Of what is on its way only the ways back stay good.
+  update public.mails m set used_at = now()
+   where m.used_at is null and (m.user_id = v_user.id and m.kind in ('verify', 'change_old', 'change_new')
+     or m.recipient = v_user.email and m.recipient <> v_mail.recipient and m.kind = 'reset');
+  if v_user.email_verified_at is not null and v_user.email <> v_mail.recipient then
+    v_told := app.uuid_v7();
+    perform app.owe_mail(v_told, 'email_changed', v_user.email, v_user.id, jsonb_build_object('email', v_mail.recipient));
+  end if;
+  return jsonb_build_object('mails', to_jsonb(array_remove(array[v_told], null)));
+end $$;
+--> statement-breakpoint
+-- Whoever reads the mail of a former address takes it back, for a day. Who changed it may know the password, have linked a
+-- provider's account, made keys and set up a second factor: those go, and every session; a password is set by mail. Answers whose account it is,
+-- where streams may be open, and the mail that is owed; or the `refusal`.
+create or replace function app.undo_change(p_token_hash text) returns jsonb
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_context constant jsonb := app.context();
+  v_mail public.mails;
+  v_email text;
+  v_reset constant uuid := app.uuid_v7();
+begin
+  select * into v_mail from public.mails m where m.token_hash = p_token_hash;
+  perform app.turn_of_account(v_mail.recipient, v_mail.user_id);
+  select * into v_mail from public.mails m
+   where m.token_hash = p_token_hash and m.kind = 'email_changed' and m.used_at is null and m.expires_at > now() for update;
+  if not found then
+    return '{"refusal": "invalid_token"}';
+  end if;
+  select u.email into v_email from public.users u where u.id = v_mail.user_id;
+  perform app.set_context(v_context || jsonb_build_object('actor', 'user:' || v_mail.user_id));
+  if not app.prove_email(v_mail.user_id, v_mail.recipient) then
+    return '{"refusal": "email_taken"}';
+  end if;
+  -- The ways back from earlier changes stay good.
+  update public.mails m set used_at = now()
+   where m.user_id = v_mail.user_id and m.used_at is null and (m.kind <> 'email_changed' or m.created_at >= v_mail.created_at);
+  update public.users u set password_hash = null where u.id = v_mail.user_id;
+  delete from public.accounts a where a.user_id = v_mail.user_id and a.created_at >= v_mail.created_at;
+  -- A second factor was perhaps set up first. Recovery codes may have been seen by whoever did.
+  delete from public.passkeys p where p.user_id = v_mail.user_id and p.created_at >= v_mail.created_at - interval '1 day';
+  delete from public.totp_secrets t where t.user_id = v_mail.user_id and t.created_at >= v_mail.created_at - interval '1 day';
+  delete from public.recovery_codes r where r.user_id = v_mail.user_id;
+  update public.api_keys k set revoked_at = now()
+   where k.created_by = v_mail.user_id and k.created_at >= v_mail.created_at and k.revoked_at is null;
+  perform app.record('email.undo', 'user', v_mail.user_id, jsonb_build_object('email', v_email), jsonb_build_object('email', v_mail.recipient));
+  perform app.owe_mail(v_reset, 'reset', v_mail.recipient, null, '{}');
+  return app.end_sessions(v_mail.user_id) || jsonb_build_object('mails', array[v_reset]);
+end $$;
+--> statement-breakpoint
+-- Ends all sessions of somebody: who, and where their streams may be open.
+create or replace function app.end_sessions(p_user uuid) returns jsonb
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  update public.sessions s set revoked_at = now() where s.user_id = p_user and s.revoked_at is null;
+  return jsonb_build_object('userId', p_user, 'workspaces', array(
+    select m.workspace_id from public.memberships m where m.user_id = p_user));
+end $$;
+--> statement-breakpoint
+-- Somebody has read the mail that a password may be reset by. Of an address that nobody has proved, a new account is made
+-- (p_new_user). All sessions end, and a mail says so. Answers as app.undo_change does.
+create or replace function app.reset_password(p_token_hash text, p_password_hash text, p_new_user uuid) returns jsonb
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_context constant jsonb := app.context();
+  v_mail public.mails;
+  v_user uuid;
+  v_told constant uuid := app.uuid_v7();
+begin
+  select * into v_mail from public.mails m where m.token_hash = p_token_hash;
+  perform app.turn_of_account(v_mail.recipient, null);
+  select * into v_mail from public.mails m
+   where m.token_hash = p_token_hash and m.kind = 'reset' and m.used_at is null and m.expires_at > now() for update;
+  if not found then
+    return '{"refusal": "invalid_token"}';
+  end if;
+  select u.id into v_user from public.users u where u.email = v_mail.recipient and u.email_verified_at is not null;
+  perform app.set_context(v_context || jsonb_build_object('actor', 'user:' || coalesce(v_user, p_new_user)));
+  if v_user is null then
+    v_user := p_new_user;
+    insert into public.users (id, language, password_hash) values (v_user, v_mail.language, p_password_hash);
+    perform app.prove_email(v_user, v_mail.recipient);
+  else
+    update public.users u set password_hash = p_password_hash, updated_at = now() where u.id = v_user;
+  end if;
+  update public.mails m set used_at = now() where m.recipient = v_mail.recipient and m.kind = 'reset' and m.used_at is null;
+  perform app.record('password.confirm', 'user', v_user, null, null);
+  perform app.owe_mail(v_told, 'password_reset', v_mail.recipient, v_user, '{}');
+  return app.end_sessions(v_user) || jsonb_build_object('mails', array[v_told], 'email', v_mail.recipient);
+end $$;
+--> statement-breakpoint
+-- Tells the caller that their password was changed, if they have proved where to.
+create or replace function app.tell_of_password(p_mail uuid) returns boolean
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_user public.users;
+begin
+  perform app.require(app.context() ->> 'action' = 'password.update', 403, 'forbidden');
+  select * into v_user from public.users u where u.id = app.user_id();
+  return v_user.email_verified_at is not null and app.owe_mail(p_mail, 'password_changed', v_user.email, v_user.id, '{}');
+end $$;
+--> statement-breakpoint
+-- Tells somebody who signs in from a device or country that none of their sessions of the last weeks was from.
+create or replace function app.tell_of_device(p_mail uuid, p_user uuid, p_device text, p_country text) returns boolean
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_user public.users;
+begin
+  select * into v_user from public.users u where u.id = p_user;
+  return v_user.email_verified_at is not null
+    and exists (select from public.sessions s where s.user_id = p_user)
+    and not exists (select from public.sessions s where s.user_id = p_user
+      and s.device is not distinct from p_device and s.country is not distinct from p_country)
+    and app.owe_mail(p_mail, 'new_device', v_user.email, p_user, jsonb_strip_nulls(jsonb_build_object(
+      'device', p_device, 'country', p_country, 'at', to_char(now() at time zone 'utc', 'YYYY-MM-DD HH24:MI'))));
+end $$;
+--> statement-breakpoint
+-- Mails an invite of the current workspace, if whoever invites has proved who they are.
+create or replace function app.mail_invite(p_mail uuid, p_invite uuid) returns boolean
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_workspace constant uuid := app.workspace_id();
+  v_by public.users;
+  v_invite public.invites;
+begin
+  select * into v_invite from public.invites i where i.workspace_id = v_workspace and i.id = p_invite and i.invited_by = app.user_id();
+  select * into v_by from public.users u where u.id = app.user_id();
+  return v_invite.id is not null and v_by.email_verified_at is not null
+    and app.owe_mail(p_mail, 'invite', v_invite.email, null, jsonb_strip_nulls(jsonb_build_object('workspaceId', v_workspace,
+      'inviteId', p_invite, 'workspace', (select w.name from public.workspaces w where w.id = v_workspace), 'by', v_by.name)));
+end $$;
+--> statement-breakpoint
+-- Takes a mail to send it, with the hashes of what its link and code will be, and answers what it is to say; null where
+-- there is nothing to send. Whoever has taken it makes one call of the mail service: if they never tell its outcome, it may have
+-- been sent, and is not sent again (`status: unknown`). Asking twice as the same taker is harmless.
+create or replace function app.take_mail(p_id uuid, p_taker uuid, p_token_hash text, p_code_hash text) returns jsonb
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_mail public.mails;
+  v_user public.users;
+  v_invite public.invites;
+  v_end text;
+begin
+  select * into v_mail from public.mails m where m.id = p_id for update;
+  if v_mail.status = 'sending' and v_mail.taker is distinct from p_taker and v_mail.lease_expires_at > now() then
+    return null;
+  end if;
+  -- Of a reset the account is looked up here, after the answer, which so tells nothing of it.
+  select * into v_user from public.users u where u.id = coalesce(v_mail.user_id, app.holder_of(v_mail.recipient));
+  if v_mail.kind = 'invite' then
+    select * into v_invite from public.invites i where i.workspace_id = (v_mail.data ->> 'workspaceId')::uuid
+       and i.id = (v_mail.data ->> 'inviteId')::uuid and i.accepted_at is null and i.expires_at > now();
+  end if;
+  v_end := case
+    when v_mail.id is null or v_mail.status not in ('pending', 'sending') then v_mail.status
+    when v_mail.status = 'sending' and v_mail.taker is distinct from p_taker then 'unknown'
+    when v_mail.used_at is not null or v_mail.created_at < now() - interval '1 day' then 'void'
+    when v_mail.kind = 'verify' and (v_user.email is distinct from v_mail.recipient or v_user.email_verified_at is not null) then 'void'
+    when v_mail.kind = 'reset' and v_user.id is null then 'void'
+    when v_mail.kind = 'change_old' and v_user.email is distinct from v_mail.recipient then 'void'
+    when v_mail.kind = 'invite' and v_invite.id is null then 'void'
+    when exists (select from public.bounces b where b.address = v_mail.recipient) then 'refused'
+  end;
+  if v_mail.id is null or v_end is not null then
+    update public.mails m set status = v_end, ended_at = coalesce(m.ended_at, now()),
+        error = case when v_end = 'refused' then coalesce(m.error, 'bounced') else m.error end where m.id = p_id;
+    delete from public.outbox o where o.workspace_id = app.nowhere() and o.kind = 'mail' and o.subject_id = p_id;
+    return jsonb_build_object('status', v_end);
+  end if;
+  update public.mails m set status = 'sending', taker = p_taker, lease_expires_at = now() + interval '1 minute',
+      attempts = m.attempts + (m.status = 'pending')::integer,
+      token_hash = case when m.kind not in ('password_changed', 'password_reset', 'new_device') then p_token_hash end,
+      code_hash = case when m.kind in ('verify', 'change_old', 'change_new') then p_code_hash end,
+      expires_at = case m.kind when 'invite' then v_invite.expires_at when 'email_changed' then now() + interval '1 day'
+        else now() + interval '1 hour' end
+   where m.id = p_id returning * into v_mail;
+  update public.outbox o set available_at = now() + interval '65 seconds', sends = 0
+   where o.workspace_id = app.nowhere() and o.kind = 'mail' and o.subject_id = p_id;
+  return jsonb_build_object('status', 'sending', 'kind', v_mail.kind, 'recipient', v_mail.recipient,
+    -- What somebody else may have caused is in the language of whose address it is, if they have said.
+    'language', case when v_mail.kind in ('reset', 'invite') then coalesce(case when v_user.email_verified_at is not null then v_user.language end, v_mail.language)
+      else coalesce(v_mail.language, v_user.language) end,
+    'data', v_mail.data || jsonb_build_object('isProved', v_user.email_verified_at is not null));
+end $$;
+--> statement-breakpoint
+-- What the mail service has said: sent, refused (for good), later, or unknown. Later is tried again for a day, with backoff.
+create or replace function app.end_mail(p_id uuid, p_taker uuid, p_outcome text, p_error text, p_message_id text, p_bounced boolean) returns void
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_mail public.mails;
+begin
+  update public.mails m set
+      status = case when p_outcome <> 'later' then p_outcome when m.created_at < now() - interval '1 day' then 'refused' else 'pending' end,
+      ended_at = case when p_outcome <> 'later' or m.created_at < now() - interval '1 day' then now() end,
+      error = p_error, message_id = p_message_id, lease_expires_at = null
+   where m.id = p_id and m.status = 'sending' and m.taker = p_taker returning * into v_mail;
+  if not found then
+    return;
+  end if;
+  if v_mail.status = 'pending' then
+    update public.outbox o set sends = 0, available_at = now() + least(interval '1 hour', interval '15 seconds' * power(2, least(v_mail.attempts, 12)))
+     where o.workspace_id = app.nowhere() and o.kind = 'mail' and o.subject_id = p_id;
+  else
+    delete from public.outbox o where o.workspace_id = app.nowhere() and o.kind = 'mail' and o.subject_id = p_id;
+  end if;
+  if p_bounced then
+    perform app.note_bounce(v_mail.recipient, p_error);
+  end if;
+end $$;
+--> statement-breakpoint
+-- An address takes no mail: nothing more is sent there while that is remembered (app.prune).
+create or replace function app.note_bounce(p_address text, p_reason text) returns void
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into public.bounces (address, reason) values (lower(p_address), p_reason)
+  on conflict (address) do update set reason = excluded.reason, created_at = now();
+end $$;
+--> statement-breakpoint
+-- An address without what its owner may add to it: what follows a plus, and at Google the dots.
+create or replace function app.canonical_email(p_email text) returns text
+  language sql immutable strict parallel safe set search_path = pg_catalog, pg_temp
+  return case when split_part(lower(p_email), '@', 2) in ('gmail.com', 'googlemail.com')
+    then replace(split_part(split_part(lower(p_email), '@', 1), '+', 1), '.', '') || '@gmail.com'
+    else split_part(split_part(lower(p_email), '@', 1), '+', 1) || '@' || split_part(lower(p_email), '@', 2) end;
+--> statement-breakpoint
+-- Where mailboxes of one owner are, as far as a name tells: two labels, or three where the second is a short one (co.uk).
+create or replace function app.mail_domain(p_email text) returns text
+  language sql immutable strict parallel safe set search_path = pg_catalog, pg_temp
+  return substring(lower(p_email) from '@(?:.*\.)?([^.@]+\.[^.@]{1,3}\.[^.@]{2}|[^.@]+\.[^.@]+)$');
+--> statement-breakpoint
+-- Free credits: granted to a proved person once, for the oldest free workspace that they own, and when that is gone or not free
+-- any more for the next one, from the next month on. What looks farmed is held: the sixth of a network in a day, or the
+-- twenty-first of a mail domain that is not one of everybody's.
+create or replace function app.fund(p_user uuid) returns void
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_context constant jsonb := app.context();
+  v_network constant text := v_context -> 'request' ->> 'network';
+  v_everybodys constant text[] := array['gmail.com', 'googlemail.com', 'outlook.com', 'hotmail.com', 'live.com', 'msn.com', 'yahoo.com',
+    'icloud.com', 'me.com', 'aol.com', 'proton.me', 'protonmail.com', 'gmx.de', 'gmx.net', 'web.de', 't-online.de', 'freenet.de',
+    'qq.com', '163.com', '126.com', 'sina.com', 'foxmail.com', 'yeah.net', 'aliyun.com'];
+  v_email text;
+  v_person text;
+  v_grant public.free_grants;
+  v_workspace uuid;
+  v_reason text;
+begin
+  select u.email into v_email from public.users u where u.id = p_user and u.email_verified_at is not null;
+  if not found then
+    return;
+  end if;
+  v_person := encode(sha256(convert_to(app.canonical_email(v_email), 'UTF8')), 'hex');
+  perform pg_advisory_xact_lock(hashtextextended('person ' || v_person, 0));
+  select * into v_grant from public.free_grants g where g.person = v_person or g.user_id = p_user
+   order by g.person <> v_person limit 1;
+  if v_grant.person is not null and exists (select from public.workspaces w
+    where w.id = v_grant.workspace_id and w.deleted_at is null and w.plan = 'free') then
+    return;
+  end if;
+  select m.workspace_id into v_workspace from public.memberships m join public.workspaces w on w.id = m.workspace_id
+   where m.user_id = p_user and m.role = 'owner' and w.plan = 'free' and w.deleted_at is null
+     and not exists (select from public.free_grants g where g.workspace_id = w.id)
+   order by w.id limit 1;
+  if not found then
+    return;
+  end if;
+  if v_grant.person is not null then
+    update public.free_grants g
+       set workspace_id = v_workspace, since = (date_trunc('month', now() at time zone 'utc') + interval '1 month')::date
+     where g.person = v_grant.person;
+    return;
+  end if;
+  v_reason := case
+    when (select count(*) >= 5 from public.free_grants g where g.network = v_network and g.created_at > now() - interval '1 day') then 'network'
+    when app.mail_domain(v_email) <> all(v_everybodys) and (select count(*) >= 20 from public.free_grants g
+      where g.domain = app.mail_domain(v_email) and g.created_at > now() - interval '1 day') then 'domain' end;
+  insert into public.free_grants (person, user_id, workspace_id, since, network, domain, held_at, hold_reason)
+  values (v_person, p_user, v_workspace, date_trunc('month', now() at time zone 'utc')::date, v_network, app.mail_domain(v_email),
+    case when v_reason is not null then now() end, v_reason);
+  if v_reason is not null then
+    perform app.audit_hold(v_workspace, 'credit.hold', v_reason);
+  end if;
+end $$;
+--> statement-breakpoint
+-- The current workspace has another owner, or has become free.
+create or replace function app.fund_owners() returns void
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_owner uuid;
+begin
+  for v_owner in select m.user_id from public.memberships m where m.workspace_id = app.workspace_id() and m.role = 'owner' order by m.user_id loop
+    perform app.fund(v_owner);
+  end loop;
+end $$;
+--> statement-breakpoint
+-- An audit row by the system in the workspace whose free credits are held or released.
+create or replace function app.audit_hold(p_workspace uuid, p_action text, p_reason text) returns void
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  perform app.write_audit(jsonb_build_object('workspaceId', p_workspace, 'actor', 'system:', 'action', p_action,
+    'request', app.context() -> 'request'), 'workspace', p_workspace, null, jsonb_build_object('reason', p_reason));
+end $$;
+--> statement-breakpoint
+-- Whether a free workspace has the free credits.
+create or replace function app.is_funded(p_workspace uuid) returns boolean
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  return exists (select from public.free_grants g
+    where g.workspace_id = p_workspace and g.held_at is null and g.since <= (now() at time zone 'utc')::date);
+end $$;
+--> statement-breakpoint
+-- The same of the current workspace, and why: one of `freeCreditStates` (src/words.ts), and since when.
+create or replace function app.free_state(out state text, out since date)
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_workspace constant uuid := app.workspace_id();
+  v_grant public.free_grants;
+begin
+  select * into v_grant from public.free_grants g where g.workspace_id = v_workspace;
+  since := v_grant.since;
+  state := case
+    when v_grant.held_at is not null then 'held'
+    when v_grant.since > (now() at time zone 'utc')::date then 'later'
+    when v_grant.person is not null then 'granted'
+    when exists (select from public.memberships m join public.users u on u.id = m.user_id
+      where m.workspace_id = v_workspace and m.role = 'owner' and u.email_verified_at is not null) then 'elsewhere'
+    else 'unverified' end;
+end $$;
+--> statement-breakpoint
+-- Takes from the day's budget of all free workspaces together; one row, locked last and for a moment.
+create or replace function app.spend_free(p_credits integer) returns void
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_today constant date := now() at time zone 'utc';
+begin
+  update public.free_budget b set day = v_today, spent = p_credits + case when b.day = v_today then b.spent else 0 end
+   where coalesce(p_credits + case when b.day = v_today then b.spent else 0 end <= b.daily, true);
+  if not found then
+    perform app.refuse(402, 'free_credits_paused');
+  end if;
+end $$;
+--> statement-breakpoint
+insert into free_budget (daily) values (100000) on conflict do nothing;
+--> statement-breakpoint
+-- For the operator, as owner of the schema, each with an audit row by the system: the budget of all free workspaces a day
+-- (null: no limit), and a workspace whose free credits are held, or given back.
+create or replace function app.set_free_budget(p_daily bigint) returns void
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  v_before bigint;
+begin
+  select b.daily into v_before from public.free_budget b for update;
+  update public.free_budget set daily = p_daily;
+  perform app.write_audit('{"actor": "system:", "action": "budget.update"}', 'budget', null,
+    jsonb_build_object('daily', v_before), jsonb_build_object('daily', p_daily));
+end $$;
+--> statement-breakpoint
+create or replace function app.hold_free_credits(p_workspace uuid, p_reason text) returns void
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  update public.free_grants g set held_at = now(), hold_reason = p_reason where g.workspace_id = p_workspace;
+  if not found then
+    raise exception 'workspace % has no free credits', p_workspace using errcode = 'no_data_found';
+  end if;
+  perform app.audit_hold(p_workspace, 'credit.hold', p_reason);
+end $$;
+--> statement-breakpoint
+create or replace function app.release_free_credits(p_workspace uuid) returns void
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  v_reason text;
+begin
+  select g.hold_reason into v_reason from public.free_grants g where g.workspace_id = p_workspace and g.held_at is not null for update;
+  if not found then
+    raise exception 'the free credits of workspace % are not held', p_workspace using errcode = 'no_data_found';
+  end if;
+  update public.free_grants g set held_at = null, hold_reason = null where g.workspace_id = p_workspace;
+  perform app.audit_hold(p_workspace, 'credit.release', v_reason);
+end $$;

@@ -1,0 +1,13 @@
+/** Sends what was owed by a transaction: apart from what mails say, which only their job needs. */
+import type { Ctx } from '../context.ts'
+import type { OwedMessage } from '../outbox/messages.ts'
+import { dispatch } from '../outbox/outbox.ts'
+
+/** In place of a workspace: mails are of none. */
+const NOWHERE = '00000000-0000-0000-0000-000000000000'
+
+/** Sends what is owed by now. Nobody waits for it, so that an answer's time tells nothing of it. */
+export const dispatchMails = (ctx: Ctx, ids: readonly string[]): void => {
+  const messages = ids.map((subjectId): OwedMessage => ({ kind: 'mail', workspaceId: NOWHERE, subjectId }))
+  ctx.waitUntil?.(dispatch(ctx, messages))
+}

@@ -1,0 +1,294 @@
+/** What mails say, in each language, as plain text and as HTML. */
+import type { Env } from '../env.ts'
+import type { Language, MailKind } from '../words.ts'
+import type { Letter } from './service.ts'
+
+interface Content {
+  subject: string
+  /** Before the link and the code. */
+  lines: string[]
+  /** After them, in small print. */
+  notes?: string[]
+  /** Where the link leads in the front end, and what it is called. */
+  link?: [path: string, label: string]
+}
+
+type Data = Record<string, string> & { isProved: boolean }
+type Texts = Record<MailKind, (data: Data) => Content>
+
+const paths = {
+  confirm: '/confirm-email',
+  reset: '/reset-password',
+  undo: '/undo-email-change',
+  invite: '/accept-invite',
+}
+
+/** Somebody else's words, if nothing in them could be taken for an address. */
+const quoted = (words: string | undefined) => (words && !/[./:@\\]|www/i.test(words) ? words : undefined)
+
+/** Where somebody has signed in, as far as it is known. */
+const placeOf = (language: Language, { device, country }: Data, nowhere: string) => {
+  const named = country && new Intl.DisplayNames(language, { type: 'region', fallback: 'code' }).of(country)
+  return [device, named].filter(Boolean).join(language === 'zh' ? '，' : ', ') || nowhere
+}
+
+const texts: Record<Language, Texts> = {
+  en: {
+    verify: () => ({
+      subject: 'Confirm your e-mail address',
+      lines: ['Open this page where you are signed in, or type the code there:'],
+      link: [paths.confirm, 'Confirm the address'],
+      notes: [
+        'Both work once, for an hour. If you have no account, do nothing: without you nobody can use this address.',
+      ],
+    }),
+    reset: ({ isProved }) => ({
+      subject: 'Set a new password',
+      lines: isProved
+        ? ['On this page you can set a new password. That signs you out everywhere.']
+        : [
+            'Nobody has confirmed this address yet. On this page you can set a password for a new account with it.',
+            'If you have registered and are still signed in somewhere, confirm the address there instead: what is in that account stays in it, and does not come along.',
+          ],
+      link: [paths.reset, 'Set a password'],
+      notes: ['The link works once, for an hour. If you have not asked for it, do nothing.'],
+    }),
+    change_old: ({ email }) => ({
+      subject: 'Do you want to change your e-mail address?',
+      lines: [
+        `Somebody who is signed in to your account wants to change its address to ${email}. To agree, open this page where you are signed in, or type the code there:`,
+      ],
+      link: [paths.confirm, 'Agree to the change'],
+      notes: ['Both work once, for an hour. If that was not you, agree to nothing and set a new password.'],
+    }),
+    change_new: () => ({
+      subject: 'Confirm your new e-mail address',
+      lines: ['Open this page where you are signed in, or type the code there:'],
+      link: [paths.confirm, 'Confirm the address'],
+      notes: ['Both work once, for an hour. If you have not asked for it, do nothing.'],
+    }),
+    invite: ({ workspace, by }) => ({
+      subject: 'An invitation to work together',
+      lines: [
+        `${quoted(by) ?? 'Somebody'} has invited you to ${quoted(workspace) ? `the workspace “${quoted(workspace)}”` : 'a workspace'}.`,
+      ],
+      link: [paths.invite, 'See the invitation'],
+      notes: ['If you expect no invitation, do nothing.'],
+    }),
+    email_changed: ({ email }) => ({
+      subject: 'Your e-mail address was changed',
+      lines: [`The address of your account is now ${email}. If that was not you, take it back here:`],
+      link: [paths.undo, 'Undo the change'],
+      notes: ['That works for a day. It signs everybody out, and you set a new password by mail.'],
+    }),
+    password_changed: () => ({
+      subject: 'Your password was changed',
+      lines: ['The password of your account was changed, and other sessions were ended.'],
+      notes: ['If that was not you, reset it at once.'],
+    }),
+    password_reset: () => ({
+      subject: 'Your password was reset',
+      lines: ['A new password was set by mail. All sessions were ended: sign in again.'],
+      notes: ['If that was not you, somebody can read your mail: change the password of your mailbox first.'],
+    }),
+    new_device: (data) => ({
+      subject: 'A new device has signed in',
+      lines: [
+        `Somebody has signed in to your account: ${placeOf('en', data, 'an unknown device')}, ${data.at} UTC.`,
+      ],
+      notes: ['If that was you, all is well. If not, end that session and set a new password.'],
+    }),
+  },
+  de: {
+    verify: () => ({
+      subject: 'Bestätigen Sie Ihre E-Mail-Adresse',
+      lines: ['Öffnen Sie diese Seite dort, wo Sie angemeldet sind, oder geben Sie dort den Code ein:'],
+      link: [paths.confirm, 'Adresse bestätigen'],
+      notes: [
+        'Beides gilt einmal und eine Stunde lang. Wenn Sie kein Konto haben, tun Sie nichts: Ohne Sie kann niemand diese Adresse benutzen.',
+      ],
+    }),
+    reset: ({ isProved }) => ({
+      subject: 'Neues Passwort setzen',
+      lines: isProved
+        ? ['Auf dieser Seite können Sie ein neues Passwort setzen. Sie werden dabei überall abgemeldet.']
+        : [
+            'Diese Adresse hat noch niemand bestätigt. Auf dieser Seite können Sie ein Passwort für ein neues Konto mit ihr setzen.',
+            'Wenn Sie sich registriert haben und irgendwo noch angemeldet sind, bestätigen Sie die Adresse lieber dort: Was in jenem Konto liegt, bleibt in ihm und kommt nicht mit.',
+          ],
+      link: [paths.reset, 'Passwort setzen'],
+      notes: [
+        'Der Link gilt einmal und eine Stunde lang. Wenn Sie nicht darum gebeten haben, tun Sie nichts.',
+      ],
+    }),
+    change_old: ({ email }) => ({
+      subject: 'Möchten Sie Ihre E-Mail-Adresse ändern?',
+      lines: [
+        `Jemand, der in Ihrem Konto angemeldet ist, möchte dessen Adresse in ${email} ändern. Um zuzustimmen, öffnen Sie diese Seite dort, wo Sie angemeldet sind, oder geben Sie dort den Code ein:`,
+      ],
+      link: [paths.confirm, 'Der Änderung zustimmen'],
+      notes: [
+        'Beides gilt einmal und eine Stunde lang. Wenn Sie das nicht waren, stimmen Sie nicht zu und setzen Sie ein neues Passwort.',
+      ],
+    }),
+    change_new: () => ({
+      subject: 'Bestätigen Sie Ihre neue E-Mail-Adresse',
+      lines: ['Öffnen Sie diese Seite dort, wo Sie angemeldet sind, oder geben Sie dort den Code ein:'],
+      link: [paths.confirm, 'Adresse bestätigen'],
+      notes: ['Beides gilt einmal und eine Stunde lang. Wenn Sie nicht darum gebeten haben, tun Sie nichts.'],
+    }),
+    invite: ({ workspace, by }) => ({
+      subject: 'Eine Einladung zur Zusammenarbeit',
+      lines: [
+        `${quoted(by) ?? 'Jemand'} hat Sie in ${quoted(workspace) ? `den Arbeitsbereich „${quoted(workspace)}“` : 'einen Arbeitsbereich'} eingeladen.`,
+      ],
+      link: [paths.invite, 'Einladung ansehen'],
+      notes: ['Wenn Sie keine Einladung erwarten, tun Sie nichts.'],
+    }),
+    email_changed: ({ email }) => ({
+      subject: 'Ihre E-Mail-Adresse wurde geändert',
+      lines: [
+        `Die Adresse Ihres Kontos ist jetzt ${email}. Wenn Sie das nicht waren, holen Sie sie hier zurück:`,
+      ],
+      link: [paths.undo, 'Änderung rückgängig machen'],
+      notes: [
+        'Das geht einen Tag lang. Dabei werden alle abgemeldet, und Sie setzen per Mail ein neues Passwort.',
+      ],
+    }),
+    password_changed: () => ({
+      subject: 'Ihr Passwort wurde geändert',
+      lines: ['Das Passwort Ihres Kontos wurde geändert, andere Sitzungen wurden beendet.'],
+      notes: ['Wenn Sie das nicht waren, setzen Sie es sofort zurück.'],
+    }),
+    password_reset: () => ({
+      subject: 'Ihr Passwort wurde zurückgesetzt',
+      lines: [
+        'Per Mail wurde ein neues Passwort gesetzt. Alle Sitzungen wurden beendet: Melden Sie sich neu an.',
+      ],
+      notes: [
+        'Wenn Sie das nicht waren, kann jemand Ihre Mails lesen: Ändern Sie zuerst das Passwort Ihres Postfachs.',
+      ],
+    }),
+    new_device: (data) => ({
+      subject: 'Anmeldung von einem neuen Gerät',
+      lines: [
+        `Jemand hat sich in Ihrem Konto angemeldet: ${placeOf('de', data, 'ein unbekanntes Gerät')}, ${data.at} UTC.`,
+      ],
+      notes: [
+        'Wenn Sie das waren, ist alles gut. Wenn nicht, beenden Sie jene Sitzung und setzen Sie ein neues Passwort.',
+      ],
+    }),
+  },
+  zh: {
+    verify: () => ({
+      subject: '请确认您的邮箱地址',
+      lines: ['请在已登录的设备上打开此页面，或在那里输入验证码：'],
+      link: [paths.confirm, '确认邮箱'],
+      notes: [
+        '链接和验证码仅可使用一次，一小时内有效。如果您没有注册账户，请忽略此邮件：未经您确认，任何人都无法使用此地址。',
+      ],
+    }),
+    reset: ({ isProved }) => ({
+      subject: '设置新密码',
+      lines: isProved
+        ? ['您可以在此页面设置新密码。设置后，所有设备都将退出登录。']
+        : [
+            '此邮箱地址尚未被确认。您可以在此页面用它创建一个新账户并设置密码。',
+            '如果您曾注册过，并且在某处仍处于登录状态，请改为在那里确认此地址：原账户中的内容会保留在原账户，不会转移到新账户。',
+          ],
+      link: [paths.reset, '设置密码'],
+      notes: ['链接仅可使用一次，一小时内有效。如果这不是您的请求，请忽略此邮件。'],
+    }),
+    change_old: ({ email }) => ({
+      subject: '您要更改邮箱地址吗？',
+      lines: [
+        `有人登录了您的账户，并请求将邮箱地址更改为 ${email}。如果您同意，请在已登录的设备上打开此页面，或在那里输入验证码：`,
+      ],
+      link: [paths.confirm, '同意更改'],
+      notes: [
+        '链接和验证码仅可使用一次，一小时内有效。如果这不是您本人的操作，请不要同意，并立即设置新密码。',
+      ],
+    }),
+    change_new: () => ({
+      subject: '请确认您的新邮箱地址',
+      lines: ['请在已登录的设备上打开此页面，或在那里输入验证码：'],
+      link: [paths.confirm, '确认邮箱'],
+      notes: ['链接和验证码仅可使用一次，一小时内有效。如果这不是您的请求，请忽略此邮件。'],
+    }),
+    invite: ({ workspace, by }) => ({
+      subject: '协作邀请',
+      lines: [
+        `${quoted(by) ?? '有人'}邀请您加入${quoted(workspace) ? `工作区“${quoted(workspace)}”` : '一个工作区'}。`,
+      ],
+      link: [paths.invite, '查看邀请'],
+      notes: ['如果您没有预期收到邀请，请忽略此邮件。'],
+    }),
+    email_changed: ({ email }) => ({
+      subject: '您的邮箱地址已更改',
+      lines: [`您账户的邮箱地址现在是 ${email}。如果这不是您本人的操作，请在此撤销：`],
+      link: [paths.undo, '撤销更改'],
+      notes: ['一天内有效。撤销后所有设备都将退出登录，您需要通过邮件设置新密码。'],
+    }),
+    password_changed: () => ({
+      subject: '您的密码已更改',
+      lines: ['您账户的密码已更改，其他会话已结束。'],
+      notes: ['如果这不是您本人的操作，请立即重置密码。'],
+    }),
+    password_reset: () => ({
+      subject: '您的密码已重置',
+      lines: ['已通过邮件设置新密码。所有会话均已结束，请重新登录。'],
+      notes: ['如果这不是您本人的操作，说明有人能读取您的邮件：请先更改邮箱的密码。'],
+    }),
+    new_device: (data) => ({
+      subject: '新设备登录提醒',
+      lines: [`您的账户有新的登录：${placeOf('zh', data, '未知设备')}，${data.at} UTC。`],
+      notes: ['如果是您本人，无需处理。如果不是，请结束该会话并设置新密码。'],
+    }),
+  },
+}
+
+/** Kinds with a code beside the link. */
+const isTyped = (kind: MailKind) => ['verify', 'change_old', 'change_new'].includes(kind)
+
+const toEntities = (text: string) => text.replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`)
+
+const toHtml = (
+  language: Language,
+  { subject, lines, notes = [] }: Content,
+  url: string | undefined,
+  label: string,
+  code: string | undefined,
+  from: string,
+) => `<!doctype html>
+<html lang="${language}">
+<meta charset="utf-8">
+<title>${toEntities(subject)}</title>
+<body style="margin:0;padding:24px;background:#f4f4f2;color:#222;font:16px/1.5 system-ui,sans-serif">
+<div style="max-width:480px;margin:0 auto;padding:24px;background:#fff;border-radius:8px">
+<h1 style="margin:0 0 16px;font-size:20px">${toEntities(subject)}</h1>
+${lines.map((line) => `<p>${toEntities(line)}</p>`).join('\n')}
+${url ? `<p><a href="${toEntities(url)}" style="display:inline-block;padding:10px 18px;background:#1f4d3a;color:#fff;border-radius:6px;text-decoration:none">${toEntities(label)}</a></p>` : ''}
+${code ? `<p style="font-size:24px;letter-spacing:3px">${code}</p>` : ''}
+${notes.map((note) => `<p style="color:#666;font-size:14px">${toEntities(note)}</p>`).join('\n')}
+</div>
+<p style="max-width:480px;margin:12px auto;color:#888;font-size:13px">${toEntities(from)}</p>
+</body>
+</html>
+`
+
+/** The token stands behind `#`, which browsers send to no server: the page sends it with a POST when it is confirmed. */
+export const writeLetter = (
+  env: Pick<Env, 'APP_URL' | 'MAIL_FROM'>,
+  mail: { kind: MailKind; language: Language; data: Data; token: string; code: string },
+): Omit<Letter, 'to'> => {
+  const content = texts[mail.language][mail.kind](mail.data)
+  const [path, label] = content.link ?? []
+  const url = path && `${env.APP_URL}${path}#token=${mail.token}`
+  const code = isTyped(mail.kind) ? `${mail.code.slice(0, 4)} ${mail.code.slice(4)}` : undefined
+  const parts = [...content.lines, url, code, ...(content.notes ?? []), env.MAIL_FROM.name]
+  return {
+    subject: content.subject,
+    text: `${parts.filter(Boolean).join('\n\n')}\n`,
+    html: toHtml(mail.language, content, url, label ?? '', code, env.MAIL_FROM.name),
+  }
+}

@@ -1,0 +1,290 @@
+/** An address belongs to whoever proves it: what others who claim it see, keep and lose, in every order of events. */
+import { hash, randomBytes } from 'node:crypto'
+import { describe, expect, test } from 'vitest'
+import { newCookie } from '../support/authjs.ts'
+import { type Client, createClient } from '../support/client.ts'
+import { asOwner } from '../support/database.ts'
+import { mailRowsOf, mailTo, tokenIn, whenSettled } from '../support/mail.ts'
+import { invite, logIn, newEmail, newTenant, PASSWORD, signUp } from '../support/tenants.ts'
+
+const ORIGIN = 'http://localhost:3000'
+const OWN_PASSWORD = "the owner's own password"
+
+interface Person {
+  get: Client['get']
+  post: Client['post']
+  /** Undefined where they sign in elsewhere. */
+  password?: string
+}
+
+const withPassword = async (email: string, password: string): Promise<Person> => {
+  const { status, body } = await createClient().post<{ access_token: string }>('/auth/register', {
+    email,
+    password,
+  })
+  expect(status).toBe(201)
+  return { ...createClient({ token: body.access_token }), password }
+}
+const withCookie = async (email: string, verified: boolean): Promise<Person> => {
+  const headers = { cookie: await newCookie(email, verified), origin: ORIGIN }
+  const client = createClient()
+  return {
+    get: (path) => client.get(path, headers),
+    post: (path, body) => client.post(path, body, headers),
+  }
+}
+const me = async ({ get }: Person) => (await get<Record<string, unknown>>('/auth/me')).body
+
+/** How somebody comes to claim an address that is not theirs. */
+const claims: Record<string, (email: string) => Promise<Person>> = {
+  registers: (email) => withPassword(email, PASSWORD),
+  'signs in by a provider that has not verified it': (email) => withCookie(email, false),
+}
+
+/** Another's workspace, to which the address is invited. */
+const inviteTo = async (email: string) => {
+  const host = await newTenant()
+  const { body } = await invite(host.client, host.workspaceId, email)
+  return { ...host, shown: body.token }
+}
+
+const proveByMail = async (person: Person, email: string) => {
+  await whenSettled(email)
+  // By the mail to this account; a person would try the newest ones.
+  const token = randomBytes(32).toString('base64url')
+  await asOwner(
+    `update mails set token_hash = $3 where id = (
+       select id from mails where recipient = $1 and user_id = $2 and kind = 'verify' order by id desc limit 1)`,
+    [email, (await me(person)).id, hash('sha256', token)],
+  )
+  expect((await person.post('/auth/email/verify/confirm', { token })).status).toBe(200)
+}
+
+/** How the owner proves it. In between, somebody else may come. */
+const proofs: Record<string, (email: string, meanwhile: () => Promise<void>) => Promise<Person>> = {
+  'registers and confirms': async (email, meanwhile) => {
+    const owner = await withPassword(email, OWN_PASSWORD)
+    await meanwhile()
+    await proveByMail(owner, email)
+    return owner
+  },
+  'resets a password': async (email, meanwhile) => {
+    await createClient().post('/auth/register', { email, password: OWN_PASSWORD })
+    await createClient().post('/auth/password/reset', { email })
+    const token = tokenIn(await mailTo(email, /new password/))
+    await meanwhile()
+    const body = { token, newPassword: OWN_PASSWORD }
+    expect((await createClient().post('/auth/password/reset/confirm', body)).status).toBe(200)
+    const { access_token } = (await logIn(email, OWN_PASSWORD)).body
+    return { ...createClient({ token: access_token }), password: OWN_PASSWORD }
+  },
+  'signs in by a provider that has verified it': async (email, meanwhile) => {
+    await meanwhile()
+    const owner = await withCookie(email, true)
+    // The first request makes the account.
+    await me(owner)
+    return owner
+  },
+  'accepts an invite by its mail': async (email, meanwhile) => {
+    const owner = await withPassword(email, OWN_PASSWORD)
+    const host = await inviteTo(email)
+    const token = tokenIn(await mailTo(email, /invitation/))
+    await meanwhile()
+    expect((await owner.post('/workspaces/invites/accept', { token })).status).toBe(200)
+    expect((await host.client.get(`/workspaces/${host.workspaceId}/members`)).status).toBe(200)
+    return owner
+  },
+  'changes from another address': async (email, meanwhile) => {
+    const { client, email: former } = await signUp()
+    await client.post('/auth/email/change', { email })
+    await meanwhile()
+    for (const mail of [await mailTo(former, /change your/), await mailTo(email, /new e-mail/)])
+      expect((await client.post('/auth/email/verify/confirm', { token: tokenIn(mail) })).status).toBe(200)
+    return { ...client, password: PASSWORD }
+  },
+}
+
+const expectLost = async (squatter: Person, owner: Person, email: string) => {
+  const [lost, has] = [await me(squatter), await me(owner)]
+  // The owner: the address, and nothing of the squatter's.
+  expect(has).toMatchObject({ email, emailVerified: true })
+  expect(has.id).not.toBe(lost.id)
+  expect((has.workspaces as { name: string }[]).map(({ name }) => name)).not.toContain('Trap')
+  if (owner.password !== undefined) {
+    const login = await logIn(email, owner.password)
+    expect((await createClient({ token: login.body.access_token }).get('/auth/me')).body).toMatchObject({
+      id: has.id,
+    })
+  }
+  // The squatter: what they made, without the address, and nothing of the owner's.
+  expect(lost).toMatchObject({ email: null, emailVerified: false, workspaces: [{ name: 'Trap' }] })
+  if (squatter.password !== owner.password && squatter.password !== undefined) {
+    expect((await logIn(email, squatter.password)).status).toBe(401)
+  }
+  expect((await squatter.post('/auth/email/verify')).status).toBe(404)
+  // What comes to the address comes to the owner.
+  const host = await inviteTo(email)
+  const mailed = tokenIn(await mailTo(email, /invitation/))
+  for (const token of [host.shown, mailed]) {
+    expect((await squatter.post('/workspaces/invites/accept', { token })).status).toBe(404)
+  }
+  expect((await owner.post('/workspaces/invites/accept', { token: host.shown })).status).toBe(200)
+  expect((await squatter.get(`/workspaces/${host.workspaceId}`)).status).toBe(404)
+  // Nothing that was on its way to the squatter's account is good any more.
+  expect(
+    await asOwner('select from mails where user_id = $1 and recipient = $2 and used_at is null', [
+      lost.id,
+      email,
+    ]),
+  ).toEqual([])
+  const [row] = await asOwner(
+    `select before from audit_logs where action = 'email.lose' and resource_id = $1`,
+    [lost.id],
+  )
+  expect(row).toEqual({ before: { email } })
+}
+
+/** Everything that a squatter can make. */
+const settleIn = async (squatter: Person) => {
+  const { body } = await squatter.post<{ id: string }>('/workspaces', { name: 'Trap' })
+  expect((await me(squatter)).workspaces).toMatchObject([{ name: 'Trap' }])
+  return body.id
+}
+
+describe.each(Object.entries(claims))('somebody who %s with an address', (_, claim) => {
+  describe.each(Object.entries(proofs))('and whose owner %s', (_, prove) => {
+    test('loses it, having come first', async () => {
+      const email = newEmail()
+      const squatter = await claim(email)
+      const workspaceId = await settleIn(squatter)
+      const owner = await prove(email, async () => undefined)
+      await expectLost(squatter, owner, email)
+      expect((await owner.get(`/workspaces/${workspaceId}`)).status).toBe(404)
+    })
+
+    test('loses it, having come between the two steps of the owner', async () => {
+      const email = newEmail()
+      let squatter: Person | undefined
+      const owner = await prove(email, async () => {
+        squatter = await claim(email)
+        await settleIn(squatter)
+      })
+      await expectLost(squatter as Person, owner, email)
+    })
+  })
+})
+
+test('whoever comes after the proof gets no such account, or one without the address', async () => {
+  const { email, client } = await signUp()
+  const registered = await createClient().post('/auth/register', { email, password: PASSWORD })
+  expect(registered).toMatchObject({ status: 409, body: { code: 'email_taken' } })
+  const squatter = await withCookie(email, false)
+  expect(await me(squatter)).toMatchObject({ email: null, workspaces: [] })
+  expect((await client.get('/auth/me')).body).toMatchObject({ email })
+  // And keeps it, whatever the provider says later.
+  expect(await me(squatter)).toMatchObject({ email: null })
+})
+
+test('the first who claims an address signs in by password until somebody proves it', async () => {
+  const email = newEmail()
+  const first = await withPassword(email, PASSWORD)
+  const second = await withPassword(email, OWN_PASSWORD)
+  const login = await logIn(email)
+  expect((await createClient({ token: login.body.access_token }).get('/auth/me')).body).toMatchObject({
+    id: (await me(first)).id,
+  })
+  expect((await logIn(email, OWN_PASSWORD)).status).toBe(401)
+  await proveByMail(second, email)
+  expect([(await logIn(email)).status, (await logIn(email, OWN_PASSWORD)).status]).toEqual([401, 200])
+})
+
+test('who has claimed an address first may be its owner, and later ones lose it', async () => {
+  const email = newEmail()
+  const owner = await withPassword(email, OWN_PASSWORD)
+  const squatter = await withPassword(email, PASSWORD)
+  await settleIn(squatter)
+  await proveByMail(owner, email)
+  await expectLost(squatter, owner, email)
+})
+
+test('of two who prove it at once one has it', async () => {
+  const email = newEmail()
+  const people = [await withPassword(email, PASSWORD), await withPassword(email, OWN_PASSWORD)]
+  const ids = await Promise.all(people.map(async (person) => (await me(person)).id as string))
+  const tokens = ids.map((id) => hash('sha256', id, 'base64url'))
+  await whenSettled(email, 2)
+  for (const [i, id] of ids.entries()) {
+    await asOwner('update mails set token_hash = $2 where user_id = $1', [
+      id,
+      hash('sha256', tokens[i] as string),
+    ])
+  }
+  const answers = await Promise.all(
+    people.map((person, i) => person.post('/auth/email/verify/confirm', { token: tokens[i] })),
+  )
+  expect(answers.map(({ status }) => status).sort()).toEqual([200, 409])
+  const holders = await asOwner('select id from users where email = $1', [email])
+  expect(holders).toHaveLength(1)
+})
+
+test('the owner who follows the link of a squatter proves nothing for them', async () => {
+  const email = newEmail()
+  const squatter = await withPassword(email, PASSWORD)
+  const link = tokenIn(await mailTo(email, /Confirm/))
+  const owner = await withPassword(email, OWN_PASSWORD)
+  expect((await owner.post('/auth/email/verify/confirm', { token: link })).status).toBe(409)
+  expect((await createClient().post('/auth/email/verify/confirm', { token: link })).status).toBe(401)
+  expect(await me(squatter)).toMatchObject({ email, emailVerified: false })
+})
+
+test('a reset of an address that was only claimed says so, makes a new account, and ends no session of the claim', async () => {
+  const email = newEmail()
+  const squatter = await withPassword(email, PASSWORD)
+  await createClient().post('/auth/password/reset', { email })
+  const mail = await mailTo(email, /new password/)
+  expect(mail.text).toContain('Nobody has confirmed this address yet.')
+  await createClient().post('/auth/password/reset/confirm', {
+    token: tokenIn(mail),
+    newPassword: OWN_PASSWORD,
+  })
+  const login = await logIn(email, OWN_PASSWORD)
+  const owner = createClient({ token: login.body.access_token })
+  expect((await owner.get('/auth/me')).body).toMatchObject({ email, emailVerified: true, workspaces: [] })
+  expect(await me(squatter)).toMatchObject({ email: null })
+})
+
+test('who has lost an address proves another, and goes on', async () => {
+  const email = newEmail()
+  const squatter = await withPassword(email, PASSWORD)
+  await settleIn(squatter)
+  await withCookie(email, true).then(me)
+  const other = newEmail()
+  expect((await squatter.post('/auth/email/change', { email: other })).status).toBe(202)
+  const token = tokenIn(await mailTo(other, /new e-mail/))
+  const answer = await squatter.post('/auth/email/verify/confirm', { token })
+  expect(answer).toMatchObject({ status: 200, body: { email: other, emailVerified: true, awaits: null } })
+  expect((await logIn(other)).status).toBe(200)
+  expect(await mailRowsOf(email)).toMatchObject([{ kind: 'verify' }])
+})
+
+test('a person whose account elsewhere is verified later proves with it what they claim', async () => {
+  const email = newEmail()
+  const headers = { cookie: await newCookie(email, false), origin: ORIGIN }
+  const { body } = await createClient().get('/auth/me', headers)
+  expect(body).toMatchObject({ email, emailVerified: false })
+  const squatter = await withPassword(email, PASSWORD)
+  const owner = await withCookie(email, true)
+  expect(await me(owner)).toMatchObject({ email, emailVerified: true })
+  expect(await me(squatter)).toMatchObject({ email: null })
+})
+
+test('an account that is disabled holds an address only if it has proved it', async () => {
+  const email = newEmail()
+  const banned = await withPassword(email, PASSWORD)
+  const { id } = await me(banned)
+  await asOwner('update users set disabled_at = now() where id = $1', [id])
+  const owner = await withPassword(email, OWN_PASSWORD)
+  expect((await logIn(email, OWN_PASSWORD)).status).toBe(200)
+  await proveByMail(owner, email)
+  expect(await me(owner)).toMatchObject({ email, emailVerified: true })
+})

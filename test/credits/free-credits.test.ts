@@ -1,0 +1,179 @@
+/** Free credits: once a proved person, within a budget of all, and held where they look farmed. */
+import { expect, test } from 'vitest'
+import { times } from '../support/at-once.ts'
+import { type Client, createClient } from '../support/client.ts'
+import { asOwner } from '../support/database.ts'
+import { mailTo, tokenIn } from '../support/mail.ts'
+import { newEmail, newTenant, PASSWORD, signUp } from '../support/tenants.ts'
+
+interface Usage {
+  plan: string
+  credits: { granted: number; remaining: number; free: { state: string; since: string | null } | null }
+}
+
+const usage = async (client: Client) => (await client.get<Usage>('/usage')).body
+const stateOf = async (client: Client) => {
+  const { credits } = await usage(client)
+  return [credits.granted, credits.free?.state]
+}
+const newWorkspace = async (client: Client) => {
+  const { body } = await client.post<{ id: string }>('/workspaces', { name: 'Shop' })
+  return client.with({ workspaceId: body.id })
+}
+const ask = (client: Client) => client.post('/generations', { task: 'scene', prompt: 'x' })
+const setEmail = (userId: string, email: string) =>
+  asOwner('update users set email = $2 where id = $1', [userId, email])
+const nextMonth = () => {
+  const now = new Date()
+  return new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + 1, 1)).toISOString().slice(0, 10)
+}
+
+test('a person has them in one workspace, and sees why not in the next', async () => {
+  const { client } = await signUp()
+  const [first, second] = [await newWorkspace(client), await newWorkspace(client)]
+  expect([await stateOf(first), await stateOf(second)]).toEqual([
+    [50, 'granted'],
+    [0, 'elsewhere'],
+  ])
+  expect((await ask(first)).status).toBe(202)
+  expect(await ask(second)).toMatchObject({ status: 402, body: { code: 'insufficient_credits' } })
+  const quote = await second.post('/generations/quote', { task: 'scene', prompt: 'x' })
+  expect(quote.body).toMatchObject({ accepted: false, problem: { code: 'insufficient_credits' } })
+  expect((await first.post('/generations/quote', { task: 'scene', prompt: 'x' })).body).toMatchObject({
+    accepted: true,
+  })
+})
+
+test('of ten workspaces made at once one has them', async () => {
+  const { client } = await signUp()
+  const made = await times(10, () => newWorkspace(client))
+  const states = await Promise.all(made.map(stateOf))
+  expect(states.filter(([granted]) => granted === 50)).toHaveLength(1)
+})
+
+test('who has proved nothing has none, until they do', async () => {
+  const email = newEmail()
+  const { body } = await createClient().post<{ access_token: string }>('/auth/register', {
+    email,
+    password: PASSWORD,
+  })
+  const client = createClient({ token: body.access_token })
+  const shops = [await newWorkspace(client), await newWorkspace(client)] as [Client, Client]
+  expect(await stateOf(shops[0])).toEqual([0, 'unverified'])
+  expect((await ask(shops[0])).status).toBe(402)
+  await client.post('/auth/email/verify/confirm', { token: tokenIn(await mailTo(email, /Confirm/)) })
+  expect([await stateOf(shops[0]), await stateOf(shops[1])]).toEqual([
+    [50, 'granted'],
+    [0, 'elsewhere'],
+  ])
+  expect((await ask(shops[0])).status).toBe(202)
+})
+
+test('addresses that differ by what their owner may add are one person', async () => {
+  const name = `a${Date.now()}`
+  const persons = [
+    [`${name}@gmail.com`, `${name.slice(0, 3)}.${name.slice(3)}+shop@googlemail.com`, false],
+    [`${name}@shop-${name}.example`, `${name}+2@shop-${name}.example`, false],
+    [`b.${name}@shop-${name}.example`, `b${name}@shop-${name}.example`, true],
+    [`c${name}@gmail.com`, `c${name}@shop-${name}.example`, true],
+  ] as const
+  for (const [one, other, areTwo] of persons) {
+    const [first, second] = [await signUp(), await signUp()]
+    await setEmail(first.userId, one)
+    await setEmail(second.userId, other)
+    expect(await stateOf(await newWorkspace(first.client)), one).toEqual([50, 'granted'])
+    expect((await stateOf(await newWorkspace(second.client)))[0], other).toBe(areTwo ? 50 : 0)
+  }
+})
+
+test('another address of the same account gives none again, nor does the former one to somebody else', async () => {
+  const { client, userId, email } = await signUp()
+  await newWorkspace(client)
+  await setEmail(userId, newEmail())
+  expect(await stateOf(await newWorkspace(client))).toEqual([0, 'elsewhere'])
+  const other = await signUp()
+  await setEmail(other.userId, email)
+  expect((await stateOf(await newWorkspace(other.client)))[0]).toBe(0)
+})
+
+test('a workspace that is deleted, or not free any more, is replaced from the next month on', async () => {
+  const { client } = await signUp()
+  const first = await newWorkspace(client)
+  expect((await client.delete(`/workspaces/${first.workspaceId}`)).status).toBe(204)
+  const second = await newWorkspace(client)
+  expect((await usage(second)).credits).toMatchObject({
+    granted: 0,
+    free: { state: 'later', since: nextMonth() },
+  })
+  await asOwner(`update free_grants set since = date_trunc('month', now())::date where workspace_id = $1`, [
+    second.workspaceId,
+  ])
+  expect(await stateOf(second)).toEqual([50, 'granted'])
+  await asOwner('select app.set_plan($1, $2)', [second.workspaceId, 'pro'])
+  expect((await usage(second)).credits).toMatchObject({ granted: 1000, free: null })
+  expect(await stateOf(await newWorkspace(client))).toEqual([0, 'later'])
+})
+
+test('what looks farmed is held: the sixth of a network in a day, and the twenty-first of a mail domain', async () => {
+  const network = `203.0.113.${Math.floor(Math.random() * 256)}`
+  const farm = async (ip: string | undefined, email: string) => {
+    const { client, userId } = await signUp()
+    await setEmail(userId, email)
+    return newWorkspace(client.with({ ip }))
+  }
+  const shops: Client[] = []
+  for (let i = 0; i < 6; i++) shops.push(await farm(network, newEmail()))
+  const states = await Promise.all(shops.map(stateOf))
+  expect(states).toEqual([...Array(5).fill([50, 'granted']), [0, 'held']])
+  const held = shops[5] as Client
+  expect((await ask(held)).status).toBe(402)
+  const { body } = await held.get<{ data: object[] }>('/audit-logs?action=credit.hold')
+  expect(body.data).toMatchObject([{ actor: { type: 'system' }, after: { reason: 'network' } }])
+
+  // An operator looks at it, and gives them back, or takes others.
+  await asOwner('select app.release_free_credits($1)', [held.workspaceId])
+  expect(await stateOf(held)).toEqual([50, 'granted'])
+  expect((await ask(held)).status).toBe(202)
+  await asOwner(`select app.hold_free_credits($1, 'complaints')`, [held.workspaceId])
+  expect(await stateOf(held)).toEqual([0, 'held'])
+  const log = await held.get<{ data: { action: string }[] }>('/audit-logs?resourceType=workspace')
+  expect(log.body.data.map(({ action }) => action)).toEqual([
+    'credit.hold',
+    'credit.release',
+    'credit.hold',
+    'workspace.create',
+  ])
+  expect((await held.get('/audit-logs/verify')).body).toMatchObject({ valid: true })
+  await expect(asOwner('select app.release_free_credits($1)', [shops[0]?.workspaceId])).rejects.toThrow(
+    'not held',
+  )
+
+  const domain = `farm-${Date.now()}.example`
+  await asOwner(
+    `insert into free_grants (person, user_id, workspace_id, since, domain) select gen_random_uuid()::text, gen_random_uuid(), gen_random_uuid(), now(), $1
+       from generate_series(1, 20)`,
+    [domain],
+  )
+  expect(await stateOf(await farm(undefined, `x@mail.${domain}`))).toEqual([0, 'held'])
+  expect(await stateOf(await farm('127.0.0.1', newEmail()))).toEqual([50, 'granted'])
+})
+
+test.each(['app_tenant', 'app_system'])('%s holds, releases and grants nothing', async (role) => {
+  const { workspaceId } = await newTenant()
+  for (const call of [
+    `app.release_free_credits('${workspaceId}')`,
+    `app.hold_free_credits('${workspaceId}', 'x')`,
+    'app.set_free_budget(null)',
+    `app.fund('${workspaceId}')`,
+    'app.spend_free(-1000)',
+  ]) {
+    await expect(asOwner(`set role ${role}; select ${call}`), call).rejects.toThrow(
+      'permission denied for function',
+    )
+  }
+  for (const table of ['mails', 'bounces', 'free_grants', 'free_budget']) {
+    await expect(asOwner(`set role ${role}; select * from ${table}`), table).rejects.toThrow(
+      'permission denied',
+    )
+  }
+})
