@@ -8,6 +8,7 @@ import { control } from '../support/control.ts'
 import { asOwner } from '../support/database.ts'
 import { addTotp, codeOf, confirmLogin, forgetUse, mfaTokenOf } from '../support/factors.ts'
 import { newEmail, newMailToken, PASSWORD, signUp } from '../support/tenants.ts'
+import { over, resign } from '../support/tokens.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 interface SignedIn {
@@ -188,7 +189,8 @@ describe('a device that has signed in', () => {
     const decoded = JSON.parse(Buffer.from(claims, 'base64url').toString())
     const swapped = Buffer.from(JSON.stringify({ ...decoded, id: crypto.randomUUID() })).toString('base64url')
     await attack(person.email)
-    for (const deviceToken of [other.deviceToken, `${swapped}.${mac}`, person.token.slice(0, 900)]) {
+    const late = resign(person.deviceToken, 'device', over())
+    for (const deviceToken of [other.deviceToken, `${swapped}.${mac}`, person.token.slice(0, 900), late]) {
       expect((await signIn(person.email, { deviceToken })).status).toBe(429)
     }
     const newPassword = `another ${PASSWORD}`
@@ -227,7 +229,11 @@ describe('a second factor', () => {
     expect((await confirmLogin(theirs, codeOf(secret))).status).toBe(429)
     const login = await signIn(person.email, { deviceToken: person.deviceToken })
     expect(login.status).toBe(202)
-    expect((await confirmLogin(login.body.mfa_token as string, codeOf(secret))).status).toBe(200)
+    // Whatever happens in its network.
+    const ip = '192.0.2.80'
+    for (const policy of ['login-ip', 'login-ip-hour', 'login-ip-day'] as const) await take(policy, ip)
+    const body = { mfa_token: login.body.mfa_token, code: codeOf(secret) }
+    expect((await createClient({ ip }).post('/auth/login/mfa', body)).status).toBe(200)
     // Nor those of a session.
     await asOwner(`update sessions set proved_at = now() - interval '1 hour' where user_id = $1`, [
       person.userId,

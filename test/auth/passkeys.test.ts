@@ -15,7 +15,7 @@ import { asOwner } from '../support/database.ts'
 import { addTotp, codeOf, confirmLogin, mfaTokenOf } from '../support/factors.ts'
 import { databaseRequestsOf } from '../support/routes.ts'
 import { logIn, newMailToken, PASSWORD, signUp } from '../support/tenants.ts'
-import { claimsOf } from '../support/tokens.ts'
+import { claimsOf, inForce, over, resign } from '../support/tokens.ts'
 
 const newPerson = async (authenticator = newAuthenticator()) => {
   const person = await signUp()
@@ -199,6 +199,17 @@ describe('signing in by a passkey alone', () => {
       expect(late).toMatchObject({ status: 401 })
       expect(late.body.code).toBe(counts ? 'invalid_passkey' : 'token_used')
     }
+  })
+
+  test('is refused with a challenge that is over', async () => {
+    const person = await newPerson()
+    const signed = Buffer.from((await requestOptions()).challenge, 'base64url').toString()
+    const use = (challenge: string) =>
+      signInBy(person.authenticator.get({ challenge: Buffer.from(challenge).toString('base64url') }))
+    const late = await use(resign(signed, 'challenge', over()))
+    expect(late).toMatchObject({ status: 401, body: { code: 'invalid_passkey' } })
+    expect(late.body.detail).toMatch(/challenge is over/)
+    expect((await use(resign(signed, 'challenge', inForce()))).status).toBe(200)
   })
 
   test('is refused with a challenge that was for a new passkey', async () => {

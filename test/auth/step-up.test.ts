@@ -9,7 +9,7 @@ import { asOwner } from '../support/database.ts'
 import { addTotp, codeOf, confirmLogin, forgetUse, mfaTokenOf } from '../support/factors.ts'
 import { databaseRequestsOf } from '../support/routes.ts'
 import { addMember, logIn, newEmail, newKey, newTenant, PASSWORD, signUp } from '../support/tenants.ts'
-import { secrets } from '../support/tokens.ts'
+import { resign, secrets } from '../support/tokens.ts'
 
 const stepUp = (client: Client, proof: object) => client.post('/auth/step-up', proof)
 
@@ -279,6 +279,13 @@ describe("a front end's session", () => {
     for (const value of ['x', '', token, `${renewed}.${mac}`]) {
       expect((await client(`step-up=${value}`).request('GET', '/assets')).status, value).toBe(403)
     }
+    const agedBy = (seconds: number) =>
+      client(`step-up=${resign(pair.slice('step-up='.length), 'step-up', { at: claims.at - seconds })}`)
+    expect((await agedBy(0).request('POST', '/api-keys', { name: 'x', scopes: ['asset.list'] })).status).toBe(
+      201,
+    )
+    expect((await agedBy(901).request('GET', '/assets')).status).toBe(200)
+    expect((await agedBy(901).request('POST', '/auth/mfa/totp')).body.code).toBe('step_up_required')
     // Without factors nothing is left of it.
     expect((await with_.request('DELETE', '/auth/mfa')).status).toBe(204)
     expect((await with_.request('GET', '/assets')).status).toBe(403)

@@ -6,7 +6,7 @@ import { createClient } from '../support/client.ts'
 import { asOwner } from '../support/database.ts'
 import { addTotp, beginTotp, codeOf, confirmLogin, forgetUse, mfaTokenOf } from '../support/factors.ts'
 import { logIn, PASSWORD, signUp } from '../support/tenants.ts'
-import { claimsOf } from '../support/tokens.ts'
+import { claimsOf, inForce, over, resign } from '../support/tokens.ts'
 
 const newPerson = async () => {
   const person = await signUp()
@@ -219,6 +219,21 @@ describe('signing in', () => {
       body: { code: 'unauthorized' },
     })
     expect((await confirmLogin(token, person.recoveryCodes[0] as string)).status).toBe(401)
+  })
+
+  test('a stolen token is of no use once it is over, nor one that was signed for something else', async () => {
+    const person = await newPerson()
+    const token = await mfaTokenOf(person.email)
+    const code = person.recoveryCodes[0] as string
+    for (const stolen of [
+      resign(token, 'second factor', over()),
+      resign(token, 'device', inForce()),
+      resign(token, 'second factor', { ...inForce(), mark: 'x' }),
+      resign(token, 'second factor', { ...inForce(), userId: 'x' }),
+    ]) {
+      expect(await confirmLogin(stolen, code)).toMatchObject({ status: 401, body: { code: 'unauthorized' } })
+    }
+    expect((await confirmLogin(resign(token, 'second factor', inForce()), code)).status).toBe(200)
   })
 
   test('a disabled person is refused', async () => {

@@ -83,7 +83,7 @@ export const confirmTotp = async (ctx: Ctx, code: string): Promise<string[]> => 
   const { gate, pending } = await transact({ ...ctx, action: undefined }, (db) => ({
     pending: db.select({ secret: totpSecrets.secret }).from(totpSecrets).where(and(isOwn, isPending)),
   }))
-  await takeGuess(ctx, gate.userId, 'step-up')
+  await takeGuess(ctx, gate.userId, ['step-up'])
   const { secret } = first(pending)
   const step = stepOf(decrypt(ctx.env, secret), code, Date.now())
   if (step === undefined) throw new AppError('invalid_code')
@@ -124,12 +124,12 @@ export const deleteTotp = async (ctx: Ctx): Promise<void> => {
 }
 
 /**
- * Takes a guess from what a person has of them: strangers with the password, each known device and open sessions
+ * Takes a guess from what a person has of them: strangers with the password, each known device, passkeys and open sessions
  * (`step-up`) have their own.
  * @throws {AppError} rate_limited
  */
-export const takeGuess = (ctx: Ctx, userId: string, by?: string): Promise<void> => {
-  const subject = by ? `${userId} ${by}` : userId
+export const takeGuess = (ctx: Ctx, userId: string, by: (string | undefined)[]): Promise<void> => {
+  const subject = [userId, ...by].filter(Boolean).join(' ')
   return takeTokens(ctx, [
     { policy: 'second-factor', subject },
     { policy: 'second-factor-day', subject },

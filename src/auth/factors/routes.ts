@@ -175,6 +175,7 @@ routes.openapi(
     description:
       'From then on signing in by password asks for a code as well. Recovery codes from before work no more. If the answer is lost, `DELETE /auth/mfa` and begin again.',
     scope: 'user',
+    limits: ['second-factor', 'second-factor-day'],
     request: jsonBody(z.strictObject({ code })),
     responses: { 200: json(z.object({ recoveryCodes: RecoveryCodes }), 'Turned on') },
     refuses: ['invalid_code', 'not_found'],
@@ -211,7 +212,7 @@ routes.openapi(
     description:
       'The `mfa_token` of `POST /auth/login` with a code of the app, which works once, a recovery code, or what a passkey has signed for `POST /auth/login/passkey/options`. The token is good for five minutes, for one sign-in, and until the password changes.',
     scope: 'public',
-    limits: ['login-ip'],
+    limits: ['second-factor', 'second-factor-day'],
     request: jsonBody(
       z
         .strictObject({
@@ -357,7 +358,7 @@ routes.openapi(
     description:
       "By a code of the app, a recovery code, or what a passkey has signed for `POST /auth/login/passkey/options`; without a second factor by the password. Signing in counts as well. A session stays proved for 15 minutes, and by a second factor for workspaces that demand one for as long as it lasts. A front end's session gets a cookie for that, which holds 12 hours; it is asked for a second factor only.",
     scope: 'user',
-    limits: ['password'],
+    limits: ['password', 'second-factor', 'second-factor-day'],
     request: jsonBody(
       z
         .strictObject({

@@ -59,7 +59,7 @@ export const completeSignIn = async (
   { mfa_token: token, ...proof }: Proof & { mfa_token: string },
 ) => {
   const { userId, mark, deviceId, spent } = readMfaToken(ctx.env, token)
-  if (!proof.passkey) await takeGuess(ctx, userId, deviceId)
+  await takeGuess(ctx, userId, [deviceId, proof.passkey && 'passkey'])
   const isInForce = and(isActive(userId), sql`app.password_mark(${users.passwordHash}) = ${mark}`)
   const known = await transact({ ...ctx, action: undefined }, (db) => ({
     unchanged: ensure(db, exists(users, isInForce), 'unauthorized'),

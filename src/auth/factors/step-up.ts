@@ -45,7 +45,7 @@ export const stepUp = async (
     })
   }
   const byFactor = async () => {
-    if (!proof.passkey) await takeGuess(ctx, userId, 'step-up')
+    if (!proof.passkey) await takeGuess(ctx, userId, ['step-up'])
     return verifyProof(ctx, proof, currentUserId, known)
   }
   const prove = async () => {
