@@ -267,6 +267,27 @@ test('who has lost an address proves another, and goes on', async () => {
   expect(await mailRowsOf(email)).toMatchObject([{ kind: 'verify' }])
 })
 
+test('whoever had two accounts hands over what is in the first, while they are signed in to it', async () => {
+  const email = newEmail()
+  const first = await withPassword(email, PASSWORD)
+  const workspaceId = await settleIn(first)
+  const second = await withCookie(email, true)
+  const { id: userId } = await me(second)
+  const { body } = await first.post<{ token: string; mailed: boolean }>(
+    `/workspaces/${workspaceId}/invites`,
+    {
+      email,
+      role: 'admin',
+    },
+  )
+  expect(body.mailed).toBe(false)
+  expect((await second.post('/workspaces/invites/accept', { token: body.token })).status).toBe(200)
+  expect((await first.post(`/workspaces/${workspaceId}/transfer`, { userId })).status).toBe(204)
+  expect(await me(second)).toMatchObject({ workspaces: [{ id: workspaceId, role: 'owner' }] })
+  const usage = await second.get<{ credits: object }>('/usage')
+  expect(usage.body.credits).toMatchObject({ granted: 50, free: { state: 'granted' } })
+})
+
 test('a person whose account elsewhere is verified later proves with it what they claim', async () => {
   const email = newEmail()
   const headers = { cookie: await newCookie(email, false), origin: ORIGIN }

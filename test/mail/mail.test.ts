@@ -14,10 +14,7 @@ const register = (email: string, headers: Record<string, string> = {}, client = 
 /** The sweeper comes by, and the mail is due. */
 const sweep = async (address: string) => {
   await asOwner(
-    `update outbox set available_at = now() from mails where kind = 'mail' and subject_id = mails.id and recipient = $1`.replace(
-      'where kind',
-      'where outbox.kind',
-    ),
+    `update outbox o set available_at = now() from mails m where o.kind = 'mail' and o.subject_id = m.id and m.recipient = $1`,
     [address],
   )
   await control('cron')

@@ -129,6 +129,8 @@ export const startFaultStack = async (changes: SettingChanges = {}) => {
   const newTenant = async (plan = 'pro') => {
     const email = `${crypto.randomUUID()}@example.com`
     const { access_token } = await createClient(worker.url).register({ email, password: PASSWORD })
+    // Free credits are for who has proved their address.
+    await query('update users set email_verified_at = now() where email = $1', [email])
     const { id } = await createClient(worker.url, access_token).createWorkspace('Faulty')
     await query('update workspaces set plan = $2 where id = $1', [id, plan])
     const ask = async <T>(method: string, path: string, body?: unknown) => {
