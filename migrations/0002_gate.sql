@@ -96,6 +96,12 @@ create or replace function app.factors_of(p_user uuid) returns text[]
       exists (select from public.passkeys p where p.user_id = p_user) passkey) f
 $$;
 --> statement-breakpoint
+-- Those of the caller; whose others are is nobody's business.
+create or replace function app.own_factors() returns text[]
+  language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select app.factors_of(app.user_id())
+$$;
+--> statement-breakpoint
 -- Refuses what is dangerous to whoever has not proved themselves lately, and by their second factor if they have one.
 create or replace function app.require_proof(p_user uuid, p_at timestamptz, p_second_factor boolean) returns void
   language plpgsql stable set search_path = pg_catalog, pg_temp as $$

@@ -140,7 +140,8 @@ grant execute on function app.accept_invite(text), app.listen(), app.create_work
 grant execute on function app.act_as(uuid), app.turn_of_email(text), app.holder_of(text), app.owe_mail(uuid, text, text, uuid, jsonb),
   app.undo_change(text), app.reset_password(text, text, uuid), app.tell_of_device(uuid, uuid, text, text),
   app.take_mail(uuid, uuid, text, text), app.end_mail(uuid, uuid, text, text, text, boolean), app.note_bounce(text, text) to app_system;
-grant execute on function app.factors_of(uuid), app.password_mark(text) to app_tenant, app_system;
+grant execute on function app.own_factors() to app_tenant;
+grant execute on function app.factors_of(uuid), app.password_mark(text) to app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(), app.server_context(),
   app.wake_of(generations), app.conclude(uuid, uuid, integer), app.misfit(uuid, uuid[], jsonb), app.insert_calls(uuid, uuid, jsonb),

@@ -31,7 +31,7 @@ export const spend = (db: Database, { tokenHash, expiresAt }: { tokenHash: strin
 export const getFactors = async (ctx: Ctx) => {
   const { rows } = await transact(ctx, (db) => ({
     rows: db.execute<{ methods: FactorKind[]; codes: number }>(sql`
-      select app.factors_of(app.user_id()) methods,
+      select app.own_factors() methods,
         (select count(*)::int from recovery_codes where user_id = app.user_id()) codes`),
   }))
   const { methods, codes } = first(rows.rows)
@@ -104,7 +104,7 @@ export const confirmTotp = async (ctx: Ctx, code: string): Promise<string[]> => 
 
 /** Statements: whoever has no factor left needs no recovery codes, and no session of theirs has been proved by one. */
 export const settleFactors = (db: Database) => {
-  const hasNone = sql`app.factors_of(app.user_id()) = '{}'`
+  const hasNone = sql`app.own_factors() = '{}'`
   return {
     codes: db.delete(recoveryCodes).where(and(eq(recoveryCodes.userId, currentUserId), hasNone)),
     sessions: db

@@ -25,7 +25,7 @@ export const stepUp = async (
 ): Promise<string | undefined> => {
   const { gate, own, ...known } = await transact({ ...ctx, action: undefined }, (db) => ({
     own: db.execute<{ hash: string | null; has_factor: boolean }>(sql`
-      select app.own_password_hash() as hash, app.factors_of(${currentUserId}) <> '{}' as has_factor`),
+      select app.own_password_hash() as hash, app.own_factors() <> '{}' as has_factor`),
     ...selectFactors(db, proof, currentUserId),
   }))
   const { userId } = gate
