@@ -21,7 +21,7 @@ begin
 end $$;
 --> statement-breakpoint
 -- Signs a context and makes it that of the transaction. Its members: userId, workspaceId, plan, role (the server itself is an
--- owner), actor (`type:id`), action, request (id, ip, userAgent); what is null is nobody or nothing. The gate has the key at hand.
+-- owner), actor (`type:id`), secondFactor, action, request (id, ip, userAgent); what is null is nobody or nothing. The gate has the key at hand.
 create or replace function app.set_context(p_context jsonb, p_key bytea default null) returns void
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -86,19 +86,43 @@ begin
   return v_user.id;
 end $$;
 --> statement-breakpoint
--- The plan of a workspace that is not deleted, else null. With its turn: its row is locked until the transaction ends, before
+-- How somebody can prove themselves besides by their password; empty without a second factor.
+create or replace function app.factors_of(p_user uuid) returns text[]
+  language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select case when not (f.totp or f.passkey) then '{}' else array_remove(array[case when f.totp then 'totp' end,
+      case when f.passkey then 'passkey' end,
+      case when exists (select from public.recovery_codes r where r.user_id = p_user) then 'recovery_code' end], null) end
+    from (select exists (select from public.totp_secrets t where t.user_id = p_user and t.confirmed_at is not null) totp,
+      exists (select from public.passkeys p where p.user_id = p_user) passkey) f
+$$;
+--> statement-breakpoint
+-- Those of the caller; whose others are is nobody's business.
+create or replace function app.own_factors() returns text[]
+  language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select app.factors_of(app.user_id())
+$$;
+--> statement-breakpoint
+-- Refuses what is dangerous to whoever has not proved themselves lately, and by their second factor if they have one.
+create or replace function app.require_proof(p_user uuid, p_at timestamptz, p_second_factor boolean) returns void
+  language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  if (p_at > now() - interval '15 minutes' and (p_second_factor or app.factors_of(p_user) = '{}')) is not true then
+    perform app.refuse(403, 'step_up_required', 'AG');
+  end if;
+end $$;
+--> statement-breakpoint
+-- The plan of a workspace that is not deleted, else null, and whether it demands a second factor of its members. With its turn: its row is locked until the transaction ends, before
 -- any other row of it, so that changes of one workspace never wait for each other in circles.
-create or replace function app.plan_of(p_workspace uuid, p_turn boolean) returns text
+create or replace function app.plan_of(p_workspace uuid, p_turn boolean, out plan text, out demands_factor boolean)
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  v_plan text;
 begin
   if p_turn then
-    select w.plan into v_plan from public.workspaces w where w.id = p_workspace and w.deleted_at is null for no key update;
+    select w.plan, w.second_factor_required into plan, demands_factor
+      from public.workspaces w where w.id = p_workspace and w.deleted_at is null for no key update;
   else
-    select w.plan into v_plan from public.workspaces w where w.id = p_workspace and w.deleted_at is null;
+    select w.plan, w.second_factor_required into plan, demands_factor
+      from public.workspaces w where w.id = p_workspace and w.deleted_at is null;
   end if;
-  return v_plan;
 end $$;
 --> statement-breakpoint
 -- First statement of every transaction: identifies the caller, their workspace and their right to the action. The Worker
@@ -107,6 +131,7 @@ end $$;
 --                | {type: system, userId?, actor?}: the server itself, which may act for somebody
 --   scope        workspace | user | system: without a workspace in scope only the caller is established
 --   workspaceId, role (the least), action, request (id, ip, userAgent)
+--   stepUp       whether it takes a proof of the person that is not older than 15 minutes
 --   turn         whether the transaction changes the workspace: it then waits for those before it
 create or replace function app.enter(p_claim text, p_proof text, out user_id uuid, out workspace_id uuid, out role text, out plan text)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -116,6 +141,7 @@ declare
   v_credential constant jsonb := v_claim -> 'credential';
   v_action constant text := v_claim ->> 'action';
   v_turn constant boolean := (v_claim ->> 'turn')::boolean;
+  v_step_up constant boolean := (v_claim ->> 'stepUp')::boolean;
   v_gate_key bytea;
   v_set text;
   v_workspace uuid := v_claim ->> 'workspaceId';
@@ -125,6 +151,9 @@ declare
   v_role text;
   v_plan text;
   v_memberships integer;
+  v_demands_factor boolean;
+  v_second_factor boolean;
+  v_proved_at timestamptz;
 begin
   select k.key into v_gate_key from app.gate_key k;
   if (p_proof = encode(sha256(v_gate_key || convert_to(p_claim, 'UTF8') || v_gate_key), 'hex')) is not true then
@@ -171,7 +200,7 @@ begin
       end if;
       if v_pass = 1 then
         perform app.require(coalesce(v_workspace = v_key.workspace_id, true), 404, 'not_found', 'AG');
-        v_plan := app.plan_of(v_key.workspace_id, v_turn);
+        v_plan := (app.plan_of(v_key.workspace_id, v_turn)).plan;
         perform app.require(v_plan is not null, 401, 'unauthorized', 'AG');
       end if;
     end loop;
@@ -190,7 +219,8 @@ begin
     return;
   when 'session' then
     -- With the membership and the plan, if a workspace is named.
-    select s.user_id, m.role, w.plan into v_user, v_role, v_plan
+    select s.user_id, m.role, w.plan, w.second_factor_required, s.second_factor, s.proved_at
+      into v_user, v_role, v_plan, v_demands_factor, v_second_factor, v_proved_at
       from public.sessions s join public.users u on u.id = s.user_id
       left join public.memberships m on m.workspace_id = v_workspace and m.user_id = s.user_id
       left join public.workspaces w on w.id = m.workspace_id and w.deleted_at is null
@@ -200,11 +230,17 @@ begin
     end if;
   else
     v_user := app.resolve_account(v_credential, v_claim -> 'request');
+    -- Their front end has just vouched for them, but knows nothing of the factors that they have here.
+    v_second_factor := coalesce(v_credential #>> '{proof,userId}' = v_user::text and app.factors_of(v_user) <> '{}', false);
+    v_proved_at := case when v_second_factor then to_timestamp((v_credential #>> '{proof,at}')::double precision) else now() end;
   end case;
   user_id := v_user;
-  v_context := v_context || jsonb_build_object('userId', v_user, 'actor', 'user:' || v_user);
+  v_context := v_context || jsonb_build_object('userId', v_user, 'actor', 'user:' || v_user, 'secondFactor', v_second_factor);
   if v_claim ->> 'scope' is distinct from 'workspace' then
     perform app.set_context(v_context, v_gate_key);
+    if v_step_up then
+      perform app.require_proof(v_user, v_proved_at, v_second_factor);
+    end if;
     return;
   end if;
   if v_workspace is null then
@@ -220,7 +256,7 @@ begin
   end if;
   -- Strangers don't get in line, and whoever has waited may have lost the right meanwhile.
   if v_turn or v_plan is null then
-    v_plan := app.plan_of(v_workspace, v_turn);
+    select p.plan, p.demands_factor into v_plan, v_demands_factor from app.plan_of(v_workspace, v_turn) p;
     if v_plan is null then
       perform app.refuse(404, 'not_found', 'AG');
     end if;
@@ -234,6 +270,12 @@ begin
   perform app.set_context(v_context || jsonb_build_object('workspaceId', v_workspace, 'role', v_role, 'plan', v_plan), v_gate_key);
   if app.role_rank(v_role) < app.role_rank(v_claim ->> 'role') then
     perform app.refuse(403, 'forbidden', 'AG');
+  end if;
+  if v_demands_factor and v_second_factor is not true then
+    perform app.refuse(403, 'second_factor_required', 'AG');
+  end if;
+  if v_step_up then
+    perform app.require_proof(v_user, v_proved_at, v_second_factor);
   end if;
   workspace_id := v_workspace; role := v_role; plan := v_plan;
 end $$;
@@ -313,3 +355,8 @@ create or replace function app.own_password_hash() returns text
   language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select u.password_hash from public.users u where u.id = app.user_id()
 $$;
+--> statement-breakpoint
+-- A password as tokens name it, which are void once it changes.
+create or replace function app.password_mark(p_hash text) returns text
+  language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+  return left(encode(sha256(convert_to(coalesce(p_hash, ''), 'UTF8')), 'hex'), 32);

@@ -69,10 +69,16 @@ create or replace trigger audit after insert or update or delete on users
   for each row execute function app.audit('user', 'email', 'name');
 --> statement-breakpoint
 create or replace trigger audit after insert or update on sessions
-  for each row execute function app.audit('session', 'user_id', 'revoked_at', 'refresh_generation');
+  for each row execute function app.audit('session', 'user_id', 'revoked_at', 'refresh_generation', 'proved_at', 'second_factor');
+--> statement-breakpoint
+create or replace trigger audit after insert or update or delete on totp_secrets
+  for each row execute function app.audit('totp', 'confirmed_at', 'created_at');
+--> statement-breakpoint
+create or replace trigger audit after insert or delete on passkeys
+  for each row execute function app.audit('passkey', 'name', 'backed_up');
 --> statement-breakpoint
 create or replace trigger audit after insert or update on workspaces
-  for each row execute function app.audit('workspace', 'name', 'slug', 'plan', 'deleted_at');
+  for each row execute function app.audit('workspace', 'name', 'slug', 'plan', 'second_factor_required', 'deleted_at');
 --> statement-breakpoint
 create or replace trigger audit after update or delete on memberships
   for each row execute function app.audit('member', 'user_id', 'role');
@@ -182,6 +188,9 @@ begin
       delete from public.sessions where ctid = any(array(
         select s.ctid from public.sessions s where least(s.revoked_at, s.expires_at) < now() - interval '30 days'
          order by least(s.revoked_at, s.expires_at) limit p_max for update skip locked));
+    when 'spent_tokens' then
+      delete from public.spent_tokens where ctid = any(array(
+        select t.ctid from public.spent_tokens t where t.expires_at < now() order by t.expires_at limit p_max));
     when 'mails' then
       -- As long as they count for limits, and a little longer for whoever asks what became of one.
       delete from public.mails where ctid = any(array(

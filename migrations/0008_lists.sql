@@ -30,12 +30,12 @@ end $$;
 --> statement-breakpoint
 -- Newest first, from before p_before on.
 create or replace function app.own_workspaces(p_limit integer, p_before uuid)
-  returns table (id uuid, name text, slug text, plan text, role text, deleted_at timestamptz, created_at timestamptz, updated_at timestamptz)
+  returns table (id uuid, name text, slug text, plan text, second_factor_required boolean, role text, deleted_at timestamptz, created_at timestamptz, updated_at timestamptz)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_user constant uuid := app.user_id();
 begin
-  return query select w.id, w.name, w.slug, w.plan, m.role, w.deleted_at, w.created_at, w.updated_at
+  return query select w.id, w.name, w.slug, w.plan, w.second_factor_required, m.role, w.deleted_at, w.created_at, w.updated_at
     from public.memberships m join public.workspaces w on w.id = m.workspace_id
    where m.user_id = v_user and m.workspace_id < coalesce(p_before, app.last_id()) order by m.workspace_id desc limit p_limit;
 end $$;

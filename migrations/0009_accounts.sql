@@ -176,7 +176,7 @@ begin
 end $$;
 --> statement-breakpoint
 -- Whoever reads the mail of a former address takes it back, for a day. Who changed it may know the password, have linked a
--- provider's account and made keys: those go, and every session; a password is set by mail. Answers whose account it is,
+-- provider's account, made keys and set up a second factor: those go, and every session; a password is set by mail. Answers whose account it is,
 -- where streams may be open, and the mail that is owed; or the `refusal`.
 create or replace function app.undo_change(p_token_hash text) returns jsonb
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -203,6 +203,10 @@ begin
    where m.user_id = v_mail.user_id and m.used_at is null and (m.kind <> 'email_changed' or m.created_at >= v_mail.created_at);
   update public.users u set password_hash = null where u.id = v_mail.user_id;
   delete from public.accounts a where a.user_id = v_mail.user_id and a.created_at >= v_mail.created_at;
+  -- A second factor was perhaps set up first. Recovery codes may have been seen by whoever did.
+  delete from public.passkeys p where p.user_id = v_mail.user_id and p.created_at >= v_mail.created_at - interval '1 day';
+  delete from public.totp_secrets t where t.user_id = v_mail.user_id and t.created_at >= v_mail.created_at - interval '1 day';
+  delete from public.recovery_codes r where r.user_id = v_mail.user_id;
   update public.api_keys k set revoked_at = now()
    where k.created_by = v_mail.user_id and k.created_at >= v_mail.created_at and k.revoked_at is null;
   perform app.record('email.undo', 'user', v_mail.user_id, jsonb_build_object('email', v_email), jsonb_build_object('email', v_mail.recipient));
@@ -248,7 +252,7 @@ begin
   update public.mails m set used_at = now() where m.recipient = v_mail.recipient and m.kind = 'reset' and m.used_at is null;
   perform app.record('password.confirm', 'user', v_user, null, null);
   perform app.owe_mail(v_told, 'password_reset', v_mail.recipient, v_user, '{}');
-  return app.end_sessions(v_user) || jsonb_build_object('mails', array[v_told]);
+  return app.end_sessions(v_user) || jsonb_build_object('mails', array[v_told], 'email', v_mail.recipient);
 end $$;
 --> statement-breakpoint
 -- Tells the caller that their password was changed, if they have proved where to.

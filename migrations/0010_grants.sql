@@ -24,10 +24,18 @@ grant select on app.gate_key to app_gate;
 grant select (id, email, email_verified_at, name, created_at, updated_at), update (name, password_hash, updated_at) on users to app_tenant;
 grant select, insert, update (updated_at) on users to app_system;
 grant update (email, email_verified_at, password_hash) on users to app_gate;
-grant select (id, user_id, refreshed_at, expires_at, revoked_at, ip, country, user_agent, device, created_at),
-  update (revoked_at) on sessions to app_tenant;
-grant select (id, user_id, refresh_hash, refresh_generation, refreshed_at, expires_at, revoked_at, country, device), insert,
+grant select (id, user_id, refreshed_at, expires_at, revoked_at, ip, country, user_agent, device, proved_at, second_factor, created_at),
+  update (revoked_at, proved_at, second_factor) on sessions to app_tenant;
+grant select (id, user_id, refresh_hash, refresh_generation, refreshed_at, expires_at, revoked_at, country, device, proved_at, second_factor), insert,
   update (refresh_hash, refresh_generation, refreshed_at, revoked_at, ip, country) on sessions to app_system;
+grant select, insert, update (secret, confirmed_at, last_step, created_at), delete on totp_secrets to app_tenant;
+grant select, update (last_step) on totp_secrets to app_system;
+grant select, insert, update (code_hash), delete on recovery_codes to app_tenant;
+grant select, update (code_hash), delete on recovery_codes to app_system;
+grant select, insert, update (counter, last_used_at), delete on passkeys to app_tenant;
+grant select, update (counter, last_used_at) on passkeys to app_system;
+grant delete on totp_secrets, passkeys to app_gate;
+grant insert on spent_tokens to app_tenant, app_system;
 grant select (provider, provider_account_id, user_id),
   insert (provider, provider_account_id, user_id), delete on accounts to app_gate;
 grant select (created_at) on accounts to app_gate;
@@ -38,7 +46,7 @@ grant select, insert (address, reason), update (reason, created_at) on bounces t
 grant select, insert (person, user_id, workspace_id, since, network, domain, held_at, hold_reason),
   update (workspace_id, since) on free_grants to app_gate;
 grant select, update (day, spent) on free_budget to app_gate;
-grant select, update (name, slug, deleted_at, updated_at) on workspaces to app_tenant;
+grant select, update (name, slug, second_factor_required, deleted_at, updated_at) on workspaces to app_tenant;
 grant select, update (updated_at) on workspaces to app_gate;
 grant insert (id, name, slug) on workspaces to app_gate;
 grant select, update (role), delete on memberships to app_tenant;
@@ -101,7 +109,7 @@ grant select (workspace_id, kind, subject_id, available_at, sends), update (avai
 grant insert (workspace_id, kind, subject_id, available_at), delete on outbox to app_gate;
 --> statement-breakpoint
 -- app_retention works inside app.prune only.
-grant select, delete on sessions, mails, bounces, invites, api_keys, idempotency_keys, generation_events, webhook_deliveries, audit_logs,
+grant select, delete on sessions, spent_tokens, mails, bounces, invites, api_keys, idempotency_keys, generation_events, webhook_deliveries, audit_logs,
   audit_checkpoints to app_retention;
 grant select on generations to app_retention;
 grant update (revoked_at) on sessions, api_keys to app_retention;
@@ -133,6 +141,8 @@ grant execute on function app.act_as(uuid), app.compare_storage(text, jsonb, uui
   app.note_findings(text, jsonb, interval), app.turn_of_email(text), app.holder_of(text), app.owe_mail(uuid, text, text, uuid, jsonb),
   app.undo_change(text), app.reset_password(text, text, uuid), app.tell_of_device(uuid, uuid, text, text),
   app.take_mail(uuid, uuid, text, text), app.end_mail(uuid, uuid, text, text, text, boolean), app.note_bounce(text, text) to app_system;
+grant execute on function app.own_factors() to app_tenant;
+grant execute on function app.factors_of(uuid), app.password_mark(text) to app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(), app.server_context(),
   app.wake_of(generations), app.conclude(uuid, uuid, integer), app.misfit(uuid, uuid[], jsonb), app.insert_calls(uuid, uuid, jsonb),

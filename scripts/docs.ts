@@ -21,6 +21,7 @@ interface Operation {
   security: unknown[]
   'x-role'?: string
   'x-limits'?: string[]
+  'x-step-up'?: boolean
 }
 
 const document: { paths: Record<string, Record<string, Operation>> } = openApiOf(
@@ -35,9 +36,9 @@ const table = (head: readonly string[], rows: readonly (readonly string[])[]) =>
 const actionNames = new Set<string>(actions)
 const scopes = new Set<string>(keyScopes)
 
-const who = ({ security, operationId, 'x-role': role }: Operation) => {
+const who = ({ security, operationId, 'x-role': role, 'x-step-up': stepUp }: Operation) => {
   if (security.length === 0) return 'anybody'
-  return `${role ?? 'signed in'}${scopes.has(operationId) ? ' or key' : ''}`
+  return `${role ?? 'signed in'}${scopes.has(operationId) ? ' or key' : ''}${stepUp ? ', step-up' : ''}`
 }
 
 const routes = Object.entries(document.paths).flatMap(([path, methods]) =>
@@ -61,11 +62,14 @@ const routeTables = [...byTag].map(
 const subjects = {
   ip: 'IP (IPv6: /64)',
   email: 'e-mail address',
+  device: 'device that has signed in before',
+  user: 'user',
   caller: 'user or key',
   workspace: 'workspace',
 }
 /** A period of so many seconds, in words. */
-const spell = (seconds: number) => ({ 60: 'minute', 3600: 'hour' })[seconds] ?? `${seconds} seconds`
+const spell = (seconds: number) =>
+  ({ 60: 'minute', 3600: 'hour', 86400: 'day' })[seconds] ?? `${seconds} seconds`
 
 const limitTable = table(
   ['policy', 'requests', 'per', 'counted by', 'plans', 'without the limiter'],
@@ -101,7 +105,7 @@ Generated from the code by \`npm run docs\`. The reference with all schemas is \
 ## Routes
 
 Below \`/api/v1\`, but for health and keys. \`who\` is the least role in the workspace; \`or key\`: an API key may, if the
-action is one of its scopes. Every route for a signed-in caller also counts for the limit \`api\` (a key that was not seen in force
+action is one of its scopes; \`step-up\`: whoever proved themselves within the last 15 minutes (\`POST /auth/step-up\`). Every route for a signed-in caller also counts for the limit \`api\` (a key that was not seen in force
 lately: for \`key-ip\`, until it is), and an upload for the limit \`upload\` as soon as the workspace's plan is known. Not in the document: \`POST /providers/replicate/webhook\`, which
 Replicate calls.
 

@@ -1,5 +1,5 @@
 /**
- * `npm run secrets`: new values for ACCESS_TOKEN_KEYS, AUDIT_SIGNING_KEY, GATE_KEY, WEBHOOK_SIGNING_KEY and AUTH_SECRET, for
+ * `npm run secrets`: new values for ACCESS_TOKEN_KEYS, AUDIT_SIGNING_KEY, GATE_KEY, WEBHOOK_SIGNING_KEY, FACTOR_KEY and AUTH_SECRET, for
  * .dev.vars or `wrangler secret put`. With ACCESS_TOKEN_KEYS in the environment the new key goes in front of those, and with
  * AUDIT_SIGNING_KEY the public part of that one goes in front of AUDIT_RETIRED_KEYS, which is how keys are rotated; other
  * secrets, which hold on as they are, are left out then.
@@ -22,6 +22,6 @@ if (AUDIT_SIGNING_KEY) {
   const { d: _, ...retired } = JSON.parse(AUDIT_SIGNING_KEY)
   console.log(`AUDIT_RETIRED_KEYS='${JSON.stringify([retired, ...JSON.parse(AUDIT_RETIRED_KEYS)])}'`)
 }
-for (const name of rotates ? [] : ['GATE_KEY', 'WEBHOOK_SIGNING_KEY', 'AUTH_SECRET']) {
+for (const name of rotates ? [] : ['GATE_KEY', 'WEBHOOK_SIGNING_KEY', 'FACTOR_KEY', 'AUTH_SECRET']) {
   console.log(`${name}=${randomBytes(32).toString('base64url')}`)
 }

@@ -34,6 +34,8 @@ export type Principal =
       emailVerified: boolean
       name: string | undefined
       newUserId: string
+      /** Of a second factor, shown here; `at` in seconds. */
+      proof: { userId: string; at: number } | undefined
     }
   /** The server itself; `userId` while it signs up or signs in that user, `actor` (`type:id`) while it acts for another. */
   | { type: 'system'; userId?: string; actor?: string }
@@ -47,6 +49,8 @@ export interface Ctx {
   readonly workspaceId: string | undefined
   /** The least role that may do this. */
   readonly role: Role
+  /** Takes a proof of the person that is not older than 15 minutes. */
+  readonly stepUp?: boolean
   /** Also the audit action; undefined while nothing is done that is audited. */
   readonly action: Action | undefined
   readonly request: {

@@ -79,6 +79,13 @@ const Settings = z
     WEBHOOK_TARGETS: z.enum(['public', 'any']).default('public'),
     /** Derives each workspace's secret for the webhooks of single generations. */
     WEBHOOK_SIGNING_KEY: z.string().min(32),
+    /** Encrypts the secrets of second factors: with another one nobody's authenticator app works any more. */
+    FACTOR_KEY: z.string().min(32),
+    /** Domain that passkeys belong to: the host of APP_URL, unless it is to be one above. */
+    RELYING_PARTY_ID: z
+      .string()
+      .regex(/^[a-z0-9-]+(\.[a-z0-9-]+)*$/, 'must be a domain')
+      .optional(),
     REPLICATE_BASE_URL: url.default('https://api.replicate.com/v1'),
     /** Each provider is one when its key is set. */
     REPLICATE_API_TOKEN: secret.optional(),
@@ -126,6 +133,23 @@ const Settings = z
         code: 'custom',
         path: ['S3_FALLBACK_ENDPOINT'],
         message: 'must not be the same bucket as S3_ENDPOINT',
+      })
+    }
+    for (const origin of settings.ALLOWED_ORIGINS) {
+      if (!URL.canParse(origin) || new URL(origin).origin !== origin) {
+        context.addIssue({
+          code: 'custom',
+          path: ['ALLOWED_ORIGINS'],
+          message: 'must be origins, such as https://app.example.com',
+        })
+        return
+      }
+    }
+    if (!relyingPartyOf(settings).origins.includes(new URL(settings.APP_URL).origin)) {
+      context.addIssue({
+        code: 'custom',
+        path: ['RELYING_PARTY_ID'],
+        message: 'must be the host of APP_URL, or a domain above it',
       })
     }
     if (isLoopback(settings.PUBLIC_URL)) return
@@ -221,6 +245,17 @@ export const objectOf = <T extends Rpc.DurableObjectBranded | undefined>(
   namespace: DurableObjectNamespace<T>,
   name: string,
 ) => namespace.get(namespace.idFromName(name), locationHint && { locationHint })
+
+/** The domain that passkeys belong to (WebAuthn's RP ID), and the front ends whose pages may use them. */
+export const relyingPartyOf = (
+  settings: Pick<z.output<typeof Settings>, 'ALLOWED_ORIGINS' | 'APP_URL' | 'RELYING_PARTY_ID'>,
+) => {
+  const { ALLOWED_ORIGINS, APP_URL, RELYING_PARTY_ID } = settings
+  const { hostname, origin } = new URL(APP_URL)
+  const id = RELYING_PARTY_ID ?? hostname
+  const isOurs = (one: string) => `.${new URL(one).hostname}`.endsWith(`.${id}`)
+  return { id, origins: [...new Set([origin, ...ALLOWED_ORIGINS])].filter(isOurs) }
+}
 
 const isLoopback = (origin: string): boolean => {
   const { hostname } = new URL(origin)

@@ -16,6 +16,9 @@ const problems = {
     'This refresh token was used before, so its session was revoked: sign in again.',
   ],
   invalid_credentials: [401, 'The e-mail address or the password is wrong.'],
+  invalid_code: [401, 'The code is wrong, too old, or was used before.'],
+  invalid_passkey: [401, 'This passkey is not known here, or was deleted.'],
+  token_used: [401, 'This works once, and was used before: begin again.'],
   insufficient_credits: [402, 'The workspace has too few credits left this month.'],
   storage_quota_exceeded: [402, "The file does not fit the workspace's storage quota: delete others first."],
   free_credits_paused: [
@@ -25,11 +28,18 @@ const problems = {
   plan_limit_reached: [402, 'The plan allows no more of these: remove one first, or choose a larger plan.'],
   forbidden: [403, 'Your role in this workspace, or the scope of your API key, does not allow this.'],
   email_not_verified: [403, 'This needs a proved e-mail address: confirm yours first.'],
+  step_up_required: [403, 'Prove yourself once more first: POST /auth/step-up.'],
+  second_factor_required: [
+    403,
+    'This needs a session that was proved by a second factor: set one up, or POST /auth/step-up with it.',
+  ],
   origin_not_allowed: [403, 'With a session cookie, changes are accepted from an allowed Origin only.'],
   not_found: [404, 'There is no such resource, or it belongs to another workspace.'],
   method_not_allowed: [405, 'This route does not support the method; Allow lists those that it does.'],
   email_taken: [409, 'This e-mail address belongs to an account already.'],
   invalid_token: [409, 'This link or code is wrong, used or expired: ask for a new one.'],
+  already_enrolled: [409, 'This second factor is set up already: remove it first.'],
+  passkey_limit_reached: [409, 'An account has at most 20 passkeys: delete one first.'],
   slug_taken: [409, 'This slug is already taken: choose another.'],
   already_finished: [409, 'The generation has already finished.'],
   last_owner: [409, 'A workspace needs at least one owner: make another member an owner first.'],
@@ -97,6 +107,8 @@ export const invalidField = (pointer: string, message: string) =>
 const constraintCodes: Record<string, ErrorCode> = {
   users_email_unique: 'email_taken',
   workspaces_slug_unique: 'slug_taken',
+  passkeys_credential_id_unique: 'already_enrolled',
+  spent_tokens_pkey: 'token_used',
 }
 
 /** Turns anything thrown into an AppError: a refusal by SQL, a violated constraint, a fault of the database, the unexpected. */

@@ -8,6 +8,7 @@ import { describeError } from './errors.ts'
 
 const kinds = [
   'sessions',
+  'spent_tokens',
   'mails',
   'bounces',
   'invites',

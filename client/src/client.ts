@@ -7,6 +7,7 @@ import { createGenerations } from './generations.ts'
 import { type Call, createHttp, type Http, type HttpOptions } from './http.ts'
 import type {
   Arguments,
+  Body,
   CallOptions,
   GenerationEvent,
   Item,
@@ -101,13 +102,22 @@ export class MerchantClient {
     return streamEvents(this.#http, options)
   }
 
-  /** Signs in, and goes on as whoever that is. */
-  async signIn(body: { email: string; password: string }): Promise<void> {
-    await this.#enter('/auth/login', body)
+  /**
+   * Signs in, and goes on as whoever that is.
+   * @returns undefined, or of somebody with a second factor what `confirmSignIn` takes
+   */
+  async signIn(body: Body<'/auth/login'>): Promise<Schemas['SecondStep'] | undefined> {
+    const answer = await this.#enter<Schemas['SignedIn'] | Schemas['SecondStep']>('/auth/login', body)
+    return 'mfa_token' in answer ? answer : undefined
   }
 
-  async signUp(body: { email: string; password: string; name?: string }): Promise<Schemas['User']> {
-    return (await this.#enter('/auth/register', body)).user
+  /** The second step: the `mfa_token` with a code, or with what a passkey has signed. */
+  async confirmSignIn(body: Body<'/auth/login/mfa'>): Promise<void> {
+    await this.#enter<Schemas['SignedIn']>('/auth/login/mfa', body)
+  }
+
+  async signUp(body: Body<'/auth/register'>): Promise<Schemas['User']> {
+    return (await this.#enter<Schemas['SignedIn'] & { user: Schemas['User'] }>('/auth/register', body)).user
   }
 
   /** Ends the session, here even if the API can't be told. */
@@ -122,11 +132,15 @@ export class MerchantClient {
     }
   }
 
-  async #enter(path: string, body: object) {
-    const call: Call = { method: 'POST', path, body, anonymous: true }
-    const { user, ...tokens } = await this.#http.json<Tokens & { user: Schemas['User'] }>(call)
-    await this.#store.save(tokens)
-    return { user }
+  /** Keeps the tokens of an answer that has some. */
+  async #enter<T extends object>(path: string, body: object): Promise<T> {
+    const answer = await this.#http.json<T>({ method: 'POST', path, body, anonymous: true })
+    if ('access_token' in answer) {
+      // `as`: what such an answer has, with the user of a new account.
+      const { user: _, ...tokens } = answer as unknown as Tokens & { user?: unknown }
+      await this.#store.save(tokens)
+    }
+    return answer
   }
 
   /** The same caller elsewhere, or with other settings. */

@@ -36,7 +36,7 @@ export interface paths {
         put?: never;
         /**
          * Create a key; it is shown once
-         * @description Needs the role `admin` or a higher one. Not for API keys.
+         * @description Needs the role `admin` or a higher one. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */
         post: operations["api_key.create"];
         delete?: never;
@@ -410,7 +410,7 @@ export interface paths {
          * Change the caller's address, once both are proved by mail
          * @description A later wish replaces an earlier one. The former address is told, and can undo the change for a day. Whether the new one belongs to somebody does not show.
          *
-         *     For whoever is signed in. Not for API keys.
+         *     For whoever is signed in. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */
         post: operations["email.change"];
         delete?: never;
@@ -496,9 +496,75 @@ export interface paths {
         put?: never;
         /**
          * Sign in
-         * @description Needs no credentials.
+         * @description Failing sign-ins slow down per network and per address. A device that sends the `device_token` of an earlier sign-in is counted by itself.
+         *
+         *     Needs no credentials.
          */
         post: operations["session.create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/login/mfa": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign in: the second step
+         * @description The `mfa_token` of `POST /auth/login` with a code of the app, which works once, a recovery code, or what a passkey has signed for `POST /auth/login/passkey/options`. The token is good for five minutes, for one sign-in, and until the password changes.
+         *
+         *     Needs no credentials.
+         */
+        post: operations["session.confirm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/login/passkey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign in by a passkey alone
+         * @description Needs no credentials.
+         */
+        post: operations["session.assert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/login/passkey/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What a browser needs to have a passkey sign
+         * @description For `navigator.credentials.get`, as `PublicKeyCredential.parseRequestOptionsFromJSON` takes it; good for five minutes and once, whether to sign in, as the second step, or for `POST /auth/step-up`.
+         *
+         *     Needs no credentials.
+         */
+        post: operations["session.prepare"];
         delete?: never;
         options?: never;
         head?: never;
@@ -551,6 +617,146 @@ export interface paths {
         patch: operations["user.update"];
         trace?: never;
     };
+    "/api/v1/auth/mfa": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The caller's second factors
+         * @description For whoever is signed in. Not for API keys.
+         */
+        get: operations["factor.get"];
+        put?: never;
+        post?: never;
+        /**
+         * Ask for codes of the app no more
+         * @description Recovery codes go with the last factor.
+         *
+         *     For whoever is signed in. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
+         */
+        delete: operations["totp.delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/mfa/totp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A secret for an authenticator app (RFC 6238)
+         * @description It counts once `POST /auth/mfa/totp/confirm` has had a code of it; until then another call replaces it.
+         *
+         *     For whoever is signed in. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
+         */
+        post: operations["totp.create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/mfa/totp/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Turn the second factor on, by a code of the app
+         * @description From then on signing in by password asks for a code as well. Recovery codes from before work no more. If the answer is lost, `DELETE /auth/mfa` and begin again.
+         *
+         *     For whoever is signed in. Not for API keys.
+         */
+        post: operations["totp.confirm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/passkeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The caller's passkeys, newest first
+         * @description For whoever is signed in. Not for API keys.
+         */
+        get: operations["passkey.list"];
+        put?: never;
+        /**
+         * Keep a passkey that a browser has made
+         * @description From then on it signs in alone, and signing in by password asks for a second factor as well. `passkey` is the credential as its `toJSON()` gives it. With the first factor come recovery codes.
+         *
+         *     For whoever is signed in. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
+         */
+        post: operations["passkey.create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/passkeys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Accept a passkey no more
+         * @description Recovery codes go with the last factor.
+         *
+         *     For whoever is signed in. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
+         */
+        delete: operations["passkey.delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/passkeys/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What a browser needs to make a passkey
+         * @description For `navigator.credentials.create`, as `PublicKeyCredential.parseCreationOptionsFromJSON` takes it; good for five minutes.
+         *
+         *     For whoever is signed in. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
+         */
+        post: operations["passkey.prepare"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/password": {
         parameters: {
             query?: never;
@@ -562,7 +768,7 @@ export interface paths {
         put?: never;
         /**
          * Change the caller's password; other sessions are revoked
-         * @description For whoever is signed in. Not for API keys.
+         * @description For whoever is signed in. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */
         post: operations["password.update"];
         delete?: never;
@@ -692,6 +898,28 @@ export interface paths {
          * @description For whoever is signed in. Not for API keys.
          */
         delete: operations["session.delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/step-up": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Prove oneself once more, before what is dangerous
+         * @description By a code of the app, a recovery code, or what a passkey has signed for `POST /auth/login/passkey/options`; without a second factor by the password. Signing in counts as well. A session stays proved for 15 minutes, and by a second factor for workspaces that demand one for as long as it lasts. A front end's session gets a cookie for that, which holds 12 hours; it is asked for a second factor only.
+         *
+         *     For whoever is signed in. Not for API keys.
+         */
+        post: operations["session.prove"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1051,14 +1279,16 @@ export interface paths {
         post?: never;
         /**
          * Delete a workspace and everything in it
-         * @description Needs the role `owner` or a higher one. Not for API keys.
+         * @description Needs the role `owner` or a higher one. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */
         delete: operations["workspace.delete"];
         options?: never;
         head?: never;
         /**
-         * Change name or slug
-         * @description Needs the role `admin` or a higher one. Not for API keys.
+         * Change name or slug, or whether members need a second factor
+         * @description With `secondFactorRequired` sessions that were not proved by a second factor are answered with 403 `second_factor_required`; API keys stay. Only an owner whose own session was may change that.
+         *
+         *     Needs the role `admin` or a higher one. Not for API keys.
          */
         patch: operations["workspace.update"];
         trace?: never;
@@ -1164,7 +1394,7 @@ export interface paths {
         put?: never;
         /**
          * Make another member the owner and become an admin
-         * @description Needs the role `owner` or a higher one. Not for API keys.
+         * @description Needs the role `owner` or a higher one. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */
         post: operations["workspace.transfer"];
         delete?: never;
@@ -1339,7 +1569,7 @@ export interface components {
         };
         AuditEntry: {
             /** @enum {string} */
-            action: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "password.confirm" | "password.reset" | "password.update" | "session.create" | "session.delete" | "session.list" | "session.refresh" | "session.refuse" | "session.revoke" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
+            action: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "factor.get" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "passkey.create" | "passkey.delete" | "passkey.list" | "passkey.prepare" | "password.confirm" | "password.reset" | "password.update" | "session.assert" | "session.confirm" | "session.create" | "session.delete" | "session.list" | "session.prepare" | "session.prove" | "session.refresh" | "session.refuse" | "session.revoke" | "totp.confirm" | "totp.create" | "totp.delete" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
             actor: {
                 /** Format: uuid */
                 id: string | null;
@@ -1363,6 +1593,17 @@ export interface components {
             resourceId: string | null;
             resourceType: string;
             userAgent: string | null;
+        };
+        AuthenticationResponseJSON: {
+            id: string;
+            response: {
+                authenticatorData: string;
+                clientDataJSON: string;
+                signature: string;
+                userHandle?: string | null;
+            };
+            /** @enum {string} */
+            type: "public-key";
         };
         ChannelChecks: {
             /** Format: uuid */
@@ -1408,7 +1649,7 @@ export interface components {
             period: string;
         };
         /** @enum {string} */
-        ErrorCode: "malformed_json" | "malformed_multipart" | "workspace_required" | "unauthorized" | "refresh_token_reused" | "invalid_credentials" | "insufficient_credits" | "storage_quota_exceeded" | "free_credits_paused" | "plan_limit_reached" | "forbidden" | "email_not_verified" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "email_taken" | "invalid_token" | "slug_taken" | "already_finished" | "last_owner" | "already_member" | "invite_used" | "invite_expired" | "not_retryable" | "upload_incomplete" | "upload_expired" | "payload_too_large" | "unsupported_media_type" | "upload_mismatch" | "validation_failed" | "not_convertible" | "idempotency_key_reused" | "rate_limited" | "internal_error" | "misconfigured" | "unavailable";
+        ErrorCode: "malformed_json" | "malformed_multipart" | "workspace_required" | "unauthorized" | "refresh_token_reused" | "invalid_credentials" | "invalid_code" | "invalid_passkey" | "token_used" | "insufficient_credits" | "storage_quota_exceeded" | "free_credits_paused" | "plan_limit_reached" | "forbidden" | "email_not_verified" | "step_up_required" | "second_factor_required" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "email_taken" | "invalid_token" | "already_enrolled" | "passkey_limit_reached" | "slug_taken" | "already_finished" | "last_owner" | "already_member" | "invite_used" | "invite_expired" | "not_retryable" | "upload_incomplete" | "upload_expired" | "payload_too_large" | "unsupported_media_type" | "upload_mismatch" | "validation_failed" | "not_convertible" | "idempotency_key_reused" | "rate_limited" | "internal_error" | "misconfigured" | "unavailable";
         Export: {
             /** Format: uuid */
             assetId: string;
@@ -1437,6 +1678,10 @@ export interface components {
             } | null;
             /** @enum {string} */
             status: "queued" | "succeeded" | "refused";
+        };
+        Factors: {
+            methods: ("totp" | "recovery_code" | "passkey")[];
+            recoveryCodesLeft: number;
         };
         Generation: {
             /** @enum {string|null} */
@@ -1650,6 +1895,15 @@ export interface components {
             /** @enum {string} */
             task: "scene" | "cutout" | "packshot" | "upscale" | "expand" | "animate";
         };
+        Passkey: {
+            /** @description Kept beyond its device, such as in a password manager */
+            backedUp: boolean;
+            createdAt: string;
+            /** Format: uuid */
+            id: string;
+            lastUsedAt: string | null;
+            name: string;
+        };
         /**
          * @example {
          *       "type": "about:blank",
@@ -1679,6 +1933,53 @@ export interface components {
             title: string;
             /** @enum {string} */
             type: "about:blank";
+        };
+        PublicKeyCredentialCreationOptionsJSON: {
+            /** @enum {string} */
+            attestation: "none";
+            authenticatorSelection: {
+                /** @enum {boolean} */
+                requireResidentKey: true;
+                /** @enum {string} */
+                residentKey: "required";
+                /** @enum {string} */
+                userVerification: "required";
+            };
+            challenge: string;
+            excludeCredentials: {
+                id: string;
+                transports?: string[];
+                /** @enum {string} */
+                type: "public-key";
+            }[];
+            pubKeyCredParams: {
+                alg: number;
+                /** @enum {string} */
+                type: "public-key";
+            }[];
+            rp: {
+                id: string;
+                name: string;
+            };
+            timeout: number;
+            user: {
+                displayName: string;
+                id: string;
+                name: string;
+            };
+        };
+        PublicKeyCredentialRequestOptionsJSON: {
+            allowCredentials: {
+                id: string;
+                transports?: string[];
+                /** @enum {string} */
+                type: "public-key";
+            }[];
+            challenge: string;
+            rpId: string;
+            timeout: number;
+            /** @enum {string} */
+            userVerification: "required";
         };
         Quote: {
             /** @description Whether it would be now */
@@ -1739,6 +2040,23 @@ export interface components {
             /** @enum {string} */
             status: "ok" | "degraded" | "down";
         };
+        RegistrationResponseJSON: {
+            id: string;
+            response: {
+                attestationObject: string;
+                clientDataJSON: string;
+                transports?: string[];
+            };
+            /** @enum {string} */
+            type: "public-key";
+        };
+        SecondStep: {
+            /** @description Seconds */
+            expires_in: number;
+            /** @description What the person has */
+            methods: ("totp" | "recovery_code" | "passkey")[];
+            mfa_token: string;
+        };
         Session: {
             /** @description ISO 3166 */
             country: string | null;
@@ -1754,6 +2072,16 @@ export interface components {
             /** @description To a quarter of an hour */
             lastUsedAt: string;
             userAgent: string | null;
+        };
+        SignedIn: {
+            access_token: string;
+            /** @description To be kept by the device, and sent along when it signs in again: strangers who try passwords then do not slow it down */
+            device_token: string;
+            /** @description Seconds */
+            expires_in: number;
+            refresh_token: string;
+            /** @enum {string} */
+            token_type: "Bearer";
         };
         Tokens: {
             access_token: string;
@@ -1899,6 +2227,8 @@ export interface components {
              * @enum {string}
              */
             role: "viewer" | "member" | "admin" | "owner";
+            /** @description Of its members */
+            secondFactorRequired: boolean;
             slug: string;
             updatedAt: string;
         };
@@ -2513,7 +2843,7 @@ export interface operations {
     "audit.list": {
         parameters: {
             query?: {
-                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "password.confirm" | "password.reset" | "password.update" | "session.create" | "session.delete" | "session.list" | "session.refresh" | "session.refuse" | "session.revoke" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
+                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "factor.get" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "passkey.create" | "passkey.delete" | "passkey.list" | "passkey.prepare" | "password.confirm" | "password.reset" | "password.update" | "session.assert" | "session.confirm" | "session.create" | "session.delete" | "session.list" | "session.prepare" | "session.prove" | "session.refresh" | "session.refuse" | "session.revoke" | "totp.confirm" | "totp.create" | "totp.delete" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
                 actorId?: string;
                 /** @description The `nextCursor` of the page before */
                 cursor?: string;
@@ -2581,7 +2911,7 @@ export interface operations {
     "audit.export": {
         parameters: {
             query?: {
-                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "password.confirm" | "password.reset" | "password.update" | "session.create" | "session.delete" | "session.list" | "session.refresh" | "session.refuse" | "session.revoke" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
+                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "factor.get" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "passkey.create" | "passkey.delete" | "passkey.list" | "passkey.prepare" | "password.confirm" | "password.reset" | "password.update" | "session.assert" | "session.confirm" | "session.create" | "session.delete" | "session.list" | "session.prepare" | "session.prove" | "session.refresh" | "session.refuse" | "session.revoke" | "totp.confirm" | "totp.create" | "totp.delete" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
                 actorId?: string;
                 resourceId?: string;
                 resourceType?: string;
@@ -2787,6 +3117,7 @@ export interface operations {
                  *     }
                  */
                 "application/json": {
+                    device_token?: string;
                     /** Format: email */
                     email: string;
                     password: string;
@@ -2800,7 +3131,109 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Tokens"];
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            /** @description The password is right, and a second factor is asked for: `POST /auth/login/mfa` */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondStep"];
+                };
+            };
+        };
+    };
+    "session.confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "mfa_token": "the one of the first step",
+                 *       "code": "123456"
+                 *     }
+                 */
+                "application/json": {
+                    code?: string;
+                    mfa_token: string;
+                    passkey?: components["schemas"]["AuthenticationResponseJSON"];
+                };
+            };
+        };
+        responses: {
+            /** @description The tokens */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+        };
+    };
+    "session.assert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "passkey": {
+                 *         "id": "AbVhw3Vb0kK0n3o3a0b1Lg",
+                 *         "type": "public-key",
+                 *         "response": {
+                 *           "clientDataJSON": "eyJ0eXBlIjoid2ViYXV0aG4uZ2V0In0",
+                 *           "authenticatorData": "SZYN5YgOjGh0NBcPZHZgW4_krrmihjLHmVzzuoMdl2MFAAAAAQ",
+                 *           "signature": "MEUCIQDl"
+                 *         }
+                 *       }
+                 *     }
+                 */
+                "application/json": {
+                    passkey: components["schemas"]["AuthenticationResponseJSON"];
+                };
+            };
+        };
+        responses: {
+            /** @description The tokens */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+        };
+    };
+    "session.prepare": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The options */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PublicKeyCredentialRequestOptionsJSON"];
                 };
             };
         };
@@ -2881,6 +3314,223 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["User"];
+                };
+            };
+        };
+    };
+    "factor.get": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the caller has */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Factors"];
+                };
+            };
+        };
+    };
+    "totp.delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Turned off, also if it was off */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "totp.create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The secret, which is shown this once */
+            201: {
+                headers: {
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description To be shown as a QR code */
+                        otpauthUrl: string;
+                        /** @description Base32, to be typed */
+                        secret: string;
+                    };
+                };
+            };
+        };
+    };
+    "totp.confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "code": "123456"
+                 *     }
+                 */
+                "application/json": {
+                    code: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Turned on */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description Each signs in once, in the place of a lost factor. They are shown this once: keep them safe. */
+                        recoveryCodes: string[];
+                    };
+                };
+            };
+        };
+    };
+    "passkey.list": {
+        parameters: {
+            query?: {
+                /** @description The `nextCursor` of the page before */
+                cursor?: string;
+                /** @description Entries of a page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of passkeys */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["Passkey"][];
+                        nextCursor: string | null;
+                    };
+                };
+            };
+        };
+    };
+    "passkey.create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Laptop",
+                 *       "passkey": {
+                 *         "id": "AbVhw3Vb0kK0n3o3a0b1Lg",
+                 *         "type": "public-key",
+                 *         "response": {
+                 *           "clientDataJSON": "eyJ0eXBlIjoid2ViYXV0aG4uZ2V0In0",
+                 *           "attestationObject": "o2NmbXRkbm9uZQ"
+                 *         }
+                 *       }
+                 *     }
+                 */
+                "application/json": {
+                    name?: string;
+                    passkey: components["schemas"]["RegistrationResponseJSON"];
+                };
+            };
+        };
+        responses: {
+            /** @description The passkey */
+            201: {
+                headers: {
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description Kept beyond its device, such as in a password manager */
+                        backedUp: boolean;
+                        createdAt: string;
+                        /** Format: uuid */
+                        id: string;
+                        lastUsedAt: string | null;
+                        name: string;
+                        /** @description Each signs in once, in the place of a lost factor. They are shown this once: keep them safe. */
+                        recoveryCodes?: string[];
+                    };
+                };
+            };
+        };
+    };
+    "passkey.delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "passkey.prepare": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The options */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PublicKeyCredentialCreationOptionsJSON"];
                 };
             };
         };
@@ -2969,11 +3619,16 @@ export interface operations {
         };
         responses: {
             /** @description Set */
-            204: {
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": {
+                        /** @description To be kept by the device, and sent along when it signs in again: strangers who try passwords then do not slow it down */
+                        device_token: string;
+                    };
+                };
             };
         };
     };
@@ -3041,6 +3696,8 @@ export interface operations {
                 content: {
                     "application/json": {
                         access_token: string;
+                        /** @description To be kept by the device, and sent along when it signs in again: strangers who try passwords then do not slow it down */
+                        device_token: string;
                         /** @description Seconds */
                         expires_in: number;
                         refresh_token: string;
@@ -3092,6 +3749,37 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description Revoked */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "session.prove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "password": "one picture, one store"
+                 *     }
+                 */
+                "application/json": {
+                    code?: string;
+                    passkey?: components["schemas"]["AuthenticationResponseJSON"];
+                    password?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Proved */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -3775,6 +4463,7 @@ export interface operations {
                  */
                 "application/json": {
                     name?: string;
+                    secondFactorRequired?: boolean;
                     slug?: string;
                 };
             };

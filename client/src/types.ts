@@ -39,11 +39,14 @@ type BodyPart<O> = O extends { requestBody: { content: infer Content } }
     : { body: FormData | Blob | Uint8Array }
   : { body?: never }
 
+/** The JSON that a POST takes. */
+export type Body<Path extends PathOf<'post'>> = BodyPart<Operation<'post', Path>>['body']
+
 /** What is the same for all calls. */
 export interface CallOptions {
   signal?: AbortSignal | undefined
   headers?: Record<string, string>
-  /** Sent again with it, the same request is not done again; generations get one by themselves. */
+  /** Sent again with it, the same request is not done again; jobs, large files and exports get one by themselves. */
   idempotencyKey?: string
 }
 

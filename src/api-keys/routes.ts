@@ -43,6 +43,7 @@ routes.openapi(
     tag,
     summary: 'Create a key; it is shown once',
     role: 'admin',
+    stepUp: true,
     request: jsonBody(
       z.strictObject({
         name: text({ max: 100 }),

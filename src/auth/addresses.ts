@@ -11,6 +11,7 @@ import { first } from '../db/sql.ts'
 import { AppError, type ErrorCode, invalidField, toAppError } from '../errors.ts'
 import { dispatchMails } from '../mail/owed.ts'
 import { hashesOfCode, hashToken } from '../mail/tokens.ts'
+import { issueDeviceToken } from './device-tokens.ts'
 import { hashPassword } from './passwords.ts'
 import { endStreams, isCaller, profile, type User } from './sessions.ts'
 
@@ -106,16 +107,22 @@ export const askReset = async (ctx: Ctx, email: string): Promise<void> => {
   dispatchMails(ctx, [mail])
 }
 
-/** Sets a password, and ends all sessions. @throws {AppError} invalid_token, unavailable */
+/**
+ * Sets a password, and ends all sessions.
+ * @returns a token that says that this device is known: strangers' guesses must not keep its person from signing in now
+ * @throws {AppError} invalid_token, unavailable
+ */
 export const resetPassword = async (
   ctx: Ctx,
   input: { token: string; newPassword: string },
-): Promise<void> => {
+): Promise<string> => {
   const passwordHash = await hashPassword(ctx.env, input.newPassword)
   const { reset } = await transact(ctx, (db) => ({
-    reset: db.execute<{ answer: Ended }>(
+    reset: db.execute<{ answer: Ended & { email: string } }>(
       sql`select app.reset_password(${hashToken(input.token)}, ${passwordHash}, ${uuidv7()}) as answer`,
     ),
   }))
-  await endAll(ctx, settleAnswer(ctx, reset.rows))
+  const answer = settleAnswer(ctx, reset.rows)
+  await endAll(ctx, answer)
+  return issueDeviceToken(ctx.env, { id: answer.userId, email: answer.email, passwordHash })
 }

@@ -5,6 +5,7 @@ import { z } from 'zod'
 import type { Principal } from '../context.ts'
 import type { Env } from '../env.ts'
 import { isPlain } from '../text.ts'
+import { PROOF_COOKIE, readProof } from './proof-cookie.ts'
 
 const cookieNames = ['__Secure-authjs.session-token', 'authjs.session-token'] as const
 
@@ -84,6 +85,7 @@ export const verifySessionCookie = async (
       emailVerified: emailVerified ?? false,
       name,
       newUserId: uuidv7(),
+      proof: readProof(env, cookies[PROOF_COOKIE]),
     }
   } catch {
     return undefined

@@ -6,6 +6,7 @@ import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
 import { roles } from '../words.ts'
 import { askChange, askReset, askVerification, confirmEmail, resetPassword, undoChange } from './addresses.ts'
+import { factorKinds } from './factors/mfa-tokens.ts'
 import { isCommonPassword } from './passwords.ts'
 import { refresh } from './refresh-tokens.ts'
 import {
@@ -51,6 +52,22 @@ const TokensView = z
     refresh_token: z.string(),
   })
   .openapi('Tokens')
+
+const DeviceToken = z
+  .string()
+  .describe(
+    'To be kept by the device, and sent along when it signs in again: strangers who try passwords then do not slow it down',
+  )
+
+export const SignedInView = z.object({ ...TokensView.shape, device_token: DeviceToken }).openapi('SignedIn')
+
+const SecondStepView = z
+  .object({
+    mfa_token: z.string(),
+    expires_in: z.int().describe('Seconds'),
+    methods: z.array(z.enum(factorKinds)).describe('What the person has'),
+  })
+  .openapi('SecondStep')
 
 const presentUser = (row: User): z.output<typeof UserView> => ({
   id: row.id,
@@ -106,7 +123,7 @@ routes.openapi(
       }),
       { email: 'ann@example.com', password: 'one picture, one store', name: 'Ann' },
     ),
-    responses: { 201: json(z.object({ user: UserView, ...TokensView.shape }), 'The user, signed in') },
+    responses: { 201: json(z.object({ user: UserView, ...SignedInView.shape }), 'The user, signed in') },
     refuses: ['email_taken'],
   }),
   async (c) => {
@@ -124,17 +141,39 @@ routes.openapi(
     tag,
     summary: 'Sign in',
     scope: 'public',
-    limits: ['login-ip', 'login-email'],
-    request: jsonBody(z.strictObject({ email: Email, password: z.string().max(1024) }), {
-      email: 'ann@example.com',
-      password: 'one picture, one store',
-    }),
-    responses: { 200: json(TokensView, 'The tokens') },
+    description:
+      'Failing sign-ins slow down per network and per address. A device that sends the `device_token` of an earlier sign-in is counted by itself.',
+    limits: [
+      'login-ip',
+      'login-ip-hour',
+      'login-ip-day',
+      'login-email',
+      'login-email-hour',
+      'login-email-day',
+      'login-device',
+      'login-device-day',
+    ],
+    request: jsonBody(
+      z.strictObject({
+        email: Email,
+        password: z.string().max(1024),
+        device_token: z.string().max(1000).optional(),
+      }),
+      { email: 'ann@example.com', password: 'one picture, one store' },
+    ),
+    responses: {
+      200: json(SignedInView, 'The tokens'),
+      202: json(
+        SecondStepView,
+        'The password is right, and a second factor is asked for: `POST /auth/login/mfa`',
+      ),
+    },
     refuses: ['invalid_credentials'],
   }),
   async (c) => {
     c.header('cache-control', 'no-store')
-    return c.json(await signIn(c.get('ctx'), c.req.valid('json')), 200)
+    const answer = await signIn(c.get('ctx'), c.req.valid('json'))
+    return 'mfa_token' in answer ? c.json(answer, 202) : c.json(answer, 200)
   },
 )
 
@@ -223,6 +262,7 @@ routes.openapi(
     tag,
     summary: "Change the caller's password; other sessions are revoked",
     scope: 'user',
+    stepUp: true,
     limits: ['password'],
     request: jsonBody(z.strictObject({ currentPassword: z.string().max(1024), newPassword }), {
       currentPassword: 'one picture, one store',
@@ -347,6 +387,7 @@ routes.openapi(
     description:
       'A later wish replaces an earlier one. The former address is told, and can undo the change for a day. Whether the new one belongs to somebody does not show.',
     scope: 'user',
+    stepUp: true,
     limits: ['email'],
     request: jsonBody(z.strictObject({ email: Email }), { email: 'ann@example.com' }),
     responses: { 202: { description: 'Accepted' } },
@@ -408,11 +449,11 @@ routes.openapi(
       token: MAILED,
       newPassword: 'another picture, another store',
     }),
-    responses: { 204: { description: 'Set' } },
+    responses: { 200: json(z.object({ device_token: DeviceToken }), 'Set') },
     refuses: ['invalid_token'],
   }),
   async (c) => {
-    await resetPassword(c.get('ctx'), c.req.valid('json'))
-    return c.body(null, 204)
+    c.header('cache-control', 'no-store')
+    return c.json({ device_token: await resetPassword(c.get('ctx'), c.req.valid('json')) }, 200)
   },
 )

@@ -8,16 +8,19 @@ import { currentUserId, memberships, sessions, users } from '../db/schema.ts'
 import { exists, first, type Page, rowOf } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
 import { dismissListeners } from '../events/events.ts'
+import { forgive, takeTokens } from '../limits/limits.ts'
 import { dispatchMails } from '../mail/owed.ts'
 import type { Role } from '../words.ts'
 import { deviceOf } from './device.ts'
+import { hashAddress, issueDeviceToken, markPassword, readDeviceToken } from './device-tokens.ts'
+import { type FactorKind, issueMfaToken } from './factors/mfa-tokens.ts'
 import { hashPassword, verifyPassword } from './passwords.ts'
 import { firstRefreshToken } from './refresh-tokens.ts'
 import { issueTokens } from './tokens.ts'
 
 const REFRESH_TOKEN_LIFETIME = sql`interval '30 days'`
 
-const newSession = async (ctx: Ctx, userId: string) => {
+export const newSession = async (ctx: Ctx, userId: string) => {
   const id = uuidv7()
   const refreshToken = firstRefreshToken(ctx.env, id)
   return {
@@ -51,7 +54,7 @@ export const isCaller = eq(users.id, currentUserId)
 /** Null for a front end's session, which has no row here. */
 const ownSessionId = ({ principal }: Ctx) => (principal.type === 'session' ? principal.id : null)
 
-const asUser = (ctx: Ctx, userId: string): Ctx => ({ ...ctx, principal: { type: 'system', userId } })
+export const asUser = (ctx: Ctx, userId: string): Ctx => ({ ...ctx, principal: { type: 'system', userId } })
 
 /** Also mails what proves the address. @throws {AppError} email_taken: somebody has proved it */
 export const register = async (
@@ -82,30 +85,61 @@ export const register = async (
     mail: db.execute(sql`select app.owe_mail(${mail}, 'verify', ${input.email}, ${userId}, '{}')`),
   }))
   dispatchMails(ctx, [mail])
-  return { user: first(created), ...session.tokens }
+  const user = first(created)
+  const deviceToken = issueDeviceToken(ctx.env, { ...user, passwordHash })
+  return { user, ...session.tokens, device_token: deviceToken }
+}
+
+/** Records a sign-in that failed. @throws {AppError} `error`, always */
+export const refuseSignIn = async (
+  ctx: Ctx,
+  tried: { userId?: string | undefined; email?: string },
+  error: AppError,
+): Promise<never> => {
+  const { userId = null, ...after } = tried
+  await transact({ ...ctx, action: 'session.refuse' }, (db) => ({
+    refused: db.execute(
+      sql`select app.record('session.refuse', 'user', ${userId}::uuid, null, ${JSON.stringify(after)}::jsonb)`,
+    ),
+  }))
+  throw error
 }
 
 /**
  * Answers the same, after the same work, whether the e-mail address is unknown or the password wrong.
+ * @returns the tokens, or for whoever has a second factor leave to show it
  * @throws {AppError} invalid_credentials
  */
-export const signIn = async (ctx: Ctx, input: { email: string; password: string }) => {
+export const signIn = async (
+  ctx: Ctx,
+  input: { email: string; password: string; device_token?: string | undefined },
+) => {
+  const device = input.device_token && readDeviceToken(ctx.env, input.device_token, input.email)
   const {
     known: [user],
   } = await transact({ ...ctx, action: undefined }, (db) => ({
     known: db
-      .select({ id: users.id, passwordHash: users.passwordHash, disabledAt: users.disabledAt })
+      .select({
+        id: users.id,
+        passwordHash: users.passwordHash,
+        disabledAt: users.disabledAt,
+        factors: sql<FactorKind[]>`app.factors_of(${users.id})`,
+      })
       .from(users)
       .where(eq(users.id, sql`app.holder_of(${input.email})`)),
   }))
+  const mark = markPassword(user?.passwordHash ?? null)
+  const isKnown = device && device.userId === user?.id && device.mark === mark
+  // The address may have changed hands, and the password may have been told to others.
+  if (device && !isKnown) await takeTokens(ctx, bucketsOf(input.email))
   const valid = await verifyPassword(ctx.env, input.password, user?.passwordHash)
   if (!user || !valid || user.disabledAt) {
-    await transact({ ...ctx, action: 'session.refuse' }, (db) => ({
-      refused: db.execute(
-        sql`select app.record('session.refuse', 'user', ${user?.id ?? null}::uuid, null, ${JSON.stringify({ email: input.email })}::jsonb)`,
-      ),
-    }))
-    throw new AppError('invalid_credentials')
+    return refuseSignIn(ctx, { userId: user?.id, email: input.email }, new AppError('invalid_credentials'))
+  }
+  const deviceId = isKnown ? device.id : undefined
+  if (user.factors.length > 0) {
+    forgive(ctx)
+    return issueMfaToken(ctx.env, { userId: user.id, mark, deviceId }, user.factors)
   }
   const session = await newSession(ctx, user.id)
   const hasSamePassword = and(eq(users.id, user.id), sql`${users.passwordHash} = ${user.passwordHash}`)
@@ -113,14 +147,35 @@ export const signIn = async (ctx: Ctx, input: { email: string; password: string 
   const { told } = await transact(asUser(ctx, user.id), (db) => ({
     // A change of password that came in between must not leave a session of the old one behind.
     unchanged: ensure(db, exists(users, hasSamePassword, 'for share'), 'invalid_credentials'),
-    told: db.execute<{ owed: boolean }>(
-      sql`select app.tell_of_device(${mail}, ${user.id}, ${session.row.device}, ${session.row.country}) as owed`,
-    ),
+    // Nor may a second factor that did.
+    without: ensure(db, sql`app.factors_of(${user.id}::uuid) = '{}'`, 'invalid_credentials'),
+    told: tellOfDevice(db, mail, session.row),
     session: db.insert(sessions).values(session.row),
   }))
   if (first(told.rows).owed) dispatchMails(ctx, [mail])
-  return session.tokens
+  forgive(ctx)
+  return {
+    ...session.tokens,
+    device_token: issueDeviceToken(ctx.env, { ...user, email: input.email }, deviceId),
+  }
 }
+
+/** A statement, before the session is there: owes a mail to whoever signs in from a device or country that is new. */
+export const tellOfDevice = (
+  db: Database,
+  mail: string,
+  { userId, device, country }: { userId: string; device: string | null; country: string | null },
+) =>
+  db.execute<{ owed: boolean }>(
+    sql`select app.tell_of_device(${mail}, ${userId}, ${device}, ${country}) as owed`,
+  )
+
+/** Those of strangers who try an address. */
+const bucketsOf = (email: string) =>
+  (['login-email', 'login-email-hour', 'login-email-day'] as const).map((policy) => ({
+    policy,
+    subject: hashAddress(email),
+  }))
 
 /**
  * Revokes the caller's session: its access token is refused from the next request on.

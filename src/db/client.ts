@@ -50,8 +50,8 @@ const connectionOf = ({ env, scope }: Ctx): Connection => {
  * login can make one, and comes back as a signed context.
  */
 const sign = (ctx: Ctx, turn: boolean) => {
-  const { principal: credential, scope, workspaceId, role, action, request } = ctx
-  const claim = JSON.stringify({ credential, scope, workspaceId, role, action, request, turn })
+  const { principal: credential, scope, workspaceId, role, stepUp, action, request } = ctx
+  const claim = JSON.stringify({ credential, scope, workspaceId, role, stepUp, action, request, turn })
   return { claim, proof: proofOf(ctx, claim) }
 }
 

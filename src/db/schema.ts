@@ -160,6 +160,10 @@ export const sessions = pgTable(
     /** ISO 3166, of the last refresh; null where Cloudflare knows none. */
     country: text('country'),
     userAgent: text('user_agent'),
+    /** When its person last proved themselves. */
+    provedAt: time('proved_at').notNull().defaultNow(),
+    /** Whether they have done so by a second factor. */
+    secondFactor: boolean('second_factor').notNull().default(false),
     /** Browser and system, as the user agent says. */
     device: text('device'),
     createdAt: createdAt(),
@@ -193,6 +197,88 @@ export const accounts = pgTable(
     primaryKey({ columns: [table.provider, table.providerAccountId] }),
     index('accounts_user').on(table.userId),
     systemToo,
+  ],
+)
+
+const ownOnly = pgPolicy('tenant', {
+  for: 'all',
+  to: tenant,
+  using: isOwn('user_id'),
+  withCheck: isOwn('user_id'),
+})
+
+/** The secret that somebody's authenticator app has. */
+export const totpSecrets = pgTable(
+  'totp_secrets',
+  {
+    userId: uuid('user_id')
+      .primaryKey()
+      .default(currentUserId)
+      .references(() => users.id, { onDelete: 'cascade' }),
+    /** Encrypted (src/auth/factors/secrets.ts). */
+    secret: text('secret').notNull(),
+    /** Null until a code has shown that the app has it. */
+    confirmedAt: time('confirmed_at'),
+    /** Of the last code that was accepted (RFC 6238): none of it or before is accepted again. */
+    lastStep: bigint('last_step', { mode: 'number' }),
+    createdAt: createdAt(),
+  },
+  () => [ownOnly, systemToo],
+)
+
+/** The codes for whoever has lost their second factor: a row goes with its use. */
+export const recoveryCodes = pgTable(
+  'recovery_codes',
+  {
+    userId: uuid('user_id')
+      .notNull()
+      .default(currentUserId)
+      .references(() => users.id, { onDelete: 'cascade' }),
+    /** HMAC-SHA-256, hex. */
+    codeHash: text('code_hash').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.userId, table.codeHash] }), ownOnly, systemToo],
+)
+
+/** WebAuthn credentials: what is known of a key that only its authenticator has. */
+export const passkeys = pgTable(
+  'passkeys',
+  {
+    id: uuid('id').primaryKey(),
+    userId: uuid('user_id')
+      .notNull()
+      .default(currentUserId)
+      .references(() => users.id, { onDelete: 'cascade' }),
+    name: text('name').notNull(),
+    /** As the authenticator calls it, base64url. */
+    credentialId: text('credential_id').notNull().unique('passkeys_credential_id_unique'),
+    /** COSE, base64url. */
+    publicKey: text('public_key').notNull(),
+    /** Of its signatures; stays 0 with authenticators that do not count. */
+    counter: bigint('counter', { mode: 'number' }).notNull(),
+    /** How a browser reaches it. */
+    transports: text('transports').array().notNull(),
+    /** Whether it is kept beyond its device. */
+    backedUp: boolean('backed_up').notNull(),
+    lastUsedAt: time('last_used_at'),
+    createdAt: createdAt(),
+  },
+  (table) => [index('passkeys_user').on(table.userId, table.id), ownOnly, systemToo],
+)
+
+/** Which of the signed tokens that work once have been used, until they would be over anyway. */
+export const spentTokens = pgTable(
+  'spent_tokens',
+  {
+    /** SHA-256, hex. */
+    tokenHash: text('token_hash').primaryKey(),
+    expiresAt: time('expires_at').notNull(),
+  },
+  (table) => [
+    index('spent_tokens_end').on(table.expiresAt),
+    pgPolicy('tenant', { for: 'insert', to: tenant, withCheck: sql`true` }),
+    systemToo,
+    pruned,
   ],
 )
 
@@ -297,6 +383,8 @@ export const workspaces = pgTable(
     name: text('name').notNull(),
     slug: text('slug').notNull().unique('workspaces_slug_unique'),
     plan: text('plan', { enum: plans }).notNull().default('free'),
+    /** Of its members; keys stay. */
+    secondFactorRequired: boolean('second_factor_required').notNull().default(false),
     /** What is deleted stays as the anchor of its ledger and audit log. */
     deletedAt: time('deleted_at'),
     createdAt: createdAt(),

@@ -1,8 +1,8 @@
 /** The middleware that limits how often an operation is called: whose buckets its policies take from. */
-import { hash } from 'node:crypto'
 import type { Context, Next } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { z } from 'zod'
+import { hashAddress, readDeviceToken } from '../auth/device-tokens.ts'
 import type { Ctx, Principal } from '../context.ts'
 import { authorize } from '../db/client.ts'
 import { isDenied, recallAdmission, takeTokens } from '../limits/limits.ts'
@@ -44,12 +44,20 @@ const readLimited = async (c: Context<AppEnv>, next: Next): Promise<void> => {
   if (read.status === 'rejected') throw read.reason
 }
 
-/** Nobody yet: all at the same time, but for an address that no limiter is asked of when its network is denied. */
+/**
+ * Nobody yet: all at the same time, but for an address that no limiter is asked of when its network is denied. A device that
+ * has signed in before is counted by itself, and not with its network and the address. Whom a token names (`user`) the verb counts.
+ */
 const limitAnybody = async (c: Context<AppEnv>, limits: readonly PolicyName[]): Promise<void> => {
+  const isByDevice = (policy: PolicyName) => policies[policy].by === 'device'
+  const device = limits.some(isByDevice) ? await deviceOf(c) : undefined
   const buckets: { policy: PolicyName; subject: string }[] = []
-  for (const policy of limits) {
+  const wanted = limits.filter(
+    (one) => policies[one].by !== 'user' && isByDevice(one) === (device !== undefined),
+  )
+  for (const policy of wanted) {
     const isByEmail = policies[policy].by === 'email' && !isDenied(buckets)
-    const subject = isByEmail ? await addressOf(c) : networkOf(c.get('ctx').request.ip)
+    const subject = device ?? (isByEmail ? await addressOf(c) : networkOf(c.get('ctx').request.ip))
     if (subject !== undefined) buckets.push({ policy, subject })
   }
   await takeTokens(c.get('ctx'), buckets)
@@ -91,11 +99,23 @@ export const callerOf = (principal: Principal): string => {
   }
 }
 
+const SignIn = z.object({ email: z.string(), device_token: z.string().optional() })
+
+const bodyOf = async (c: Context<AppEnv>) =>
+  SignIn.safeParse(await c.req.json().catch((): unknown => undefined)).data
+
 /** Undefined when the body names no e-mail address, which validation will refuse. */
 const addressOf = async (c: Context<AppEnv>): Promise<string | undefined> => {
-  const body: unknown = await c.req.json().catch(() => undefined)
-  const { data } = z.object({ email: z.string() }).safeParse(body)
-  return data && hash('sha256', data.email.trim().toLowerCase())
+  const body = await bodyOf(c)
+  return body && hashAddress(body.email)
+}
+
+/** The device that has signed in with this address before, if the body shows that. */
+const deviceOf = async (c: Context<AppEnv>): Promise<string | undefined> => {
+  const body = await bodyOf(c)
+  return body?.device_token === undefined
+    ? undefined
+    : readDeviceToken(c.get('env'), body.device_token, body.email)?.id
 }
 
 /** An IPv6 subscriber has a whole /64, so all of it is one subject. */

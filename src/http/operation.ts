@@ -31,6 +31,8 @@ interface Access {
   /** The workspace is the path's `{id}` and not the header's. */
   workspaceInPath?: boolean
   limits?: readonly PolicyName[]
+  /** For what is dangerous: its person has proved themselves within the last 15 minutes, or does so first. */
+  stepUp?: boolean
 }
 
 interface Contract<Path extends string, Request, Responses> {
@@ -61,6 +63,7 @@ const derivedRefusals = ({
   scope = 'workspace',
   workspaceInPath = false,
   limits = [],
+  stepUp = false,
 }: Contract<string, RequestParts, unknown> & Access): ErrorCode[] => {
   const changes = method !== 'get'
   const needsCaller = scope !== 'public'
@@ -75,19 +78,25 @@ const derivedRefusals = ({
     [needsCaller, ['unauthorized', 'forbidden']],
     [needsCaller || limits.length > 0, ['rate_limited']],
     [needsCaller && changes, ['origin_not_allowed']],
-    [inWorkspace, ['not_found']],
+    [inWorkspace, ['not_found', 'second_factor_required']],
+    [stepUp, ['step_up_required']],
     [inWorkspace && !workspaceInPath, ['workspace_required']],
   ]
   return rules.flatMap(([applies, codes]) => (applies ? codes : []))
 }
 
 /** Who may, in the words of the reference. */
-const describeAccess = (action: Action, { scope = 'workspace', role = 'viewer' }: Access): string => {
+const describeAccess = (
+  action: Action,
+  { scope = 'workspace', role = 'viewer', stepUp = false }: Access,
+): string => {
   if (scope === 'public') return 'Needs no credentials.'
   const people =
     scope === 'user' ? 'For whoever is signed in.' : `Needs the role \`${role}\` or a higher one.`
   const hasScope = new Set<Action>(keyScopes).has(action)
-  return hasScope ? `${people} An API key needs the scope \`${action}\`.` : `${people} Not for API keys.`
+  const proof = stepUp ? ' Needs a proof that is not older than 15 minutes (`POST /auth/step-up`).' : ''
+  const keys = hasScope ? `An API key needs the scope \`${action}\`.` : 'Not for API keys.'
+  return `${people}${proof} ${keys}`
 }
 
 /** The contract of `action` as a route: identity, rights, limits and their refusals are declared and enforced from here. */
@@ -116,6 +125,7 @@ export const operation = <
       ...(!contract.workspaceInPath && { parameters: [workspaceHeader] }),
     }),
     ...(limits.length > 0 && { 'x-limits': limits }),
+    ...(contract.stepUp && { 'x-step-up': true }),
     middleware: [establish(action, contract), limited(limits)],
   }
   // Typed by the contract's own responses, since refusals are thrown and answered in one place. `as`: a contract
@@ -129,7 +139,7 @@ export const operation = <
 /** Makes the verbs' context of a request, and afterwards reports a refused right and settles with the limiter. */
 const establish = (
   action: Action,
-  { scope = 'workspace', role = 'viewer', workspaceInPath = false }: Access,
+  { scope = 'workspace', role = 'viewer', workspaceInPath = false, stepUp }: Access,
 ) =>
   createMiddleware<AppEnv>(async (c, next) => {
     const env = c.get('env')
@@ -144,6 +154,7 @@ const establish = (
       scope: scope === 'public' ? 'system' : scope,
       workspaceId,
       role,
+      ...(stepUp && { stepUp }),
       action,
       request: {
         id: requestId,

@@ -114,14 +114,18 @@ export const takeTokens = async (ctx: Ctx, buckets: readonly Bucket[]): Promise<
     remember(denied, nameOf(state), { until: Date.now() + state.retryAfter * 1000, taken: state })
   }
   // A network that is over its limit must not use up that of an e-mail address.
-  await Promise.all([giveBack(ctx, 'workspace'), giveBack(ctx, 'email')])
+  await giveBack(ctx, ({ by }) => by === 'workspace' || by === 'email')
   const retryAfter = Math.max(...refused.map((state) => state.retryAfter))
   throw new AppError('rate_limited', { headers: { 'retry-after': String(retryAfter) } })
 }
 
+/** After what went well: gives back what counts failures only. Nobody waits for it. */
+export const forgive = (ctx: Ctx): void =>
+  ctx.waitUntil?.(giveBack(ctx, ({ failuresOnly }) => failuresOnly === true))
+
 /** What this request took of such buckets; a limiter that does not answer keeps it. */
-const giveBack = async (ctx: Ctx, by: 'workspace' | 'ip' | 'email'): Promise<void> => {
-  const taken = ctx.limits.filter(({ policy, allowed }) => allowed && policies[policy].by === by)
+const giveBack = async (ctx: Ctx, isWanted: (policy: Policy) => boolean): Promise<void> => {
+  const taken = ctx.limits.filter(({ policy, allowed }) => allowed && isWanted(policies[policy]))
   await Promise.all(
     taken.map((state) =>
       ask(ctx, state, -1).catch((error: unknown) =>
@@ -161,17 +165,20 @@ export const recallAdmission = (caller: string, named: string | undefined): Admi
  */
 export const settleTokens = async (ctx: Ctx, caller: string, isMismatched: boolean): Promise<void> => {
   const { gate, scope, workspaceId } = ctx
-  if (isMismatched && gate !== 'refused') await giveBack(ctx, 'workspace')
+  if (isMismatched && gate !== 'refused') await giveBack(ctx, ({ by }) => by === 'workspace')
   if (!gate || scope !== 'workspace') return
   const claim = claimOf(caller, workspaceId)
   if (gate === 'refused') {
     admissions.delete(claim)
-    return giveBack(ctx, 'workspace')
+    return giveBack(ctx, ({ by }) => by === 'workspace')
   }
   remember(admissions, claim, { workspaceId: gate.workspaceId, plan: gate.plan, at: Date.now() })
   if (ctx.limits.some(({ policy }) => policy === 'key-ip')) {
     // The key exists, so the request is its own and not its network's.
-    await Promise.all([giveBack(ctx, 'ip'), takeToken(ctx, { policy: 'api', subject: caller })])
+    await Promise.all([
+      giveBack(ctx, ({ by }) => by === 'ip'),
+      takeToken(ctx, { policy: 'api', subject: caller }),
+    ])
   }
 }
 

@@ -2,7 +2,7 @@
 import { and, isNull, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
-import { change, read, transact } from '../db/client.ts'
+import { change, ensure, read, transact } from '../db/client.ts'
 import { memberships, webhookEndpoints, workspaces } from '../db/schema.ts'
 import { first, inWorkspace, type Page, rowOf, thisWorkspace } from '../db/sql.ts'
 import { dismissListeners } from '../events/events.ts'
@@ -54,18 +54,32 @@ export const getWorkspace = async (ctx: Ctx): Promise<WorkspaceWithRole> => {
   return { ...first(rows), role: gate.role }
 }
 
-/** @throws {AppError} slug_taken */
+/** @throws {AppError} slug_taken; forbidden, second_factor_required: who may demand one of the members */
 export const updateWorkspace = async (
   ctx: Ctx,
-  changes: { name?: string | undefined; slug?: string | undefined },
+  changes: {
+    name?: string | undefined
+    slug?: string | undefined
+    secondFactorRequired?: boolean | undefined
+  },
 ): Promise<WorkspaceWithRole> => {
+  const { name, slug, secondFactorRequired } = changes
   const { gate, updated } = await change(ctx, (db) => ({
+    ...(secondFactorRequired !== undefined && {
+      allowed: ensure(db, sql`app.own_rank() >= app.role_rank('owner')`, 'forbidden'),
+      proved: ensure(db, sql`(app.context() ->> 'secondFactor')::boolean`, 'second_factor_required'),
+    }),
     updated: db
       .update(workspaces)
-      .set({ ...(changes.name && { name: changes.name }), ...(changes.slug && { slug: changes.slug }) })
+      .set({
+        ...(name && { name }),
+        ...(slug && { slug }),
+        ...(secondFactorRequired !== undefined && { secondFactorRequired }),
+      })
       .where(thisWorkspace)
       .returning(),
   }))
+  if (secondFactorRequired) await dismissListeners(ctx, [gate.workspaceId])
   return { ...first(updated), role: gate.role }
 }
 

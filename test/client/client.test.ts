@@ -4,8 +4,9 @@ import { ApiError, ConnectionError, MerchantClient, type Tokens } from '../../cl
 import { times } from '../support/at-once.ts'
 import { stack } from '../support/control.ts'
 import { asOwner } from '../support/database.ts'
+import { addTotp, codeOf } from '../support/factors.ts'
 import { breakable, merchantOf, watchedFetch } from '../support/merchant.ts'
-import { logIn, newEmail, newTenant, PASSWORD } from '../support/tenants.ts'
+import { logIn, newEmail, newTenant, PASSWORD, signUp } from '../support/tenants.ts'
 import { claimsOf, signToken } from '../support/tokens.ts'
 
 /** What it is rejected with. */
@@ -37,6 +38,21 @@ test('signs up, works in a workspace, walks through pages, and signs out', async
   expect(pages).toEqual([2, 1])
   await store.signOut()
   expect(await errorOf(merchant.get('/auth/me'))).toMatchObject({ status: 401, code: 'unauthorized' })
+})
+
+test('signs in whoever has a second factor in two steps', async () => {
+  const { client, email } = await signUp()
+  const { secret } = await addTotp(client)
+  const merchant = new MerchantClient({ baseUrl: stack.api })
+  const step = await merchant.signIn({ email, password: PASSWORD })
+  expect(step?.methods).toEqual(['totp', 'recovery_code'])
+  expect(await errorOf(merchant.get('/auth/me'))).toMatchObject({ status: 401 })
+  const mfa_token = String(step?.mfa_token)
+  expect(await errorOf(merchant.confirmSignIn({ mfa_token, code: '000000' }))).toMatchObject({
+    code: 'invalid_code',
+  })
+  await merchant.confirmSignIn({ mfa_token, code: codeOf(secret) })
+  expect((await merchant.get('/auth/me')).email).toBe(email)
 })
 
 test('a refusal is a typed problem with its fields, and another tenant sees nothing', async () => {

@@ -76,6 +76,12 @@ const rows: Record<string, { table: string; make: string; keep: string; young: s
     keep: '30 days',
     young: '-1 day',
   },
+  'a used token': {
+    table: 'spent_tokens',
+    make: `insert into spent_tokens (token_hash, expires_at) select $1, now() - $2::interval from mine`,
+    keep: '1 second',
+    young: '-1 minute',
+  },
   'an accepted invite': {
     table: 'invites',
     make: `insert into invites (workspace_id, id, email, role, token_hash, expires_at, accepted_at)
@@ -133,7 +139,7 @@ const make = async (kind: string, age: string) => {
   const mine = `with mine as (select '${tenant.workspaceId}'::uuid workspace_id, '${tenant.userId}'::uuid user_id)`
   const typed = statement.replaceAll('$1::uuid', `'${id}'::uuid`).replaceAll('$1', `'${id}'`)
   expect(await asOwner(`${mine} ${typed.replaceAll('$2', `'${age}'`)} returning 1`)).toHaveLength(1)
-  const by = { audit_logs: 'resource_id', bounces: 'address' }[table] ?? 'id'
+  const by = { audit_logs: 'resource_id', spent_tokens: 'token_hash', bounces: 'address' }[table] ?? 'id'
   return async () => (await asOwner(`select from ${table} where ${by} = $1`, [id])).length === 1
 }
 
@@ -256,6 +262,7 @@ describe('pruning', () => {
 
   test.each([
     ['sessions', 'sessions_end'],
+    ['spent_tokens', 'spent_tokens_end'],
     ['invites', 'invites_end'],
     ['api_keys', 'api_keys_end'],
     ['idempotency_keys', 'idempotency_keys_time'],
@@ -298,11 +305,11 @@ describe("the Worker's login", () => {
     await addEntries(tenant.workspaceId, 3)
     const entries = (await rowsOf(tenant.workspaceId)).length
     const total = await asSystem<{ table: string; count: string }>(
-      `select kind, app.prune(kind, 1000000) from unnest(array['sessions', 'invites', 'api_keys', 'idempotency_keys', 'events',
+      `select kind, app.prune(kind, 1000000) from unnest(array['sessions', 'spent_tokens', 'invites', 'api_keys', 'idempotency_keys', 'events',
          'deliveries', 'audit_outside', 'audit_entries', 'audit_checkpoints']) kind`,
       'commit',
     )
-    expect(total).toHaveLength(9)
+    expect(total).toHaveLength(10)
     for (const isThere of young) expect(await isThere()).toBe(true)
     expect(await rowsOf(tenant.workspaceId)).toHaveLength(entries)
     expect(await sqlState(asSystem(`select app.prune('users', 1)`))).not.toBe('no error')

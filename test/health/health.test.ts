@@ -50,6 +50,7 @@ const production = {
   S3_SECRET_ACCESS_KEY: SECRET,
   REPLICATE_API_TOKEN: SECRET,
   WEBHOOK_SIGNING_KEY: SECRET,
+  FACTOR_KEY: SECRET,
   AUDIT_SIGNING_KEY: JSON.stringify(key('audit')),
 }
 
@@ -86,6 +87,20 @@ test.each([
       S3_FALLBACK_SECRET_ACCESS_KEY: SECRET,
     },
     /S3_FALLBACK_ENDPOINT: must not be the same bucket/,
+  ],
+  [
+    'an origin that is none',
+    { ACCESS_TOKEN_KEYS: keys('a'), ALLOWED_ORIGINS: 'https://app.example.com/' },
+    /ALLOWED_ORIGINS: must be origins/,
+  ],
+  [
+    'a relying party of no front end',
+    {
+      ACCESS_TOKEN_KEYS: keys('a'),
+      APP_URL: 'https://app.example.com',
+      RELYING_PARTY_ID: 'other.example.com',
+    },
+    /RELYING_PARTY_ID: must be the host/,
   ],
   [
     'a catalogue with a typo',

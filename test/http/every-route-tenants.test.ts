@@ -37,6 +37,8 @@ let stranger: Client
 let theirs: Things
 let removed: Client
 let below: Record<string, Client>
+let stale: { client: Client; things: Things }
+let unproved: { client: Client; things: Things }
 let keys: Record<'other' | 'usage' | 'revoked' | 'expired', string>
 
 beforeAll(async () => {
@@ -54,6 +56,15 @@ beforeAll(async () => {
   removed = gone.client
   expect((await removed.get('/usage')).status).toBe(200)
   expect((await owner.delete(`/workspaces/${tenant.workspaceId}/members/${gone.userId}`)).status).toBe(204)
+  // Somebody who proved themselves too long ago, and an owner without the second factor that their workspace demands.
+  const [late, bare] = [await newTenant(), await newTenant()]
+  stale = { client: late.client, things: await makeThings(late) }
+  await asOwner(`update sessions set proved_at = now() - interval '15 minutes' where user_id = $1`, [
+    late.userId,
+  ])
+  unproved = { client: bare.client, things: await makeThings(bare) }
+  await asOwner('update sessions set second_factor = false where user_id = $1', [bare.userId])
+  await asOwner('update workspaces set second_factor_required = true where id = $1', [bare.workspaceId])
   const [revoked, expired] = [await newKey(owner, scopes), await newKey(owner, scopes)]
   keys = {
     other: (await newKey(stranger, scopes)).key,
@@ -76,6 +87,19 @@ describe.each(inWorkspace.filter(({ role }) => role !== 'viewer'))('$method $pat
   test(`answers 403 below the role ${route.role}`, async () => {
     const low = below[route.role as string] as Client
     expectRefusal('too low a role', await send(low, route, things), 'forbidden', 1)
+  })
+})
+
+describe.each(secured.filter(({ stepUp }) => stepUp))('$method $path', (route) => {
+  test('answers 403 to whoever has not proved themselves lately', async () => {
+    expectRefusal('stale proof', await send(stale.client, route, stale.things), 'step_up_required', 1)
+  })
+})
+
+describe.each(inWorkspace)('$method $path', (route) => {
+  test('answers 403 without the second factor that the workspace demands', async () => {
+    const answer = await send(unproved.client, route, unproved.things)
+    expectRefusal('no second factor', answer, 'second_factor_required', 1)
   })
 })
 

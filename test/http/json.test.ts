@@ -17,7 +17,7 @@ const jsonRoutes = routes
   .filter(({ takesJson }) => takesJson)
   .map((route) => ({ ...route, url: nobodysPathOf(route) }))
 // These allow a few requests only, before they look at what those say.
-const patientRoutes = jsonRoutes.filter(({ path }) => !/login|password|invites|email/.test(path))
+const patientRoutes = jsonRoutes.filter(({ path }) => !/login|password|step-up|invites|email/.test(path))
 
 const { client: shared, workspaceId } = await newTenant()
 /** From a new address each time, since some routes limit by it. */

@@ -15,6 +15,7 @@ interface OpenApiOperation {
   operationId: string
   security: unknown[]
   'x-role'?: string
+  'x-step-up'?: boolean
   requestBody?: { content: Record<string, { schema: Json; example?: Json }> }
   parameters?: { name: string; in: string; required?: boolean; schema: Json }[]
   responses: Record<string, { content?: Record<string, { schema: Json }>; headers?: Json }>

@@ -1,8 +1,10 @@
 /** Every route of the OpenAPI document, with a body and things of one's own to call it on. */
 import { afterAll, expect } from 'vitest'
+import { addPasskey, creationOptionsOf, newAuthenticator, requestOptions } from './authenticator.ts'
 import type { Answer, Client } from './client.ts'
 import { openApi } from './contract.ts'
 import { asOwner } from './database.ts'
+import { addTotp, beginTotp, codeOf, mfaTokenOf } from './factors.ts'
 import { generate } from './generations.ts'
 import { formOf } from './send.ts'
 import {
@@ -15,6 +17,7 @@ import {
   newMailToken,
   newTenant,
   PASSWORD,
+  signUp,
   type Tenant,
 } from './tenants.ts'
 import { sendDirectly } from './uploads.ts'
@@ -33,6 +36,8 @@ export interface Route {
   /** Of its body. */
   example: object | undefined
   isStream: boolean
+  /** Takes a proof of the person that is not old. */
+  stepUp: boolean
 }
 
 export const routes: Route[] = Object.entries(openApi.paths).flatMap(([path, methods]) =>
@@ -46,6 +51,7 @@ export const routes: Route[] = Object.entries(openApi.paths).flatMap(([path, met
     hasBody: operation.requestBody !== undefined,
     takesJson: operation.requestBody?.content['application/json'] !== undefined,
     example: operation.requestBody?.content['application/json']?.example,
+    stepUp: operation['x-step-up'] ?? false,
     isStream: Object.keys(operation.responses[200]?.content ?? {}).some((type) =>
       /ndjson|event-stream/.test(type),
     ),
@@ -72,6 +78,13 @@ export interface Things {
   refreshToken: string
   /** Of an invite to the caller, elsewhere. */
   inviteToken: string
+  /** Of an authenticator app that waits to be confirmed. */
+  totpCode: string
+  passkeys: string
+  /** JSON: what a browser has made for the caller, what a passkey has signed, and what completes a sign-in. */
+  attestation: string
+  assertion: string
+  secondStep: string
   /** Of mails to the caller. */
   emailToken: string
   undoToken: string
@@ -102,10 +115,24 @@ const makers: { [Name in keyof Things]: (tenant: Tenant) => Promise<string> } = 
   inviteId: async ({ client, workspaceId }) => (await invite(client, workspaceId)).body.id,
   userId: async ({ workspaceId }) => (await addMember(workspaceId, 'member')).userId,
   email: async ({ email }) => email,
-  refreshToken: async ({ email }) => (await logIn(email)).body.refresh_token,
+  // The caller's own sign-in may take a second step by then.
+  refreshToken: async () => (await logIn((await signUp()).email)).body.refresh_token,
   inviteToken: async ({ email }) => {
     const other = await newTenant()
     return (await invite(other.client, other.workspaceId, email)).body.token
+  },
+  totpCode: async ({ client }) => codeOf((await beginTotp(client)).secret),
+  passkeys: async ({ client }) => (await addPasskey(client)).id,
+  attestation: async ({ client }) =>
+    JSON.stringify(newAuthenticator().create(await creationOptionsOf(client))),
+  assertion: async () => {
+    const { authenticator } = await addPasskey((await signUp()).client)
+    return JSON.stringify(authenticator.get(await requestOptions()))
+  },
+  secondStep: async () => {
+    const { client, email } = await signUp()
+    const { secret } = await addTotp(client)
+    return JSON.stringify({ mfa_token: await mfaTokenOf(email), code: codeOf(secret) })
   },
   emailToken: (tenant) => newMailToken(tenant, 'verify'),
   undoToken: (tenant) => newMailToken(tenant, 'email_changed'),
@@ -116,8 +143,13 @@ const makers: { [Name in keyof Things]: (tenant: Tenant) => Promise<string> } = 
 const own: Record<string, (things: Things) => object> = {
   'user.create': () => ({ email: newEmail() }),
   'session.create': ({ email }) => ({ email, password: PASSWORD }),
+  'session.confirm': ({ secondStep }) => JSON.parse(secondStep || '{}'),
+  'session.assert': ({ assertion }) => ({ passkey: JSON.parse(assertion || '{}') }),
+  'passkey.create': ({ attestation }) => ({ passkey: JSON.parse(attestation || '{}') }),
+  'session.prove': () => ({ password: PASSWORD }),
   'session.refresh': ({ refreshToken }) => ({ refresh_token: refreshToken }),
   'password.update': () => ({ currentPassword: PASSWORD }),
+  'totp.confirm': ({ totpCode }) => ({ code: totpCode }),
   'email.confirm': ({ emailToken }) => ({ token: emailToken }),
   'email.change': () => ({ email: newEmail() }),
   'email.undo': ({ undoToken }) => ({ token: undoToken }),
@@ -168,6 +200,7 @@ export const makeThingsFor = async (route: Route, tenant: Tenant): Promise<Thing
   if (route.name === 'asset.resume' || route.name === 'asset.complete') {
     things.assets = await sendDirectly(tenant.client, Buffer.from('some text'), { mimeType: 'text/plain' })
   }
+  if (route.name === 'totp.delete') await addTotp(tenant.client)
   // Only what ended without a result is tried again.
   if (route.name === 'generation.retry') await tenant.client.post(`/generations/${things.generations}/cancel`)
   return things as unknown as Things
@@ -187,7 +220,14 @@ const tried = new Map<string, number>()
 /** Exactly this refusal, after this many database requests, and nothing else in it. */
 export const expectRefusal = (attack: string, answer: Answer, code: string, databaseRequests: number) => {
   tried.set(attack, (tried.get(attack) ?? 0) + 1)
-  const status = { unauthorized: 401, forbidden: 403, not_found: 404, validation_failed: 422 }[code]
+  const status = {
+    unauthorized: 401,
+    forbidden: 403,
+    step_up_required: 403,
+    second_factor_required: 403,
+    not_found: 404,
+    validation_failed: 422,
+  }[code]
   expect(answer, attack).toMatchObject({ status, body: { code } })
   const fields = ['code', 'detail', 'errors', 'requestId', 'status', 'title', 'type']
   expect(fields, attack).toEqual(expect.arrayContaining(Object.keys(answer.body)))

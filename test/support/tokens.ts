@@ -1,4 +1,6 @@
 /** Access tokens made by hand, with the Worker's own key. */
+
+import { createHmac, hkdfSync } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import { type JWK, type JWTPayload, SignJWT } from 'jose'
@@ -23,3 +25,16 @@ export const newClaims = (userId: string, sessionId: string) => {
   const origin = 'http://127.0.0.1'
   return { iss: origin, aud: origin, sub: userId, sid: sessionId, iat: now, exp: now + 900 }
 }
+
+/** What the Worker has signed and not stored (src/auth/signed.ts), signed anew with other claims. */
+export const resign = (token: string, purpose: string, changes: object) => {
+  const claims = JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString())
+  const body = Buffer.from(JSON.stringify({ ...claims, ...changes })).toString('base64url')
+  const key = hkdfSync('sha256', Buffer.from(signingKey.d ?? '', 'base64url'), '', `signed ${purpose}`, 32)
+  const code = createHmac('sha256', Buffer.from(key)).update(body).digest().subarray(0, 24)
+  return `${body}.${code.toString('base64url')}`
+}
+
+/** Claims that were over a moment ago, and such that are not. */
+export const over = () => ({ exp: Math.floor(Date.now() / 1000) - 1 })
+export const inForce = () => ({ exp: Math.floor(Date.now() / 1000) + 60 })

@@ -111,6 +111,7 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
     () => 'select app.tell_of_password(gen_random_uuid())',
     'AP403',
   ],
+  ['the second factors of others', (_, them) => `select app.factors_of('${them.userId}')`, '42501'],
   ['free credits', (us) => `select app.fund('${us.userId}')`, '42501'],
   ['the grants of free credits', () => 'select * from free_grants', '42501'],
   ['refresh tokens', () => 'select refresh_hash from sessions', '42501'],

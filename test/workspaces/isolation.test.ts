@@ -1,9 +1,11 @@
 /** The database keeps tenants apart: the Worker's own login tries to cross over in SQL. */
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { addPasskey } from '../support/authenticator.ts'
 import type { GenerationBody } from '../support/client.ts'
 import { stack } from '../support/control.ts'
 import { asOwner, claimOf, enter } from '../support/database.ts'
+import { addTotp } from '../support/factors.ts'
 import { finished } from '../support/generations.ts'
 import { invite, newKey, newTenant, type Tenant } from '../support/tenants.ts'
 import { begin } from '../support/uploads.ts'
@@ -19,10 +21,10 @@ let theirs: Tenant
 
 const tables = (
   await asOwner<{ name: string; key: string; column: string | null }>(
-    `select relname as name, coalesce((select 'workspace_id' from pg_attribute where attrelid = c.oid and attname = 'workspace_id'), 'id') as key,
+    `select relname as name, coalesce((select max(attname::text) from pg_attribute where attrelid = c.oid and attname in ('workspace_id', 'user_id')), 'id') as key,
             (select min(attname::text) from pg_attribute where attrelid = c.oid and attnum > 0
                 and has_column_privilege('app_tenant', c.oid, attnum, 'update')) as column
-       from pg_class c where relnamespace = 'public'::regnamespace and relkind = 'r' and relname not in ('users', 'sessions', 'accounts', 'event_heads', 'generation_timings', 'mails', 'bounces', 'free_grants', 'free_budget')`,
+       from pg_class c where relnamespace = 'public'::regnamespace and relkind = 'r' and relname not in ('users', 'sessions', 'accounts', 'event_heads', 'generation_timings', 'spent_tokens', 'mails', 'bounces', 'free_grants', 'free_budget')`,
   )
 ).sort((a, b) => a.name.localeCompare(b.name))
 
@@ -36,6 +38,9 @@ const asRole = async <T>(role: Role, who: Tenant | undefined, run: () => Promise
     await logins[role].query('rollback')
   }
 }
+
+/** Rows of a person name them, and the others the workspace. */
+const ownKey = (key: string, { userId, workspaceId }: Tenant) => (key === 'user_id' ? userId : workspaceId)
 
 const asTenant = <T>(who: Tenant | undefined, run: () => Promise<T>) => asRole('app_tenant', who, run)
 const count = async (table: string) =>
@@ -62,6 +67,8 @@ const newWork = async () => {
   await finished(tenant.client, body.id)
   await invite(tenant.client, tenant.workspaceId)
   await newKey(tenant.client, ['asset.list'])
+  await addTotp(tenant.client)
+  await addPasskey(tenant.client)
   await asOwner(
     `insert into outbox (workspace_id, kind, subject_id, available_at) values ($1, 'object.delete', gen_random_uuid(), now() + interval '1 day')`,
     [tenant.workspaceId],
@@ -108,7 +115,7 @@ describe.each(tables)('$name', ({ name, key, column }) => {
   test('has rows of both tenants, which its owner sees, so that these tests can fail', async () => {
     const [row] = await asOwner(
       `select count(distinct ${key})::int as tenants from ${name} where ${key} = any($1)`,
-      [[ours.workspaceId, theirs.workspaceId]],
+      [[ownKey(key, ours), ownKey(key, theirs)]],
     )
     expect(row).toEqual({ tenants: 2 })
   })
@@ -119,26 +126,38 @@ describe.each(tables)('$name', ({ name, key, column }) => {
 
   test('shows only our rows behind the gate', async () => {
     const keys = await asTenant(ours, () => login.query(`select distinct ${key} as key from ${name}`))
-    expect(keys.rows).toEqual([{ key: ours.workspaceId }])
+    expect(keys.rows).toEqual([{ key: ownKey(key, ours) }])
   })
 
   test("refuses to change, move or delete the other tenant's rows", async () => {
-    const change = (statement: string, workspaceId: string) =>
+    const change = (statement: string, id: string) =>
       asTenant(ours, () =>
-        login.query(statement, [workspaceId]).then(
+        login.query(statement, [id]).then(
           (result) => result.rowCount,
           (error: { code: string }) => error.code,
         ),
       )
     if (column) {
       const update = `update ${name} set ${column} = ${column} where ${key} = $1`
-      expect(await change(update, ours.workspaceId)).toBeGreaterThan(0)
-      expect(await change(update, theirs.workspaceId)).toBe(0)
+      expect(await change(update, ownKey(key, ours))).toBeGreaterThan(0)
+      expect(await change(update, ownKey(key, theirs))).toBe(0)
     }
     // Nothing there, or no such right at all.
-    expect([0, '42501']).toContain(await change(`delete from ${name} where ${key} = $1`, theirs.workspaceId))
-    expect(await change(`update ${name} set ${key} = $1`, theirs.workspaceId)).toBe('42501')
+    expect([0, '42501']).toContain(await change(`delete from ${name} where ${key} = $1`, ownKey(key, theirs)))
+    expect(await change(`update ${name} set ${key} = $1`, ownKey(key, theirs))).toBe('42501')
   })
+})
+
+test('what was used is written behind the gate, and read or taken back by nobody', async () => {
+  const insert = `insert into spent_tokens values ('x', now())`
+  expect(await asTenant(ours, () => sqlState(login.query(insert)))).toBe('no error')
+  for (const statement of [
+    'select from spent_tokens',
+    'delete from spent_tokens',
+    'update spent_tokens set expires_at = now()',
+  ]) {
+    expect(await asTenant(ours, () => sqlState(login.query(statement)))).toBe('42501')
+  }
 })
 
 test('how long jobs took belongs to nobody: it is read behind the gate, and written by a trigger', async () => {
@@ -189,6 +208,9 @@ const fixedColumns = {
   app_tenant: {
     users: ['id', 'email', 'email_verified_at', 'disabled_at'],
     sessions: ['user_id', 'expires_at', 'refresh_hash', 'ip'],
+    totp_secrets: ['user_id'],
+    recovery_codes: ['user_id'],
+    passkeys: ['id', 'user_id', 'name', 'credential_id', 'public_key'],
     workspaces: ['id', 'plan', 'created_at'],
     memberships: ['workspace_id', 'user_id', 'entry_id', 'created_at'],
     api_keys: ['workspace_id', 'key_hash', 'scopes', 'expires_at', 'created_by'],
@@ -203,6 +225,9 @@ const fixedColumns = {
   app_system: {
     users: ['id', 'email', 'name', 'password_hash', 'email_verified_at', 'disabled_at'],
     sessions: ['id', 'user_id', 'expires_at'],
+    totp_secrets: ['user_id', 'secret', 'confirmed_at'],
+    recovery_codes: ['user_id'],
+    passkeys: ['id', 'user_id', 'name', 'credential_id', 'public_key'],
     audit_heads: ['workspace_id', 'sequence', 'hash'],
     outbox: ['workspace_id', 'kind', 'subject_id'],
   },

@@ -106,6 +106,7 @@ routes.openapi(
     tag,
     summary: 'Make another member the owner and become an admin',
     role: 'owner',
+    stepUp: true,
     workspaceInPath: true,
     request: {
       params: IdPath,

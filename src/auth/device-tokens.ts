@@ -1,0 +1,52 @@
+/**
+ * Devices that have signed in before: strangers' guesses slow down whoever comes from elsewhere, and not them. A token says
+ * so, and nothing else: it signs nobody in, and without the password it is worth a few guesses.
+ */
+import { hash, randomUUID } from 'node:crypto'
+import { z } from 'zod'
+import type { Env } from '../env.ts'
+import { readSigned, sign } from './signed.ts'
+
+/** Seconds. */
+const LIFETIME = 180 * 24 * 3600
+
+const Claims = z.object({
+  /** The device's own bucket. */
+  id: z.uuid(),
+  userId: z.uuid(),
+  /** Of the address that it signed in with (`hashAddress`). */
+  address: z.string(),
+  /** Of the password then (`markPassword`): with another one it is a device as any other. */
+  mark: z.string(),
+})
+type Claims = z.output<typeof Claims>
+
+/** Whom limits count, whether there is such an account or not. */
+export const hashAddress = (email: string): string => hash('sha256', email.trim().toLowerCase())
+
+/** A password as tokens name it, which are void once it changes; `app.password_mark` in SQL. */
+export const markPassword = (passwordHash: string | null): string =>
+  hash('sha256', passwordHash ?? '').slice(0, 32)
+
+export const issueDeviceToken = (
+  env: Env,
+  person: { id: string; email: string | null; passwordHash: string | null },
+  id: string = randomUUID(),
+): string =>
+  sign(
+    env,
+    'device',
+    {
+      id,
+      userId: person.id,
+      address: hashAddress(person.email ?? ''),
+      mark: markPassword(person.passwordHash),
+    } satisfies Claims,
+    LIFETIME,
+  )
+
+/** What a token says, if it is of this address. */
+export const readDeviceToken = (env: Env, token: string, email: string): Claims | undefined => {
+  const claims = readSigned(env, 'device', Claims, token)
+  return claims?.address === hashAddress(email) ? claims : undefined
+}

@@ -1,0 +1,137 @@
+/** What people can prove themselves by besides a password: authenticator apps, and the codes for whoever has lost theirs. */
+import { randomBytes } from 'node:crypto'
+import { and, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm'
+import type { Ctx } from '../../context.ts'
+import { type Database, ensure, transact } from '../../db/client.ts'
+import { currentUserId, recoveryCodes, sessions, totpSecrets, users } from '../../db/schema.ts'
+import { exists, first } from '../../db/sql.ts'
+import { relyingPartyOf } from '../../env.ts'
+import { AppError } from '../../errors.ts'
+import { forgive, takeTokens } from '../../limits/limits.ts'
+import type { FactorKind } from './mfa-tokens.ts'
+import { decrypt, encrypt, hashRecoveryCode, newRecoveryCodes } from './secrets.ts'
+import { keyUri, stepOf, toBase32 } from './totp.ts'
+
+/** Bytes, as long as the MAC (RFC 4226, section 4). */
+const SECRET_LENGTH = 20
+
+const isOwn = eq(totpSecrets.userId, currentUserId)
+const isPending = isNull(totpSecrets.confirmedAt)
+
+/** A statement: one change of a person's factors at a time. */
+export const takeTurn = (db: Database, userId: SQL | string = currentUserId) =>
+  db.execute(sql`select id from users where id = ${userId} for no key update`)
+
+/** A statement: what works once has been used. @throws {AppError} token_used */
+export const spend = (db: Database, { tokenHash, expiresAt }: { tokenHash: string; expiresAt: Date }) =>
+  db.execute(sql`
+    insert into spent_tokens (token_hash, expires_at) values (${tokenHash}, ${expiresAt.toISOString()}::timestamptz)`)
+
+/** Which kinds the caller has, and how many recovery codes are left. */
+export const getFactors = async (ctx: Ctx) => {
+  const { rows } = await transact(ctx, (db) => ({
+    rows: db.execute<{ methods: FactorKind[]; codes: number }>(sql`
+      select app.own_factors() methods,
+        (select count(*)::int from recovery_codes where user_id = app.user_id()) codes`),
+  }))
+  const { methods, codes } = first(rows.rows)
+  return { methods, recoveryCodesLeft: codes }
+}
+
+/** A secret for an app; it counts once a code has shown that the app has it. @throws {AppError} already_enrolled */
+export const createTotp = async (ctx: Ctx): Promise<{ secret: string; otpauthUrl: string }> => {
+  const bytes = randomBytes(SECRET_LENGTH)
+  const secret = encrypt(ctx.env, bytes)
+  const { gate, own } = await transact(ctx, (db) => ({
+    turn: takeTurn(db),
+    free: ensure(
+      db,
+      sql`not ${exists(totpSecrets, and(isOwn, isNotNull(totpSecrets.confirmedAt)))}`,
+      'already_enrolled',
+    ),
+    created: db
+      .insert(totpSecrets)
+      .values({ secret })
+      .onConflictDoUpdate({ target: totpSecrets.userId, set: { secret, createdAt: sql`now()` } }),
+    own: db.select({ email: users.email, name: users.name }).from(users).where(eq(users.id, currentUserId)),
+  }))
+  const text = toBase32(bytes)
+  const { email, name } = first(own)
+  const account = email ?? name ?? gate.userId
+  return { secret: text, otpauthUrl: keyUri(relyingPartyOf(ctx.env).id, account, text) }
+}
+
+/** Codes to show, and what is stored of them. */
+export const makeCodes = (ctx: Ctx) => {
+  const codes = newRecoveryCodes()
+  return { codes, hashes: codes.flatMap((code) => hashRecoveryCode(ctx.env, code) ?? []) }
+}
+
+/** Statement: the session that asks has been proved by a second factor, just now. */
+export const markSession = (db: Database, { principal }: Ctx) =>
+  db
+    .update(sessions)
+    .set({ provedAt: sql`now()`, secondFactor: true })
+    .where(principal.type === 'session' ? eq(sessions.id, principal.id) : sql`false`)
+
+/**
+ * From now on a code of the app is asked for. Takes two database requests, since the code is compared in between.
+ * @returns the recovery codes, which are shown this once
+ * @throws {AppError} invalid_code; not_found, without a secret that waits for it
+ */
+export const confirmTotp = async (ctx: Ctx, code: string): Promise<string[]> => {
+  const { gate, pending } = await transact({ ...ctx, action: undefined }, (db) => ({
+    pending: db.select({ secret: totpSecrets.secret }).from(totpSecrets).where(and(isOwn, isPending)),
+  }))
+  await takeGuess(ctx, gate.userId, ['step-up'])
+  const { secret } = first(pending)
+  const step = stepOf(decrypt(ctx.env, secret), code, Date.now())
+  if (step === undefined) throw new AppError('invalid_code')
+  const { codes, hashes } = makeCodes(ctx)
+  const isThis = and(isOwn, isPending, eq(totpSecrets.secret, secret))
+  await transact(ctx, (db) => ({
+    turn: takeTurn(db),
+    // Of two at once the second one finds it confirmed.
+    unchanged: ensure(db, exists(totpSecrets, isThis), 'not_found'),
+    confirmed: db.update(totpSecrets).set({ confirmedAt: sql`now()`, lastStep: step }).where(isThis),
+    forgotten: db.delete(recoveryCodes).where(eq(recoveryCodes.userId, currentUserId)),
+    codes: db.insert(recoveryCodes).values(hashes.map((codeHash) => ({ codeHash }))),
+    proved: markSession(db, ctx),
+  }))
+  forgive(ctx)
+  return codes
+}
+
+/** Statements: whoever has no factor left needs no recovery codes, and no session of theirs has been proved by one. */
+export const settleFactors = (db: Database) => {
+  const hasNone = sql`app.own_factors() = '{}'`
+  return {
+    codes: db.delete(recoveryCodes).where(and(eq(recoveryCodes.userId, currentUserId), hasNone)),
+    sessions: db
+      .update(sessions)
+      .set({ secondFactor: false })
+      .where(and(eq(sessions.userId, currentUserId), eq(sessions.secondFactor, true), hasNone)),
+  }
+}
+
+/** The app's codes are asked for no more; without one it is the same. */
+export const deleteTotp = async (ctx: Ctx): Promise<void> => {
+  await transact(ctx, (db) => ({
+    turn: takeTurn(db),
+    deleted: db.delete(totpSecrets).where(isOwn),
+    ...settleFactors(db),
+  }))
+}
+
+/**
+ * Takes a guess from what a person has of them: strangers with the password, each known device, passkeys and open sessions
+ * (`step-up`) have their own.
+ * @throws {AppError} rate_limited
+ */
+export const takeGuess = (ctx: Ctx, userId: string, by: (string | undefined)[]): Promise<void> => {
+  const subject = [userId, ...by].filter(Boolean).join(' ')
+  return takeTokens(ctx, [
+    { policy: 'second-factor', subject },
+    { policy: 'second-factor-day', subject },
+  ])
+}

@@ -1,0 +1,71 @@
+/** How people prove themselves by a factor: what has to be known of it, whether it is right, and that it is used up. */
+import { and, eq, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
+import type { Ctx } from '../../context.ts'
+import { type Database, ensure } from '../../db/client.ts'
+import { recoveryCodes, totpSecrets } from '../../db/schema.ts'
+import { exists } from '../../db/sql.ts'
+import { AppError } from '../../errors.ts'
+import { type Assertion, type KnownPasskey, selectPasskey, verifyAssertion } from './passkeys.ts'
+import { decrypt, hashRecoveryCode } from './secrets.ts'
+import { stepOf } from './totp.ts'
+
+/** One of them: a code of the app or for recovery, or what a passkey has signed. */
+export interface Proof {
+  code?: string | undefined
+  passkey?: Assertion | undefined
+}
+
+interface Known {
+  totp: { secret: string }[]
+  passkey: KnownPasskey[]
+}
+
+/** Statements: what `verifyProof` has to know of a person. */
+export const selectFactors = (db: Database, { passkey }: Proof, userId: SQL | string) => ({
+  totp: db
+    .select({ secret: totpSecrets.secret })
+    .from(totpSecrets)
+    .where(and(eq(totpSecrets.userId, userId), isNotNull(totpSecrets.confirmedAt))),
+  passkey: selectPasskey(db, passkey?.id ?? '', userId),
+})
+
+/** Statements that use a proof up, or refuse the transaction. */
+export type Consume = (db: Database) => Record<string, ReturnType<typeof ensure>>
+
+/** @throws {AppError} invalid_code, invalid_passkey */
+export const verifyProof = async (
+  ctx: Ctx,
+  proof: Proof,
+  userId: SQL | string,
+  { totp: [totp], passkey: [passkey] }: Known,
+): Promise<Consume> => {
+  if (proof.passkey) return verifyAssertion(ctx, proof.passkey, passkey)
+  const code = proof.code?.replaceAll(' ', '') ?? ''
+  if (/^\d{6}$/.test(code)) return verifyTotp(ctx, code, userId, totp)
+  const codeHash = hashRecoveryCode(ctx.env, code)
+  if (!codeHash) throw new AppError('invalid_code')
+  const isThis = and(eq(recoveryCodes.userId, userId), eq(recoveryCodes.codeHash, codeHash))
+  return (db) => ({
+    unused: ensure(db, exists(recoveryCodes, isThis, 'for update'), 'invalid_code'),
+    used: db.execute(sql`delete from recovery_codes where ${isThis}`),
+  })
+}
+
+const verifyTotp = (
+  ctx: Ctx,
+  code: string,
+  userId: SQL | string,
+  totp: Known['totp'][number] | undefined,
+) => {
+  const step = totp && stepOf(decrypt(ctx.env, totp.secret), code, Date.now())
+  if (!totp || step === undefined) throw new AppError('invalid_code')
+  const isNew = and(
+    eq(totpSecrets.userId, userId),
+    eq(totpSecrets.secret, totp.secret),
+    or(isNull(totpSecrets.lastStep), lt(totpSecrets.lastStep, step)),
+  )
+  return (db: Database) => ({
+    fresh: ensure(db, exists(totpSecrets, isNew, 'for update'), 'invalid_code'),
+    used: db.execute(sql`update totp_secrets set last_step = ${step} where user_id = ${userId}`),
+  })
+}

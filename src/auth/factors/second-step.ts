@@ -1,0 +1,89 @@
+/** Signing in by a factor: after the password as the second step, or by a passkey alone. */
+import { and, eq, isNull, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import type { Ctx } from '../../context.ts'
+import { ensure, transact } from '../../db/client.ts'
+import { sessions, users } from '../../db/schema.ts'
+import { exists, first } from '../../db/sql.ts'
+import { type ErrorCode, toAppError } from '../../errors.ts'
+import { forgive } from '../../limits/limits.ts'
+import { dispatchMails } from '../../mail/owed.ts'
+import { issueDeviceToken } from '../device-tokens.ts'
+import { asUser, newSession, refuseSignIn, tellOfDevice } from '../sessions.ts'
+import { spend, takeGuess } from './factors.ts'
+import { readMfaToken } from './mfa-tokens.ts'
+import { type Assertion, selectPasskey, verifyAssertion } from './passkeys.ts'
+import { type Consume, type Proof, selectFactors, verifyProof } from './proofs.ts'
+
+const isActive = (userId: string) => and(eq(users.id, userId), isNull(users.disabledAt))
+
+const wrong: readonly ErrorCode[] = ['invalid_code', 'invalid_passkey', 'token_used']
+
+/** A sign-in that failed for what was shown is recorded; whatever else happened is thrown as it is. */
+export const recordWrong = (ctx: Ctx, userId: string | undefined) => (thrown: unknown) => {
+  const error = toAppError(thrown)
+  if (!wrong.includes(error.code)) throw thrown
+  return refuseSignIn(ctx, { userId }, error)
+}
+
+/** A session for whoever has proved themselves, and the proof used up: both or none. */
+const begin = async (
+  ctx: Ctx,
+  { userId, deviceId }: { userId: string; deviceId?: string | undefined },
+  condition: SQL | undefined,
+  consume: Consume,
+) => {
+  const session = await newSession(ctx, userId)
+  const mail = uuidv7()
+  const { own, told } = await transact(asUser(ctx, userId), (db) => ({
+    unchanged: ensure(db, exists(users, condition, 'for share'), 'unauthorized'),
+    ...consume(db),
+    told: tellOfDevice(db, mail, session.row),
+    session: db.insert(sessions).values({ ...session.row, secondFactor: true }),
+    own: db
+      .select({ id: users.id, email: users.email, passwordHash: users.passwordHash })
+      .from(users)
+      .where(eq(users.id, userId)),
+  }))
+  if (first(told.rows).owed) dispatchMails(ctx, [mail])
+  forgive(ctx)
+  return { ...session.tokens, device_token: issueDeviceToken(ctx.env, first(own), deviceId) }
+}
+
+/**
+ * Takes two database requests, since the proof is checked in between.
+ * @throws {AppError} unauthorized: the token is over, or the password has changed; invalid_code, invalid_passkey, token_used
+ */
+export const completeSignIn = async (
+  ctx: Ctx,
+  { mfa_token: token, ...proof }: Proof & { mfa_token: string },
+) => {
+  const { userId, mark, deviceId, spent } = readMfaToken(ctx.env, token)
+  await takeGuess(ctx, userId, [deviceId, proof.passkey && 'passkey'])
+  const isInForce = and(isActive(userId), sql`app.password_mark(${users.passwordHash}) = ${mark}`)
+  const known = await transact({ ...ctx, action: undefined }, (db) => ({
+    unchanged: ensure(db, exists(users, isInForce), 'unauthorized'),
+    ...selectFactors(db, proof, userId),
+  }))
+  const complete = async () => {
+    const consume = await verifyProof(ctx, proof, userId, known)
+    return begin(ctx, { userId, deviceId }, isInForce, (db) => ({
+      once: spend(db, spent),
+      ...consume(db),
+    }))
+  }
+  return complete().catch(recordWrong(ctx, userId))
+}
+
+/** Without a password. Takes two database requests. @throws {AppError} unauthorized, invalid_passkey, token_used */
+export const signInByPasskey = async (ctx: Ctx, assertion: Assertion) => {
+  const {
+    known: [known],
+  } = await transact({ ...ctx, action: undefined }, (db) => ({ known: selectPasskey(db, assertion.id) }))
+  const complete = async () => {
+    const consume = await verifyAssertion(ctx, assertion, known)
+    const { userId } = first(known ? [known] : [])
+    return begin(ctx, { userId }, isActive(userId), consume)
+  }
+  return complete().catch(recordWrong(ctx, known?.userId))
+}

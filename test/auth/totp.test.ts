@@ -1,0 +1,274 @@
+/** Authenticator apps and recovery codes: setting up, signing in with them, and whatever is tried against them. */
+import { describe, expect, test } from 'vitest'
+import { tally, times } from '../support/at-once.ts'
+import { rowsOfRequest } from '../support/audit.ts'
+import { createClient } from '../support/client.ts'
+import { asOwner } from '../support/database.ts'
+import { addTotp, beginTotp, codeOf, confirmLogin, forgetUse, mfaTokenOf } from '../support/factors.ts'
+import { logIn, PASSWORD, signUp } from '../support/tenants.ts'
+import { claimsOf, inForce, over, resign } from '../support/tokens.ts'
+
+const newPerson = async () => {
+  const person = await signUp()
+  return { ...person, ...(await addTotp(person.client)) }
+}
+
+const confirm = (client: Awaited<ReturnType<typeof signUp>>['client'], code: string) =>
+  client.post<{ recoveryCodes: string[] }>('/auth/mfa/totp/confirm', { code })
+
+describe('setting up', () => {
+  test('a secret counts once a code of it has come, and is encrypted at rest', async () => {
+    const { client, email, userId } = await signUp()
+    const begun = await client.post<{ secret: string; otpauthUrl: string }>('/auth/mfa/totp')
+    expect(begun.status).toBe(201)
+    expect(begun.headers.get('cache-control')).toBe('no-store')
+    const { secret, otpauthUrl } = begun.body
+    expect(secret).toMatch(/^[A-Z2-7]{32}$/)
+    expect(otpauthUrl).toContain(`otpauth://totp/localhost:${encodeURIComponent(email)}?secret=${secret}`)
+    expect((await logIn(email)).status).toBe(200)
+    expect((await client.get('/auth/mfa')).body).toEqual({ methods: [], recoveryCodesLeft: 0 })
+
+    const answer = await confirm(client, codeOf(secret))
+    expect(answer.status).toBe(200)
+    expect(new Set(answer.body.recoveryCodes).size).toBe(10)
+    for (const code of answer.body.recoveryCodes) expect(code).toMatch(/^[A-Z2-7]{5}-[A-Z2-7]{5}$/)
+    expect((await client.get('/auth/mfa')).body).toEqual({
+      methods: ['totp', 'recovery_code'],
+      recoveryCodesLeft: 10,
+    })
+    const login = await logIn(email)
+    expect(login).toMatchObject({
+      status: 202,
+      body: { expires_in: 300, methods: ['totp', 'recovery_code'] },
+    })
+
+    const stored = JSON.stringify([
+      await asOwner('select * from totp_secrets where user_id = $1', [userId]),
+      await asOwner('select * from recovery_codes where user_id = $1', [userId]),
+    ])
+    expect(stored).not.toContain(secret)
+    for (const code of answer.body.recoveryCodes) expect(stored).not.toContain(code.replace('-', ''))
+    const rows = [await rowsOfRequest(begun.headers), await rowsOfRequest(answer.headers)]
+    expect(rows.map((all) => all.map(({ action }) => action))).toEqual([['totp.create'], ['totp.confirm']])
+    expect(JSON.stringify(rows)).not.toContain('secret')
+  })
+
+  test('a second secret replaces the first while it waits, and not later', async () => {
+    const { client } = await signUp()
+    const [first, second] = [await beginTotp(client), await beginTotp(client)]
+    expect(await confirm(client, codeOf(first.secret))).toMatchObject({
+      status: 401,
+      body: { code: 'invalid_code' },
+    })
+    expect((await confirm(client, codeOf(second.secret))).status).toBe(200)
+    expect(await client.post('/auth/mfa/totp')).toMatchObject({
+      status: 409,
+      body: { code: 'already_enrolled' },
+    })
+    expect(await confirm(client, codeOf(second.secret, 1))).toMatchObject({ status: 404 })
+  })
+
+  test('of two confirmations at once one is answered with codes, and they work', async () => {
+    const { client, email } = await signUp()
+    const { secret } = await beginTotp(client)
+    const answers = await times(4, () => confirm(client, codeOf(secret)))
+    expect(tally(answers)).toEqual({ 200: 1, 404: 3 })
+    const { body } = answers.find(({ status }) => status === 200) as (typeof answers)[number]
+    const login = await confirmLogin(await mfaTokenOf(email), body.recoveryCodes[3] as string)
+    expect(login.status).toBe(200)
+  })
+
+  test('another person can confirm or remove nothing of it', async () => {
+    const [victim, other] = [await signUp(), await signUp()]
+    const { secret } = await beginTotp(victim.client)
+    expect((await confirm(other.client, codeOf(secret))).status).toBe(404)
+    await confirm(victim.client, codeOf(secret))
+    expect((await other.client.delete('/auth/mfa')).status).toBe(204)
+    expect((await logIn(victim.email)).status).toBe(202)
+    expect((await logIn(other.email)).status).toBe(200)
+  })
+
+  test('turned off, the password is enough, and recovery codes are gone', async () => {
+    const person = await newPerson()
+    const token = await mfaTokenOf(person.email)
+    const answer = await person.client.delete('/auth/mfa')
+    expect(answer.status).toBe(204)
+    expect((await rowsOfRequest(answer.headers)).map(({ action }) => action)).toEqual(['totp.delete'])
+    expect((await logIn(person.email)).status).toBe(200)
+    for (const code of [codeOf(person.secret, 1), person.recoveryCodes[0] as string]) {
+      expect(await confirmLogin(token, code)).toMatchObject({ status: 401, body: { code: 'invalid_code' } })
+    }
+    expect((await asOwner('select * from recovery_codes where user_id = $1', [person.userId])).length).toBe(0)
+    expect((await person.client.delete('/auth/mfa')).status).toBe(204)
+    await addTotp(person.client)
+    expect((await logIn(person.email)).status).toBe(202)
+  })
+})
+
+describe('signing in', () => {
+  test('takes the password and a code, which works once', async () => {
+    const person = await newPerson()
+    const code = codeOf(person.secret)
+    const answer = await confirmLogin(await mfaTokenOf(person.email), code)
+    expect(answer.status).toBe(200)
+    expect(answer.headers.get('cache-control')).toBe('no-store')
+    const me = await createClient({ token: answer.body.access_token }).get('/auth/me')
+    expect(me.body).toMatchObject({ email: person.email })
+    expect(await rowsOfRequest(answer.headers)).toMatchObject([
+      {
+        action: 'session.confirm',
+        actor_id: person.userId,
+        resource_id: claimsOf(answer.body.access_token).sid,
+      },
+    ])
+    // The same code again, and the one before it.
+    const reused = await confirmLogin(await mfaTokenOf(person.email), code)
+    expect(reused).toMatchObject({ status: 401, body: { code: 'invalid_code' } })
+    expect(await rowsOfRequest(reused.headers)).toMatchObject([
+      { action: 'session.refuse', resource_id: person.userId },
+    ])
+    const before = await confirmLogin(await mfaTokenOf(person.email), codeOf(person.secret, -1))
+    expect(before.body.code).toBe('invalid_code')
+    const next = `${codeOf(person.secret, 1).slice(0, 3)} ${codeOf(person.secret, 1).slice(3)}`
+    expect((await confirmLogin(await mfaTokenOf(person.email), next)).status).toBe(200)
+  })
+
+  test('the code that confirmed the app signs nobody in', async () => {
+    const { client, email } = await signUp()
+    const { secret } = await beginTotp(client)
+    const code = codeOf(secret)
+    await confirm(client, code)
+    expect((await confirmLogin(await mfaTokenOf(email), code)).body.code).toBe('invalid_code')
+  })
+
+  test('of ten sign-ins at once with one code one succeeds, whether by one token or by ten', async () => {
+    const person = await newPerson()
+    const token = await mfaTokenOf(person.email)
+    const code = codeOf(person.secret)
+    const one = await times(5, () => confirmLogin(token, code))
+    expect(tally(one)).toEqual({ 200: 1, 401: 4 })
+    const tokens = await times(4, () => mfaTokenOf(person.email))
+    const next = codeOf(person.secret, 1)
+    const many = await Promise.all(tokens.map((other) => confirmLogin(other, next)))
+    expect(tally(many)).toEqual({ 200: 1, 401: 3 })
+    const made = await asOwner('select from sessions where user_id = $1 and second_factor', [person.userId])
+    // The one that set the factor up, and these two.
+    expect(made.length).toBe(3)
+  })
+
+  test('a recovery code works once, in any case and with or without its hyphen', async () => {
+    const person = await newPerson()
+    const [first = '', second = ''] = person.recoveryCodes
+    expect((await confirmLogin(await mfaTokenOf(person.email), first.toLowerCase())).status).toBe(200)
+    for (const again of [first, first.replace('-', '')]) {
+      expect(await confirmLogin(await mfaTokenOf(person.email), again)).toMatchObject({
+        status: 401,
+        body: { code: 'invalid_code' },
+      })
+    }
+    expect((await confirmLogin(await mfaTokenOf(person.email), second.replace('-', ''))).status).toBe(200)
+    expect((await person.client.get('/auth/mfa')).body).toMatchObject({ recoveryCodesLeft: 8 })
+    const tokens = await times(4, () => mfaTokenOf(person.email))
+    const third = person.recoveryCodes[2] as string
+    const answers = await Promise.all(tokens.map((token) => confirmLogin(token, third)))
+    expect(tally(answers)).toEqual({ 200: 1, 401: 3 })
+  })
+
+  test("another person's code, or token, is no use", async () => {
+    const [victim, attacker] = [await newPerson(), await newPerson()]
+    const token = await mfaTokenOf(victim.email)
+    for (const code of [codeOf(attacker.secret), attacker.recoveryCodes[0] as string]) {
+      expect((await confirmLogin(token, code)).body.code).toBe('invalid_code')
+    }
+    // Nor was it used up.
+    const own = await confirmLogin(await mfaTokenOf(attacker.email), attacker.recoveryCodes[0] as string)
+    expect(claimsOf(own.body.access_token).sub).toBe(attacker.userId)
+  })
+
+  test('a token is refused when it is forged, over, of something else, or of a former password', async () => {
+    const person = await newPerson()
+    const token = await mfaTokenOf(person.email)
+    const [claims = '', mac = ''] = token.split('.')
+    const decoded = JSON.parse(Buffer.from(claims, 'base64url').toString())
+    const swapped = Buffer.from(JSON.stringify({ ...decoded, userId: crypto.randomUUID() })).toString(
+      'base64url',
+    )
+    const later = Buffer.from(JSON.stringify({ ...decoded, exp: decoded.exp + 9999 })).toString('base64url')
+    const others = [
+      '',
+      '.',
+      'x',
+      `${claims}.`,
+      `${swapped}.${mac}`,
+      `${later}.${mac}`,
+      `${claims}.${'A'.repeat(32)}`,
+    ]
+    for (const other of [...others, person.token]) {
+      expect(await confirmLogin(other, codeOf(person.secret)), other).toMatchObject({
+        status: 401,
+        body: { code: 'unauthorized' },
+      })
+    }
+    const changed = await person.client.post('/auth/password', {
+      currentPassword: PASSWORD,
+      newPassword: `another ${PASSWORD}`,
+    })
+    expect(changed.status).toBe(204)
+    expect(await confirmLogin(token, codeOf(person.secret))).toMatchObject({
+      status: 401,
+      body: { code: 'unauthorized' },
+    })
+    expect((await confirmLogin(token, person.recoveryCodes[0] as string)).status).toBe(401)
+  })
+
+  test('a stolen token is of no use once it is over, nor one that was signed for something else', async () => {
+    const person = await newPerson()
+    const token = await mfaTokenOf(person.email)
+    const code = person.recoveryCodes[0] as string
+    for (const stolen of [
+      resign(token, 'second factor', over()),
+      resign(token, 'device', inForce()),
+      resign(token, 'second factor', { ...inForce(), mark: 'x' }),
+      resign(token, 'second factor', { ...inForce(), userId: 'x' }),
+    ]) {
+      expect(await confirmLogin(stolen, code)).toMatchObject({ status: 401, body: { code: 'unauthorized' } })
+    }
+    expect((await confirmLogin(resign(token, 'second factor', inForce()), code)).status).toBe(200)
+  })
+
+  test('a disabled person is refused', async () => {
+    const person = await newPerson()
+    const token = await mfaTokenOf(person.email)
+    await asOwner('update users set disabled_at = now() where id = $1', [person.userId])
+    expect(await confirmLogin(token, codeOf(person.secret))).toMatchObject({ body: { code: 'unauthorized' } })
+  })
+
+  test('guesses are limited, however many tokens and addresses they come with', async () => {
+    const person = await newPerson()
+    const tokens = await times(3, () => mfaTokenOf(person.email))
+    const statuses: number[] = []
+    for (let i = 0; i < 12; i++) {
+      const answer = await confirmLogin(tokens[i % 3] as string, String(i).padStart(6, '0'))
+      statuses.push(answer.status)
+    }
+    expect(statuses).toEqual([...Array(10).fill(401), 429, 429])
+    await forgetUse(person.userId)
+    const late = await confirmLogin(tokens[0] as string, codeOf(person.secret))
+    expect(late).toMatchObject({ status: 429, body: { code: 'rate_limited' } })
+    expect(Number(late.headers.get('retry-after'))).toBeGreaterThan(0)
+  })
+
+  test('a sign-in whose second factor comes after the password gets no session', async () => {
+    const { client, email, userId } = await signUp()
+    // The factor is confirmed while the hash is compared, in nearly all of these.
+    const { secret } = await beginTotp(client)
+    const logins = times(3, () => logIn(email))
+    await confirm(client, codeOf(secret))
+    for (const answer of await logins) expect([200, 202, 401]).toContain(answer.status)
+    const later = await asOwner(
+      `select from sessions s join totp_secrets t using (user_id) where user_id = $1 and s.created_at > t.confirmed_at`,
+      [userId],
+    )
+    expect(later).toEqual([])
+  })
+})

@@ -1,0 +1,47 @@
+/** Second factors of people in tests: what their authenticator app would show. */
+import { expect } from 'vitest'
+import { hotp, stepAt } from '../../src/auth/factors/totp.ts'
+import { type Client, createClient } from './client.ts'
+import { asOwner } from './database.ts'
+import { logIn } from './tenants.ts'
+
+const fromBase32 = (text: string) => {
+  const bits = [...text].map((letter) =>
+    'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0'),
+  )
+  return Buffer.from((bits.join('').match(/.{8}/g) ?? []).map((byte) => Number.parseInt(byte, 2)))
+}
+
+/** The app's code of now, or of some steps later. */
+export const codeOf = (secret: string, steps = 0) => hotp(fromBase32(secret), stepAt(Date.now()) + steps)
+
+/** A secret that waits for its first code. */
+export const beginTotp = async (client: Client) =>
+  (await client.post<{ secret: string; otpauthUrl: string }>('/auth/mfa/totp')).body
+
+/** Somebody's app is set up, with the code of a step ago, so that two more are left. */
+export const addTotp = async (client: Client) => {
+  const { secret } = await beginTotp(client)
+  const answer = await client.post<{ recoveryCodes: string[] }>('/auth/mfa/totp/confirm', {
+    code: codeOf(secret, -1),
+  })
+  expect(answer.status, JSON.stringify(answer.body)).toBe(200)
+  return { secret, recoveryCodes: answer.body.recoveryCodes }
+}
+
+/** All codes of now are unused again. */
+export const forgetUse = (userId: string) =>
+  asOwner('update totp_secrets set last_step = null where user_id = $1', [userId])
+
+/** What the password alone gives. */
+export const mfaTokenOf = async (email: string) => {
+  const answer = await logIn(email)
+  expect(answer.status, JSON.stringify(answer.body)).toBe(202)
+  return (answer.body as unknown as { mfa_token: string }).mfa_token
+}
+
+export const confirmLogin = (mfaToken: string, code: string) =>
+  createClient().post<{ access_token: string; code?: string }>('/auth/login/mfa', {
+    mfa_token: mfaToken,
+    code,
+  })
