@@ -66,7 +66,7 @@ begin
 end $$;
 --> statement-breakpoint
 create or replace trigger audit after insert or update or delete on users
-  for each row execute function app.audit('user', 'email', 'name');
+  for each row execute function app.audit('user', 'email', 'name', 'leaves_at');
 --> statement-breakpoint
 create or replace trigger audit after insert or update on sessions
   for each row execute function app.audit('session', 'user_id', 'revoked_at', 'refresh_generation');

@@ -33,6 +33,8 @@ export type Principal =
       email: string | undefined
       emailVerified: boolean
       name: string | undefined
+      /** Seconds since 1970. */
+      signedInAt: number
       newUserId: string
     }
   /** The server itself; `userId` while it signs up or signs in that user, `actor` (`type:id`) while it acts for another. */

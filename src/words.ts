@@ -104,6 +104,7 @@ export const jobKinds = [
   'webhook.deliver',
   'webhook.delete',
   'workspace.delete',
+  'user.erase',
   'mail',
 ] as const
 export const deliveryStatuses = ['pending', 'delivered', 'failed'] as const
@@ -124,6 +125,8 @@ export const mailKinds = [
   'password_changed',
   'password_reset',
   'new_device',
+  'leaving',
+  'staying',
 ] as const
 export type MailKind = (typeof mailKinds)[number]
 /** `void`: nobody is to have it any more. `unknown`: it may have been sent, so it is not sent again. */

@@ -6,6 +6,7 @@ import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
 import { roles } from '../words.ts'
 import { askChange, askReset, askVerification, confirmEmail, resetPassword, undoChange } from './addresses.ts'
+import { leave } from './leaving.ts'
 import { isCommonPassword } from './passwords.ts'
 import { refresh } from './refresh-tokens.ts'
 import {
@@ -208,6 +209,29 @@ routes.openapi(
     responses: { 200: json(UserView, 'The caller') },
   }),
   async (c) => c.json(presentUser(await updateMe(c.get('ctx'), c.req.valid('json').name)), 200),
+)
+
+routes.openapi(
+  operation('user.delete', {
+    method: 'delete',
+    path: '/auth/me',
+    tag,
+    summary: 'Delete the account of the caller, in 7 days',
+    description:
+      'All sessions end and all API keys of the caller stop at once, and their open invites are withdrawn. Signing in before the day comes undoes it, and the keys work again; a mail tells of both. With the account go its sessions, sign-ins by provider, mails and memberships, and the workspaces that nobody else belongs to. The last owner of a workspace with other members is refused: make another member an owner first, or delete the workspace.',
+    scope: 'user',
+    limits: ['password'],
+    responses: {
+      202: json(
+        z.object({
+          deletesAt: Timestamp.describe('When the account goes, unless its person signs in before'),
+        }),
+        'Accepted',
+      ),
+    },
+    refuses: ['last_owner'],
+  }),
+  async (c) => c.json({ deletesAt: (await leave(c.get('ctx'))).toISOString() }, 202),
 )
 
 routes.openapi(

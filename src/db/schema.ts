@@ -118,6 +118,8 @@ export const users = pgTable(
     /** scrypt in PHC form; null for accounts that sign in elsewhere. */
     passwordHash: text('password_hash'),
     disabledAt: time('disabled_at'),
+    /** They have deleted their account, which goes then unless they sign in before. */
+    leavesAt: time('leaves_at'),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },
@@ -1058,7 +1060,7 @@ export const outbox = pgTable(
   {
     workspaceId: workspaceId(),
     kind: text('kind', { enum: jobKinds }).notNull(),
-    /** A generation, a delivery, an object or an asset's copies to be deleted, an export, an upload, a deleted endpoint, the workspace itself, or a mail, which is of no workspace. */
+    /** A generation, a delivery, an object or an asset's copies to be deleted, an export, an upload, a deleted endpoint, the workspace itself, or, of no workspace, a mail or a person to be deleted. */
     subjectId: uuid('subject_id').notNull(),
     /** When the sweeper should (re-)send the message. */
     availableAt: time('available_at').notNull(),

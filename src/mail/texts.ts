@@ -98,6 +98,19 @@ const texts: Record<Language, Texts> = {
       ],
       notes: ['If that was you, all is well. If not, end that session and set a new password.'],
     }),
+    leaving: ({ day }) => ({
+      subject: 'Your account will be deleted',
+      lines: [
+        `Your account will be deleted on ${day} (UTC), with the workspaces that are yours alone. You were signed out everywhere.`,
+        'If you sign in before that day, it stays.',
+      ],
+      notes: ['If that was not you, sign in and set a new password.'],
+    }),
+    staying: () => ({
+      subject: 'Your account stays',
+      lines: ['Somebody has signed in to your account, so it will not be deleted.'],
+      notes: ['If that was not you, set a new password, and delete the account again if you want that.'],
+    }),
   },
   de: {
     verify: () => ({
@@ -178,6 +191,21 @@ const texts: Record<Language, Texts> = {
         'Wenn Sie das waren, ist alles gut. Wenn nicht, beenden Sie jene Sitzung und setzen Sie ein neues Passwort.',
       ],
     }),
+    leaving: ({ day }) => ({
+      subject: 'Ihr Konto wird gelöscht',
+      lines: [
+        `Ihr Konto wird am ${day} (UTC) gelöscht, mit den Arbeitsbereichen, die nur Ihnen gehören. Sie wurden überall abgemeldet.`,
+        'Wenn Sie sich vorher anmelden, bleibt es bestehen.',
+      ],
+      notes: ['Wenn Sie das nicht waren, melden Sie sich an und setzen Sie ein neues Passwort.'],
+    }),
+    staying: () => ({
+      subject: 'Ihr Konto bleibt bestehen',
+      lines: ['Jemand hat sich in Ihrem Konto angemeldet, deshalb wird es nicht gelöscht.'],
+      notes: [
+        'Wenn Sie das nicht waren, setzen Sie ein neues Passwort, und löschen Sie das Konto erneut, falls Sie das möchten.',
+      ],
+    }),
   },
   zh: {
     verify: () => ({
@@ -243,6 +271,19 @@ const texts: Record<Language, Texts> = {
       subject: '新设备登录提醒',
       lines: [`您的账户有新的登录：${placeOf('zh', data, '未知设备')}，${data.at} UTC。`],
       notes: ['如果是您本人，无需处理。如果不是，请结束该会话并设置新密码。'],
+    }),
+    leaving: ({ day }) => ({
+      subject: '您的账户将被删除',
+      lines: [
+        `您的账户将于 ${day}（UTC）删除，仅属于您一人的工作区也会一并删除。您已在所有设备上退出登录。`,
+        '如果您在此之前登录，账户将会保留。',
+      ],
+      notes: ['如果这不是您本人的操作，请登录并设置新密码。'],
+    }),
+    staying: () => ({
+      subject: '您的账户将会保留',
+      lines: ['您的账户有新的登录，因此不会被删除。'],
+      notes: ['如果这不是您本人的操作，请设置新密码；如果您仍想删除账户，请重新申请删除。'],
     }),
   },
 }

@@ -58,6 +58,7 @@ const queues = {
   'webhook.deliver': 'DELIVERIES',
   'webhook.delete': 'JOBS',
   'workspace.delete': 'JOBS',
+  'user.erase': 'JOBS',
   mail: 'MAILS',
   refusal: 'JOBS',
 } as const satisfies Record<JobMessage['kind'], string>

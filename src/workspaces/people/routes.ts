@@ -109,6 +109,7 @@ routes.openapi(
     workspaceInPath: true,
     request: { params: IdPath, ...jsonBody(z.strictObject({ userId: z.uuid() })) },
     responses: { 204: { description: 'Transferred' } },
+    refuses: ['last_owner'],
   }),
   async (c) => {
     await transferWorkspace(c.get('ctx'), c.req.valid('json').userId)

@@ -21,9 +21,9 @@ end $$;
 -- column. A row lock needs `update` on any one.
 revoke all on all tables in schema public, app from public, app_tenant, app_system, app_gate, app_jobs, app_retention;
 grant select on app.gate_key to app_gate;
-grant select (id, email, email_verified_at, name, created_at, updated_at), update (name, password_hash, updated_at) on users to app_tenant;
+grant select (id, email, email_verified_at, name, leaves_at, created_at, updated_at), update (name, password_hash, updated_at) on users to app_tenant;
 grant select, insert, update (updated_at) on users to app_system;
-grant update (email, email_verified_at, password_hash) on users to app_gate;
+grant update (email, email_verified_at, password_hash, leaves_at), delete on users to app_gate;
 grant select (id, user_id, refreshed_at, expires_at, revoked_at, ip, country, user_agent, device, created_at),
   update (revoked_at) on sessions to app_tenant;
 grant select (id, user_id, refresh_hash, refresh_generation, refreshed_at, expires_at, revoked_at, country, device), insert,
@@ -34,18 +34,19 @@ grant select (created_at) on accounts to app_gate;
 grant select, insert (id, kind, recipient, user_id, language, data, network),
   update (status, attempts, taker, lease_expires_at, token_hash, code_hash, tries, expires_at, used_at, message_id, error, ended_at)
   on mails to app_gate;
+grant delete on mails to app_gate;
 grant select, insert (address, reason), update (reason, created_at) on bounces to app_gate;
 grant select, insert (person, user_id, workspace_id, since, network, domain, held_at, hold_reason),
   update (workspace_id, since) on free_grants to app_gate;
 grant select, update (day, spent) on free_budget to app_gate;
 grant select, update (name, slug, deleted_at, updated_at) on workspaces to app_tenant;
-grant select, update (updated_at) on workspaces to app_gate;
+grant select, update (name, slug, deleted_at, updated_at) on workspaces to app_gate;
 grant insert (id, name, slug) on workspaces to app_gate;
 grant select, update (role), delete on memberships to app_tenant;
-grant select (workspace_id, user_id, role) on memberships to app_gate;
-grant insert (workspace_id, user_id, role) on memberships to app_gate;
+grant select on memberships to app_gate;
+grant insert (workspace_id, user_id, role), update (role), delete on memberships to app_gate;
 grant select, insert, delete on invites to app_tenant;
-grant select, update (accepted_at) on invites to app_gate;
+grant select, update (accepted_at), delete on invites to app_gate;
 grant select, insert, update (revoked_at) on api_keys to app_tenant;
 grant select, update (last_used_at, revoked_at) on api_keys to app_gate;
 grant select, insert, update (size, lease_expires_at, made_at, refused_at), delete on asset_copies to app_tenant;
@@ -82,7 +83,7 @@ grant select, insert, update (sequence, listened_until) on event_heads to app_ga
 grant select on event_heads to app_jobs;
 grant select, insert, update (url, events, failing_since, silent_attempts, quiet_until, disabled_at, deleted_at),
   delete on webhook_endpoints to app_tenant;
-grant select (workspace_id, id, url, events, disabled_at) on webhook_endpoints to app_gate;
+grant select (workspace_id, id, url, events, disabled_at), update (disabled_at) on webhook_endpoints to app_gate;
 grant select, update (status, attempts, next_attempt_at, response_status, error, delivered_at, ended_at)
   on webhook_deliveries to app_tenant;
 grant select (workspace_id, id),
@@ -127,11 +128,12 @@ grant execute on function app.accept_invite(text), app.listen(), app.create_work
   app.renew(uuid, integer), app.release(uuid, integer, jsonb, double precision, jsonb, jsonb),
   app.settle(uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, jsonb),
   app.end_generations(integer), app.ask_verification(uuid), app.ask_change(text, uuid, uuid), app.confirm_email(text, text[]),
-  app.tell_of_password(uuid), app.mail_invite(uuid, uuid), app.fund_owners(), app.is_funded(uuid), app.free_state()
+  app.tell_of_password(uuid), app.leave(uuid), app.mail_invite(uuid, uuid), app.fund_owners(), app.is_funded(uuid), app.free_state()
   to app_tenant;
 grant execute on function app.act_as(uuid), app.turn_of_email(text), app.holder_of(text), app.owe_mail(uuid, text, text, uuid, jsonb),
   app.undo_change(text), app.reset_password(text, text, uuid), app.tell_of_device(uuid, uuid, text, text),
-  app.take_mail(uuid, uuid, text, text), app.end_mail(uuid, uuid, text, text, text, boolean), app.note_bounce(text, text) to app_system;
+  app.take_mail(uuid, uuid, text, text), app.end_mail(uuid, uuid, text, text, text, boolean), app.note_bounce(text, text),
+  app.erase_user(uuid) to app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(), app.server_context(),
   app.wake_of(generations), app.conclude(uuid, uuid, integer), app.misfit(uuid, uuid[], jsonb), app.insert_calls(uuid, uuid, jsonb),

@@ -1,0 +1,157 @@
+-- Leaving: what somebody has deleted stays for some days, in which they can undo it, and then goes for good.
+
+-- Between the wish of a person to be deleted and the deletion.
+create or replace function app.user_grace() returns interval language sql immutable parallel safe
+  return interval '7 days';
+--> statement-breakpoint
+-- Whether a workspace has an owner who stays, other than p_but.
+create or replace function app.has_owner(p_workspace uuid, p_but uuid) returns boolean
+  language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  return exists (select from public.memberships m join public.users u on u.id = m.user_id
+    where m.workspace_id = p_workspace and m.role = 'owner' and m.user_id <> p_but and u.leaves_at is null);
+end $$;
+--> statement-breakpoint
+-- The caller is to be deleted. Their sessions end, their keys stop (the gate asks for `leaves_at`), and their open invites are
+-- withdrawn, so that nobody joins what goes with them. Answers when they go, where streams may be open, by which keys, and
+-- which mail is owed; or, with the refusal, the names of workspaces with other members and no other owner. Twice is once.
+create or replace function app.leave(p_mail uuid) returns jsonb
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_user public.users;
+  v_workspaces uuid[];
+  v_orphans jsonb;
+  v_mails uuid[] := '{}';
+begin
+  perform app.require(app.context() ->> 'action' = 'user.delete', 403, 'forbidden');
+  select * into v_user from public.users u where u.id = app.user_id() for no key update;
+  v_workspaces := array(select m.workspace_id from public.memberships m where m.user_id = v_user.id);
+  perform from public.workspaces w where w.id = any(v_workspaces) order by w.id for no key update;
+  if v_user.leaves_at is null then
+    select jsonb_agg(w.name order by w.id) into v_orphans from public.workspaces w
+      join public.memberships m on m.workspace_id = w.id and m.user_id = v_user.id and m.role = 'owner'
+     where w.id = any(v_workspaces) and w.deleted_at is null and not app.has_owner(w.id, v_user.id)
+       and exists (select from public.memberships o where o.workspace_id = w.id and o.user_id <> v_user.id);
+    if v_orphans is not null then
+      return jsonb_build_object('refusal', 'last_owner', 'orphans', v_orphans);
+    end if;
+    update public.users u set leaves_at = now() + app.user_grace(), updated_at = now() where u.id = v_user.id returning * into v_user;
+    delete from public.invites i where i.workspace_id = any(v_workspaces) and i.invited_by = v_user.id and i.accepted_at is null;
+    insert into public.outbox (workspace_id, kind, subject_id, available_at) values (app.nowhere(), 'user.erase', v_user.id, v_user.leaves_at)
+    on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0;
+    if v_user.email_verified_at is not null and app.owe_mail(p_mail, 'leaving', v_user.email, v_user.id,
+      jsonb_build_object('day', to_char(v_user.leaves_at at time zone 'utc', 'YYYY-MM-DD'))) then
+      v_mails := array[p_mail];
+    end if;
+  end if;
+  return app.end_sessions(v_user.id) || jsonb_build_object('leavesAt', v_user.leaves_at, 'mails', v_mails, 'keys', array(
+    select jsonb_build_object('workspaceId', k.workspace_id, 'hash', k.key_hash) from public.api_keys k
+     where k.workspace_id = any(v_workspaces) and k.created_by = v_user.id and k.revoked_at is null));
+end $$;
+--> statement-breakpoint
+-- Somebody who was to be deleted has signed in, and stays. False if they are gone by now.
+create or replace function app.stay(p_user uuid) returns boolean
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_context constant jsonb := app.context();
+  v_base constant jsonb := jsonb_build_object('actor', 'user:' || p_user, 'action', 'user.restore',
+    'request', v_context -> 'request');
+  v_mail constant uuid := app.uuid_v7();
+  v_user public.users;
+begin
+  perform app.set_context(v_base);
+  update public.users u set leaves_at = null, updated_at = now() where u.id = p_user and u.leaves_at is not null returning * into v_user;
+  if found then
+    delete from public.outbox o where o.workspace_id = app.nowhere() and o.kind = 'user.erase' and o.subject_id = p_user;
+    if v_user.email_verified_at is not null then
+      perform app.owe_mail(v_mail, 'staying', v_user.email, p_user, '{}');
+      -- Nobody sends it at the commit: the next sweep does.
+      update public.outbox o set available_at = now() where o.workspace_id = app.nowhere() and o.kind = 'mail' and o.subject_id = v_mail;
+    end if;
+  end if;
+  perform app.set_context(coalesce(v_context, v_base));
+  return exists (select from public.users u where u.id = p_user and u.leaves_at is null);
+end $$;
+--> statement-breakpoint
+-- A session begins, however: its person is there again.
+create or replace function app.note_return() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if exists (select from public.users u where u.id = new.user_id and u.leaves_at is not null) then
+    perform app.stay(new.user_id);
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+create or replace trigger return after insert on sessions for each row execute function app.note_return();
+--> statement-breakpoint
+-- Deletes a person whose grace is over: the row with all that hangs on it, and their mails. Workspaces that they had alone are
+-- deleted; in others their keys are revoked, and if they are the last owner after all, the member of the highest role who has
+-- been there longest becomes one. Whoever signs in at the same moment either came first, and there is nothing to do, or finds
+-- nobody. What the audit log says of them stays there, by their id, as long as entries are kept. Answers the deleted workspaces,
+-- and those where streams may be open.
+create or replace function app.erase_user(p_user uuid) returns jsonb
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_context constant jsonb := app.context();
+  v_user public.users;
+  v_member record;
+  v_heir uuid;
+  v_deleted uuid[] := '{}';
+begin
+  perform app.require(v_context ->> 'action' = 'user.erase', 403, 'forbidden');
+  select * into v_user from public.users u where u.id = p_user for update;
+  if v_user.leaves_at > now() then
+    update public.outbox o set available_at = v_user.leaves_at, sends = 0
+     where o.workspace_id = app.nowhere() and o.kind = 'user.erase' and o.subject_id = p_user;
+    return jsonb_build_object('deleted', v_deleted);
+  end if;
+  delete from public.outbox o where o.workspace_id = app.nowhere() and o.kind = 'user.erase' and o.subject_id = p_user;
+  if v_user.leaves_at is null then
+    return jsonb_build_object('deleted', v_deleted);
+  end if;
+  perform from public.workspaces w where w.id = any(array(select m.workspace_id from public.memberships m where m.user_id = p_user))
+    order by w.id for no key update;
+  for v_member in select m.workspace_id, m.role, w.plan from public.memberships m join public.workspaces w on w.id = m.workspace_id
+    where m.user_id = p_user and w.deleted_at is null order by w.id
+  loop
+    if exists (select from public.memberships o where o.workspace_id = v_member.workspace_id and o.user_id <> p_user) then
+      perform app.set_context(v_context || jsonb_build_object('workspaceId', v_member.workspace_id, 'role', 'owner',
+        'plan', v_member.plan, 'action', 'workspace.transfer'));
+      if v_member.role = 'owner' and not app.has_owner(v_member.workspace_id, p_user) then
+        select m.user_id into v_heir from public.memberships m join public.users u on u.id = m.user_id
+         where m.workspace_id = v_member.workspace_id and m.user_id <> p_user
+         order by u.leaves_at is not null, app.role_rank(m.role) desc, m.entry_id limit 1;
+        update public.memberships m set role = 'owner' where m.workspace_id = v_member.workspace_id and m.user_id = v_heir;
+        perform app.record('workspace.transfer', 'workspace', v_member.workspace_id, jsonb_build_object('owner_id', p_user),
+          jsonb_build_object('owner_id', v_heir));
+      end if;
+      perform app.set_context(app.context() || '{"action": "member.remove"}');
+      update public.api_keys k set revoked_at = now()
+       where k.workspace_id = v_member.workspace_id and k.created_by = p_user and k.revoked_at is null;
+      delete from public.memberships m where m.workspace_id = v_member.workspace_id and m.user_id = p_user;
+    else
+      perform app.set_context(v_context || jsonb_build_object('workspaceId', v_member.workspace_id, 'role', 'owner',
+        'plan', v_member.plan, 'action', 'workspace.delete'));
+      perform app.end_workspace(v_member.workspace_id);
+      v_deleted := v_deleted || v_member.workspace_id;
+    end if;
+  end loop;
+  -- Neither name nor address is written anew.
+  perform app.set_context(v_context || '{"action": null}');
+  delete from public.mails m where m.recipient = v_user.email and v_user.email_verified_at is not null;
+  delete from public.users u where u.id = p_user;
+  perform app.write_audit(v_context, 'user', p_user, jsonb_build_object('leaves_at', v_user.leaves_at), null);
+  return jsonb_build_object('deleted', v_deleted);
+end $$;
+--> statement-breakpoint
+-- A workspace that nobody has any more: a job removes it.
+create or replace function app.end_workspace(p_workspace uuid) returns void
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  delete from public.memberships m where m.workspace_id = p_workspace;
+  update public.webhook_endpoints e set disabled_at = now() where e.workspace_id = p_workspace and e.disabled_at is null;
+  update public.workspaces w set deleted_at = now(), name = 'deleted', slug = 'deleted-' || w.id, updated_at = now() where w.id = p_workspace;
+  insert into public.outbox (workspace_id, kind, subject_id, available_at) values (p_workspace, 'workspace.delete', p_workspace, now())
+  on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0;
+end $$;
