@@ -215,7 +215,8 @@ begin
   end if;
   if v_workspace is null then
     select count(*), min(m.workspace_id::text)::uuid into v_memberships, v_workspace
-      from (select m.workspace_id from public.memberships m where m.user_id = v_user limit 2) m;
+      from (select m.workspace_id from public.memberships m join public.workspaces w on w.id = m.workspace_id
+             where m.user_id = v_user and w.deleted_at is null limit 2) m;
     perform app.require(v_memberships = 1, 400, 'workspace_required', 'AG');
   end if;
   if v_role is null then
@@ -268,7 +269,7 @@ begin
   insert into public.workspaces (id, name, slug) values (p_id, p_name, p_slug);
   insert into public.memberships (workspace_id, user_id, role) values (p_id, app.user_id(), 'owner');
   perform app.require((select count(*) from public.memberships m join public.workspaces w on w.id = m.workspace_id
-    where m.user_id = app.user_id() and m.role = 'owner' and w.plan = 'free') <= app.max_free_workspaces(), 402, 'plan_limit_reached');
+    where m.user_id = app.user_id() and m.role = 'owner' and w.plan = 'free' and w.deleted_at is null) <= app.max_free_workspaces(), 402, 'plan_limit_reached');
   perform app.fund(app.user_id());
 end $$;
 --> statement-breakpoint

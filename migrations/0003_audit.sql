@@ -160,8 +160,11 @@ create or replace trigger append_only before update or truncate on audit_checkpo
 create or replace trigger undeletable before delete on audit_checkpoints
   for each statement when (current_user <> 'app_retention') execute function app.refuse_change();
 --> statement-breakpoint
-create or replace trigger append_only before update or delete or truncate on credit_entries
+create or replace trigger append_only before update or truncate on credit_entries
   for each statement execute function app.refuse_change();
+--> statement-breakpoint
+create or replace trigger undeletable before delete on credit_entries
+  for each statement when (current_user <> 'app_retention') execute function app.refuse_change();
 --> statement-breakpoint
 -- How long entries of a workspace's audit log are kept.
 create or replace function app.audit_life() returns interval language sql immutable parallel safe

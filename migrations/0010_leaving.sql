@@ -4,6 +4,10 @@
 create or replace function app.user_grace() returns interval language sql immutable parallel safe
   return interval '7 days';
 --> statement-breakpoint
+-- Between the deletion of a workspace and the removal of what is in it.
+create or replace function app.workspace_grace() returns interval language sql immutable parallel safe
+  return interval '30 days';
+--> statement-breakpoint
 -- Whether a workspace has an owner who stays, other than p_but.
 create or replace function app.has_owner(p_workspace uuid, p_but uuid) returns boolean
   language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -151,7 +155,92 @@ create or replace function app.end_workspace(p_workspace uuid) returns void
 begin
   delete from public.memberships m where m.workspace_id = p_workspace;
   update public.webhook_endpoints e set disabled_at = now() where e.workspace_id = p_workspace and e.disabled_at is null;
-  update public.workspaces w set deleted_at = now(), name = 'deleted', slug = 'deleted-' || w.id, updated_at = now() where w.id = p_workspace;
+  update public.workspaces w set deleted_at = now(), updated_at = now() where w.id = p_workspace;
   insert into public.outbox (workspace_id, kind, subject_id, available_at) values (p_workspace, 'workspace.delete', p_workspace, now())
   on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0;
+end $$;
+--> statement-breakpoint
+-- Whether the current workspace is deleted for good: its grace is over, or nobody is left to restore it.
+create or replace function app.is_over() returns boolean
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  return exists (select from public.workspaces w where w.id = app.workspace_id() and w.deleted_at is not null
+    and (w.deleted_at <= now() - app.workspace_grace() or not exists (select from public.memberships m where m.workspace_id = w.id)));
+end $$;
+--> statement-breakpoint
+-- The rest of the transaction acts in a deleted workspace, in its turn, to restore it as its owner; in one that is not
+-- deleted there is nothing to restore.
+create or replace function app.enter_deleted(p_workspace uuid) returns void
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_workspace public.workspaces;
+  v_role text;
+begin
+  perform app.require(app.workspace_id() is null and app.context() ->> 'action' = 'workspace.restore', 403, 'forbidden');
+  perform from public.users u where u.id = app.user_id() for no key update;
+  select w.* into v_workspace from public.workspaces w join public.memberships m on m.workspace_id = w.id
+   where w.id = p_workspace and m.user_id = app.user_id() for no key update of w;
+  perform app.require(found and coalesce(v_workspace.deleted_at > now() - app.workspace_grace(), true), 404, 'not_found');
+  select m.role into v_role from public.memberships m where m.workspace_id = p_workspace and m.user_id = app.user_id();
+  perform app.set_context(app.context() || jsonb_build_object('workspaceId', p_workspace, 'role', v_role, 'plan', v_workspace.plan));
+  perform app.require(v_role = 'owner', 403, 'forbidden');
+  perform app.require(v_workspace.deleted_at is null or v_workspace.plan <> 'free' or (select count(*) from public.memberships m
+    join public.workspaces w on w.id = m.workspace_id where m.user_id = app.user_id() and m.role = 'owner' and w.plan = 'free'
+      and w.deleted_at is null) < app.max_free_workspaces(), 402, 'plan_limit_reached');
+end $$;
+--> statement-breakpoint
+-- Removes what callers may not: the ledger, events, jobs and the audit log of a workspace that is deleted for good, up to p_max
+-- rows of each, and last the workspace. p_empty: the rest is gone. Checkpoints of its audit log stay (app.prune). Answers
+-- `waits` during the grace, `more`, `later` while providers are told that nobody wants their jobs, or `done`.
+create or replace function app.purge_workspace(p_max integer, p_empty boolean) returns text
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+declare
+  v_workspace constant uuid := app.workspace_id();
+  v_count integer;
+  v_total integer := 0;
+  v_waits boolean;
+begin
+  if not app.is_over() then
+    return case when exists (select from public.generations g where g.workspace_id = v_workspace and g.status in ('queued', 'running'))
+      then 'more' else 'waits' end;
+  end if;
+  delete from public.generation_events e where e.ctid = any(array(
+    select x.ctid from public.generation_events x where x.workspace_id = v_workspace order by x.sequence limit p_max));
+  get diagnostics v_count = row_count;
+  v_total := v_total + v_count;
+  delete from public.credit_entries e where e.ctid = any(array(
+    select x.ctid from public.credit_entries x where x.workspace_id = v_workspace order by x.id limit p_max));
+  get diagnostics v_count = row_count;
+  v_total := v_total + v_count;
+  delete from public.audit_logs a where a.ctid = any(array(
+    select x.ctid from public.audit_logs x where x.workspace_id = v_workspace order by x.sequence limit p_max));
+  get diagnostics v_count = row_count;
+  v_total := v_total + v_count;
+  -- Providers are told by what these say.
+  v_waits := exists (select from public.outbox o where o.workspace_id = v_workspace and o.kind = 'prediction.cancel');
+  if not v_waits then
+    delete from public.provider_jobs j where j.ctid = any(array(
+      select x.ctid from public.provider_jobs x where x.workspace_id = v_workspace order by x.id limit p_max));
+    get diagnostics v_count = row_count;
+    v_total := v_total + v_count;
+  end if;
+  if v_total > 0 or p_empty is not true then
+    return 'more';
+  end if;
+  if v_waits then
+    return 'later';
+  end if;
+  delete from public.generations g where g.ctid = any(array(
+    select x.ctid from public.generations x where x.workspace_id = v_workspace order by x.id limit p_max));
+  get diagnostics v_count = row_count;
+  if v_count > 0 then
+    return 'more';
+  end if;
+  delete from public.event_heads h where h.workspace_id = v_workspace;
+  delete from public.workspace_counters c where c.workspace_id = v_workspace;
+  delete from public.audit_heads h where h.workspace_id = v_workspace;
+  delete from public.memberships m where m.workspace_id = v_workspace;
+  delete from public.workspaces w where w.id = v_workspace;
+  perform app.write_audit(app.context() || '{"workspaceId": null, "action": "workspace.purge"}', 'workspace', v_workspace, null, null);
+  return 'done';
 end $$;

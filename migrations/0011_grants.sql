@@ -40,7 +40,7 @@ grant select, insert (person, user_id, workspace_id, since, network, domain, hel
   update (workspace_id, since) on free_grants to app_gate;
 grant select, update (day, spent) on free_budget to app_gate;
 grant select, update (name, slug, deleted_at, updated_at) on workspaces to app_tenant;
-grant select, update (name, slug, deleted_at, updated_at) on workspaces to app_gate;
+grant select, update (deleted_at, updated_at) on workspaces to app_gate;
 grant insert (id, name, slug) on workspaces to app_gate;
 grant select, update (role), delete on memberships to app_tenant;
 grant select on memberships to app_gate;
@@ -101,10 +101,12 @@ grant delete on webhook_deliveries, api_keys to app_tenant;
 grant select (workspace_id, kind, subject_id, available_at, sends), update (available_at, sends) on outbox to app_system;
 grant insert (workspace_id, kind, subject_id, available_at), delete on outbox to app_gate;
 --> statement-breakpoint
--- app_retention works inside app.prune only.
+-- app_retention works inside app.prune and app.purge_workspace only.
 grant select, delete on sessions, mails, bounces, invites, api_keys, idempotency_keys, generation_events, webhook_deliveries, audit_logs,
   audit_checkpoints to app_retention;
-grant select on generations to app_retention;
+grant select, delete on generations, credit_entries, provider_jobs, event_heads, workspace_counters, audit_heads, memberships, workspaces
+  to app_retention;
+grant select on outbox to app_retention;
 grant update (revoked_at) on sessions, api_keys to app_retention;
 grant update (accepted_at) on invites to app_retention;
 grant update (ended_at) on mails to app_retention;
@@ -118,7 +120,7 @@ grant execute on function app.context(), app.workspace_id(), app.user_id(), app.
   app.audit_hash(text, audit_logs) to app_tenant, app_system;
 grant execute on function app.accept_invite(text), app.listen(), app.create_workspace(uuid, text, text), app.own_password_hash(),
   app.forecast(uuid, text, integer, text, double precision, integer), app.misfit(uuid, uuid[], jsonb), app.me(),
-  app.own_workspaces(integer, uuid), app.read(text, text, text, jsonb), app.asset(uuid, uuid), app.some_assets(uuid, uuid[]),
+  app.own_workspaces(integer, uuid, boolean), app.read(text, text, text, jsonb), app.asset(uuid, uuid), app.some_assets(uuid, uuid[]),
   app.list_assets(uuid, integer, uuid, uuid, text[], text[], text[], text), app.matching_assets(text, uuid, uuid, text[], text[], text[], text, integer),
   app.search_assets(uuid, integer, uuid, uuid, text[], text[], text[], text, text, integer), app.head_of_line(uuid, integer),
   app.show_generations(uuid, uuid[], integer), app.list_generations(uuid, integer, uuid, uuid, text[], text[], integer),
@@ -128,7 +130,7 @@ grant execute on function app.accept_invite(text), app.listen(), app.create_work
   app.renew(uuid, integer), app.release(uuid, integer, jsonb, double precision, jsonb, jsonb),
   app.settle(uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, jsonb),
   app.end_generations(integer), app.ask_verification(uuid), app.ask_change(text, uuid, uuid), app.confirm_email(text, text[]),
-  app.tell_of_password(uuid), app.leave(uuid), app.mail_invite(uuid, uuid), app.fund_owners(), app.is_funded(uuid), app.free_state()
+  app.tell_of_password(uuid), app.leave(uuid), app.is_over(), app.workspace_grace(), app.enter_deleted(uuid), app.mail_invite(uuid, uuid), app.fund_owners(), app.is_funded(uuid), app.free_state()
   to app_tenant;
 grant execute on function app.act_as(uuid), app.turn_of_email(text), app.holder_of(text), app.owe_mail(uuid, text, text, uuid, jsonb),
   app.undo_change(text), app.reset_password(text, text, uuid), app.tell_of_device(uuid, uuid, text, text),
@@ -141,6 +143,8 @@ grant execute on function app.context(), app.require(boolean, integer, text, tex
   app.forecast(uuid, text, integer, text, double precision, integer), app.eta(uuid, text, integer, text, double precision, integer)
   to app_jobs;
 grant execute on function app.uuid_at(timestamptz), app.first_id(), app.last_id(), app.audit_life() to app_tenant, app_system, app_retention;
+grant execute on function app.context(), app.workspace_id(), app.workspace_grace(), app.is_over(), app.write_audit(jsonb, text, uuid, jsonb, jsonb)
+  to app_retention;
 --> statement-breakpoint
 -- Definer functions run as app_gate, which sees just enough for them: no role bypasses row-level security.
 do $$
@@ -168,11 +172,13 @@ begin
   revoke create on schema app from app_jobs;
 end $$;
 --> statement-breakpoint
--- And for the one that deletes what is old: the Worker's login may not, except through it.
+-- And for those that delete what is old, or in a workspace that is deleted for good: the Worker's login may not, except through it.
 do $$
 begin
   grant create on schema app to app_retention;
   alter function app.prune(text, integer) owner to app_retention;
+  alter function app.purge_workspace(integer, boolean) owner to app_retention;
   revoke create on schema app from app_retention;
   grant execute on function app.prune(text, integer) to app_system;
+  grant execute on function app.purge_workspace(integer, boolean) to app_tenant;
 end $$;

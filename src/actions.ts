@@ -72,6 +72,8 @@ export const actions = [
   'workspace.delete',
   'workspace.get',
   'workspace.list',
+  'workspace.purge',
+  'workspace.restore',
   'workspace.transfer',
   'workspace.update',
   'delivery.list',

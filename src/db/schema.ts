@@ -64,7 +64,7 @@ const system = pgRole('app_system').existing()
 const jobs = pgRole('app_jobs').existing()
 /** Owns the functions that see more than their callers. */
 const gate = pgRole('app_gate').existing()
-/** Owns `app.prune`, and is reached through it only. */
+/** Owns `app.prune` and `app.purge_workspace`, and is reached through them only. */
 const retention = pgRole('app_retention').existing()
 
 /** The workspace and user of the current transaction, set by the gate; null outside it. */
@@ -298,7 +298,7 @@ export const workspaces = pgTable(
     name: text('name').notNull(),
     slug: text('slug').notNull().unique('workspaces_slug_unique'),
     plan: text('plan', { enum: plans }).notNull().default('free'),
-    /** What is deleted stays as the anchor of its ledger and audit log. */
+    /** Nobody is let in from then on; an owner can restore it for 30 days, and then it is removed. */
     deletedAt: time('deleted_at'),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
@@ -324,6 +324,7 @@ export const workspaces = pgTable(
       withCheck: sql`deleted_at is null or ${isAtLeast('owner')}`,
     }),
     systemToo,
+    pruned,
   ],
 )
 
@@ -361,6 +362,7 @@ export const memberships = pgTable(
       using: sql`${isOwn('user_id')} or ${isAtLeast('admin')} and ${isNotAbove}`,
     }),
     systemToo,
+    pruned,
   ],
 )
 
@@ -661,10 +663,6 @@ export const generations = pgTable(
     index('generations_line').on(table.workspaceId, table.id).where(sql`status = 'queued'`),
     // A kind is some of the tasks.
     index('generations_task').on(table.workspaceId, table.task, table.status, table.id),
-    // What the removal of its workspace has still to do with.
-    index('generations_telling')
-      .on(table.workspaceId, table.id)
-      .where(sql`status in ('queued', 'running') or num_nonnulls(prompt, text, webhook_url) > 0`),
     oneOf('generations', 'kind', generationKinds),
     oneOf('generations', 'status', generationStatuses),
     tenantOnly,
@@ -742,6 +740,7 @@ export const providerJobs = pgTable(
     oneOf('provider_jobs', 'status', providerJobStatuses),
     tenantOnly,
     jobsToo,
+    pruned,
   ],
 )
 
@@ -814,7 +813,7 @@ export const eventHeads = pgTable(
     /** Until then somebody may listen, so that the feed is told; before, nobody does. */
     listenedUntil: time('listened_until'),
   },
-  () => [systemToo, jobsToo],
+  () => [systemToo, jobsToo, pruned],
 )
 
 export const generationOutputs = pgTable(
@@ -932,7 +931,7 @@ export const workspaceCounters = pgTable(
     reserved: bigint('reserved', { mode: 'number' }).notNull().default(0),
     charged: bigint('charged', { mode: 'number' }).notNull().default(0),
   },
-  () => [pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }), systemToo, jobsToo],
+  () => [pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }), systemToo, jobsToo, pruned],
 )
 
 /** Append-only. A generation is reserved for, then charged and refunded, each at most once. */
@@ -960,6 +959,7 @@ export const creditEntries = pgTable(
     check('credit_entries_credits_positive', sql`credits > 0`),
     tenantOnly,
     jobsToo,
+    pruned,
   ],
 )
 
@@ -1025,6 +1025,7 @@ export const auditHeads = pgTable(
     index('audit_heads_waiting').on(waitingSince).where(hasMoved),
     pgPolicy('tenant', { for: 'select', to: tenant, using: auditors }),
     systemToo,
+    pruned,
   ],
 )
 
@@ -1075,5 +1076,6 @@ export const outbox = pgTable(
     tenantOnly,
     jobsToo,
     systemToo,
+    pruned,
   ],
 )
