@@ -315,7 +315,7 @@ CREATE TABLE "mails" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"ended_at" timestamp with time zone,
 	CONSTRAINT "mails_token_hash_unique" UNIQUE("token_hash"),
-	CONSTRAINT "mails_kind_known" CHECK (kind in ('verify', 'reset', 'change_old', 'change_new', 'invite', 'email_changed', 'password_changed', 'password_reset', 'new_device', 'leaving', 'staying')),
+	CONSTRAINT "mails_kind_known" CHECK (kind in ('verify', 'reset', 'change_old', 'change_new', 'invite', 'email_changed', 'password_changed', 'password_reset', 'new_device', 'leaving', 'staying', 'export')),
 	CONSTRAINT "mails_status_known" CHECK (status in ('pending', 'sending', 'sent', 'refused', 'unknown', 'void'))
 );
 --> statement-breakpoint
@@ -339,7 +339,7 @@ CREATE TABLE "outbox" (
 	"sends" integer DEFAULT 0 NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "outbox_workspace_id_kind_subject_id_pk" PRIMARY KEY("workspace_id","kind","subject_id"),
-	CONSTRAINT "outbox_kind_known" CHECK (kind in ('generation', 'prediction.cancel', 'object.delete', 'copies.delete', 'export', 'upload.check', 'upload.end', 'webhook.deliver', 'webhook.delete', 'workspace.delete', 'user.erase', 'mail'))
+	CONSTRAINT "outbox_kind_known" CHECK (kind in ('generation', 'prediction.cancel', 'object.delete', 'copies.delete', 'export', 'upload.check', 'upload.end', 'webhook.deliver', 'webhook.delete', 'workspace.delete', 'user.erase', 'user.export', 'mail'))
 );
 --> statement-breakpoint
 ALTER TABLE "outbox" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -400,6 +400,15 @@ CREATE TABLE "uploads" (
 );
 --> statement-breakpoint
 ALTER TABLE "uploads" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
+CREATE TABLE "user_exports" (
+	"user_id" uuid PRIMARY KEY NOT NULL,
+	"id" uuid NOT NULL,
+	"expires_at" timestamp with time zone,
+	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
+	CONSTRAINT "user_exports_id_unique" UNIQUE("id")
+);
+--> statement-breakpoint
+ALTER TABLE "user_exports" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "users" (
 	"id" uuid PRIMARY KEY NOT NULL,
 	"email" text,
@@ -495,6 +504,7 @@ ALTER TABLE "memberships" ADD CONSTRAINT "memberships_workspace_id_workspaces_id
 ALTER TABLE "memberships" ADD CONSTRAINT "memberships_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "provider_jobs" ADD CONSTRAINT "provider_jobs_workspace_id_generation_id_generations_workspace_id_id_fk" FOREIGN KEY ("workspace_id","generation_id") REFERENCES "public"."generations"("workspace_id","id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "sessions" ADD CONSTRAINT "sessions_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "user_exports" ADD CONSTRAINT "user_exports_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "webhook_deliveries" ADD CONSTRAINT "webhook_deliveries_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "webhook_deliveries" ADD CONSTRAINT "webhook_deliveries_workspace_id_endpoint_id_webhook_endpoints_workspace_id_id_fk" FOREIGN KEY ("workspace_id","endpoint_id") REFERENCES "public"."webhook_endpoints"("workspace_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "webhook_endpoints" ADD CONSTRAINT "webhook_endpoints_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
@@ -564,6 +574,7 @@ CREATE POLICY "system" ON "audit_heads" AS PERMISSIVE FOR ALL TO "app_system" US
 CREATE POLICY "retention" ON "audit_heads" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "audit_logs" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()) and ((select app.own_rank() >= app.role_rank('admin')) or starts_with((select app.context() ->> 'actor'), 'api_key:')));--> statement-breakpoint
 CREATE POLICY "system" ON "audit_logs" AS PERMISSIVE FOR INSERT TO "app_system" WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "gate" ON "audit_logs" AS PERMISSIVE FOR SELECT TO "app_gate" USING (workspace_id is null);--> statement-breakpoint
 CREATE POLICY "retention" ON "audit_logs" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "gate" ON "bounces" AS PERMISSIVE FOR ALL TO "app_gate" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "bounces" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
@@ -614,6 +625,7 @@ CREATE POLICY "tenant" ON "sessions" AS PERMISSIVE FOR ALL TO "app_tenant" USING
 CREATE POLICY "system" ON "sessions" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "sessions" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "uploads" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "gate" ON "user_exports" AS PERMISSIVE FOR ALL TO "app_gate" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "users" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (id = (select app.user_id()) or exists (select from memberships m where m.user_id = users.id and m.workspace_id = (select app.workspace_id())));--> statement-breakpoint
 CREATE POLICY "self" ON "users" AS PERMISSIVE FOR UPDATE TO "app_tenant" USING (id = (select app.user_id())) WITH CHECK (id = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "users" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint

@@ -143,6 +143,8 @@ begin
   end loop;
   -- Neither name nor address is written anew.
   perform app.set_context(v_context || '{"action": null}');
+  update public.outbox o set available_at = now(), sends = 0 where o.workspace_id = app.nowhere() and o.kind = 'user.export'
+     and o.subject_id in (select e.id from public.user_exports e where e.user_id = p_user);
   delete from public.mails m where m.recipient = v_user.email and v_user.email_verified_at is not null;
   delete from public.users u where u.id = p_user;
   perform app.write_audit(v_context, 'user', p_user, jsonb_build_object('leaves_at', v_user.leaves_at), null);
@@ -243,4 +245,95 @@ begin
   delete from public.workspaces w where w.id = v_workspace;
   perform app.write_audit(app.context() || '{"workspaceId": null, "action": "workspace.purge"}', 'workspace', v_workspace, null, null);
   return 'done';
+end $$;
+--> statement-breakpoint
+-- The caller wants what is known of them: made by a job, kept for a day, and until then the same. Answers its id, when it
+-- is deleted if it is there, and whether it is new.
+create or replace function app.ask_export(p_id uuid) returns jsonb
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_export public.user_exports;
+begin
+  perform app.require(app.context() ->> 'action' = 'user.export', 403, 'forbidden');
+  perform from public.users u where u.id = app.user_id() for no key update;
+  select * into v_export from public.user_exports e where e.user_id = app.user_id();
+  if v_export.id is null or v_export.expires_at <= now() then
+    insert into public.user_exports (user_id, id) values (app.user_id(), p_id)
+    on conflict (user_id) do update set id = excluded.id, expires_at = null, created_at = now() returning * into v_export;
+    insert into public.outbox (workspace_id, kind, subject_id, available_at) values (app.nowhere(), 'user.export', p_id, now() + interval '30 seconds');
+    perform app.record('user.export', 'user', app.user_id(), null, null);
+  end if;
+  return jsonb_build_object('id', v_export.id, 'expiresAt', v_export.expires_at, 'isNew', v_export.id = p_id);
+end $$;
+--> statement-breakpoint
+-- What is known of whoever asked for that export, if it is to be made; null if its file is to be deleted. Of what they have
+-- signed in and done outside workspaces it has the newest 5,000 entries; what workspaces know is theirs.
+create or replace function app.read_export(p_id uuid) returns jsonb
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_user public.users;
+begin
+  select u.* into v_user from public.user_exports e join public.users u on u.id = e.user_id
+   where e.id = p_id and coalesce(e.expires_at > now(), true);
+  if not found then
+    return null;
+  end if;
+  return jsonb_build_object(
+    'exportedAt', to_char(now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+    'user', jsonb_build_object('id', v_user.id, 'email', v_user.email, 'emailVerifiedAt', v_user.email_verified_at, 'name', v_user.name,
+      'language', v_user.language, 'hasPassword', v_user.password_hash is not null, 'createdAt', v_user.created_at),
+    'signInProviders', (select coalesce(jsonb_agg(jsonb_build_object('provider', a.provider, 'account', a.provider_account_id,
+      'since', a.created_at)), '[]') from public.accounts a where a.user_id = v_user.id),
+    'workspaces', (select coalesce(jsonb_agg(jsonb_build_object('id', w.id, 'name', w.name, 'role', m.role, 'since', m.created_at,
+      'deletedAt', w.deleted_at) order by w.id), '[]')
+      from public.memberships m join public.workspaces w on w.id = m.workspace_id where m.user_id = v_user.id),
+    'apiKeys', (select coalesce(jsonb_agg(jsonb_build_object('workspaceId', k.workspace_id, 'id', k.id, 'name', k.name, 'start', k.start,
+      'scopes', k.scopes, 'createdAt', k.created_at, 'revokedAt', k.revoked_at, 'lastUsedAt', k.last_used_at) order by k.id), '[]')
+      from public.memberships m join public.api_keys k on k.workspace_id = m.workspace_id
+     where m.user_id = v_user.id and k.created_by = v_user.id),
+    'invitesSent', (select coalesce(jsonb_agg(jsonb_build_object('workspaceId', i.workspace_id, 'email', i.email, 'role', i.role,
+      'createdAt', i.created_at, 'acceptedAt', i.accepted_at) order by i.id), '[]')
+      from public.memberships m join public.invites i on i.workspace_id = m.workspace_id
+     where m.user_id = v_user.id and i.invited_by = v_user.id),
+    'sessions', (select coalesce(jsonb_agg(jsonb_build_object('id', s.id, 'ip', s.ip, 'country', s.country, 'device', s.device,
+      'userAgent', s.user_agent, 'createdAt', s.created_at, 'lastUsedAt', coalesce(s.refreshed_at, s.created_at),
+      'endedAt', s.revoked_at) order by s.id), '[]') from public.sessions s where s.user_id = v_user.id),
+    'mails', (select coalesce(jsonb_agg(jsonb_build_object('kind', m.kind, 'to', m.recipient, 'status', m.status,
+      'createdAt', m.created_at) order by m.id), '[]') from public.mails m where m.user_id = v_user.id),
+    'auditLog', (select coalesce(jsonb_agg(jsonb_build_object('action', a.action, 'before', a.before, 'after', a.after, 'ip', a.ip,
+      'userAgent', a.user_agent, 'createdAt', a.created_at) order by a.id), '[]') from (
+        select * from public.audit_logs l where l.workspace_id is null and l.actor_id = v_user.id order by l.id desc limit 5000) a));
+end $$;
+--> statement-breakpoint
+-- The file is in storage: whoever asked for it is told, once, and it is deleted after a day. Null if nobody wants it any
+-- more; else the mail, if one is owed.
+create or replace function app.end_export(p_id uuid, p_mail uuid) returns jsonb
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_user public.users;
+  v_export public.user_exports;
+begin
+  select u.* into v_user from public.users u
+   where u.id = (select e.user_id from public.user_exports e where e.id = p_id) for no key update;
+  select * into v_export from public.user_exports e where e.id = p_id;
+  if v_user.id is null or v_export.id is null then
+    return null;
+  end if;
+  if v_export.expires_at is null then
+    update public.user_exports e set expires_at = now() + interval '1 day' where e.id = p_id returning * into v_export;
+  else
+    v_user.email_verified_at := null;
+  end if;
+  update public.outbox o set available_at = v_export.expires_at, sends = 0
+   where o.workspace_id = app.nowhere() and o.kind = 'user.export' and o.subject_id = p_id;
+  return jsonb_build_object('mails', case when v_user.email_verified_at is not null
+    and app.owe_mail(p_mail, 'export', v_user.email, v_user.id, '{}') then array[p_mail] else '{}' end);
+end $$;
+--> statement-breakpoint
+-- The file is deleted.
+create or replace function app.forget_export(p_id uuid) returns void
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  delete from public.user_exports e where e.id = p_id and e.expires_at <= now();
+  delete from public.outbox o where o.workspace_id = app.nowhere() and o.kind = 'user.export' and o.subject_id = p_id;
 end $$;

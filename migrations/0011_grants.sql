@@ -35,6 +35,9 @@ grant select, insert (id, kind, recipient, user_id, language, data, network),
   update (status, attempts, taker, lease_expires_at, token_hash, code_hash, tries, expires_at, used_at, message_id, error, ended_at)
   on mails to app_gate;
 grant delete on mails to app_gate;
+grant select, insert (user_id, id), update (id, expires_at, created_at), delete on user_exports to app_gate;
+grant select (ip, user_agent, created_at) on sessions to app_gate;
+grant select on audit_logs to app_gate;
 grant select, insert (address, reason), update (reason, created_at) on bounces to app_gate;
 grant select, insert (person, user_id, workspace_id, since, network, domain, held_at, hold_reason),
   update (workspace_id, since) on free_grants to app_gate;
@@ -130,12 +133,12 @@ grant execute on function app.accept_invite(text), app.listen(), app.create_work
   app.renew(uuid, integer), app.release(uuid, integer, jsonb, double precision, jsonb, jsonb),
   app.settle(uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, jsonb),
   app.end_generations(integer), app.ask_verification(uuid), app.ask_change(text, uuid, uuid), app.confirm_email(text, text[]),
-  app.tell_of_password(uuid), app.leave(uuid), app.is_over(), app.workspace_grace(), app.enter_deleted(uuid), app.mail_invite(uuid, uuid), app.fund_owners(), app.is_funded(uuid), app.free_state()
+  app.tell_of_password(uuid), app.leave(uuid), app.ask_export(uuid), app.is_over(), app.workspace_grace(), app.enter_deleted(uuid), app.mail_invite(uuid, uuid), app.fund_owners(), app.is_funded(uuid), app.free_state()
   to app_tenant;
 grant execute on function app.act_as(uuid), app.turn_of_email(text), app.holder_of(text), app.owe_mail(uuid, text, text, uuid, jsonb),
   app.undo_change(text), app.reset_password(text, text, uuid), app.tell_of_device(uuid, uuid, text, text),
   app.take_mail(uuid, uuid, text, text), app.end_mail(uuid, uuid, text, text, text, boolean), app.note_bounce(text, text),
-  app.erase_user(uuid) to app_system;
+  app.erase_user(uuid), app.read_export(uuid), app.end_export(uuid, uuid), app.forget_export(uuid) to app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(), app.server_context(),
   app.wake_of(generations), app.conclude(uuid, uuid, integer), app.misfit(uuid, uuid[], jsonb), app.insert_calls(uuid, uuid, jsonb),

@@ -64,6 +64,7 @@ export const actions = [
   'user.create',
   'user.delete',
   'user.erase',
+  'user.export',
   'user.get',
   'user.link',
   'user.restore',

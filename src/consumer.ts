@@ -5,6 +5,7 @@ import { eraseCopies } from './assets/copies.ts'
 import { readKey } from './assets/storage.ts'
 import { checkUpload, endUpload, noteArrival } from './assets/uploads/jobs.ts'
 import { recordRefusal } from './audit/audit.ts'
+import { runUserExport } from './auth/export.ts'
 import { eraseUser } from './auth/leaving.ts'
 import { runExport } from './channels/exports.ts'
 import { type JobCtx, log, systemContext, type WaitUntil } from './context.ts'
@@ -68,6 +69,9 @@ const run = async (ctx: JobCtx, job: JobMessage): Promise<number | undefined> =>
       return undefined
     case 'user.erase':
       await eraseUser({ ...ctx, scope: 'system', workspaceId: undefined, action: 'user.erase' }, subjectId)
+      return undefined
+    case 'user.export':
+      await runUserExport({ ...ctx, scope: 'system', workspaceId: undefined }, subjectId)
       return undefined
     case 'mail':
       await deliverMail({ ...ctx, scope: 'system', workspaceId: undefined }, subjectId)

@@ -105,6 +105,7 @@ export const jobKinds = [
   'webhook.delete',
   'workspace.delete',
   'user.erase',
+  'user.export',
   'mail',
 ] as const
 export const deliveryStatuses = ['pending', 'delivered', 'failed'] as const
@@ -127,6 +128,7 @@ export const mailKinds = [
   'new_device',
   'leaving',
   'staying',
+  'export',
 ] as const
 export type MailKind = (typeof mailKinds)[number]
 /** `void`: nobody is to have it any more. `unknown`: it may have been sent, so it is not sent again. */

@@ -245,6 +245,22 @@ export const mails = pgTable(
   ],
 )
 
+/** What people have asked to have of themselves, the newest of each; reached through functions only (migrations/0010_leaving.sql). */
+export const userExports = pgTable(
+  'user_exports',
+  {
+    userId: uuid('user_id')
+      .primaryKey()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    /** Of the file in storage, too. */
+    id: uuid('id').notNull().unique('user_exports_id_unique'),
+    /** When the file is deleted; null until it is there. */
+    expiresAt: time('expires_at'),
+    createdAt: createdAt(),
+  },
+  () => [gateOnly],
+)
+
 /** Addresses that take no mail. */
 export const bounces = pgTable(
   'bounces',
@@ -1001,6 +1017,8 @@ export const auditLogs = pgTable(
     unique('audit_logs_chain').on(table.workspaceId, table.sequence),
     pgPolicy('tenant', { for: 'select', to: tenant, using: auditors }),
     pgPolicy('system', { for: 'insert', to: system, withCheck: sql`true` }),
+    // For what people have exported of themselves.
+    pgPolicy('gate', { for: 'select', to: gate, using: sql`workspace_id is null` }),
     pruned,
   ],
 )
@@ -1061,7 +1079,7 @@ export const outbox = pgTable(
   {
     workspaceId: workspaceId(),
     kind: text('kind', { enum: jobKinds }).notNull(),
-    /** A generation, a delivery, an object or an asset's copies to be deleted, an export, an upload, a deleted endpoint, the workspace itself, or, of no workspace, a mail or a person to be deleted. */
+    /** A generation, a delivery, an object or an asset's copies to be deleted, an export, an upload, a deleted endpoint, the workspace itself, or, of no workspace, a mail, a person to be deleted or what one has exported. */
     subjectId: uuid('subject_id').notNull(),
     /** When the sweeper should (re-)send the message. */
     availableAt: time('available_at').notNull(),

@@ -21,6 +21,7 @@ const paths = {
   reset: '/reset-password',
   undo: '/undo-email-change',
   invite: '/accept-invite',
+  export: '/account-export',
 }
 
 /** Somebody else's words, if nothing in them could be taken for an address. */
@@ -110,6 +111,14 @@ const texts: Record<Language, Texts> = {
       subject: 'Your account stays',
       lines: ['Somebody has signed in to your account, so it will not be deleted.'],
       notes: ['If that was not you, set a new password, and delete the account again if you want that.'],
+    }),
+    export: () => ({
+      subject: 'Your data is ready',
+      lines: ['Everything that we know of you is ready as a file. Fetch it on this page, signed in:'],
+      link: [paths.export, 'Fetch the file'],
+      notes: [
+        'It is deleted after a day. If you have not asked for it, end your other sessions and set a new password.',
+      ],
     }),
   },
   de: {
@@ -206,6 +215,16 @@ const texts: Record<Language, Texts> = {
         'Wenn Sie das nicht waren, setzen Sie ein neues Passwort, und löschen Sie das Konto erneut, falls Sie das möchten.',
       ],
     }),
+    export: () => ({
+      subject: 'Ihre Daten liegen bereit',
+      lines: [
+        'Alles, was wir über Sie wissen, liegt als Datei bereit. Laden Sie sie auf dieser Seite herunter, angemeldet:',
+      ],
+      link: [paths.export, 'Datei herunterladen'],
+      notes: [
+        'Sie wird nach einem Tag gelöscht. Wenn Sie nicht darum gebeten haben, beenden Sie Ihre anderen Sitzungen und setzen Sie ein neues Passwort.',
+      ],
+    }),
   },
   zh: {
     verify: () => ({
@@ -285,6 +304,12 @@ const texts: Record<Language, Texts> = {
       lines: ['您的账户有新的登录，因此不会被删除。'],
       notes: ['如果这不是您本人的操作，请设置新密码；如果您仍想删除账户，请重新申请删除。'],
     }),
+    export: () => ({
+      subject: '您的数据已准备好',
+      lines: ['我们所掌握的关于您的全部数据已生成文件。请登录后在此页面下载：'],
+      link: [paths.export, '下载文件'],
+      notes: ['文件将在一天后删除。如果这不是您的请求，请结束其他会话并设置新密码。'],
+    }),
   },
 }
 
@@ -324,7 +349,8 @@ export const writeLetter = (
 ): Omit<Letter, 'to'> => {
   const content = texts[mail.language][mail.kind](mail.data)
   const [path, label] = content.link ?? []
-  const url = path && `${env.APP_URL}${path}#token=${mail.token}`
+  // What needs somebody signed in needs no token.
+  const url = path && `${env.APP_URL}${path}${mail.kind === 'export' ? '' : `#token=${mail.token}`}`
   const code = isTyped(mail.kind) ? `${mail.code.slice(0, 4)} ${mail.code.slice(4)}` : undefined
   const parts = [...content.lines, url, code, ...(content.notes ?? []), env.MAIL_FROM.name]
   return {

@@ -59,6 +59,7 @@ const queues = {
   'webhook.delete': 'JOBS',
   'workspace.delete': 'JOBS',
   'user.erase': 'JOBS',
+  'user.export': 'JOBS',
   mail: 'MAILS',
   refusal: 'JOBS',
 } as const satisfies Record<JobMessage['kind'], string>
