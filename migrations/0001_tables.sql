@@ -317,7 +317,7 @@ CREATE TABLE "mails" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"ended_at" timestamp with time zone,
 	CONSTRAINT "mails_token_hash_unique" UNIQUE("token_hash"),
-	CONSTRAINT "mails_kind_known" CHECK (kind in ('verify', 'reset', 'change_old', 'change_new', 'invite', 'email_changed', 'password_changed', 'password_reset', 'new_device')),
+	CONSTRAINT "mails_kind_known" CHECK (kind in ('verify', 'reset', 'change_old', 'change_new', 'invite', 'email_changed', 'password_changed', 'password_reset', 'new_device', 'leaving', 'staying', 'export')),
 	CONSTRAINT "mails_status_known" CHECK (status in ('pending', 'sending', 'sent', 'refused', 'unknown', 'void'))
 );
 --> statement-breakpoint
@@ -341,7 +341,7 @@ CREATE TABLE "outbox" (
 	"sends" integer DEFAULT 0 NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "outbox_workspace_id_kind_subject_id_pk" PRIMARY KEY("workspace_id","kind","subject_id"),
-	CONSTRAINT "outbox_kind_known" CHECK (kind in ('generation', 'prediction.cancel', 'object.delete', 'copies.delete', 'object.lost', 'object.move', 'export', 'upload.check', 'upload.end', 'webhook.deliver', 'webhook.delete', 'workspace.delete', 'mail'))
+	CONSTRAINT "outbox_kind_known" CHECK (kind in ('generation', 'prediction.cancel', 'object.delete', 'copies.delete', 'object.lost', 'object.move', 'export', 'upload.check', 'upload.end', 'webhook.deliver', 'webhook.delete', 'workspace.delete', 'user.erase', 'user.export', 'mail'))
 );
 --> statement-breakpoint
 ALTER TABLE "outbox" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -441,6 +441,15 @@ CREATE TABLE "uploads" (
 );
 --> statement-breakpoint
 ALTER TABLE "uploads" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
+CREATE TABLE "user_exports" (
+	"user_id" uuid PRIMARY KEY NOT NULL,
+	"id" uuid NOT NULL,
+	"expires_at" timestamp with time zone,
+	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
+	CONSTRAINT "user_exports_id_unique" UNIQUE("id")
+);
+--> statement-breakpoint
+ALTER TABLE "user_exports" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "users" (
 	"id" uuid PRIMARY KEY NOT NULL,
 	"email" text,
@@ -449,6 +458,7 @@ CREATE TABLE "users" (
 	"language" text,
 	"password_hash" text,
 	"disabled_at" timestamp with time zone,
+	"leaves_at" timestamp with time zone,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"updated_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "users_language_known" CHECK (language in ('en', 'de', 'zh'))
@@ -539,6 +549,7 @@ ALTER TABLE "provider_jobs" ADD CONSTRAINT "provider_jobs_workspace_id_generatio
 ALTER TABLE "recovery_codes" ADD CONSTRAINT "recovery_codes_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "sessions" ADD CONSTRAINT "sessions_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "totp_secrets" ADD CONSTRAINT "totp_secrets_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "user_exports" ADD CONSTRAINT "user_exports_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "webhook_deliveries" ADD CONSTRAINT "webhook_deliveries_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "webhook_deliveries" ADD CONSTRAINT "webhook_deliveries_workspace_id_endpoint_id_webhook_endpoints_workspace_id_id_fk" FOREIGN KEY ("workspace_id","endpoint_id") REFERENCES "public"."webhook_endpoints"("workspace_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "webhook_endpoints" ADD CONSTRAINT "webhook_endpoints_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
@@ -569,7 +580,6 @@ CREATE INDEX "generation_events_time" ON "generation_events" USING btree ("creat
 CREATE INDEX "generations_status" ON "generations" USING btree ("workspace_id","status","id");--> statement-breakpoint
 CREATE INDEX "generations_line" ON "generations" USING btree ("workspace_id","id") WHERE status = 'queued';--> statement-breakpoint
 CREATE INDEX "generations_task" ON "generations" USING btree ("workspace_id","task","status","id");--> statement-breakpoint
-CREATE INDEX "generations_telling" ON "generations" USING btree ("workspace_id","id") WHERE status in ('queued', 'running') or num_nonnulls(prompt, text, webhook_url) > 0;--> statement-breakpoint
 CREATE INDEX "idempotency_keys_time" ON "idempotency_keys" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "invites_open" ON "invites" USING btree ("workspace_id","id") WHERE accepted_at is null;--> statement-breakpoint
 CREATE INDEX "invites_end" ON "invites" USING btree (least(accepted_at, expires_at));--> statement-breakpoint
@@ -609,15 +619,19 @@ CREATE POLICY "system" ON "audit_checkpoints" AS PERMISSIVE FOR ALL TO "app_syst
 CREATE POLICY "retention" ON "audit_checkpoints" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "audit_heads" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()) and ((select app.own_rank() >= app.role_rank('admin')) or starts_with((select app.context() ->> 'actor'), 'api_key:')));--> statement-breakpoint
 CREATE POLICY "system" ON "audit_heads" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "retention" ON "audit_heads" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "audit_logs" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()) and ((select app.own_rank() >= app.role_rank('admin')) or starts_with((select app.context() ->> 'actor'), 'api_key:')));--> statement-breakpoint
 CREATE POLICY "system" ON "audit_logs" AS PERMISSIVE FOR INSERT TO "app_system" WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "gate" ON "audit_logs" AS PERMISSIVE FOR SELECT TO "app_gate" USING (workspace_id is null);--> statement-breakpoint
 CREATE POLICY "retention" ON "audit_logs" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "gate" ON "bounces" AS PERMISSIVE FOR ALL TO "app_gate" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "bounces" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "credit_entries" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "jobs" ON "credit_entries" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "retention" ON "credit_entries" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "system" ON "event_heads" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "jobs" ON "event_heads" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "retention" ON "event_heads" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "gate" ON "free_budget" AS PERMISSIVE FOR ALL TO "app_gate" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "gate" ON "free_grants" AS PERMISSIVE FOR ALL TO "app_gate" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "generation_events" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()));--> statement-breakpoint
@@ -647,13 +661,16 @@ CREATE POLICY "own" ON "memberships" AS PERMISSIVE FOR SELECT TO "app_tenant" US
 CREATE POLICY "promote" ON "memberships" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin')) and app.role_rank(role) <= (select app.own_rank())) WITH CHECK (app.role_rank(role) <= (select app.own_rank()));--> statement-breakpoint
 CREATE POLICY "remove" ON "memberships" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING (user_id = (select app.user_id()) or (select app.own_rank() >= app.role_rank('admin')) and app.role_rank(role) <= (select app.own_rank()));--> statement-breakpoint
 CREATE POLICY "system" ON "memberships" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "retention" ON "memberships" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "outbox" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "jobs" ON "outbox" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "system" ON "outbox" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "retention" ON "outbox" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "passkeys" AS PERMISSIVE FOR ALL TO "app_tenant" USING (user_id = (select app.user_id())) WITH CHECK (user_id = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "passkeys" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "provider_jobs" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "jobs" ON "provider_jobs" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "retention" ON "provider_jobs" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "recovery_codes" AS PERMISSIVE FOR ALL TO "app_tenant" USING (user_id = (select app.user_id())) WITH CHECK (user_id = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "recovery_codes" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "sessions" AS PERMISSIVE FOR ALL TO "app_tenant" USING (user_id = (select app.user_id())) WITH CHECK (user_id = (select app.user_id()));--> statement-breakpoint
@@ -665,6 +682,7 @@ CREATE POLICY "retention" ON "spent_tokens" AS PERMISSIVE FOR ALL TO "app_retent
 CREATE POLICY "tenant" ON "totp_secrets" AS PERMISSIVE FOR ALL TO "app_tenant" USING (user_id = (select app.user_id())) WITH CHECK (user_id = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "totp_secrets" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "uploads" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "gate" ON "user_exports" AS PERMISSIVE FOR ALL TO "app_gate" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "users" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (id = (select app.user_id()) or exists (select from memberships m where m.user_id = users.id and m.workspace_id = (select app.workspace_id())));--> statement-breakpoint
 CREATE POLICY "self" ON "users" AS PERMISSIVE FOR UPDATE TO "app_tenant" USING (id = (select app.user_id())) WITH CHECK (id = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "users" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
@@ -680,7 +698,9 @@ CREATE POLICY "system" ON "webhook_endpoints" AS PERMISSIVE FOR ALL TO "app_syst
 CREATE POLICY "tenant" ON "workspace_counters" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "workspace_counters" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "jobs" ON "workspace_counters" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "retention" ON "workspace_counters" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "workspaces" AS PERMISSIVE FOR ALL TO "app_tenant" USING (id = (select app.workspace_id())) WITH CHECK (id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "own" ON "workspaces" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (exists (select from memberships m where m.workspace_id = workspaces.id and m.user_id = (select app.user_id())));--> statement-breakpoint
 CREATE POLICY "admin" ON "workspaces" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin'))) WITH CHECK (deleted_at is null or (select app.own_rank() >= app.role_rank('owner')));--> statement-breakpoint
-CREATE POLICY "system" ON "workspaces" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);
+CREATE POLICY "system" ON "workspaces" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "retention" ON "workspaces" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);

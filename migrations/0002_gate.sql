@@ -78,6 +78,11 @@ begin
     end if;
   end if;
   perform app.require(v_user.disabled_at is null, 401, 'unauthorized', 'AG');
+  -- A cookie from before somebody deleted their account is none any more; whoever has signed in since then stays.
+  if v_user.leaves_at is not null then
+    perform app.require(coalesce(to_timestamp((p_credential ->> 'signedInAt')::double precision) > v_user.leaves_at - app.user_grace()
+      and app.stay(v_user.id), false), 401, 'unauthorized', 'AG');
+  end if;
   if v_verified and v_user.email_verified_at is null and coalesce(v_user.email = v_email, true)
     and not exists (select from public.users u where u.email = v_email and u.email_verified_at is not null) then
     perform app.set_context(jsonb_build_object('actor', 'user:' || v_user.id, 'request', p_request));
@@ -194,7 +199,7 @@ begin
         join public.memberships m on m.workspace_id = k.workspace_id and m.user_id = k.created_by
         join public.users u on u.id = k.created_by
        where k.key_hash = v_credential ->> 'hash' and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
-         and u.disabled_at is null and app.role_rank(m.role) >= app.role_rank('admin');
+         and u.disabled_at is null and u.leaves_at is null and app.role_rank(m.role) >= app.role_rank('admin');
       if not found then
         perform app.refuse(401, 'unauthorized', 'AG');
       end if;
@@ -224,7 +229,8 @@ begin
       from public.sessions s join public.users u on u.id = s.user_id
       left join public.memberships m on m.workspace_id = v_workspace and m.user_id = s.user_id
       left join public.workspaces w on w.id = m.workspace_id and w.deleted_at is null
-     where s.id = (v_credential ->> 'id')::uuid and s.revoked_at is null and s.expires_at > now() and u.disabled_at is null;
+     where s.id = (v_credential ->> 'id')::uuid and s.revoked_at is null and s.expires_at > now()
+       and u.disabled_at is null and u.leaves_at is null;
     if not found then
       perform app.refuse(401, 'unauthorized', 'AG');
     end if;
@@ -245,7 +251,8 @@ begin
   end if;
   if v_workspace is null then
     select count(*), min(m.workspace_id::text)::uuid into v_memberships, v_workspace
-      from (select m.workspace_id from public.memberships m where m.user_id = v_user limit 2) m;
+      from (select m.workspace_id from public.memberships m join public.workspaces w on w.id = m.workspace_id
+             where m.user_id = v_user and w.deleted_at is null limit 2) m;
     perform app.require(v_memberships = 1, 400, 'workspace_required', 'AG');
   end if;
   if v_role is null then
@@ -304,7 +311,7 @@ begin
   insert into public.workspaces (id, name, slug) values (p_id, p_name, p_slug);
   insert into public.memberships (workspace_id, user_id, role) values (p_id, app.user_id(), 'owner');
   perform app.require((select count(*) from public.memberships m join public.workspaces w on w.id = m.workspace_id
-    where m.user_id = app.user_id() and m.role = 'owner' and w.plan = 'free') <= app.max_free_workspaces(), 402, 'plan_limit_reached');
+    where m.user_id = app.user_id() and m.role = 'owner' and w.plan = 'free' and w.deleted_at is null) <= app.max_free_workspaces(), 402, 'plan_limit_reached');
   perform app.fund(app.user_id());
 end $$;
 --> statement-breakpoint

@@ -66,7 +66,7 @@ begin
 end $$;
 --> statement-breakpoint
 create or replace trigger audit after insert or update or delete on users
-  for each row execute function app.audit('user', 'email', 'name');
+  for each row execute function app.audit('user', 'email', 'name', 'leaves_at');
 --> statement-breakpoint
 create or replace trigger audit after insert or update on sessions
   for each row execute function app.audit('session', 'user_id', 'revoked_at', 'refresh_generation', 'proved_at', 'second_factor');
@@ -166,8 +166,11 @@ create or replace trigger append_only before update or truncate on audit_checkpo
 create or replace trigger undeletable before delete on audit_checkpoints
   for each statement when (current_user <> 'app_retention') execute function app.refuse_change();
 --> statement-breakpoint
-create or replace trigger append_only before update or delete or truncate on credit_entries
+create or replace trigger append_only before update or truncate on credit_entries
   for each statement execute function app.refuse_change();
+--> statement-breakpoint
+create or replace trigger undeletable before delete on credit_entries
+  for each statement when (current_user <> 'app_retention') execute function app.refuse_change();
 --> statement-breakpoint
 -- How long entries of a workspace's audit log are kept.
 create or replace function app.audit_life() returns interval language sql immutable parallel safe

@@ -467,8 +467,7 @@ begin
     from app.conclude(v_workspace, p_id, (p_plans -> (v_context ->> 'plan') ->> 'running')::integer) c;
 end $$;
 --> statement-breakpoint
--- Of a deleted workspace's generations, at most so many that are open or still have what people wrote: cancels and refunds
--- what is open, has providers told, and forgets prompts and URLs.
+-- Of a deleted workspace's generations, at most so many that are open: cancels and refunds them, and has providers told.
 create or replace function app.end_generations(p_max integer) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
@@ -479,21 +478,18 @@ begin
     raise exception 'the action is %', v_context ->> 'action' using errcode = 'insufficient_privilege';
   end if;
   with slice as materialized (
-    select g.id, g.status in ('queued', 'running') as is_open, g.started_at is not null as has_started from public.generations g
-     where g.workspace_id = v_workspace and (g.status in ('queued', 'running') or num_nonnulls(g.prompt, g.text, g.webhook_url) > 0)
-     order by g.id limit p_max for update),
+    select g.id, g.started_at is not null as has_started from public.generations g
+     where g.workspace_id = v_workspace and g.status in ('queued', 'running') order by g.status, g.id limit p_max for update),
   ended as (
-    update public.generations g set prompt = null, text = null, webhook_url = null, lease_expires_at = null, next_step_at = null,
-           status = case when s.is_open then 'canceled' else g.status end,
-           completed_at = case when s.is_open then now() else g.completed_at end
+    update public.generations g set lease_expires_at = null, next_step_at = null, status = 'canceled', completed_at = now()
       from slice s where g.workspace_id = v_workspace and g.id = s.id
-    returning g.id, s.is_open, s.is_open and s.has_started as may_be_at_work),
+    returning g.id, s.has_started as may_be_at_work),
   refunded as (
     insert into public.credit_entries (workspace_id, generation_id, kind, credits, period)
     select v_workspace, e.generation_id, 'refund', e.credits, e.period from public.credit_entries e
-     where e.workspace_id = v_workspace and e.kind = 'reserve' and e.generation_id in (select id from ended where is_open)),
+     where e.workspace_id = v_workspace and e.kind = 'reserve' and e.generation_id in (select id from ended)),
   stopped as (
-    update public.provider_jobs j set prompt = null, status = case when j.status in ('submitting', 'running') then 'canceled' else j.status end
+    update public.provider_jobs j set status = case when j.status in ('submitting', 'running') then 'canceled' else j.status end
      where j.workspace_id = v_workspace and j.generation_id in (select id from ended) returning j.asset_ids, j.generation_id),
   settled as (
     delete from public.outbox o where o.workspace_id = v_workspace and o.kind = 'generation' and o.subject_id in (select id from ended))

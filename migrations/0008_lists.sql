@@ -25,11 +25,11 @@ begin
   select u.id, u.email, u.email_verified_at, u.name, u.created_at, exists (select from public.bounces b where b.address = u.email)
     into id, email, email_verified_at, name, created_at, bounced from public.users u where u.id = v_user;
   workspaces := (select coalesce(jsonb_agg(jsonb_build_object('id', w.id, 'name', w.name, 'slug', w.slug, 'role', m.role) order by w.id), '[]')
-    from public.memberships m join public.workspaces w on w.id = m.workspace_id where m.user_id = v_user);
+    from public.memberships m join public.workspaces w on w.id = m.workspace_id where m.user_id = v_user and w.deleted_at is null);
 end $$;
 --> statement-breakpoint
--- Newest first, from before p_before on.
-create or replace function app.own_workspaces(p_limit integer, p_before uuid)
+-- Newest first, from before p_before on; or those that can still be restored, which are their owners' alone.
+create or replace function app.own_workspaces(p_limit integer, p_before uuid, p_deleted boolean)
   returns table (id uuid, name text, slug text, plan text, second_factor_required boolean, role text, deleted_at timestamptz, created_at timestamptz, updated_at timestamptz)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -37,7 +37,8 @@ declare
 begin
   return query select w.id, w.name, w.slug, w.plan, w.second_factor_required, m.role, w.deleted_at, w.created_at, w.updated_at
     from public.memberships m join public.workspaces w on w.id = m.workspace_id
-   where m.user_id = v_user and m.workspace_id < coalesce(p_before, app.last_id()) order by m.workspace_id desc limit p_limit;
+   where m.user_id = v_user and m.workspace_id < coalesce(p_before, app.last_id())
+     and case when p_deleted then m.role = 'owner' and w.deleted_at > now() - app.workspace_grace() else w.deleted_at is null end order by m.workspace_id desc limit p_limit;
 end $$;
 --> statement-breakpoint
 create or replace function app.asset(p_workspace uuid, p_id uuid) returns setof public.assets
@@ -264,7 +265,7 @@ begin
     when 'me' then
       select json_agg(r) into v_rows from app.me() r;
     when 'workspaces' then
-      select json_agg(r) into v_rows from app.own_workspaces(v_limit, v_before) r;
+      select json_agg(r) into v_rows from app.own_workspaces(v_limit, v_before, coalesce((p_with ->> 'deleted')::boolean, false)) r;
     when 'asset' then
       select json_agg(r) into v_rows from app.asset(v_gate.workspace_id, v_id) r;
     when 'some assets' then

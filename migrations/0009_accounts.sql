@@ -335,7 +335,7 @@ begin
   end if;
   update public.mails m set status = 'sending', taker = p_taker, lease_expires_at = now() + interval '1 minute',
       attempts = m.attempts + (m.status = 'pending')::integer,
-      token_hash = case when m.kind not in ('password_changed', 'password_reset', 'new_device') then p_token_hash end,
+      token_hash = case when m.kind not in ('password_changed', 'password_reset', 'new_device', 'leaving', 'staying', 'export') then p_token_hash end,
       code_hash = case when m.kind in ('verify', 'change_old', 'change_new') then p_code_hash end,
       expires_at = case m.kind when 'invite' then v_invite.expires_at when 'email_changed' then now() + interval '1 day'
         else now() + interval '1 hour' end

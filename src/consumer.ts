@@ -1,9 +1,12 @@
 /** The queues' consumer: runs each message's job, acknowledges it, or has it retried with backoff. */
+import type { Action } from './actions.ts'
 import { eraseObject, loseObject, moveObject } from './assets/assets.ts'
 import { eraseCopies } from './assets/copies.ts'
 import { readKey } from './assets/storage.ts'
 import { checkUpload, endUpload, noteArrival } from './assets/uploads/jobs.ts'
 import { recordRefusal } from './audit/audit.ts'
+import { runUserExport } from './auth/export.ts'
+import { eraseUser } from './auth/leaving.ts'
 import { runExport } from './channels/exports.ts'
 import { type JobCtx, log, systemContext, type WaitUntil } from './context.ts'
 import { transact } from './db/client.ts'
@@ -17,6 +20,13 @@ import { settle } from './outbox/outbox.ts'
 import { deliver } from './webhooks/deliveries.ts'
 import { removeEndpoint } from './webhooks/endpoints.ts'
 import { removeContents } from './workspaces/removal.ts'
+
+/** What jobs do, where the audit log or the gate has to know. */
+const audited: Partial<Record<JobMessage['kind'], Action>> = {
+  'upload.check': 'asset.complete',
+  'upload.end': 'asset.expire',
+  'workspace.delete': 'workspace.delete',
+}
 
 /** @returns the seconds until whoever holds the job must have given it back, if it is held */
 const run = async (ctx: JobCtx, job: JobMessage): Promise<number | undefined> => {
@@ -53,15 +63,21 @@ const run = async (ctx: JobCtx, job: JobMessage): Promise<number | undefined> =>
     case 'export':
       return runExport(ctx, subjectId)
     case 'upload.check':
-      return checkUpload({ ...ctx, action: 'asset.complete' }, subjectId)
+      return checkUpload(ctx, subjectId)
     case 'upload.end':
-      await endUpload({ ...ctx, action: 'asset.expire' }, subjectId)
+      await endUpload(ctx, subjectId)
       return undefined
     case 'webhook.delete':
       await removeEndpoint(ctx, subjectId)
       return undefined
     case 'workspace.delete':
       await removeContents(ctx)
+      return undefined
+    case 'user.erase':
+      await eraseUser({ ...ctx, scope: 'system', workspaceId: undefined, action: 'user.erase' }, subjectId)
+      return undefined
+    case 'user.export':
+      await runUserExport({ ...ctx, scope: 'system', workspaceId: undefined }, subjectId)
       return undefined
     case 'mail':
       await deliverMail({ ...ctx, scope: 'system', workspaceId: undefined }, subjectId)
@@ -128,7 +144,9 @@ export const consume = async (batch: MessageBatch, env: Env, waitUntil: WaitUnti
         return message.ack()
       }
       const { workspaceId } = job
-      const ctx: JobCtx = { ...systemContext(env, { id: message.id, workspaceId, waitUntil }), workspaceId }
+      const action = audited[job.kind]
+      const options = { id: message.id, workspaceId, waitUntil, ...(action && { action }) }
+      const ctx: JobCtx = { ...systemContext(env, options), workspaceId }
       try {
         const heldFor = await handle(ctx, job)
         // Its consumer may have died with the lease: a message that was retried comes again when that is over.

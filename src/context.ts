@@ -33,6 +33,8 @@ export type Principal =
       email: string | undefined
       emailVerified: boolean
       name: string | undefined
+      /** Seconds since 1970. */
+      signedInAt: number
       newUserId: string
       /** Of a second factor, shown here; `at` in seconds. */
       proof: { userId: string; at: number } | undefined

@@ -110,6 +110,8 @@ export const jobKinds = [
   'webhook.deliver',
   'webhook.delete',
   'workspace.delete',
+  'user.erase',
+  'user.export',
   'mail',
 ] as const
 export const deliveryStatuses = ['pending', 'delivered', 'failed'] as const
@@ -130,6 +132,9 @@ export const mailKinds = [
   'password_changed',
   'password_reset',
   'new_device',
+  'leaving',
+  'staying',
+  'export',
 ] as const
 export type MailKind = (typeof mailKinds)[number]
 /** `void`: nobody is to have it any more. `unknown`: it may have been sent, so it is not sent again. */

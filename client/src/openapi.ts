@@ -607,7 +607,13 @@ export interface paths {
         get: operations["user.get"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete the account of the caller, in 7 days
+         * @description All sessions end and all API keys of the caller stop at once, and their open invites are withdrawn. Signing in before the day comes undoes it, and the keys work again; a mail tells of both. With the account go its sessions, sign-ins by provider, mails and memberships, and the workspaces that nobody else belongs to. The last owner of a workspace with other members is refused: make another member an owner first, or delete the workspace.
+         *
+         *     For whoever is signed in. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
+         */
+        delete: operations["user.delete"];
         options?: never;
         head?: never;
         /**
@@ -615,6 +621,28 @@ export interface paths {
          * @description For whoever is signed in. Not for API keys.
          */
         patch: operations["user.update"];
+        trace?: never;
+    };
+    "/api/v1/auth/me/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Everything about the caller, as a file
+         * @description The first request has the file made, and a mail tells when it is there: profile, sign-ins by provider, sessions, mails, memberships, keys and invites that the caller made, and what the audit log has of them outside workspaces (the newest 5,000 entries). What is in workspaces is those workspaces' and not in it. It is kept for a day, and is the same until then.
+         *
+         *     For whoever is signed in. Not for API keys.
+         */
+        get: operations["user.export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/auth/mfa": {
@@ -1278,8 +1306,10 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Delete a workspace and everything in it
-         * @description Needs the role `owner` or a higher one. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
+         * Delete a workspace and everything in it, in 30 days
+         * @description Nobody is let in from now on, keys stop, and jobs are canceled and refunded. For 30 days an owner finds it by `GET /workspaces?deleted=true` and can restore it; then files, rows and audit log are removed for good.
+         *
+         *     Needs the role `owner` or a higher one. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */
         delete: operations["workspace.delete"];
         options?: never;
@@ -1381,6 +1411,28 @@ export interface paths {
          * @description Needs the role `admin` or a higher one. Not for API keys.
          */
         patch: operations["member.update"];
+        trace?: never;
+    };
+    "/api/v1/workspaces/{id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restore a workspace that was deleted less than 30 days ago
+         * @description Needs the role `owner` in it. Members, files, keys and webhooks are there again; jobs that were canceled stay so. One that is not deleted is answered as it is.
+         *
+         *     For whoever is signed in. Not for API keys.
+         */
+        post: operations["workspace.restore"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/workspaces/{id}/transfer": {
@@ -1569,7 +1621,7 @@ export interface components {
         };
         AuditEntry: {
             /** @enum {string} */
-            action: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "factor.get" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "passkey.create" | "passkey.delete" | "passkey.list" | "passkey.prepare" | "password.confirm" | "password.reset" | "password.update" | "session.assert" | "session.confirm" | "session.create" | "session.delete" | "session.list" | "session.prepare" | "session.prove" | "session.refresh" | "session.refuse" | "session.revoke" | "totp.confirm" | "totp.create" | "totp.delete" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
+            action: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "factor.get" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "passkey.create" | "passkey.delete" | "passkey.list" | "passkey.prepare" | "password.confirm" | "password.reset" | "password.update" | "session.assert" | "session.confirm" | "session.create" | "session.delete" | "session.list" | "session.prepare" | "session.prove" | "session.refresh" | "session.refuse" | "session.revoke" | "totp.confirm" | "totp.create" | "totp.delete" | "usage.get" | "user.create" | "user.delete" | "user.erase" | "user.export" | "user.get" | "user.link" | "user.restore" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.purge" | "workspace.restore" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
             actor: {
                 /** Format: uuid */
                 id: string | null;
@@ -2155,6 +2207,17 @@ export interface components {
             id: string;
             name: string | null;
         };
+        UserExport: {
+            /** @description When the file is deleted */
+            expiresAt: string | null;
+            /** @enum {string} */
+            status: "pending" | "ready";
+            /**
+             * Format: uri
+             * @description Of a JSON file; works for five minutes, and there are more
+             */
+            url: string | null;
+        };
         WebhookDelivery: {
             /** @description With those that were put off, since the endpoint had not answered lately */
             attempts: number;
@@ -2217,6 +2280,8 @@ export interface components {
         };
         Workspace: {
             createdAt: string;
+            /** @description An owner can restore it for 30 days from then on */
+            deletedAt: string | null;
             /** Format: uuid */
             id: string;
             name: string;
@@ -2843,7 +2908,7 @@ export interface operations {
     "audit.list": {
         parameters: {
             query?: {
-                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "factor.get" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "passkey.create" | "passkey.delete" | "passkey.list" | "passkey.prepare" | "password.confirm" | "password.reset" | "password.update" | "session.assert" | "session.confirm" | "session.create" | "session.delete" | "session.list" | "session.prepare" | "session.prove" | "session.refresh" | "session.refuse" | "session.revoke" | "totp.confirm" | "totp.create" | "totp.delete" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
+                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "factor.get" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "passkey.create" | "passkey.delete" | "passkey.list" | "passkey.prepare" | "password.confirm" | "password.reset" | "password.update" | "session.assert" | "session.confirm" | "session.create" | "session.delete" | "session.list" | "session.prepare" | "session.prove" | "session.refresh" | "session.refuse" | "session.revoke" | "totp.confirm" | "totp.create" | "totp.delete" | "usage.get" | "user.create" | "user.delete" | "user.erase" | "user.export" | "user.get" | "user.link" | "user.restore" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.purge" | "workspace.restore" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
                 actorId?: string;
                 /** @description The `nextCursor` of the page before */
                 cursor?: string;
@@ -2911,7 +2976,7 @@ export interface operations {
     "audit.export": {
         parameters: {
             query?: {
-                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "factor.get" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "passkey.create" | "passkey.delete" | "passkey.list" | "passkey.prepare" | "password.confirm" | "password.reset" | "password.update" | "session.assert" | "session.confirm" | "session.create" | "session.delete" | "session.list" | "session.prepare" | "session.prove" | "session.refresh" | "session.refuse" | "session.revoke" | "totp.confirm" | "totp.create" | "totp.delete" | "usage.get" | "user.create" | "user.get" | "user.link" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
+                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "factor.get" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "passkey.create" | "passkey.delete" | "passkey.list" | "passkey.prepare" | "password.confirm" | "password.reset" | "password.update" | "session.assert" | "session.confirm" | "session.create" | "session.delete" | "session.list" | "session.prepare" | "session.prove" | "session.refresh" | "session.refuse" | "session.revoke" | "totp.confirm" | "totp.create" | "totp.delete" | "usage.get" | "user.create" | "user.delete" | "user.erase" | "user.export" | "user.get" | "user.link" | "user.restore" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.purge" | "workspace.restore" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
                 actorId?: string;
                 resourceId?: string;
                 resourceType?: string;
@@ -3287,6 +3352,29 @@ export interface operations {
             };
         };
     };
+    "user.delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description When the account goes, unless its person signs in before */
+                        deletesAt: string;
+                    };
+                };
+            };
+        };
+    };
     "user.update": {
         parameters: {
             query?: never;
@@ -3314,6 +3402,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["User"];
+                };
+            };
+        };
+    };
+    "user.export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file is there */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserExport"];
+                };
+            };
+            /** @description It is being made */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserExport"];
                 };
             };
         };
@@ -4347,6 +4464,8 @@ export interface operations {
             query?: {
                 /** @description The `nextCursor` of the page before */
                 cursor?: string;
+                /** @description `true`: instead those that the caller owns and can restore */
+                deleted?: "true" | "false";
                 /** @description Entries of a page */
                 limit?: number;
             };
@@ -4654,6 +4773,28 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Member"];
+                };
+            };
+        };
+    };
+    "workspace.restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The workspace */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Workspace"];
                 };
             };
         };

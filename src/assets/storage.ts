@@ -406,6 +406,13 @@ export const presignShown = async (env: Env, asset: Delivered, type: 'inline' | 
   return { url, expiresAt: new Date(from + seconds * 1000).toISOString() }
 }
 
+/** Of what somebody has exported of themselves: of no workspace. */
+export const exportPath = (id: string) => `/people/exports/${id}.json`
+
+/** A URL that anyone may GET it by for five minutes. */
+export const presignExport = (env: Env, id: string): Promise<string> =>
+  presign(env, exportPath(id), { seconds: PRESIGNED_LIFETIME })
+
 /** A URL by which a provider may GET a photo for as long as its job may wait. */
 export const presignInput = (
   env: Env,

@@ -11,7 +11,8 @@ const cookieNames = ['__Secure-authjs.session-token', 'authjs.session-token'] as
 
 /**
  * What Auth.js puts into its token, and what the front end's `jwt` callback should add: without the provider's
- * account the token's own `sub` stands for it, and without `emailVerified` no account is linked by e-mail.
+ * account the token's own `sub` stands for it, and without `emailVerified` no account is linked by e-mail. `signedInAt`, in seconds, is when this person
+ * signed in; without it that is when the token was made, which Auth.js does anew while a page is open.
  */
 const Claims = z.object({
   sub: z.string().min(1).max(255).refine(isPlain),
@@ -20,6 +21,8 @@ const Claims = z.object({
   email: z.string().trim().toLowerCase().max(254).pipe(z.email()).optional().catch(undefined),
   emailVerified: z.literal(true).optional().catch(undefined),
   name: z.string().trim().min(1).max(100).refine(isPlain).optional().catch(undefined),
+  signedInAt: z.number().min(0).max(1e11).optional().catch(undefined),
+  iat: z.number().default(0),
 })
 
 /** A cookie that was too large for one comes as `name.0`, `name.1`, … */
@@ -76,7 +79,7 @@ export const verifySessionCookie = async (
         requiredClaims: ['exp'],
       },
     )
-    const { sub, provider, providerAccountId, email, emailVerified, name } = Claims.parse(payload)
+    const { sub, provider, providerAccountId, email, emailVerified, name, ...times } = Claims.parse(payload)
     return {
       type: 'authjs',
       provider,
@@ -84,6 +87,7 @@ export const verifySessionCookie = async (
       email,
       emailVerified: emailVerified ?? false,
       name,
+      signedInAt: times.signedInAt ?? times.iat,
       newUserId: uuidv7(),
       proof: readProof(env, cookies[PROOF_COOKIE]),
     }

@@ -58,7 +58,10 @@ export const refresh = async (ctx: Ctx, token: string) => {
   const isThis = eq(sessions.id, sessionId)
   const isInForce = and(isThis, isNull(sessions.revokedAt), gt(sessions.expiresAt, sql`now()`))
   const isCurrent = eq(sessions.refreshHash, refreshHash)
-  const userIsActive = exists(users, and(eq(users.id, sessions.userId), isNull(users.disabledAt)))
+  const userIsActive = exists(
+    users,
+    and(eq(users.id, sessions.userId), isNull(users.disabledAt), isNull(users.leavesAt)),
+  )
   const inGrace = sql`(${sessions.refreshGeneration} = ${generation + 1} and ${sessions.refreshedAt} > now() - ${GRACE})`
   const {
     rows: [session],

@@ -6,7 +6,9 @@ import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
 import { roles } from '../words.ts'
 import { askChange, askReset, askVerification, confirmEmail, resetPassword, undoChange } from './addresses.ts'
+import { exportUser } from './export.ts'
 import { factorKinds } from './factors/mfa-tokens.ts'
+import { leave } from './leaving.ts'
 import { isCommonPassword } from './passwords.ts'
 import { refresh } from './refresh-tokens.ts'
 import {
@@ -253,6 +255,56 @@ routes.openapi(
     responses: { 200: json(UserView, 'The caller') },
   }),
   async (c) => c.json(presentUser(await updateMe(c.get('ctx'), c.req.valid('json').name)), 200),
+)
+
+const ExportView = z
+  .object({
+    status: z.enum(['pending', 'ready']),
+    url: z.url().nullable().describe('Of a JSON file; works for five minutes, and there are more'),
+    expiresAt: Timestamp.nullable().describe('When the file is deleted'),
+  })
+  .openapi('UserExport')
+
+routes.openapi(
+  operation('user.export', {
+    method: 'get',
+    path: '/auth/me/export',
+    tag,
+    summary: 'Everything about the caller, as a file',
+    description:
+      "The first request has the file made, and a mail tells when it is there: profile, sign-ins by provider, sessions, mails, memberships, keys and invites that the caller made, and what the audit log has of them outside workspaces (the newest 5,000 entries). What is in workspaces is those workspaces' and not in it. It is kept for a day, and is the same until then.",
+    scope: 'user',
+    responses: { 200: json(ExportView, 'The file is there'), 202: json(ExportView, 'It is being made') },
+  }),
+  async (c) => {
+    const made = await exportUser(c.get('ctx'))
+    c.header('cache-control', 'no-store')
+    return c.json(made, made.status === 'ready' ? 200 : 202)
+  },
+)
+
+routes.openapi(
+  operation('user.delete', {
+    method: 'delete',
+    path: '/auth/me',
+    tag,
+    summary: 'Delete the account of the caller, in 7 days',
+    description:
+      'All sessions end and all API keys of the caller stop at once, and their open invites are withdrawn. Signing in before the day comes undoes it, and the keys work again; a mail tells of both. With the account go its sessions, sign-ins by provider, mails and memberships, and the workspaces that nobody else belongs to. The last owner of a workspace with other members is refused: make another member an owner first, or delete the workspace.',
+    scope: 'user',
+    stepUp: true,
+    limits: ['password'],
+    responses: {
+      202: json(
+        z.object({
+          deletesAt: Timestamp.describe('When the account goes, unless its person signs in before'),
+        }),
+        'Accepted',
+      ),
+    },
+    refuses: ['last_owner'],
+  }),
+  async (c) => c.json({ deletesAt: (await leave(c.get('ctx'))).toISOString() }, 202),
 )
 
 routes.openapi(

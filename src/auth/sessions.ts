@@ -145,8 +145,9 @@ export const signIn = async (
   const hasSamePassword = and(eq(users.id, user.id), sql`${users.passwordHash} = ${user.passwordHash}`)
   const mail = uuidv7()
   const { told } = await transact(asUser(ctx, user.id), (db) => ({
-    // A change of password that came in between must not leave a session of the old one behind.
-    unchanged: ensure(db, exists(users, hasSamePassword, 'for share'), 'invalid_credentials'),
+    // A change of password that came in between must not leave a session of the old one behind, nor the end of the account one
+    // of nobody; and who comes back changes the row.
+    unchanged: ensure(db, exists(users, hasSamePassword, 'for update'), 'invalid_credentials'),
     // Nor may a second factor that did.
     without: ensure(db, sql`app.factors_of(${user.id}::uuid) = '{}'`, 'invalid_credentials'),
     told: tellOfDevice(db, mail, session.row),

@@ -65,7 +65,7 @@ const system = pgRole('app_system').existing()
 const jobs = pgRole('app_jobs').existing()
 /** Owns the functions that see more than their callers. */
 const gate = pgRole('app_gate').existing()
-/** Owns `app.prune`, and is reached through it only. */
+/** Owns `app.prune` and `app.purge_workspace`, and is reached through them only. */
 const retention = pgRole('app_retention').existing()
 
 /** The workspace and user of the current transaction, set by the gate; null outside it. */
@@ -119,6 +119,8 @@ export const users = pgTable(
     /** scrypt in PHC form; null for accounts that sign in elsewhere. */
     passwordHash: text('password_hash'),
     disabledAt: time('disabled_at'),
+    /** They have deleted their account, which goes then unless they sign in before. */
+    leavesAt: time('leaves_at'),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },
@@ -330,6 +332,22 @@ export const mails = pgTable(
   ],
 )
 
+/** What people have asked to have of themselves, the newest of each; reached through functions only (migrations/0010_leaving.sql). */
+export const userExports = pgTable(
+  'user_exports',
+  {
+    userId: uuid('user_id')
+      .primaryKey()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    /** Of the file in storage, too. */
+    id: uuid('id').notNull().unique('user_exports_id_unique'),
+    /** When the file is deleted; null until it is there. */
+    expiresAt: time('expires_at'),
+    createdAt: createdAt(),
+  },
+  () => [gateOnly],
+)
+
 /** Addresses that take no mail. */
 export const bounces = pgTable(
   'bounces',
@@ -385,7 +403,7 @@ export const workspaces = pgTable(
     plan: text('plan', { enum: plans }).notNull().default('free'),
     /** Of its members; keys stay. */
     secondFactorRequired: boolean('second_factor_required').notNull().default(false),
-    /** What is deleted stays as the anchor of its ledger and audit log. */
+    /** Nobody is let in from then on; an owner can restore it for 30 days, and then it is removed. */
     deletedAt: time('deleted_at'),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
@@ -411,6 +429,7 @@ export const workspaces = pgTable(
       withCheck: sql`deleted_at is null or ${isAtLeast('owner')}`,
     }),
     systemToo,
+    pruned,
   ],
 )
 
@@ -448,6 +467,7 @@ export const memberships = pgTable(
       using: sql`${isOwn('user_id')} or ${isAtLeast('admin')} and ${isNotAbove}`,
     }),
     systemToo,
+    pruned,
   ],
 )
 
@@ -752,10 +772,6 @@ export const generations = pgTable(
     index('generations_line').on(table.workspaceId, table.id).where(sql`status = 'queued'`),
     // A kind is some of the tasks.
     index('generations_task').on(table.workspaceId, table.task, table.status, table.id),
-    // What the removal of its workspace has still to do with.
-    index('generations_telling')
-      .on(table.workspaceId, table.id)
-      .where(sql`status in ('queued', 'running') or num_nonnulls(prompt, text, webhook_url) > 0`),
     oneOf('generations', 'kind', generationKinds),
     oneOf('generations', 'status', generationStatuses),
     tenantOnly,
@@ -833,6 +849,7 @@ export const providerJobs = pgTable(
     oneOf('provider_jobs', 'status', providerJobStatuses),
     tenantOnly,
     jobsToo,
+    pruned,
   ],
 )
 
@@ -906,7 +923,7 @@ export const eventHeads = pgTable(
     /** Until then somebody may listen, so that the feed is told; before, nobody does. */
     listenedUntil: time('listened_until'),
   },
-  () => [systemToo, jobsToo],
+  () => [systemToo, jobsToo, pruned],
 )
 
 export const generationOutputs = pgTable(
@@ -1024,7 +1041,7 @@ export const workspaceCounters = pgTable(
     reserved: bigint('reserved', { mode: 'number' }).notNull().default(0),
     charged: bigint('charged', { mode: 'number' }).notNull().default(0),
   },
-  () => [pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }), systemToo, jobsToo],
+  () => [pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }), systemToo, jobsToo, pruned],
 )
 
 /** Append-only. A generation is reserved for, then charged and refunded, each at most once. */
@@ -1052,6 +1069,7 @@ export const creditEntries = pgTable(
     check('credit_entries_credits_positive', sql`credits > 0`),
     tenantOnly,
     jobsToo,
+    pruned,
   ],
 )
 
@@ -1093,6 +1111,8 @@ export const auditLogs = pgTable(
     unique('audit_logs_chain').on(table.workspaceId, table.sequence),
     pgPolicy('tenant', { for: 'select', to: tenant, using: auditors }),
     pgPolicy('system', { for: 'insert', to: system, withCheck: sql`true` }),
+    // For what people have exported of themselves.
+    pgPolicy('gate', { for: 'select', to: gate, using: sql`workspace_id is null` }),
     pruned,
   ],
 )
@@ -1117,6 +1137,7 @@ export const auditHeads = pgTable(
     index('audit_heads_waiting').on(waitingSince).where(hasMoved),
     pgPolicy('tenant', { for: 'select', to: tenant, using: auditors }),
     systemToo,
+    pruned,
   ],
 )
 
@@ -1152,7 +1173,7 @@ export const outbox = pgTable(
   {
     workspaceId: workspaceId(),
     kind: text('kind', { enum: jobKinds }).notNull(),
-    /** A generation, a delivery, an object or an asset's copies to be deleted, an export, an upload, a deleted endpoint, the workspace itself, or a mail, which is of no workspace. */
+    /** A generation, a delivery, an object or an asset's copies to be deleted, an export, an upload, a deleted endpoint, the workspace itself, or, of no workspace, a mail, a person to be deleted or what one has exported. */
     subjectId: uuid('subject_id').notNull(),
     /** When the sweeper should (re-)send the message. */
     availableAt: time('available_at').notNull(),
@@ -1167,5 +1188,6 @@ export const outbox = pgTable(
     tenantOnly,
     jobsToo,
     systemToo,
+    pruned,
   ],
 )

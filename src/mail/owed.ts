@@ -3,8 +3,8 @@ import type { Ctx } from '../context.ts'
 import type { OwedMessage } from '../outbox/messages.ts'
 import { dispatch } from '../outbox/outbox.ts'
 
-/** In place of a workspace: mails are of none. */
-const NOWHERE = '00000000-0000-0000-0000-000000000000'
+/** In place of a workspace: mails, and what is of people, are of none. */
+export const NOWHERE = '00000000-0000-0000-0000-000000000000'
 
 /** Sends what is owed by now. Nobody waits for it, so that an answer's time tells nothing of it. */
 export const dispatchMails = (ctx: Ctx, ids: readonly string[]): void => {

@@ -21,6 +21,7 @@ const paths = {
   reset: '/reset-password',
   undo: '/undo-email-change',
   invite: '/accept-invite',
+  export: '/account-export',
 }
 
 /** Somebody else's words, if nothing in them could be taken for an address. */
@@ -97,6 +98,27 @@ const texts: Record<Language, Texts> = {
         `Somebody has signed in to your account: ${placeOf('en', data, 'an unknown device')}, ${data.at} UTC.`,
       ],
       notes: ['If that was you, all is well. If not, end that session and set a new password.'],
+    }),
+    leaving: ({ day }) => ({
+      subject: 'Your account will be deleted',
+      lines: [
+        `Your account will be deleted on ${day} (UTC), with the workspaces that are yours alone. You were signed out everywhere.`,
+        'If you sign in before that day, it stays.',
+      ],
+      notes: ['If that was not you, sign in and set a new password.'],
+    }),
+    staying: () => ({
+      subject: 'Your account stays',
+      lines: ['Somebody has signed in to your account, so it will not be deleted.'],
+      notes: ['If that was not you, set a new password, and delete the account again if you want that.'],
+    }),
+    export: () => ({
+      subject: 'Your data is ready',
+      lines: ['Everything that we know of you is ready as a file. Fetch it on this page, signed in:'],
+      link: [paths.export, 'Fetch the file'],
+      notes: [
+        'It is deleted after a day. If you have not asked for it, end your other sessions and set a new password.',
+      ],
     }),
   },
   de: {
@@ -178,6 +200,31 @@ const texts: Record<Language, Texts> = {
         'Wenn Sie das waren, ist alles gut. Wenn nicht, beenden Sie jene Sitzung und setzen Sie ein neues Passwort.',
       ],
     }),
+    leaving: ({ day }) => ({
+      subject: 'Ihr Konto wird gelöscht',
+      lines: [
+        `Ihr Konto wird am ${day} (UTC) gelöscht, mit den Arbeitsbereichen, die nur Ihnen gehören. Sie wurden überall abgemeldet.`,
+        'Wenn Sie sich vorher anmelden, bleibt es bestehen.',
+      ],
+      notes: ['Wenn Sie das nicht waren, melden Sie sich an und setzen Sie ein neues Passwort.'],
+    }),
+    staying: () => ({
+      subject: 'Ihr Konto bleibt bestehen',
+      lines: ['Jemand hat sich in Ihrem Konto angemeldet, deshalb wird es nicht gelöscht.'],
+      notes: [
+        'Wenn Sie das nicht waren, setzen Sie ein neues Passwort, und löschen Sie das Konto erneut, falls Sie das möchten.',
+      ],
+    }),
+    export: () => ({
+      subject: 'Ihre Daten liegen bereit',
+      lines: [
+        'Alles, was wir über Sie wissen, liegt als Datei bereit. Laden Sie sie auf dieser Seite herunter, angemeldet:',
+      ],
+      link: [paths.export, 'Datei herunterladen'],
+      notes: [
+        'Sie wird nach einem Tag gelöscht. Wenn Sie nicht darum gebeten haben, beenden Sie Ihre anderen Sitzungen und setzen Sie ein neues Passwort.',
+      ],
+    }),
   },
   zh: {
     verify: () => ({
@@ -244,6 +291,25 @@ const texts: Record<Language, Texts> = {
       lines: [`您的账户有新的登录：${placeOf('zh', data, '未知设备')}，${data.at} UTC。`],
       notes: ['如果是您本人，无需处理。如果不是，请结束该会话并设置新密码。'],
     }),
+    leaving: ({ day }) => ({
+      subject: '您的账户将被删除',
+      lines: [
+        `您的账户将于 ${day}（UTC）删除，仅属于您一人的工作区也会一并删除。您已在所有设备上退出登录。`,
+        '如果您在此之前登录，账户将会保留。',
+      ],
+      notes: ['如果这不是您本人的操作，请登录并设置新密码。'],
+    }),
+    staying: () => ({
+      subject: '您的账户将会保留',
+      lines: ['您的账户有新的登录，因此不会被删除。'],
+      notes: ['如果这不是您本人的操作，请设置新密码；如果您仍想删除账户，请重新申请删除。'],
+    }),
+    export: () => ({
+      subject: '您的数据已准备好',
+      lines: ['我们所掌握的关于您的全部数据已生成文件。请登录后在此页面下载：'],
+      link: [paths.export, '下载文件'],
+      notes: ['文件将在一天后删除。如果这不是您的请求，请结束其他会话并设置新密码。'],
+    }),
   },
 }
 
@@ -283,7 +349,8 @@ export const writeLetter = (
 ): Omit<Letter, 'to'> => {
   const content = texts[mail.language][mail.kind](mail.data)
   const [path, label] = content.link ?? []
-  const url = path && `${env.APP_URL}${path}#token=${mail.token}`
+  // What needs somebody signed in needs no token.
+  const url = path && `${env.APP_URL}${path}${mail.kind === 'export' ? '' : `#token=${mail.token}`}`
   const code = isTyped(mail.kind) ? `${mail.code.slice(0, 4)} ${mail.code.slice(4)}` : undefined
   const parts = [...content.lines, url, code, ...(content.notes ?? []), env.MAIL_FROM.name]
   return {

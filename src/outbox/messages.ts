@@ -60,6 +60,8 @@ const queues = {
   'webhook.deliver': 'DELIVERIES',
   'webhook.delete': 'JOBS',
   'workspace.delete': 'JOBS',
+  'user.erase': 'JOBS',
+  'user.export': 'JOBS',
   mail: 'MAILS',
   refusal: 'JOBS',
 } as const satisfies Record<JobMessage['kind'], string>

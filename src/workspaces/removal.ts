@@ -1,4 +1,4 @@
-/** Removes what was in a deleted workspace, slice by slice, however much it is. */
+/** Ends the jobs of a deleted workspace, and removes it when its grace is over, slice by slice, however much there is. */
 import { and, isNotNull, type SQL, sql } from 'drizzle-orm'
 import type { JobCtx } from '../context.ts'
 import { change, type Database, ensure } from '../db/client.ts'
@@ -17,17 +17,15 @@ const here = sql`workspace_id = (select app.workspace_id())`
 const isNone = (table: string, where: SQL, order = sql`id`) =>
   sql`(select true from ${sql.identifier(table)} where ${where} order by ${order} limit 1) is null`
 
-/** Rows whose only trace is the audit log; `deliveries` go before the endpoints that would take them all along. */
+/** What tenants may delete; `app.purge_workspace` removes the rest. `deliveries` go before the endpoints that would take them all along. */
 const contents = {
   webhook_deliveries: here,
   webhook_endpoints: sql`${here} and ${isNone('webhook_deliveries', here)}`,
   assets: here,
+  uploads: here,
   invites: here,
   api_keys: here,
 }
-/** Ledger and events refer to generations: these stay, ended and without what people wrote; an index has those left. */
-const isTelling = sql`${here} and (status in ('queued', 'running') or num_nonnulls(prompt, text, webhook_url) > 0)`
-
 const byKey = sql`caller, key`
 
 const sliceOf = (table: string, where: SQL) =>
@@ -42,34 +40,33 @@ const deleteSlice = (
 ) =>
   db.execute(sql`
     with gone as (
-      delete from ${sql.identifier(table)} where ${here} and id in (${sliceOf(table, contents[table])}) returning ${returning})
+      delete from ${sql.identifier(table)} where ${here} and (select app.is_over()) and id in (${sliceOf(table, contents[table])}) returning ${returning})
     ${and}`)
 
 /**
- * The job of a deletion: removes one slice, and comes again until nothing is left. Its transactions take turns, so that
- * a message that comes twice does no harm.
+ * The job of a deletion: does one slice, and comes again until nothing is left, or when the grace is over. Its transactions
+ * take turns, so that a message that comes twice does no harm.
  * @throws {AppError} not_found, if the workspace is not deleted
  */
 export const removeContents = async (ctx: JobCtx): Promise<void> => {
   const { workspaceId } = ctx
-  const isDone = sql.join(
+  const isEmpty = sql.join(
     [
-      ...Object.entries({ ...contents, generations: isTelling }).map(([table, where]) =>
-        isNone(table, where),
-      ),
+      ...Object.entries(contents).map(([table, where]) => isNone(table, where)),
       isNone('idempotency_keys', here, byKey),
     ],
     sql` and `,
   )
-  const { done } = await change({ ...ctx, action: 'workspace.delete' }, (db) => ({
+  const isNote = sql`${here} and kind = 'workspace.delete'`
+  const { ended } = await change(ctx, (db) => ({
     deleted: ensure(db, exists(workspaces, and(thisWorkspace, isNotNull(workspaces.deletedAt))), 'not_found'),
+    generations: db.execute(sql`select app.end_generations(${SLICE})`),
     deliveries: deleteSlice(
       db,
       'webhook_deliveries',
       sql`delete from outbox where ${here} and kind = 'webhook.deliver' and subject_id in (select id from gone)`,
     ),
     endpoints: deleteSlice(db, 'webhook_endpoints'),
-    generations: db.execute(sql`select app.end_generations(${SLICE})`),
     assets: deleteSlice(
       db,
       'assets',
@@ -81,18 +78,22 @@ export const removeContents = async (ctx: JobCtx): Promise<void> => {
           on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at`,
       sql`id, object_id, status`,
     ),
+    uploads: deleteSlice(db, 'uploads'),
     invites: deleteSlice(db, 'invites'),
     keys: deleteSlice(db, 'api_keys'),
-    // What jobs were first answered with holds their prompts.
+    // What jobs were first answered with.
     answers: db.execute(sql`
-      delete from idempotency_keys where ${here} and (${byKey}) in
+      delete from idempotency_keys where ${here} and (select app.is_over()) and (${byKey}) in
         (select ${byKey} from idempotency_keys where ${here} order by ${byKey} limit ${SLICE})`),
     note: owe(db, 'workspace.delete', [workspaceId], sql`interval '30 seconds'`),
-    done: db.execute<{ done: boolean }>(sql`
-      with over as (select ${isDone} as done),
-      settled as (delete from outbox where ${here} and kind = 'workspace.delete' and (select done from over))
-      select done from over`),
+    putOff: db.execute(sql`
+      update outbox set available_at = (select deleted_at from workspaces where id = (select app.workspace_id())) + app.workspace_grace()
+       where ${isNote} and not app.is_over() and ${isNone('generations', sql`${here} and status in ('queued', 'running')`, sql`status, id`)}`),
+    ended: db.execute<{ state: 'waits' | 'more' | 'later' | 'done' }>(sql`
+      with purged as materialized (select app.purge_workspace(${SLICE}, (${isEmpty})) as state),
+      settled as (delete from outbox where ${isNote} and (select state from purged) = 'done')
+      select state from purged`),
   }))
-  if (!first(done.rows).done)
+  if (first(ended.rows).state === 'more')
     await dispatch(ctx, [{ kind: 'workspace.delete', workspaceId, subjectId: workspaceId }])
 }

@@ -10,6 +10,7 @@ import {
   deleteWorkspace,
   getWorkspace,
   listWorkspaces,
+  restoreWorkspace,
   updateWorkspace,
   type WorkspaceWithRole,
 } from './workspaces.ts'
@@ -36,6 +37,7 @@ export const WorkspaceView = z
     role: z.enum(roles).describe("The caller's"),
     createdAt: Timestamp,
     updatedAt: Timestamp,
+    deletedAt: Timestamp.nullable().describe('An owner can restore it for 30 days from then on'),
   })
   .openapi('Workspace')
 
@@ -48,6 +50,7 @@ export const presentWorkspace = (row: WorkspaceWithRole): z.output<typeof Worksp
   role: row.role,
   createdAt: row.createdAt.toISOString(),
   updatedAt: row.updatedAt.toISOString(),
+  deletedAt: row.deletedAt?.toISOString() ?? null,
 })
 
 export const routes = createRouter()
@@ -77,12 +80,20 @@ routes.openapi(
     tag,
     summary: "The caller's workspaces, newest first",
     scope: 'user',
-    request: { query: Paging },
+    request: {
+      query: Paging.extend({
+        deleted: z
+          .enum(['true', 'false'])
+          .default('false')
+          .describe('`true`: instead those that the caller owns and can restore'),
+      }),
+    },
     responses: { 200: json(listOf(WorkspaceView), 'A page of workspaces') },
   }),
   async (c) => {
     const query = c.req.valid('query')
-    return c.json(toPage(await listWorkspaces(c.get('ctx'), query), query.limit, presentWorkspace), 200)
+    const page = { ...query, deleted: query.deleted === 'true' }
+    return c.json(toPage(await listWorkspaces(c.get('ctx'), page), query.limit, presentWorkspace), 200)
   },
 )
 
@@ -124,7 +135,9 @@ routes.openapi(
     method: 'delete',
     path: '/workspaces/{id}',
     tag,
-    summary: 'Delete a workspace and everything in it',
+    summary: 'Delete a workspace and everything in it, in 30 days',
+    description:
+      'Nobody is let in from now on, keys stop, and jobs are canceled and refunded. For 30 days an owner finds it by `GET /workspaces?deleted=true` and can restore it; then files, rows and audit log are removed for good.',
     role: 'owner',
     stepUp: true,
     workspaceInPath: true,
@@ -135,4 +148,20 @@ routes.openapi(
     await deleteWorkspace(c.get('ctx'))
     return c.body(null, 204)
   },
+)
+
+routes.openapi(
+  operation('workspace.restore', {
+    method: 'post',
+    path: '/workspaces/{id}/restore',
+    tag,
+    summary: 'Restore a workspace that was deleted less than 30 days ago',
+    description:
+      'Needs the role `owner` in it. Members, files, keys and webhooks are there again; jobs that were canceled stay so. One that is not deleted is answered as it is.',
+    scope: 'user',
+    request: { params: IdPath },
+    responses: { 200: json(WorkspaceView, 'The workspace') },
+    refuses: ['not_found', 'plan_limit_reached'],
+  }),
+  async (c) => c.json(presentWorkspace(await restoreWorkspace(c.get('ctx'), c.req.valid('param').id)), 200),
 )

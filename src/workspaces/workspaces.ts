@@ -1,9 +1,9 @@
 /** Workspaces: the tenants. */
-import { and, isNull, sql } from 'drizzle-orm'
+import { and, isNotNull, isNull, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
 import { change, ensure, read, transact } from '../db/client.ts'
-import { memberships, webhookEndpoints, workspaces } from '../db/schema.ts'
+import { webhookEndpoints, workspaces } from '../db/schema.ts'
 import { first, inWorkspace, type Page, rowOf, thisWorkspace } from '../db/sql.ts'
 import { dismissListeners } from '../events/events.ts'
 import { dispatch } from '../outbox/outbox.ts'
@@ -41,9 +41,12 @@ export const createWorkspace = async (
   return { ...first(created), role: 'owner' }
 }
 
-/** `limit + 1` of the caller's workspaces, newest first. */
-export const listWorkspaces = async (ctx: Ctx, page: Page): Promise<WorkspaceWithRole[]> => {
-  const rows = await read<{ role: Role }>(ctx, 'workspaces', { limit: page.limit + 1, before: page.cursor })
+/** `limit + 1` of the caller's workspaces, newest first; or of those that they own and can restore. */
+export const listWorkspaces = async (
+  ctx: Ctx,
+  { limit, cursor, deleted }: Page & { deleted: boolean },
+): Promise<WorkspaceWithRole[]> => {
+  const rows = await read<{ role: Role }>(ctx, 'workspaces', { limit: limit + 1, before: cursor, deleted })
   return rows.map((row) => ({ ...rowOf(workspaces, { ...row }), role: row.role }))
 }
 
@@ -84,22 +87,17 @@ export const updateWorkspace = async (
 }
 
 /**
- * Deletes a workspace: from now on nobody is let in, no job goes on and no endpoint is told anything. However much
- * there is, a job removes it soon after, and files within minutes (removal.ts). The row stays, without its name, since
- * ledger and audit log refer to it.
+ * Deletes a workspace: from now on nobody is let in, no job goes on and no endpoint is told anything. An owner can restore it
+ * for 30 days; then a job removes what is in it, however much there is (removal.ts).
  * @throws {AppError} not_found, forbidden
  */
 export const deleteWorkspace = async (ctx: Ctx): Promise<void> => {
   const { gate } = await change(ctx, (db) => ({
-    members: db.delete(memberships).where(inWorkspace(memberships)),
     silenced: db
       .update(webhookEndpoints)
       .set({ disabledAt: sql`now()` })
       .where(and(inWorkspace(webhookEndpoints), isNull(webhookEndpoints.disabledAt))),
-    deleted: db
-      .update(workspaces)
-      .set({ deletedAt: sql`now()`, name: 'deleted', slug: sql`'deleted-' || id` })
-      .where(thisWorkspace),
+    deleted: db.update(workspaces).set({ deletedAt: sql`now()` }).where(thisWorkspace),
     note: db.execute(sql`
       insert into outbox (kind, subject_id, available_at)
       values ('workspace.delete', app.workspace_id(), now() + interval '30 seconds')`),
@@ -107,4 +105,36 @@ export const deleteWorkspace = async (ctx: Ctx): Promise<void> => {
   const { workspaceId } = gate
   await dispatch(ctx, [{ kind: 'workspace.delete', workspaceId, subjectId: workspaceId }])
   await dismissListeners(ctx, [workspaceId])
+}
+
+/**
+ * Restores a deleted workspace as it was, but for the jobs that were ended. What was owed meanwhile was refused: uploads and
+ * exports that are open are owed anew, and deliveries have failed. Twice is the same as once.
+ * @throws {AppError} not_found, forbidden, plan_limit_reached
+ */
+export const restoreWorkspace = async (ctx: Ctx, id: string): Promise<WorkspaceWithRole> => {
+  const deletedAt = sql`(select deleted_at from workspaces where id = (select app.workspace_id()))`
+  const here = sql`workspace_id = (select app.workspace_id())`
+  const { workspace } = await transact(ctx, (db) => ({
+    entered: db.execute(sql`select app.enter_deleted(${id})`),
+    // Those that the deletion itself has disabled.
+    endpoints: db.execute(
+      sql`update webhook_endpoints set disabled_at = null where ${here} and disabled_at = ${deletedAt}`,
+    ),
+    deliveries: db.execute(sql`
+      update webhook_deliveries set status = 'failed', ended_at = now(), error = 'the workspace was deleted'
+       where ${here} and status = 'pending' and ${deletedAt} is not null`),
+    owed: db.execute(sql`
+      insert into outbox (kind, subject_id, available_at)
+      select 'upload.end', id, now() from uploads where ${here} and ${deletedAt} is not null
+      union all select 'export', id, now() from asset_exports where ${here} and status = 'queued' and ${deletedAt} is not null
+      on conflict do nothing`),
+    note: db.execute(sql`delete from outbox where ${here} and kind = 'workspace.delete'`),
+    restored: db
+      .update(workspaces)
+      .set({ deletedAt: null })
+      .where(and(thisWorkspace, isNotNull(workspaces.deletedAt))),
+    workspace: db.select().from(workspaces).where(thisWorkspace),
+  }))
+  return { ...first(workspace), role: 'owner' }
 }

@@ -76,7 +76,11 @@ test('what is written by hand does the same twice as once', async () => {
 const jobs =
   'accept claim note_calls keep_operation keep_calls renew release settle cancel end_generations'.split(' ')
 const ownerOf = (name: string) =>
-  name === 'prune' ? 'app_retention' : jobs.includes(name) ? 'app_jobs' : 'app_gate'
+  ['prune', 'purge_workspace'].includes(name)
+    ? 'app_retention'
+    : jobs.includes(name)
+      ? 'app_jobs'
+      : 'app_gate'
 
 test('functions are for nobody by default; what runs as another role pins its search path', async () => {
   const functions = await query<{ name: string; definer: boolean; owner: string; path: string | null }>(`

@@ -36,7 +36,8 @@ const begin = async (
   const session = await newSession(ctx, userId)
   const mail = uuidv7()
   const { own, told } = await transact(asUser(ctx, userId), (db) => ({
-    unchanged: ensure(db, exists(users, condition, 'for share'), 'unauthorized'),
+    // Who comes back changes the row.
+    unchanged: ensure(db, exists(users, condition, 'for update'), 'unauthorized'),
     ...consume(db),
     told: tellOfDevice(db, mail, session.row),
     session: db.insert(sessions).values({ ...session.row, secondFactor: true }),

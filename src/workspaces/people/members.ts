@@ -67,8 +67,14 @@ export type Member = Awaited<ReturnType<typeof selectMembers>>[number]
 const ensureMember = (db: Database, userId: string) =>
   ensure(db, exists(memberships, isMember(userId)), 'not_found')
 
+/** Somebody who has deleted their account is none to rely on. */
 const ensureOwner = (db: Database) =>
-  ensure(db, exists(memberships, and(here, eq(memberships.role, 'owner'))), 'last_owner')
+  ensure(
+    db,
+    sql`exists (select from ${memberships} join ${users} on ${users.id} = ${memberships.userId}
+          where ${here} and ${memberships.role} = 'owner' and ${users.leavesAt} is null)`,
+    'last_owner',
+  )
 
 /** A new owner may have free credits that no other workspace has. */
 const fundOwners = (db: Database) => db.execute(sql`select app.fund_owners()`)
@@ -122,13 +128,14 @@ export const removeMember = async (ctx: Ctx, userId: string): Promise<void> => {
   await endStreamsOfKeys(ctx, gate.workspaceId, revoked)
 }
 
-/** Makes another member an owner and the caller an admin. @throws {AppError} not_found, validation_failed (oneself) */
+/** Makes another member an owner and the caller an admin. @throws {AppError} not_found, validation_failed (oneself), last_owner (who leaves) */
 export const transferWorkspace = async (ctx: Ctx, userId: string): Promise<void> => {
   const transferred = change(ctx, (db) => ({
     another: ensure(db, sql`${userId}::uuid <> ${currentUserId}`, 'validation_failed'),
     found: ensureMember(db, userId),
     demoted: db.update(memberships).set({ role: 'admin' }).where(and(here, isCaller)),
     promoted: db.update(memberships).set({ role: 'owner' }).where(isMember(userId)),
+    owned: ensureOwner(db),
     withdrawn: withdrawInvites(db, currentUserId),
     funded: fundOwners(db),
     recorded: db.execute(sql`

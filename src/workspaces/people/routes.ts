@@ -113,6 +113,7 @@ routes.openapi(
       ...jsonBody(z.strictObject({ userId: z.uuid() }), { userId: '0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11' }),
     },
     responses: { 204: { description: 'Transferred' } },
+    refuses: ['last_owner'],
   }),
   async (c) => {
     await transferWorkspace(c.get('ctx'), c.req.valid('json').userId)

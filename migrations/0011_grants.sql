@@ -21,9 +21,9 @@ end $$;
 -- column. A row lock needs `update` on any one.
 revoke all on all tables in schema public, app from public, app_tenant, app_system, app_gate, app_jobs, app_retention;
 grant select on app.gate_key to app_gate;
-grant select (id, email, email_verified_at, name, created_at, updated_at), update (name, password_hash, updated_at) on users to app_tenant;
+grant select (id, email, email_verified_at, name, leaves_at, created_at, updated_at), update (name, password_hash, updated_at) on users to app_tenant;
 grant select, insert, update (updated_at) on users to app_system;
-grant update (email, email_verified_at, password_hash) on users to app_gate;
+grant update (email, email_verified_at, password_hash, leaves_at), delete on users to app_gate;
 grant select (id, user_id, refreshed_at, expires_at, revoked_at, ip, country, user_agent, device, proved_at, second_factor, created_at),
   update (revoked_at, proved_at, second_factor) on sessions to app_tenant;
 grant select (id, user_id, refresh_hash, refresh_generation, refreshed_at, expires_at, revoked_at, country, device, proved_at, second_factor), insert,
@@ -42,18 +42,22 @@ grant select (created_at) on accounts to app_gate;
 grant select, insert (id, kind, recipient, user_id, language, data, network),
   update (status, attempts, taker, lease_expires_at, token_hash, code_hash, tries, expires_at, used_at, message_id, error, ended_at)
   on mails to app_gate;
+grant delete on mails to app_gate;
+grant select, insert (user_id, id), update (id, expires_at, created_at), delete on user_exports to app_gate;
+grant select (ip, user_agent, created_at) on sessions to app_gate;
+grant select on audit_logs to app_gate;
 grant select, insert (address, reason), update (reason, created_at) on bounces to app_gate;
 grant select, insert (person, user_id, workspace_id, since, network, domain, held_at, hold_reason),
   update (workspace_id, since) on free_grants to app_gate;
 grant select, update (day, spent) on free_budget to app_gate;
 grant select, update (name, slug, second_factor_required, deleted_at, updated_at) on workspaces to app_tenant;
-grant select, update (updated_at) on workspaces to app_gate;
+grant select, update (deleted_at, updated_at) on workspaces to app_gate;
 grant insert (id, name, slug) on workspaces to app_gate;
 grant select, update (role), delete on memberships to app_tenant;
-grant select (workspace_id, user_id, role) on memberships to app_gate;
-grant insert (workspace_id, user_id, role) on memberships to app_gate;
+grant select on memberships to app_gate;
+grant insert (workspace_id, user_id, role), update (role), delete on memberships to app_gate;
 grant select, insert, delete on invites to app_tenant;
-grant select, update (accepted_at) on invites to app_gate;
+grant select, update (accepted_at), delete on invites to app_gate;
 grant select, insert, update (revoked_at) on api_keys to app_tenant;
 grant select, update (last_used_at, revoked_at) on api_keys to app_gate;
 grant select, insert, update (size, lease_expires_at, made_at, refused_at), delete on asset_copies to app_tenant;
@@ -90,7 +94,7 @@ grant select, insert, update (sequence, listened_until) on event_heads to app_ga
 grant select on event_heads to app_jobs;
 grant select, insert, update (url, events, failing_since, silent_attempts, quiet_until, disabled_at, deleted_at),
   delete on webhook_endpoints to app_tenant;
-grant select (workspace_id, id, url, events, disabled_at) on webhook_endpoints to app_gate;
+grant select (workspace_id, id, url, events, disabled_at), update (disabled_at) on webhook_endpoints to app_gate;
 grant select, update (status, attempts, next_attempt_at, response_status, error, delivered_at, ended_at)
   on webhook_deliveries to app_tenant;
 grant select (workspace_id, id),
@@ -108,10 +112,12 @@ grant delete on webhook_deliveries, api_keys to app_tenant;
 grant select (workspace_id, kind, subject_id, available_at, sends), update (available_at, sends) on outbox to app_system;
 grant insert (workspace_id, kind, subject_id, available_at), delete on outbox to app_gate;
 --> statement-breakpoint
--- app_retention works inside app.prune only.
+-- app_retention works inside app.prune and app.purge_workspace only.
 grant select, delete on sessions, spent_tokens, mails, bounces, invites, api_keys, idempotency_keys, generation_events, webhook_deliveries, audit_logs,
   audit_checkpoints to app_retention;
-grant select on generations to app_retention;
+grant select, delete on generations, credit_entries, provider_jobs, event_heads, workspace_counters, audit_heads, memberships, workspaces
+  to app_retention;
+grant select on outbox to app_retention;
 grant update (revoked_at) on sessions, api_keys to app_retention;
 grant update (accepted_at) on invites to app_retention;
 grant update (ended_at) on mails to app_retention;
@@ -125,7 +131,7 @@ grant execute on function app.context(), app.workspace_id(), app.user_id(), app.
   app.audit_hash(text, audit_logs) to app_tenant, app_system;
 grant execute on function app.accept_invite(text), app.listen(), app.create_workspace(uuid, text, text), app.own_password_hash(),
   app.forecast(uuid, text, integer, text, double precision, integer), app.misfit(uuid, uuid[], jsonb), app.me(),
-  app.own_workspaces(integer, uuid), app.read(text, text, text, jsonb), app.asset(uuid, uuid), app.some_assets(uuid, uuid[]),
+  app.own_workspaces(integer, uuid, boolean), app.read(text, text, text, jsonb), app.asset(uuid, uuid), app.some_assets(uuid, uuid[]),
   app.list_assets(uuid, integer, uuid, uuid, text[], text[], text[], text), app.matching_assets(text, uuid, uuid, text[], text[], text[], text, integer),
   app.search_assets(uuid, integer, uuid, uuid, text[], text[], text[], text, text, integer), app.head_of_line(uuid, integer),
   app.show_generations(uuid, uuid[], integer), app.list_generations(uuid, integer, uuid, uuid, text[], text[], integer),
@@ -135,12 +141,13 @@ grant execute on function app.accept_invite(text), app.listen(), app.create_work
   app.renew(uuid, integer), app.release(uuid, integer, jsonb, double precision, jsonb, jsonb),
   app.settle(uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, jsonb),
   app.end_generations(integer), app.ask_verification(uuid), app.ask_change(text, uuid, uuid), app.confirm_email(text, text[]),
-  app.tell_of_password(uuid), app.mail_invite(uuid, uuid), app.fund_owners(), app.is_funded(uuid), app.free_state()
+  app.tell_of_password(uuid), app.leave(uuid), app.ask_export(uuid), app.is_over(), app.workspace_grace(), app.enter_deleted(uuid), app.mail_invite(uuid, uuid), app.fund_owners(), app.is_funded(uuid), app.free_state()
   to app_tenant;
 grant execute on function app.act_as(uuid), app.compare_storage(text, jsonb, uuid[], uuid[], timestamptz, integer),
   app.note_findings(text, jsonb, interval), app.turn_of_email(text), app.holder_of(text), app.owe_mail(uuid, text, text, uuid, jsonb),
   app.undo_change(text), app.reset_password(text, text, uuid), app.tell_of_device(uuid, uuid, text, text),
-  app.take_mail(uuid, uuid, text, text), app.end_mail(uuid, uuid, text, text, text, boolean), app.note_bounce(text, text) to app_system;
+  app.take_mail(uuid, uuid, text, text), app.end_mail(uuid, uuid, text, text, text, boolean), app.note_bounce(text, text),
+  app.erase_user(uuid), app.read_export(uuid), app.end_export(uuid, uuid), app.forget_export(uuid) to app_system;
 grant execute on function app.own_factors() to app_tenant;
 grant execute on function app.factors_of(uuid), app.password_mark(text) to app_system;
 grant execute on all functions in schema app to app_gate;
@@ -150,6 +157,8 @@ grant execute on function app.context(), app.require(boolean, integer, text, tex
   app.forecast(uuid, text, integer, text, double precision, integer), app.eta(uuid, text, integer, text, double precision, integer)
   to app_jobs;
 grant execute on function app.uuid_at(timestamptz), app.first_id(), app.last_id(), app.audit_life() to app_tenant, app_system, app_retention;
+grant execute on function app.context(), app.workspace_id(), app.workspace_grace(), app.is_over(), app.write_audit(jsonb, text, uuid, jsonb, jsonb)
+  to app_retention;
 --> statement-breakpoint
 -- Definer functions run as app_gate, which sees just enough for them: no role bypasses row-level security.
 do $$
@@ -177,11 +186,13 @@ begin
   revoke create on schema app from app_jobs;
 end $$;
 --> statement-breakpoint
--- And for the one that deletes what is old: the Worker's login may not, except through it.
+-- And for those that delete what is old, or in a workspace that is deleted for good: the Worker's login may not, except through it.
 do $$
 begin
   grant create on schema app to app_retention;
   alter function app.prune(text, integer) owner to app_retention;
+  alter function app.purge_workspace(integer, boolean) owner to app_retention;
   revoke create on schema app from app_retention;
   grant execute on function app.prune(text, integer) to app_system;
+  grant execute on function app.purge_workspace(integer, boolean) to app_tenant;
 end $$;

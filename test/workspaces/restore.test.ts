@@ -1,0 +1,142 @@
+/** A deleted workspace: found and restored by its owners for 30 days, and by nobody else. */
+import { expect, test } from 'vitest'
+import { tally, times } from '../support/at-once.ts'
+import { createClient, type Page } from '../support/client.ts'
+import { control } from '../support/control.ts'
+import { asOwner } from '../support/database.ts'
+import { addMember, NOBODY, newKey, newTenant, type Tenant } from '../support/tenants.ts'
+import { sendDirectly } from '../support/uploads.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const restore = ({ client }: Pick<Tenant, 'client'>, id: string) =>
+  client.post<{ deletedAt: string | null }>(`/workspaces/${id}/restore`)
+const deleted = async ({ client }: Pick<Tenant, 'client'>) =>
+  (await client.get<Page<{ id: string; deletedAt: string }>>('/workspaces?deleted=true')).body.data
+const age = (id: string, by: string) =>
+  asOwner('update workspaces set deleted_at = deleted_at - $2::interval where id = $1', [id, by])
+
+test('is there again with its members, files, keys and webhooks, and audited', async () => {
+  const tenant = await newTenant()
+  const { client, workspaceId, userId } = tenant
+  const admin = await addMember(workspaceId, 'admin')
+  const { key } = await newKey(client, ['usage.get'])
+  const hook = async () =>
+    (await client.post<{ id: string }>('/webhooks', { url: 'http://127.0.0.1:9/' })).body.id
+  const [on, off] = [await hook(), await hook()]
+  await client.patch(`/webhooks/${off}`, { enabled: false })
+  const { body: asset } = await client.upload('a.txt', 'some text')
+  const pending = await sendDirectly(client, Buffer.from('some text'), { mimeType: 'text/plain' })
+  expect(await deleted(tenant)).toEqual([])
+  expect((await client.delete(`/workspaces/${workspaceId}`)).status).toBe(204)
+  expect(await deleted(tenant)).toMatchObject([{ id: workspaceId, deletedAt: expect.any(String) }])
+  expect(await deleted(admin)).toEqual([])
+  expect((await client.get<Page<unknown>>('/workspaces')).body.data).toEqual([])
+  expect(await createClient({ token: key }).get('/usage')).toMatchObject({ status: 401 })
+  // Its notes come due while nobody is let in.
+  await asOwner('update outbox set available_at = now() where workspace_id = $1', [workspaceId])
+  await control('cron')
+  await waitFor(
+    "the upload's note is gone",
+    async () =>
+      (await asOwner(`select from outbox where workspace_id = $1 and kind = 'upload.end'`, [workspaceId]))
+        .length === 0,
+  )
+
+  expect(await restore(tenant, workspaceId)).toMatchObject({
+    status: 200,
+    body: { id: workspaceId, name: 'Test Store', role: 'owner', deletedAt: null },
+  })
+  expect(await deleted(tenant)).toEqual([])
+  expect((await admin.client.get('/usage')).status).toBe(200)
+  expect((await createClient({ token: key }).get('/usage')).status).toBe(200)
+  const download = (await client.get(`/assets/${asset.id}/download`)).headers.get('location') as string
+  expect((await fetch(download)).status).toBe(200)
+  const { body: hooks } = await client.get<Page<{ id: string; enabled: boolean }>>('/webhooks')
+  expect(Object.fromEntries(hooks.data.map((one) => [one.id, one.enabled]))).toEqual({
+    [on]: true,
+    [off]: false,
+  })
+  expect(
+    await asOwner(`select subject_id from outbox where workspace_id = $1 and kind = 'upload.end'`, [
+      workspaceId,
+    ]),
+  ).toEqual([{ subject_id: pending }])
+  expect((await client.post(`/assets/${pending}/complete`)).status).toBe(200)
+  const log = await asOwner(
+    `select action, actor_id from audit_logs where workspace_id = $1 and action in ('workspace.delete', 'workspace.restore') order by sequence`,
+    [workspaceId],
+  )
+  expect(log).toEqual([
+    { action: 'workspace.delete', actor_id: userId },
+    { action: 'workspace.restore', actor_id: userId },
+  ])
+  expect((await client.get('/audit-logs/verify')).body).toMatchObject({ valid: true })
+  expect(
+    await asOwner(`select from outbox where workspace_id = $1 and kind = 'workspace.delete'`, [workspaceId]),
+  ).toEqual([])
+  // A message that was on its way removes nothing.
+  await control('enqueue', [{ kind: 'workspace.delete', workspaceId, subjectId: workspaceId }])
+  await control('cron')
+  expect((await client.get(`/assets/${asset.id}`)).status).toBe(200)
+})
+
+test('many times at once is once, and what is not deleted stays as it is', async () => {
+  const tenant = await newTenant()
+  const { client, workspaceId } = tenant
+  expect((await restore(tenant, workspaceId)).status).toBe(200)
+  await client.delete(`/workspaces/${workspaceId}`)
+  expect(tally(await times(5, () => restore(tenant, workspaceId)))).toEqual({ 200: 5 })
+  const log = await asOwner(
+    `select from audit_logs where workspace_id = $1 and action = 'workspace.restore'`,
+    [workspaceId],
+  )
+  expect(log).toHaveLength(1)
+  // Deleted again, it has all of its time again.
+  await client.delete(`/workspaces/${workspaceId}`)
+  expect(await deleted(tenant)).toHaveLength(1)
+})
+
+test('is refused to others, and after 30 days', async () => {
+  const tenant = await newTenant()
+  const { client, workspaceId } = tenant
+  const [admin, stranger] = [await addMember(workspaceId, 'admin'), await newTenant()]
+  await client.delete(`/workspaces/${workspaceId}`)
+  expect(await restore(stranger, workspaceId)).toMatchObject({ status: 404 })
+  expect(await restore(tenant, NOBODY)).toMatchObject({ status: 404 })
+  expect(await restore(admin, workspaceId)).toMatchObject({ status: 403, body: { code: 'forbidden' } })
+  await age(workspaceId, '29 days')
+  expect(await deleted(tenant)).toHaveLength(1)
+  await age(workspaceId, '1 day')
+  expect(await deleted(tenant)).toEqual([])
+  expect(await restore(tenant, workspaceId)).toMatchObject({ status: 404 })
+})
+
+test('is refused where ten other free ones have been made since', async () => {
+  const tenant = await newTenant()
+  await tenant.client.delete(`/workspaces/${tenant.workspaceId}`)
+  const made = await times(10, () => tenant.client.post<{ id: string }>('/workspaces', { name: 'x' }))
+  expect(tally(made)).toEqual({ 201: 10 })
+  expect(await restore(tenant, tenant.workspaceId)).toMatchObject({
+    status: 402,
+    body: { code: 'plan_limit_reached' },
+  })
+  await tenant.client.delete(`/workspaces/${made[0]?.body.id}`)
+  expect((await restore(tenant, tenant.workspaceId)).status).toBe(200)
+})
+
+test('either restored or removed, when both are tried at once', async () => {
+  const tenant = await newTenant()
+  const { client, workspaceId } = tenant
+  await client.upload('a.txt', 'some text')
+  await client.delete(`/workspaces/${workspaceId}`)
+  await age(workspaceId, '29 days 23:59:59')
+  const message = { kind: 'workspace.delete', workspaceId, subjectId: workspaceId }
+  const [answer] = await Promise.all([restore(tenant, workspaceId), control('enqueue', [message, message])])
+  const rows = async () => (await asOwner('select from assets where workspace_id = $1', [workspaceId])).length
+  if (answer.status === 200) {
+    await control('cron')
+    expect(await rows()).toBe(1)
+  } else {
+    expect(answer.status).toBe(404)
+  }
+})
