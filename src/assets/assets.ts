@@ -5,7 +5,7 @@ import { change, type Database, read, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations, outbox, providerJobs, uploads } from '../db/schema.ts'
 import { exists, first, inWorkspace, type Page, rowOf, rowsOf } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
-import { dispatch, owe, RESEND_DELAY, settle } from '../outbox/outbox.ts'
+import { dispatch, owe, settle } from '../outbox/outbox.ts'
 import { sweeperOf } from '../outbox/use.ts'
 import { assetKinds, assetSources, assetStatuses } from '../words.ts'
 import { putObject } from './put.ts'
@@ -211,6 +211,9 @@ export const eraseObject = async (ctx: JobCtx, id: string): Promise<void> => {
   }))
 }
 
+/** When the last URL of where an object was is over. */
+const URLS_END = sql`interval '20 minutes'`
+
 /**
  * The job of an object that was stored elsewhere while storage was away: brings it home. Until its assets say so, nobody reads
  * what is there, so that it may break off anywhere; what is left over, also of an asset that was deleted meanwhile, is erased.
@@ -230,7 +233,7 @@ export const moveObject = async (ctx: JobCtx, id: string): Promise<void> => {
   }
   await change(ctx, (db) => ({
     moved: db.update(assets).set({ store: 'home' }).where(isAway),
-    left: owe(db, 'object.delete', [id], RESEND_DELAY),
+    left: owe(db, 'object.delete', [id], URLS_END),
     settled: settle(db, 'object.move', id),
   }))
 }

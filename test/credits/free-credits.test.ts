@@ -171,7 +171,7 @@ test.each(['app_tenant', 'app_system'])('%s holds, releases and grants nothing',
       'permission denied for function',
     )
   }
-  for (const table of ['mails', 'bounces', 'free_grants', 'free_budget']) {
+  for (const table of ['mails', 'user_exports', 'bounces', 'free_grants', 'free_budget']) {
     await expect(asOwner(`set role ${role}; select * from ${table}`), table).rejects.toThrow(
       'permission denied',
     )

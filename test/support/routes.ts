@@ -203,6 +203,8 @@ export const makeThingsFor = async (route: Route, tenant: Tenant): Promise<Thing
   if (route.name === 'totp.delete') await addTotp(tenant.client)
   // Only what ended without a result is tried again.
   if (route.name === 'generation.retry') await tenant.client.post(`/generations/${things.generations}/cancel`)
+  // Only what is deleted is restored.
+  if (route.name === 'workspace.restore') await tenant.client.delete(`/workspaces/${tenant.workspaceId}`)
   return things as unknown as Things
 }
 
