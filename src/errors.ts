@@ -19,7 +19,10 @@ const problems = {
   invalid_code: [401, 'The code is wrong, too old, or was used before.'],
   invalid_passkey: [401, 'This passkey is not known here, or was deleted.'],
   token_used: [401, 'This works once, and was used before: begin again.'],
-  insufficient_credits: [402, 'The workspace has too few credits left this month.'],
+  insufficient_credits: [
+    402,
+    'The workspace has too few credits left this month; `GET /usage` says how many, and why a free one has none.',
+  ],
   storage_quota_exceeded: [402, "The file does not fit the workspace's storage quota: delete others first."],
   free_credits_paused: [
     402,

@@ -1541,13 +1541,24 @@ export interface webhooks {
 export interface components {
     schemas: {
         ApiKey: {
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             createdAt: string;
             /** Format: uuid */
             createdBy: string | null;
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             expiresAt: string | null;
             /** Format: uuid */
             id: string;
-            /** @description To the minute */
+            /**
+             * Format: date-time
+             * @description To the minute
+             */
             lastUsedAt: string | null;
             name: string;
             scopes: ("asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "checkpoint.list" | "credit.list" | "event.list" | "export.create" | "export.list" | "generation.cancel" | "generation.create" | "generation.events" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "model.list" | "usage.get")[];
@@ -1575,6 +1586,10 @@ export interface components {
          *     }
          */
         Asset: {
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             createdAt: string;
             /** Format: uuid */
             createdBy: string | null;
@@ -1608,6 +1623,10 @@ export interface components {
             workspaceId: string;
         };
         AuditCheckpoint: {
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             createdAt: string;
             /** @description Of the last one, which follows from all before it */
             hash: string;
@@ -1636,6 +1655,10 @@ export interface components {
             before?: {
                 [key: string]: unknown;
             };
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             createdAt: string;
             /** Format: uuid */
             id: string;
@@ -1686,6 +1709,10 @@ export interface components {
             }[];
         };
         CreditEntry: {
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             createdAt: string;
             credits: number;
             /** Format: uuid */
@@ -1707,9 +1734,17 @@ export interface components {
             assetId: string;
             /** @enum {string} */
             channel: "amazon-main" | "google-merchant" | "shopify" | "instagram-feed" | "instagram-reel" | "tiktok" | "web";
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             createdAt: string;
             /** Format: uuid */
             createdBy: string | null;
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             endedAt: string | null;
             /** Format: uuid */
             id: string;
@@ -1740,8 +1775,16 @@ export interface components {
             aspectRatio: "1:1" | "4:3" | "3:4" | "16:9" | "9:16" | null;
             /** @description Submissions to providers */
             attempts: number;
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             completedAt: string | null;
             count: number;
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             createdAt: string;
             /** Format: uuid */
             createdBy: string | null;
@@ -1757,7 +1800,15 @@ export interface components {
             };
             /** @description When an open job will have ended in one case of two, and in nine of ten, if enough others have been measured */
             eta?: {
+                /**
+                 * Format: date-time
+                 * @description In UTC, ending in `Z`
+                 */
                 p50: string;
+                /**
+                 * Format: date-time
+                 * @description In UTC, ending in `Z`
+                 */
                 p90: string;
             };
             /** Format: uuid */
@@ -1772,7 +1823,10 @@ export interface components {
                  * @description For ten minutes at a time the same, so that it can be cached
                  */
                 url: string;
-                /** @description At least five minutes from now */
+                /**
+                 * Format: date-time
+                 * @description At least five minutes from now
+                 */
                 urlExpiresAt: string;
             })[];
             /**
@@ -1788,6 +1842,10 @@ export interface components {
             /** Format: uuid */
             retryOf: string | null;
             seed: number | null;
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             startedAt: string | null;
             /** @enum {string} */
             status: "queued" | "running" | "succeeded" | "failed" | "canceled";
@@ -1809,10 +1867,22 @@ export interface components {
          *     }
          */
         GenerationEvent: {
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             at: string;
             /** @description When it will have ended in one case of two, and in nine of ten */
             eta?: {
+                /**
+                 * Format: date-time
+                 * @description In UTC, ending in `Z`
+                 */
                 p50: string;
+                /**
+                 * Format: date-time
+                 * @description In UTC, ending in `Z`
+                 */
                 p90: string;
             };
             /** Format: uuid */
@@ -1856,9 +1926,17 @@ export interface components {
             webhookUrl?: string;
         };
         Invite: {
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             createdAt: string;
             /** Format: email */
             email: string;
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             expiresAt: string;
             /** Format: uuid */
             id: string;
@@ -1868,6 +1946,10 @@ export interface components {
         Lineage: {
             /** Format: uuid */
             assetId: string;
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             createdAt: string;
             /** Format: uuid */
             createdBy: string | null;
@@ -1891,6 +1973,10 @@ export interface components {
                 provider: "replicate" | "fal" | "openai" | "gemini" | "workers-ai" | null;
                 /** @description As the provider calls it */
                 providerModel: string | null;
+                /**
+                 * Format: date-time
+                 * @description In UTC, ending in `Z`
+                 */
                 requestedAt: string;
                 /** Format: uuid */
                 requestedBy: string | null;
@@ -1907,6 +1993,10 @@ export interface components {
             source: "upload" | "generation" | "export";
         };
         Member: {
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             createdAt: string;
             /** Format: email */
             email: string | null;
@@ -1950,9 +2040,17 @@ export interface components {
         Passkey: {
             /** @description Kept beyond its device, such as in a password manager */
             backedUp: boolean;
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             createdAt: string;
             /** Format: uuid */
             id: string;
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             lastUsedAt: string | null;
             name: string;
         };
@@ -2112,16 +2210,27 @@ export interface components {
         Session: {
             /** @description ISO 3166 */
             country: string | null;
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             createdAt: string;
             current: boolean;
             /** @description Such as `Firefox on Windows` */
             device: string | null;
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             expiresAt: string;
             /** Format: uuid */
             id: string;
             /** @description Of the last refresh, as is the country */
             ip: string | null;
-            /** @description To a quarter of an hour */
+            /**
+             * Format: date-time
+             * @description To a quarter of an hour
+             */
             lastUsedAt: string;
             userAgent: string | null;
         };
@@ -2146,7 +2255,10 @@ export interface components {
         Upload: {
             asset: components["schemas"]["Asset"];
             upload: {
-                /** @description What is not complete by then is given up */
+                /**
+                 * Format: date-time
+                 * @description What is not complete by then is given up
+                 */
                 endsAt: string;
                 /** @description From the first byte on: one below 100 MB, else several of 32 MiB and a rest */
                 parts: {
@@ -2156,6 +2268,10 @@ export interface components {
                     size: number;
                     /** @description Where to send the part by PUT; none for what has arrived */
                     target?: {
+                        /**
+                         * Format: date-time
+                         * @description In UTC, ending in `Z`
+                         */
                         expiresAt: string;
                         /** @description To be sent exactly so; browsers add `content-length` themselves */
                         headers: {
@@ -2180,6 +2296,10 @@ export interface components {
                 /** @description Per calendar month; null is unlimited */
                 granted: number | null;
                 remaining: number | null;
+                /**
+                 * Format: date-time
+                 * @description In UTC, ending in `Z`
+                 */
                 renewsAt: string;
                 reserved: number;
             };
@@ -2195,6 +2315,10 @@ export interface components {
             };
         };
         User: {
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             createdAt: string;
             /**
              * Format: email
@@ -2208,7 +2332,10 @@ export interface components {
             name: string | null;
         };
         UserExport: {
-            /** @description When the file is deleted */
+            /**
+             * Format: date-time
+             * @description When the file is deleted
+             */
             expiresAt: string | null;
             /** @enum {string} */
             status: "pending" | "ready";
@@ -2221,7 +2348,15 @@ export interface components {
         WebhookDelivery: {
             /** @description With those that were put off, since the endpoint had not answered lately */
             attempts: number;
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             createdAt: string;
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             deliveredAt: string | null;
             /**
              * Format: uuid
@@ -2241,12 +2376,20 @@ export interface components {
             url: string;
         };
         WebhookEndpoint: {
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             createdAt: string;
             /** Format: uuid */
             createdBy: string | null;
             enabled: boolean;
             /** @description Empty means all but `progress` */
             events: ("queued" | "running" | "progress" | "provider.switched" | "succeeded" | "failed" | "canceled")[];
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             failingSince: string | null;
             /** Format: uuid */
             id: string;
@@ -2266,6 +2409,10 @@ export interface components {
          */
         WebhookMessage: {
             data: {
+                /**
+                 * Format: date-time
+                 * @description In UTC, ending in `Z`
+                 */
                 at: string;
                 /** Format: uuid */
                 generationId: string;
@@ -2274,13 +2421,24 @@ export interface components {
                 /** @enum {string} */
                 status: "queued" | "running" | "succeeded" | "failed" | "canceled";
             };
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             timestamp: string;
             /** @enum {string} */
             type: "generation.queued" | "generation.running" | "generation.progress" | "generation.provider.switched" | "generation.succeeded" | "generation.failed" | "generation.canceled";
         };
         Workspace: {
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             createdAt: string;
-            /** @description An owner can restore it for 30 days from then on */
+            /**
+             * Format: date-time
+             * @description An owner can restore it for 30 days from then on
+             */
             deletedAt: string | null;
             /** Format: uuid */
             id: string;
@@ -2295,6 +2453,10 @@ export interface components {
             /** @description Of its members */
             secondFactorRequired: boolean;
             slug: string;
+            /**
+             * Format: date-time
+             * @description In UTC, ending in `Z`
+             */
             updatedAt: string;
         };
     };
@@ -2390,6 +2552,10 @@ export interface operations {
                  *     }
                  */
                 "application/json": {
+                    /**
+                     * Format: date-time
+                     * @description In UTC, ending in `Z`
+                     */
                     expiresAt?: string;
                     name: string;
                     scopes: ("asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "checkpoint.list" | "credit.list" | "event.list" | "export.create" | "export.list" | "generation.cancel" | "generation.create" | "generation.events" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "model.list" | "usage.get")[];
@@ -2443,6 +2609,7 @@ export interface operations {
                 limit?: number;
                 /** @description Part of the name. Without three letters or digits in a row a page looks at 500 assets: it may have fewer than `limit`, or none, and a `nextCursor` */
                 q?: string;
+                /** @description In UTC, ending in `Z` */
                 since?: string;
                 source?: "upload" | "generation" | "export";
                 status?: "pending" | "ready";
@@ -2809,6 +2976,10 @@ export interface operations {
                 content: {
                     "application/json": {
                         data: {
+                            /**
+                             * Format: date-time
+                             * @description In UTC, ending in `Z`
+                             */
                             expiresAt?: string;
                             /** Format: uuid */
                             id: string;
@@ -2916,7 +3087,9 @@ export interface operations {
                 limit?: number;
                 resourceId?: string;
                 resourceType?: string;
+                /** @description In UTC, ending in `Z` */
                 since?: string;
+                /** @description In UTC, ending in `Z` */
                 until?: string;
             };
             header?: {
@@ -2980,7 +3153,9 @@ export interface operations {
                 actorId?: string;
                 resourceId?: string;
                 resourceType?: string;
+                /** @description In UTC, ending in `Z` */
                 since?: string;
+                /** @description In UTC, ending in `Z` */
                 until?: string;
             };
             header?: {
@@ -3368,7 +3543,10 @@ export interface operations {
                 };
                 content: {
                     "application/json": {
-                        /** @description When the account goes, unless its person signs in before */
+                        /**
+                         * Format: date-time
+                         * @description When the account goes, unless its person signs in before
+                         */
                         deletesAt: string;
                     };
                 };
@@ -3600,9 +3778,17 @@ export interface operations {
                     "application/json": {
                         /** @description Kept beyond its device, such as in a password manager */
                         backedUp: boolean;
+                        /**
+                         * Format: date-time
+                         * @description In UTC, ending in `Z`
+                         */
                         createdAt: string;
                         /** Format: uuid */
                         id: string;
+                        /**
+                         * Format: date-time
+                         * @description In UTC, ending in `Z`
+                         */
                         lastUsedAt: string | null;
                         name: string;
                         /** @description Each signs in once, in the place of a lost factor. They are shown this once: keep them safe. */
@@ -3976,9 +4162,11 @@ export interface operations {
                 kind?: "image" | "video";
                 /** @description Entries of a page */
                 limit?: number;
+                /** @description In UTC, ending in `Z` */
                 since?: string;
                 status?: "queued" | "running" | "succeeded" | "failed" | "canceled";
                 task?: "scene" | "cutout" | "packshot" | "upscale" | "expand" | "animate";
+                /** @description In UTC, ending in `Z` */
                 until?: string;
             };
             header?: {

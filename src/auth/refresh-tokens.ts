@@ -30,12 +30,14 @@ const assemble = (env: Env, sessionId: string, generation: number, secret: Buffe
 export const firstRefreshToken = (env: Env, sessionId: string): string =>
   assemble(env, sessionId, 0, randomBytes(32))
 
+const OVER = 'This refresh token is none, or its session has ended: sign in again.'
+
 const PATTERN = /^(([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,9})\.([\w-]{43}))\.([\w-]{43})$/
 
 /** The parts of a token, whether it was issued here, and the one that follows it. @throws {AppError} unauthorized */
 const parse = (env: Env, token: string) => {
   const [, body = '', sessionId = '', digits, secret = '', tag = ''] = PATTERN.exec(token) ?? []
-  if (!body) throw new AppError('unauthorized')
+  if (!body) throw new AppError('unauthorized', { detail: OVER })
   const generation = Number(digits)
   const given = Buffer.from(tag, 'base64url')
   const wasIssued = env.ACCESS_TOKEN_KEYS.some((key) =>
@@ -98,6 +100,6 @@ export const refresh = async (ctx: Ctx, token: string) => {
       .where(and(isInForce, eq(sessions.refreshHash, nextHash), userIsActive, inGrace)),
   }))
   if (reused.length > 0) throw new AppError('refresh_token_reused')
-  if (!session) throw new AppError('unauthorized')
+  if (!session) throw new AppError('unauthorized', { detail: OVER })
   return issueTokens(ctx.env, { userId: session.userId, sessionId }, next)
 }

@@ -31,6 +31,7 @@ const newPassword = z
   .min(10)
   .max(128)
   .refine((value) => value.isWellFormed(), 'must be well-formed Unicode')
+  .refine((value) => value.trim().length >= 10, 'must have 10 characters besides blanks around them')
   .refine((value) => !isCommonPassword(value), 'must not be one of the most common passwords')
 
 const UserView = z

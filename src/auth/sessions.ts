@@ -248,7 +248,7 @@ export const changePassword = async (
   }))
   const current = first(own.rows).hash
   if (!(await verifyPassword(ctx.env, input.currentPassword, current)))
-    throw new AppError('invalid_credentials')
+    throw new AppError('invalid_credentials', { detail: 'The current password is wrong.' })
   const passwordHash = await hashPassword(ctx.env, input.newPassword)
   const keptId = ownSessionId(ctx)
   const mail = uuidv7()

@@ -34,7 +34,7 @@ interface Check {
 
 export interface Report {
   channel: Channel
-  /** Whether nothing that is required is missed. */
+  /** Whether all that is required is met; what could not be looked at is not. */
   passes: boolean
   checks: Check[]
 }
@@ -338,7 +338,7 @@ export const judgeAll = (channel: Channel, facts: Facts): Report => {
   })
   return {
     channel,
-    passes: !checks.some(({ level, passes }) => level === 'required' && passes === false),
+    passes: !checks.some(({ level, passes }) => level === 'required' && passes !== true),
     checks,
   }
 }

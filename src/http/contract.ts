@@ -31,6 +31,7 @@ export const Timestamp = z.iso
   .datetime('must be a time in UTC, such as 2026-01-31T12:00:00Z')
   .max(30)
   .regex(/^(?!0000)/, 'must be after the year 0')
+  .openapi({ format: 'date-time', description: 'In UTC, ending in `Z`' })
 
 /** A patch that names at least one field. */
 export const someOf = <Shape extends z.core.$ZodShape>(shape: Shape) =>

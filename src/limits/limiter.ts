@@ -36,6 +36,9 @@ interface Bucket {
   period: number
 }
 
+/** Milliseconds whose tokens an eviction may cost. */
+const AHEAD = 10_000
+
 export class RateLimiter extends DurableObject {
   private bucket: Bucket | undefined
   /** What is stored, and so survives an eviction: never less spent than was. */
@@ -60,9 +63,11 @@ export class RateLimiter extends DurableObject {
     const leased = Math.min(lease, Math.max(0, Math.floor(capacity / 2 - taken)))
     const spent = taken + leased
     this.bucket = { spent, at: now, period: period * 1000 }
-    if (spent > spentNow(this.saved)) {
-      // A tenth of the capacity ahead, so that most requests write nothing and an eviction forgets none.
-      this.save({ ...this.bucket, spent: Math.min(capacity, spent + capacity / 10) })
+    // So much ahead that most requests write nothing and an eviction forgets none, nor costs more than comes back soon.
+    const ahead = Math.min(capacity / 10, perMillisecond * AHEAD)
+    const saved = spentNow(this.saved)
+    if (spent > saved || (cost < 0 && saved > spent + ahead)) {
+      this.save({ ...this.bucket, spent: Math.min(capacity, spent + ahead) })
     }
     return {
       allowed,

@@ -16,7 +16,9 @@ export type WorkspaceWithRole = typeof workspaces.$inferSelect & { role: Role }
 const deriveSlug = (name: string) => {
   const base = name
     .normalize('NFKD')
+    .replace(/\p{M}/gu, '')
     .toLowerCase()
+    .replaceAll('ß', 'ss')
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-+|-+$/g, '')
     .slice(0, 30)

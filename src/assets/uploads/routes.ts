@@ -60,7 +60,7 @@ routes.openapi(
       ...jsonBody(
         z.strictObject({
           name: FileName,
-          mimeType: z.string().max(100).openapi({ description: 'As the content will be' }),
+          mimeType: z.string().max(100).toLowerCase().openapi({ description: 'As the content will be' }),
           size: z.int().min(1).max(MAX_DIRECT).describe('Bytes'),
           sha256: z
             .string()

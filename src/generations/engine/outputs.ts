@@ -28,6 +28,9 @@ const sourceTypeOf = ({ inputAssetIds }: Claim): SourceType =>
 const nameOf = (claim: Claim, index: number) =>
   [claim.style ?? claim.task, claim.kind, claim.id.slice(-6), index + 1].join('-')
 
+/** Of the types that an output may have. */
+const extensionOf = (mimeType: string) => mimeType.replace(/^.*\//, '').replace('jpeg', 'jpg')
+
 /** The bytes behind a URL, given up on when nothing comes for a while. */
 const download = async function* (url: string): AsyncGenerator<Uint8Array> {
   const abort = new AbortController()
@@ -91,7 +94,7 @@ export const storeOutput = async (
   if (object.kind !== claim.kind) {
     throw new AppError('unsupported_media_type', { cause: new Error(`the output is ${object.mimeType}`) })
   }
-  return { index, assetId, name, object }
+  return { index, assetId, name: `${name}.${extensionOf(object.mimeType)}`, object }
 }
 
 /**
