@@ -64,7 +64,7 @@ export class RateLimiter extends DurableObject {
     const spent = taken + leased
     this.bucket = { spent, at: now, period: period * 1000 }
     // So much ahead that most requests write nothing and an eviction forgets none, nor costs more than comes back soon.
-    const ahead = Math.min(capacity / 10, perMillisecond * AHEAD)
+    const ahead = Math.floor(Math.min(capacity / 10, perMillisecond * AHEAD))
     const saved = spentNow(this.saved)
     if (spent > saved || (cost < 0 && saved > spent + ahead)) {
       this.save({ ...this.bucket, spent: Math.min(capacity, spent + ahead) })
