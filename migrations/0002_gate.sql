@@ -116,6 +116,20 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
+-- What makes a session proved is written behind the gate of what proves, or ends a proof, only.
+create or replace function app.guard_proof() returns trigger
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  if row_security_active('public.sessions') and (new.proved_at <= now()
+    and app.context() ->> 'action' in ('session.prove', 'totp.confirm', 'totp.delete', 'passkey.create', 'passkey.delete')) is not true then
+    raise exception 'this proves nobody' using errcode = 'insufficient_privilege';
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+create or replace trigger proof before update of proved_at, second_factor on sessions
+  for each row execute function app.guard_proof();
+--> statement-breakpoint
 -- The plan of a workspace that is not deleted, else null, and whether it demands a second factor of its members. With its turn: its row is locked until the transaction ends, before
 -- any other row of it, so that changes of one workspace never wait for each other in circles.
 create or replace function app.plan_of(p_workspace uuid, p_turn boolean, out plan text, out demands_factor boolean)

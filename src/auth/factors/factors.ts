@@ -61,10 +61,10 @@ export const createTotp = async (ctx: Ctx): Promise<{ secret: string; otpauthUrl
   return { secret: text, otpauthUrl: keyUri(relyingPartyOf(ctx.env).id, account, text) }
 }
 
-/** Codes to show, and what is stored of them. */
-export const makeCodes = (ctx: Ctx) => {
+/** Codes to show somebody, and what is stored of them. */
+export const makeCodes = (ctx: Ctx, userId: string) => {
   const codes = newRecoveryCodes()
-  return { codes, hashes: codes.flatMap((code) => hashRecoveryCode(ctx.env, code) ?? []) }
+  return { codes, hashes: codes.flatMap((code) => hashRecoveryCode(ctx.env, userId, code) ?? []) }
 }
 
 /** Statement: the session that asks has been proved by a second factor, just now. */
@@ -87,7 +87,7 @@ export const confirmTotp = async (ctx: Ctx, code: string): Promise<string[]> => 
   const { secret } = first(pending)
   const step = stepOf(decrypt(ctx.env, secret), code, Date.now())
   if (step === undefined) throw new AppError('invalid_code')
-  const { codes, hashes } = makeCodes(ctx)
+  const { codes, hashes } = makeCodes(ctx, gate.userId)
   const isThis = and(isOwn, isPending, eq(totpSecrets.secret, secret))
   await transact(ctx, (db) => ({
     turn: takeTurn(db),
@@ -110,7 +110,14 @@ export const settleFactors = (db: Database) => {
     sessions: db
       .update(sessions)
       .set({ secondFactor: false })
-      .where(and(eq(sessions.userId, currentUserId), eq(sessions.secondFactor, true), hasNone)),
+      .where(
+        and(
+          eq(sessions.userId, currentUserId),
+          isNull(sessions.revokedAt),
+          eq(sessions.secondFactor, true),
+          hasNone,
+        ),
+      ),
   }
 }
 

@@ -184,7 +184,7 @@ export const createPasskey = async (
   input: { name?: string | undefined; passkey: Attestation },
 ): Promise<Passkey & { recoveryCodes: string[] | undefined }> => {
   const { credential, credentialBackedUp, userId, spent } = await verifyAttestation(ctx.env, input.passkey)
-  const { codes, hashes } = makeCodes(ctx)
+  const { codes, hashes } = makeCodes(ctx, userId ?? '')
   const { created, insertedCodes } = await transact(ctx, (db) => ({
     turn: takeTurn(db),
     same: ensure(db, sql`${userId}::uuid = ${currentUserId}`, 'invalid_passkey'),
