@@ -119,6 +119,7 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
     () => 'select app.tell_of_password(gen_random_uuid())',
     'AP403',
   ],
+  ['a notice of a factor', () => 'select app.tell_of_factor(gen_random_uuid())', 'AP403'],
   ['the second factors of others', (_, them) => `select app.factors_of('${them.userId}')`, '42501'],
   ['a proof of its own', () => 'update sessions set proved_at = now()', '42501'],
   ['a second factor that nobody has shown', () => 'update sessions set second_factor = true', '42501'],

@@ -1,6 +1,7 @@
 /** What people can prove themselves by besides a password: authenticator apps, and the codes for whoever has lost theirs. */
 import { randomBytes } from 'node:crypto'
 import { and, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../../context.ts'
 import { type Database, ensure, transact } from '../../db/client.ts'
 import { currentUserId, recoveryCodes, sessions, totpSecrets, users } from '../../db/schema.ts'
@@ -8,6 +9,7 @@ import { exists, first } from '../../db/sql.ts'
 import { relyingPartyOf } from '../../env.ts'
 import { AppError } from '../../errors.ts'
 import { forgive, takeTokens } from '../../limits/limits.ts'
+import { dispatchMails } from '../../mail/owed.ts'
 import type { FactorKind } from './mfa-tokens.ts'
 import { decrypt, encrypt, hashRecoveryCode, newRecoveryCodes } from './secrets.ts'
 import { keyUri, stepOf, toBase32 } from './totp.ts'
@@ -61,6 +63,10 @@ export const createTotp = async (ctx: Ctx): Promise<{ secret: string; otpauthUrl
   return { secret: text, otpauthUrl: keyUri(relyingPartyOf(ctx.env).id, account, text) }
 }
 
+/** A statement: owes a mail to whoever's factors change; before one goes. */
+export const tellOfFactor = (db: Database, mail: string) =>
+  db.execute<{ owed: boolean }>(sql`select app.tell_of_factor(${mail}) as owed`)
+
 /** Codes to show somebody, and what is stored of them. */
 export const makeCodes = (ctx: Ctx, userId: string) => {
   const codes = newRecoveryCodes()
@@ -89,7 +95,8 @@ export const confirmTotp = async (ctx: Ctx, code: string): Promise<string[]> => 
   if (step === undefined) throw new AppError('invalid_code')
   const { codes, hashes } = makeCodes(ctx, gate.userId)
   const isThis = and(isOwn, isPending, eq(totpSecrets.secret, secret))
-  await transact(ctx, (db) => ({
+  const mail = uuidv7()
+  const { told } = await transact(ctx, (db) => ({
     turn: takeTurn(db),
     // Of two at once the second one finds it confirmed.
     unchanged: ensure(db, exists(totpSecrets, isThis), 'not_found'),
@@ -97,7 +104,9 @@ export const confirmTotp = async (ctx: Ctx, code: string): Promise<string[]> => 
     forgotten: db.delete(recoveryCodes).where(eq(recoveryCodes.userId, currentUserId)),
     codes: db.insert(recoveryCodes).values(hashes.map((codeHash) => ({ codeHash }))),
     proved: markSession(db, ctx),
+    told: tellOfFactor(db, mail),
   }))
+  if (first(told.rows).owed) dispatchMails(ctx, [mail])
   forgive(ctx)
   return codes
 }
@@ -123,11 +132,14 @@ export const settleFactors = (db: Database) => {
 
 /** The app's codes are asked for no more; without one it is the same. */
 export const deleteTotp = async (ctx: Ctx): Promise<void> => {
-  await transact(ctx, (db) => ({
+  const mail = uuidv7()
+  const { told } = await transact(ctx, (db) => ({
     turn: takeTurn(db),
+    told: tellOfFactor(db, mail),
     deleted: db.delete(totpSecrets).where(isOwn),
     ...settleFactors(db),
   }))
+  if (first(told.rows).owed) dispatchMails(ctx, [mail])
 }
 
 /**
