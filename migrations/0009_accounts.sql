@@ -258,7 +258,8 @@ begin
   update public.mails m set used_at = now() where m.recipient = v_mail.recipient and m.kind = 'reset' and m.used_at is null;
   perform app.record('password.confirm', 'user', v_user, null, null);
   perform app.owe_mail(v_told, 'password_reset', v_mail.recipient, v_user, '{}');
-  return app.end_sessions(v_user) || jsonb_build_object('mails', array[v_told], 'email', v_mail.recipient);
+  return app.end_sessions(v_user) || jsonb_build_object('mails', array[v_told], 'email', v_mail.recipient,
+    'factorsSince', app.factors_since(v_user));
 end $$;
 --> statement-breakpoint
 -- Tells the caller that their password was changed, if they have proved where to.

@@ -10,6 +10,7 @@ import { relyingPartyOf } from '../../env.ts'
 import { AppError } from '../../errors.ts'
 import { forgive, takeTokens } from '../../limits/limits.ts'
 import { dispatchMails } from '../../mail/owed.ts'
+import { endStreams, ownWorkspaces, revokeOthers } from '../sessions.ts'
 import type { FactorKind } from './mfa-tokens.ts'
 import { decrypt, encrypt, hashRecoveryCode, newRecoveryCodes } from './secrets.ts'
 import { keyUri, stepOf, toBase32 } from './totp.ts'
@@ -67,6 +68,20 @@ export const createTotp = async (ctx: Ctx): Promise<{ secret: string; otpauthUrl
 export const tellOfFactor = (db: Database, mail: string) =>
   db.execute<{ owed: boolean }>(sql`select app.tell_of_factor(${mail}) as owed`)
 
+/** Statements, before the first factor is there: the other sessions, which have never shown one, end. */
+export const endWithout = (db: Database, ctx: Ctx) => ({
+  revoked: revokeOthers(db, ctx, sql`app.own_factors() = '{}'`),
+  listening: ownWorkspaces(db),
+})
+
+/** The session that stays comes back by itself. */
+export const endStreamsOf = async (
+  ctx: Ctx,
+  ended: { gate: { userId: string }; revoked: unknown[]; listening: { id: string }[] },
+): Promise<void> => {
+  if (ended.revoked.length > 0) await endStreams(ctx, ended.listening, `user:${ended.gate.userId}`)
+}
+
 /** Codes to show somebody, and what is stored of them. */
 export const makeCodes = (ctx: Ctx, userId: string) => {
   const codes = newRecoveryCodes()
@@ -96,10 +111,11 @@ export const confirmTotp = async (ctx: Ctx, code: string): Promise<string[]> => 
   const { codes, hashes } = makeCodes(ctx, gate.userId)
   const isThis = and(isOwn, isPending, eq(totpSecrets.secret, secret))
   const mail = uuidv7()
-  const { told } = await transact(ctx, (db) => ({
+  const { told, ...others } = await transact(ctx, (db) => ({
     turn: takeTurn(db),
     // Of two at once the second one finds it confirmed.
     unchanged: ensure(db, exists(totpSecrets, isThis), 'not_found'),
+    ...endWithout(db, ctx),
     confirmed: db.update(totpSecrets).set({ confirmedAt: sql`now()`, lastStep: step }).where(isThis),
     forgotten: db.delete(recoveryCodes).where(eq(recoveryCodes.userId, currentUserId)),
     codes: db.insert(recoveryCodes).values(hashes.map((codeHash) => ({ codeHash }))),
@@ -107,6 +123,7 @@ export const confirmTotp = async (ctx: Ctx, code: string): Promise<string[]> => 
     told: tellOfFactor(db, mail),
   }))
   if (first(told.rows).owed) dispatchMails(ctx, [mail])
+  await endStreamsOf(ctx, others)
   forgive(ctx)
   return codes
 }
@@ -144,13 +161,15 @@ export const deleteTotp = async (ctx: Ctx): Promise<void> => {
 
 /**
  * Takes a guess from what a person has of them: strangers with the password, each known device, passkeys and open sessions
- * (`step-up`) have their own.
+ * (`step-up`) have their own, and then all of them one together.
  * @throws {AppError} rate_limited
  */
-export const takeGuess = (ctx: Ctx, userId: string, by: (string | undefined)[]): Promise<void> => {
+export const takeGuess = async (ctx: Ctx, userId: string, by: (string | undefined)[]): Promise<void> => {
   const subject = [userId, ...by].filter(Boolean).join(' ')
-  return takeTokens(ctx, [
+  await takeTokens(ctx, [
     { policy: 'second-factor', subject },
     { policy: 'second-factor-day', subject },
   ])
+  // Afterwards: who is refused by their own takes nothing from the others.
+  await takeTokens(ctx, [{ policy: 'second-factor-person', subject: userId }])
 }

@@ -14,7 +14,16 @@ import { type Env, relyingPartyOf } from '../../env.ts'
 import { AppError } from '../../errors.ts'
 import { dispatchMails } from '../../mail/owed.ts'
 import { readSigned, sign } from '../signed.ts'
-import { makeCodes, markSession, settleFactors, spend, takeTurn, tellOfFactor } from './factors.ts'
+import {
+  endStreamsOf,
+  endWithout,
+  makeCodes,
+  markSession,
+  settleFactors,
+  spend,
+  takeTurn,
+  tellOfFactor,
+} from './factors.ts'
 
 /** Of one account. */
 const MAX_PASSKEYS = 20
@@ -187,7 +196,7 @@ export const createPasskey = async (
   const { credential, credentialBackedUp, userId, spent } = await verifyAttestation(ctx.env, input.passkey)
   const { codes, hashes } = makeCodes(ctx, userId ?? '')
   const mail = uuidv7()
-  const { created, insertedCodes, told } = await transact(ctx, (db) => ({
+  const { created, insertedCodes, told, ...others } = await transact(ctx, (db) => ({
     turn: takeTurn(db),
     same: ensure(db, sql`${userId}::uuid = ${currentUserId}`, 'invalid_passkey'),
     few: ensure(
@@ -196,6 +205,7 @@ export const createPasskey = async (
       'passkey_limit_reached',
     ),
     spent: spend(db, spent),
+    ...endWithout(db, ctx),
     created: db
       .insert(passkeys)
       .values({
@@ -217,6 +227,7 @@ export const createPasskey = async (
     told: tellOfFactor(db, mail),
   }))
   if (first(told.rows).owed) dispatchMails(ctx, [mail])
+  await endStreamsOf(ctx, others)
   return { ...first(created), recoveryCodes: insertedCodes.rows.length > 0 ? codes : undefined }
 }
 
