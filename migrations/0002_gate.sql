@@ -101,6 +101,13 @@ create or replace function app.factors_of(p_user uuid) returns text[]
       exists (select from public.passkeys p where p.user_id = p_user) passkey) f
 $$;
 --> statement-breakpoint
+-- Since when somebody has second factors, in seconds; null without.
+create or replace function app.factors_since(p_user uuid) returns text
+  language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select extract(epoch from least((select t.confirmed_at from public.totp_secrets t where t.user_id = p_user),
+    (select min(p.created_at) from public.passkeys p where p.user_id = p_user)))::text
+$$;
+--> statement-breakpoint
 -- Those of the caller; whose others are is nobody's business.
 create or replace function app.own_factors() returns text[]
   language sql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -115,6 +122,20 @@ begin
     perform app.refuse(403, 'step_up_required', 'AG');
   end if;
 end $$;
+--> statement-breakpoint
+-- What makes a session proved is written behind the gate of what proves, or ends a proof, only.
+create or replace function app.guard_proof() returns trigger
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  if row_security_active('public.sessions') and (new.proved_at <= now()
+    and app.context() ->> 'action' in ('session.prove', 'totp.confirm', 'totp.delete', 'passkey.create', 'passkey.delete')) is not true then
+    raise exception 'this proves nobody' using errcode = 'insufficient_privilege';
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+create or replace trigger proof before update of proved_at, second_factor on sessions
+  for each row execute function app.guard_proof();
 --> statement-breakpoint
 -- The plan of a workspace that is not deleted, else null, and whether it demands a second factor of its members. With its turn: its row is locked until the transaction ends, before
 -- any other row of it, so that changes of one workspace never wait for each other in circles.
@@ -238,7 +259,10 @@ begin
     v_user := app.resolve_account(v_credential, v_claim -> 'request');
     -- Their front end has just vouched for them, but knows nothing of the factors that they have here.
     v_second_factor := coalesce(v_credential #>> '{proof,userId}' = v_user::text and app.factors_of(v_user) <> '{}', false);
-    v_proved_at := case when v_second_factor then to_timestamp((v_credential #>> '{proof,at}')::double precision) else now() end;
+    -- The first factor shuts out whoever has not shown one, so it takes a sign-in there of late.
+    v_proved_at := case when v_second_factor then to_timestamp((v_credential #>> '{proof,at}')::double precision)
+      when v_action in ('totp.create', 'passkey.prepare', 'passkey.create') then to_timestamp((v_credential ->> 'signedInAt')::double precision)
+      else now() end;
   end case;
   user_id := v_user;
   v_context := v_context || jsonb_build_object('userId', v_user, 'actor', 'user:' || v_user, 'secondFactor', v_second_factor);

@@ -205,7 +205,7 @@ begin
   delete from public.accounts a where a.user_id = v_mail.user_id and a.created_at >= v_mail.created_at;
   -- A second factor was perhaps set up first. Recovery codes may have been seen by whoever did.
   delete from public.passkeys p where p.user_id = v_mail.user_id and p.created_at >= v_mail.created_at - interval '1 day';
-  delete from public.totp_secrets t where t.user_id = v_mail.user_id and t.created_at >= v_mail.created_at - interval '1 day';
+  delete from public.totp_secrets t where t.user_id = v_mail.user_id and coalesce(t.confirmed_at, t.created_at) >= v_mail.created_at - interval '1 day';
   delete from public.recovery_codes r where r.user_id = v_mail.user_id;
   update public.api_keys k set revoked_at = now()
    where k.created_by = v_mail.user_id and k.created_at >= v_mail.created_at and k.revoked_at is null;
@@ -224,7 +224,8 @@ begin
 end $$;
 --> statement-breakpoint
 -- Somebody has read the mail that a password may be reset by. Of an address that nobody has proved, a new account is made
--- (p_new_user). All sessions end, and a mail says so. Answers as app.undo_change does.
+-- (p_new_user). All sessions end, and a mail says so. A second factor of the last day goes, and the recovery codes with it: whoever
+-- had the password may have set it up to keep its owner out. Answers as app.undo_change does.
 create or replace function app.reset_password(p_token_hash text, p_password_hash text, p_new_user uuid) returns jsonb
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -248,11 +249,17 @@ begin
     perform app.prove_email(v_user, v_mail.recipient);
   else
     update public.users u set password_hash = p_password_hash, updated_at = now() where u.id = v_user;
+    with apps as (
+      delete from public.totp_secrets t where t.user_id = v_user and coalesce(t.confirmed_at, t.created_at) > now() - interval '1 day' returning 1),
+    keys as (
+      delete from public.passkeys p where p.user_id = v_user and p.created_at > now() - interval '1 day' returning 1)
+    delete from public.recovery_codes r where r.user_id = v_user and (exists (select from apps) or exists (select from keys));
   end if;
   update public.mails m set used_at = now() where m.recipient = v_mail.recipient and m.kind = 'reset' and m.used_at is null;
   perform app.record('password.confirm', 'user', v_user, null, null);
   perform app.owe_mail(v_told, 'password_reset', v_mail.recipient, v_user, '{}');
-  return app.end_sessions(v_user) || jsonb_build_object('mails', array[v_told], 'email', v_mail.recipient);
+  return app.end_sessions(v_user) || jsonb_build_object('mails', array[v_told], 'email', v_mail.recipient,
+    'factorsSince', app.factors_since(v_user));
 end $$;
 --> statement-breakpoint
 -- Tells the caller that their password was changed, if they have proved where to.
@@ -264,6 +271,21 @@ begin
   perform app.require(app.context() ->> 'action' = 'password.update', 403, 'forbidden');
   select * into v_user from public.users u where u.id = app.user_id();
   return v_user.email_verified_at is not null and app.owe_mail(p_mail, 'password_changed', v_user.email, v_user.id, '{}');
+end $$;
+--> statement-breakpoint
+-- Tells the caller that they have one second factor more, or less, if they have proved where to. Before it goes.
+create or replace function app.tell_of_factor(p_mail uuid) returns boolean
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_action constant text := app.context() ->> 'action';
+  v_user public.users;
+begin
+  perform app.require(v_action in ('totp.confirm', 'passkey.create', 'totp.delete', 'passkey.delete'), 403, 'forbidden');
+  select * into v_user from public.users u where u.id = app.user_id();
+  return v_user.email_verified_at is not null
+    and (v_action <> 'totp.delete' or exists (select from public.totp_secrets t where t.user_id = v_user.id and t.confirmed_at is not null))
+    and app.owe_mail(p_mail, case when v_action in ('totp.confirm', 'passkey.create') then 'factor_added' else 'factor_removed' end,
+      v_user.email, v_user.id, '{}');
 end $$;
 --> statement-breakpoint
 -- Tells somebody who signs in from a device or country that none of their sessions of the last weeks was from.
@@ -335,7 +357,7 @@ begin
   end if;
   update public.mails m set status = 'sending', taker = p_taker, lease_expires_at = now() + interval '1 minute',
       attempts = m.attempts + (m.status = 'pending')::integer,
-      token_hash = case when m.kind not in ('password_changed', 'password_reset', 'new_device', 'leaving', 'staying', 'export') then p_token_hash end,
+      token_hash = case when m.kind not in ('password_changed', 'password_reset', 'factor_added', 'factor_removed', 'new_device', 'leaving', 'staying', 'export') then p_token_hash end,
       code_hash = case when m.kind in ('verify', 'change_old', 'change_new') then p_code_hash end,
       expires_at = case m.kind when 'invite' then v_invite.expires_at when 'email_changed' then now() + interval '1 day'
         else now() + interval '1 hour' end

@@ -141,7 +141,7 @@ grant execute on function app.accept_invite(text), app.listen(), app.create_work
   app.renew(uuid, integer), app.release(uuid, integer, jsonb, double precision, jsonb, jsonb),
   app.settle(uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, jsonb),
   app.end_generations(integer), app.ask_verification(uuid), app.ask_change(text, uuid, uuid), app.confirm_email(text, text[]),
-  app.tell_of_password(uuid), app.leave(uuid), app.ask_export(uuid), app.is_over(), app.workspace_grace(), app.enter_deleted(uuid), app.mail_invite(uuid, uuid), app.fund_owners(), app.is_funded(uuid), app.free_state()
+  app.tell_of_password(uuid), app.tell_of_factor(uuid), app.leave(uuid), app.ask_export(uuid), app.is_over(), app.workspace_grace(), app.enter_deleted(uuid), app.mail_invite(uuid, uuid), app.fund_owners(), app.is_funded(uuid), app.free_state()
   to app_tenant;
 grant execute on function app.act_as(uuid), app.compare_storage(text, jsonb, uuid[], uuid[], timestamptz, integer),
   app.note_findings(text, jsonb, interval), app.turn_of_email(text), app.holder_of(text), app.owe_mail(uuid, text, text, uuid, jsonb),
@@ -149,7 +149,7 @@ grant execute on function app.act_as(uuid), app.compare_storage(text, jsonb, uui
   app.take_mail(uuid, uuid, text, text), app.end_mail(uuid, uuid, text, text, text, boolean), app.note_bounce(text, text),
   app.erase_user(uuid), app.read_export(uuid), app.end_export(uuid, uuid), app.forget_export(uuid) to app_system;
 grant execute on function app.own_factors() to app_tenant;
-grant execute on function app.factors_of(uuid), app.password_mark(text) to app_system;
+grant execute on function app.factors_of(uuid), app.factors_since(uuid), app.password_mark(text) to app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(), app.server_context(),
   app.wake_of(generations), app.conclude(uuid, uuid, integer), app.misfit(uuid, uuid[], jsonb), app.insert_calls(uuid, uuid, jsonb),

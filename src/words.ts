@@ -131,6 +131,8 @@ export const mailKinds = [
   'email_changed',
   'password_changed',
   'password_reset',
+  'factor_added',
+  'factor_removed',
   'new_device',
   'leaving',
   'staying',

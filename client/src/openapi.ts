@@ -704,7 +704,7 @@ export interface paths {
         put?: never;
         /**
          * Turn the second factor on, by a code of the app
-         * @description From then on signing in by password asks for a code as well. Recovery codes from before work no more. If the answer is lost, `DELETE /auth/mfa` and begin again.
+         * @description From then on signing in by password asks for a code as well. Recovery codes from before work no more, and with the first factor your other sessions end. If the answer is lost, `DELETE /auth/mfa` and begin again.
          *
          *     For whoever is signed in. Not for API keys.
          */
@@ -730,7 +730,7 @@ export interface paths {
         put?: never;
         /**
          * Keep a passkey that a browser has made
-         * @description From then on it signs in alone, and signing in by password asks for a second factor as well. `passkey` is the credential as its `toJSON()` gives it. With the first factor come recovery codes.
+         * @description From then on it signs in alone, and signing in by password asks for a second factor as well. `passkey` is the credential as its `toJSON()` gives it. With the first factor come recovery codes, and your other sessions end.
          *
          *     For whoever is signed in. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */
@@ -838,7 +838,9 @@ export interface paths {
         put?: never;
         /**
          * Set a password by the token of a mailed link; all sessions end
-         * @description Needs no credentials.
+         * @description Second factors that are younger than a day go, and the recovery codes with them; older ones stay. API keys stay, too.
+         *
+         *     Needs no credentials.
          */
         post: operations["password.confirm"];
         delete?: never;
@@ -942,7 +944,7 @@ export interface paths {
         put?: never;
         /**
          * Prove oneself once more, before what is dangerous
-         * @description By a code of the app, a recovery code, or what a passkey has signed for `POST /auth/login/passkey/options`; without a second factor by the password. Signing in counts as well. A session stays proved for 15 minutes, and by a second factor for workspaces that demand one for as long as it lasts. A front end's session gets a cookie for that, which holds 12 hours; it is asked for a second factor only.
+         * @description By a code of the app, a recovery code, or what a passkey has signed for `POST /auth/login/passkey/options`; without a second factor by the password. Signing in counts as well. A session stays proved for 15 minutes, and by a second factor for workspaces that demand one for as long as it lasts. A front end's session gets a cookie for that, which holds 12 hours; it is asked for a second factor only, and to set up the first one for a sign-in at the front end in the last 15 minutes.
          *
          *     For whoever is signed in. Not for API keys.
          */

@@ -118,11 +118,12 @@ export const resetPassword = async (
 ): Promise<string> => {
   const passwordHash = await hashPassword(ctx.env, input.newPassword)
   const { reset } = await transact(ctx, (db) => ({
-    reset: db.execute<{ answer: Ended & { email: string } }>(
+    reset: db.execute<{ answer: Ended & { email: string; factorsSince: string | null } }>(
       sql`select app.reset_password(${hashToken(input.token)}, ${passwordHash}, ${uuidv7()}) as answer`,
     ),
   }))
   const answer = settleAnswer(ctx, reset.rows)
   await endAll(ctx, answer)
-  return issueDeviceToken(ctx.env, { id: answer.userId, email: answer.email, passwordHash })
+  const { userId: id, email, factorsSince } = answer
+  return issueDeviceToken(ctx.env, { id, email, factorsSince, passwordHash })
 }

@@ -16,7 +16,7 @@ const Claims = z.object({
   userId: z.uuid(),
   /** Of the address that it signed in with (`hashAddress`). */
   address: z.string(),
-  /** Of the password then (`markPassword`): with another one it is a device as any other. */
+  /** Of the password and the second factors then (`markDevice`): with others it is a device as any other. */
   mark: z.string(),
 })
 type Claims = z.output<typeof Claims>
@@ -28,9 +28,19 @@ export const hashAddress = (email: string): string => hash('sha256', email.trim(
 export const markPassword = (passwordHash: string | null): string =>
   hash('sha256', passwordHash ?? '').slice(0, 32)
 
+interface Signer {
+  passwordHash: string | null
+  /** `app.factors_since` */
+  factorsSince: string | null
+}
+
+/** What a device has signed in by: one that was known before there was a second factor has not shown that. */
+export const markDevice = ({ passwordHash, factorsSince }: Signer): string =>
+  hash('sha256', `${markPassword(passwordHash)} ${factorsSince ?? ''}`).slice(0, 32)
+
 export const issueDeviceToken = (
   env: Env,
-  person: { id: string; email: string | null; passwordHash: string | null },
+  person: Signer & { id: string; email: string | null },
   id: string = randomUUID(),
 ): string =>
   sign(
@@ -40,7 +50,7 @@ export const issueDeviceToken = (
       id,
       userId: person.id,
       address: hashAddress(person.email ?? ''),
-      mark: markPassword(person.passwordHash),
+      mark: markDevice(person),
     } satisfies Claims,
     LIFETIME,
   )

@@ -496,6 +496,8 @@ routes.openapi(
     path: '/auth/password/reset/confirm',
     tag,
     summary: 'Set a password by the token of a mailed link; all sessions end',
+    description:
+      'Second factors that are younger than a day go, and the recovery codes with them; older ones stay. API keys stay, too.',
     scope: 'public',
     limits: ['token-ip'],
     request: jsonBody(z.strictObject({ token: mailToken, newPassword }), {

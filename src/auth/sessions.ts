@@ -1,6 +1,6 @@
 /** Users and their sessions: signing up, in and out, the caller's profile and password. */
 import { hash } from 'node:crypto'
-import { and, desc, eq, gt, isNotNull, isNull, lt, ne, not, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, isNotNull, isNull, lt, ne, not, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
 import { authorize, type Database, ensure, read, transact } from '../db/client.ts'
@@ -12,7 +12,7 @@ import { forgive, takeTokens } from '../limits/limits.ts'
 import { dispatchMails } from '../mail/owed.ts'
 import type { Role } from '../words.ts'
 import { deviceOf } from './device.ts'
-import { hashAddress, issueDeviceToken, markPassword, readDeviceToken } from './device-tokens.ts'
+import { hashAddress, issueDeviceToken, markDevice, markPassword, readDeviceToken } from './device-tokens.ts'
 import { type FactorKind, issueMfaToken } from './factors/mfa-tokens.ts'
 import { hashPassword, verifyPassword } from './passwords.ts'
 import { firstRefreshToken } from './refresh-tokens.ts'
@@ -86,7 +86,7 @@ export const register = async (
   }))
   dispatchMails(ctx, [mail])
   const user = first(created)
-  const deviceToken = issueDeviceToken(ctx.env, { ...user, passwordHash })
+  const deviceToken = issueDeviceToken(ctx.env, { ...user, passwordHash, factorsSince: null })
   return { user, ...session.tokens, device_token: deviceToken }
 }
 
@@ -124,12 +124,13 @@ export const signIn = async (
         passwordHash: users.passwordHash,
         disabledAt: users.disabledAt,
         factors: sql<FactorKind[]>`app.factors_of(${users.id})`,
+        factorsSince: sql<string | null>`app.factors_since(${users.id})`,
       })
       .from(users)
       .where(eq(users.id, sql`app.holder_of(${input.email})`)),
   }))
   const mark = markPassword(user?.passwordHash ?? null)
-  const isKnown = device && device.userId === user?.id && device.mark === mark
+  const isKnown = device && user && device.userId === user.id && device.mark === markDevice(user)
   // The address may have changed hands, and the password may have been told to others.
   if (device && !isKnown) await takeTokens(ctx, bucketsOf(input.email))
   const valid = await verifyPassword(ctx.env, input.password, user?.passwordHash)
@@ -195,8 +196,20 @@ export const signOut = async (ctx: Ctx) => {
   await endStreams(ctx, listening, `session:${id}`)
 }
 
+/** A statement: ends the caller's other sessions. */
+export const revokeOthers = (db: Database, ctx: Ctx, condition?: SQL) => {
+  const keptId = ownSessionId(ctx)
+  const isOther = and(
+    eq(sessions.userId, currentUserId),
+    isNull(sessions.revokedAt),
+    keptId ? ne(sessions.id, keptId) : undefined,
+    condition,
+  )
+  return db.update(sessions).set({ revokedAt: sql`now()` }).where(isOther).returning({ id: sessions.id })
+}
+
 /** Where the caller may have streams open. */
-const ownWorkspaces = (db: Database) =>
+export const ownWorkspaces = (db: Database) =>
   db.select({ id: memberships.workspaceId }).from(memberships).where(eq(memberships.userId, currentUserId))
 
 export const endStreams = (
@@ -250,19 +263,13 @@ export const changePassword = async (
   if (!(await verifyPassword(ctx.env, input.currentPassword, current)))
     throw new AppError('invalid_credentials', { detail: 'The current password is wrong.' })
   const passwordHash = await hashPassword(ctx.env, input.newPassword)
-  const keptId = ownSessionId(ctx)
   const mail = uuidv7()
-  const isOther = and(
-    eq(sessions.userId, currentUserId),
-    isNull(sessions.revokedAt),
-    keptId ? ne(sessions.id, keptId) : undefined,
-  )
   const { gate, listening } = await transact(ctx, (db) => ({
     // Of two changes at once only the first knew the current password.
     turn: db.execute(sql`select id from users where id = ${currentUserId} for no key update`),
     unchanged: ensure(db, sql`app.own_password_hash() = ${current}`, 'invalid_credentials'),
     changed: db.update(users).set({ passwordHash }).where(isCaller),
-    revoked: db.update(sessions).set({ revokedAt: sql`now()` }).where(isOther),
+    revoked: revokeOthers(db, ctx),
     recorded: db.execute(sql`select app.record('password.update', 'user', ${currentUserId}, null, null)`),
     told: db.execute(sql`select app.tell_of_password(${mail})`),
     listening: ownWorkspaces(db),

@@ -86,6 +86,17 @@ const isOwn = (column: string) => sql.raw(`${column} = (select app.user_id())`)
 const adminsOnly = pgPolicy('admin', { as: 'restrictive', for: 'all', to: tenant, using: isAtLeast('admin') })
 /** Reading the audit log: a key that gets so far has the scope for it. */
 const auditors = sql`${inWorkspace} and (${isAtLeast('admin')} or starts_with((select app.context() ->> 'actor'), 'api_key:'))`
+/** Narrows `ownOnly`: what proves somebody is written behind the gate of these actions only. */
+const onlyFor = (command: 'insert' | 'update' | 'delete', ...actions: string[]) => {
+  const isThat = sql.raw(`(select app.context() ->> 'action') in ('${actions.join("', '")}')`)
+  return pgPolicy(`${command}_action`, {
+    as: 'restrictive',
+    for: command,
+    to: tenant,
+    ...(command !== 'insert' && { using: isThat }),
+    ...(command !== 'delete' && { withCheck: isThat }),
+  })
+}
 const systemToo = pgPolicy('system', { for: 'all', to: system, using: sql`true`, withCheck: sql`true` })
 const jobsToo = pgPolicy('jobs', { for: 'all', to: jobs, using: sql`true`, withCheck: sql`true` })
 const gateOnly = pgPolicy('gate', { for: 'all', to: gate, using: sql`true`, withCheck: sql`true` })
@@ -225,7 +236,13 @@ export const totpSecrets = pgTable(
     lastStep: bigint('last_step', { mode: 'number' }),
     createdAt: createdAt(),
   },
-  () => [ownOnly, systemToo],
+  () => [
+    ownOnly,
+    onlyFor('insert', 'totp.create'),
+    onlyFor('update', 'totp.create', 'totp.confirm', 'session.prove'),
+    onlyFor('delete', 'totp.delete'),
+    systemToo,
+  ],
 )
 
 /** The codes for whoever has lost their second factor: a row goes with its use. */
@@ -236,10 +253,17 @@ export const recoveryCodes = pgTable(
       .notNull()
       .default(currentUserId)
       .references(() => users.id, { onDelete: 'cascade' }),
-    /** HMAC-SHA-256, hex. */
+    /** HMAC-SHA-256 of the person and the code, hex. */
     codeHash: text('code_hash').notNull(),
   },
-  (table) => [primaryKey({ columns: [table.userId, table.codeHash] }), ownOnly, systemToo],
+  (table) => [
+    primaryKey({ columns: [table.userId, table.codeHash] }),
+    ownOnly,
+    onlyFor('insert', 'totp.confirm', 'passkey.create'),
+    onlyFor('update', 'session.prove'),
+    onlyFor('delete', 'totp.confirm', 'totp.delete', 'passkey.delete', 'session.prove'),
+    systemToo,
+  ],
 )
 
 /** WebAuthn credentials: what is known of a key that only its authenticator has. */
@@ -265,7 +289,14 @@ export const passkeys = pgTable(
     lastUsedAt: time('last_used_at'),
     createdAt: createdAt(),
   },
-  (table) => [index('passkeys_user').on(table.userId, table.id), ownOnly, systemToo],
+  (table) => [
+    index('passkeys_user').on(table.userId, table.id),
+    ownOnly,
+    onlyFor('insert', 'passkey.create'),
+    onlyFor('update', 'session.prove'),
+    onlyFor('delete', 'passkey.delete'),
+    systemToo,
+  ],
 )
 
 /** Which of the signed tokens that work once have been used, until they would be over anyway. */
@@ -278,7 +309,12 @@ export const spentTokens = pgTable(
   },
   (table) => [
     index('spent_tokens_end').on(table.expiresAt),
-    pgPolicy('tenant', { for: 'insert', to: tenant, withCheck: sql`true` }),
+    pgPolicy('tenant', {
+      for: 'insert',
+      to: tenant,
+      withCheck: sql`expires_at < now() + interval '1 day'`,
+    }),
+    onlyFor('insert', 'passkey.create', 'session.prove'),
     systemToo,
     pruned,
   ],

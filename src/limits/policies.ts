@@ -79,6 +79,16 @@ export const policies = {
     unreachable: 'refuse',
     failuresOnly: true,
   },
+  // All of somebody's together, more than a known device, strangers and open sessions use up at once.
+  'second-factor-person': {
+    limit: 300,
+    period: 86_400,
+    by: 'user',
+    perPlan: false,
+    unreachable: 'refuse',
+    failuresOnly: true,
+  },
+  'second-factor-ip': { limit: 60, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   'reset-ip': { limit: 10, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   'reset-email': { limit: 5, period: 3600, by: 'email', perPlan: false, unreachable: 'refuse' },
   // Links and codes that came by mail, from whoever has them.

@@ -46,7 +46,9 @@ const texts: Record<Language, Texts> = {
     reset: ({ isProved }) => ({
       subject: 'Set a new password',
       lines: isProved
-        ? ['On this page you can set a new password. That signs you out everywhere.']
+        ? [
+            'On this page you can set a new password. That signs you out everywhere and removes second factors of the last day.',
+          ]
         : [
             'Nobody has confirmed this address yet. On this page you can set a password for a new account with it.',
             'If you have registered and are still signed in somewhere, confirm the address there instead: what is in that account stays in it, and does not come along.',
@@ -89,8 +91,22 @@ const texts: Record<Language, Texts> = {
     }),
     password_reset: () => ({
       subject: 'Your password was reset',
-      lines: ['A new password was set by mail. All sessions were ended: sign in again.'],
+      lines: [
+        'A new password was set by mail. All sessions were ended, and second factors of the last day removed: sign in again.',
+      ],
       notes: ['If that was not you, somebody can read your mail: change the password of your mailbox first.'],
+    }),
+    factor_added: () => ({
+      subject: 'A second factor was added',
+      lines: ['Your account has a new second factor, an authenticator app or a passkey.'],
+      notes: [
+        'If that was not you, reset your password by mail within a day: that removes it and ends all sessions.',
+      ],
+    }),
+    factor_removed: () => ({
+      subject: 'A second factor was removed',
+      lines: ['An authenticator app or a passkey of your account was removed.'],
+      notes: ['If that was not you, reset your password by mail at once, and set up a second factor anew.'],
     }),
     new_device: (data) => ({
       subject: 'A new device has signed in',
@@ -133,7 +149,9 @@ const texts: Record<Language, Texts> = {
     reset: ({ isProved }) => ({
       subject: 'Neues Passwort setzen',
       lines: isProved
-        ? ['Auf dieser Seite können Sie ein neues Passwort setzen. Sie werden dabei überall abgemeldet.']
+        ? [
+            'Auf dieser Seite können Sie ein neues Passwort setzen. Sie werden dabei überall abgemeldet, und zweite Faktoren des letzten Tages werden entfernt.',
+          ]
         : [
             'Diese Adresse hat noch niemand bestätigt. Auf dieser Seite können Sie ein Passwort für ein neues Konto mit ihr setzen.',
             'Wenn Sie sich registriert haben und irgendwo noch angemeldet sind, bestätigen Sie die Adresse lieber dort: Was in jenem Konto liegt, bleibt in ihm und kommt nicht mit.',
@@ -185,10 +203,24 @@ const texts: Record<Language, Texts> = {
     password_reset: () => ({
       subject: 'Ihr Passwort wurde zurückgesetzt',
       lines: [
-        'Per Mail wurde ein neues Passwort gesetzt. Alle Sitzungen wurden beendet: Melden Sie sich neu an.',
+        'Per Mail wurde ein neues Passwort gesetzt. Alle Sitzungen wurden beendet und zweite Faktoren des letzten Tages entfernt: Melden Sie sich neu an.',
       ],
       notes: [
         'Wenn Sie das nicht waren, kann jemand Ihre Mails lesen: Ändern Sie zuerst das Passwort Ihres Postfachs.',
+      ],
+    }),
+    factor_added: () => ({
+      subject: 'Ein zweiter Faktor kam hinzu',
+      lines: ['Ihr Konto hat einen neuen zweiten Faktor, eine Authenticator-App oder einen Passkey.'],
+      notes: [
+        'Wenn Sie das nicht waren, setzen Sie binnen eines Tages Ihr Passwort per Mail zurück: Das entfernt ihn und beendet alle Sitzungen.',
+      ],
+    }),
+    factor_removed: () => ({
+      subject: 'Ein zweiter Faktor wurde entfernt',
+      lines: ['Eine Authenticator-App oder ein Passkey Ihres Kontos wurde entfernt.'],
+      notes: [
+        'Wenn Sie das nicht waren, setzen Sie sofort Ihr Passwort per Mail zurück und richten Sie einen zweiten Faktor neu ein.',
       ],
     }),
     new_device: (data) => ({
@@ -283,8 +315,18 @@ const texts: Record<Language, Texts> = {
     }),
     password_reset: () => ({
       subject: '您的密码已重置',
-      lines: ['已通过邮件设置新密码。所有会话均已结束，请重新登录。'],
+      lines: ['已通过邮件设置新密码。所有会话均已结束，最近一天内新增的第二验证因素已被移除，请重新登录。'],
       notes: ['如果这不是您本人的操作，说明有人能读取您的邮件：请先更改邮箱的密码。'],
+    }),
+    factor_added: () => ({
+      subject: '您的账户新增了第二验证因素',
+      lines: ['您的账户新增了一个第二验证因素：身份验证器应用或通行密钥。'],
+      notes: ['如果这不是您本人的操作，请在一天内通过邮件重置密码：该因素将被移除，所有会话都将结束。'],
+    }),
+    factor_removed: () => ({
+      subject: '您的账户移除了第二验证因素',
+      lines: ['您账户中的一个身份验证器应用或通行密钥已被移除。'],
+      notes: ['如果这不是您本人的操作，请立即通过邮件重置密码，并重新设置第二验证因素。'],
     }),
     new_device: (data) => ({
       subject: '新设备登录提醒',

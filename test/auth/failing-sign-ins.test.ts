@@ -43,6 +43,8 @@ const limits = {
   'login-email-hour': [30, 3600],
   'login-email-day': [100, 86_400],
   'login-device-day': [50, 86_400],
+  'second-factor-ip': [60, 60],
+  'second-factor-person': [300, 86_400],
 } as const
 
 /** Takes so many tokens, or all. */
@@ -223,11 +225,13 @@ describe('a second factor', () => {
   test('strangers who know the password use up no guesses of a known device', async () => {
     const person = await newPerson()
     const { secret } = await addTotp(person.client)
+    const known = await confirmLogin(await mfaTokenOf(person.email), codeOf(secret))
+    const deviceToken = (known.body as unknown as SignedIn).device_token
     const theirs = await mfaTokenOf(person.email)
     for (let i = 0; i < 11; i++) await confirmLogin(theirs, String(i).padStart(6, '0'))
     await forgetUse(person.userId)
     expect((await confirmLogin(theirs, codeOf(secret))).status).toBe(429)
-    const login = await signIn(person.email, { deviceToken: person.deviceToken })
+    const login = await signIn(person.email, { deviceToken })
     expect(login.status).toBe(202)
     // Whatever happens in its network.
     const ip = '192.0.2.80'
@@ -239,5 +243,31 @@ describe('a second factor', () => {
       person.userId,
     ])
     expect((await person.client.post('/auth/step-up', { code: codeOf(secret, 1) })).status).toBe(204)
+  })
+
+  test('a device from before it is known no more, and has no guesses of its own', async () => {
+    const person = await newPerson()
+    await addTotp(person.client)
+    const early = (await signIn(person.email, { deviceToken: person.deviceToken })).body.mfa_token
+    const late = await mfaTokenOf(person.email)
+    const statuses: number[] = []
+    for (let i = 0; i < 12; i++) {
+      const answer = await confirmLogin((i % 2 ? early : late) as string, String(i).padStart(6, '0'))
+      statuses.push(answer.status)
+    }
+    expect(statuses).toEqual([...Array(10).fill(401), 429, 429])
+  })
+
+  test('guesses are limited for a person and for a network, too', async () => {
+    const [person, other] = [await newPerson(), await newPerson()]
+    const { secret } = await addTotp(person.client)
+    const ip = '192.0.2.81'
+    await take('second-factor-ip', ip)
+    const body = { mfa_token: await mfaTokenOf(person.email), code: codeOf(secret) }
+    expect((await createClient({ ip }).post('/auth/login/mfa', body)).status).toBe(429)
+    await take('second-factor-person', person.userId)
+    expect((await createClient().post('/auth/login/mfa', body)).status).toBe(429)
+    const theirs = await addTotp(other.client)
+    expect((await confirmLogin(await mfaTokenOf(other.email), codeOf(theirs.secret))).status).toBe(200)
   })
 })

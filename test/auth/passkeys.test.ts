@@ -264,8 +264,60 @@ describe('with addresses', () => {
     expect((await signInBy(person.authenticator.get(await requestOptions()))).status).toBe(200)
   })
 
-  test('a reset of the password leaves factors as they are', async () => {
+  test('a reset of the password removes the factors of the last day, and their recovery codes', async () => {
     const person = await newPerson()
+    const app = await addTotp(person.client)
+    const reset = async () =>
+      createClient().post('/auth/password/reset/confirm', {
+        token: await newMailToken(person, 'reset'),
+        newPassword: PASSWORD,
+      })
+    await asOwner(`update passkeys set created_at = now() - interval '25 hours' where id = $1`, [
+      person.passkeyId,
+    ])
+    // A secret that has waited for long is as young as its confirmation.
+    await asOwner(`update totp_secrets set created_at = now() - interval '25 hours' where user_id = $1`, [
+      person.userId,
+    ])
+    expect((await reset()).status).toBe(200)
+    expect(await logIn(person.email)).toMatchObject({ status: 202, body: { methods: ['passkey'] } })
+    const token = await mfaTokenOf(person.email)
+    for (const code of [codeOf(app.secret, 1), app.recoveryCodes[0] as string]) {
+      expect((await confirmLogin(token, code)).body.code).toBe('invalid_code')
+    }
+    await asOwner('update passkeys set created_at = now() where id = $1', [person.passkeyId])
+    expect((await reset()).status).toBe(200)
+    expect((await logIn(person.email)).status).toBe(200)
+  })
+
+  test('a mail tells of each factor that comes or goes, where an address is proved', async () => {
+    const { client, userId } = await signUp()
+    const kinds = async () =>
+      (
+        await asOwner<{ kind: string }>(
+          `select kind from mails where user_id = $1 and kind like 'factor%' order by created_at`,
+          [userId],
+        )
+      ).map(({ kind }) => kind)
+    await client.delete('/auth/mfa')
+    const { id } = await addPasskey(client)
+    await addTotp(client)
+    expect(await kinds()).toEqual(['factor_added', 'factor_added'])
+    expect((await client.delete(`/auth/passkeys/${crypto.randomUUID()}`)).status).toBe(404)
+    await client.delete(`/auth/passkeys/${id}`)
+    await client.delete('/auth/mfa')
+    await client.delete('/auth/mfa')
+    expect((await kinds()).slice(2)).toEqual(['factor_removed', 'factor_removed'])
+    await asOwner('update users set email_verified_at = null where id = $1', [userId])
+    await addTotp(client)
+    expect(await kinds()).toHaveLength(4)
+  })
+
+  test('a reset of the password leaves older factors as they are', async () => {
+    const person = await newPerson()
+    await asOwner(`update passkeys set created_at = now() - interval '25 hours' where user_id = $1`, [
+      person.userId,
+    ])
     const newPassword = `another ${PASSWORD}`
     await createClient().post('/auth/password/reset/confirm', {
       token: await newMailToken(person, 'reset'),

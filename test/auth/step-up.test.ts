@@ -1,6 +1,7 @@
 /** Proving oneself once more: what is dangerous asks for it, and what counts as a proof. */
 import { encode } from '@auth/core/jwt'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { v7 as uuidv7 } from 'uuid'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { rowsOfRequest } from '../support/audit.ts'
 import { addPasskey, ORIGIN, requestOptions } from '../support/authenticator.ts'
 import { type Answer, type Client, createClient } from '../support/client.ts'
@@ -9,7 +10,7 @@ import { asOwner } from '../support/database.ts'
 import { addTotp, codeOf, confirmLogin, forgetUse, mfaTokenOf } from '../support/factors.ts'
 import { databaseRequestsOf } from '../support/routes.ts'
 import { addMember, logIn, newEmail, newKey, newTenant, PASSWORD, signUp } from '../support/tenants.ts'
-import { resign, secrets } from '../support/tokens.ts'
+import { newClaims, resign, secrets, signToken } from '../support/tokens.ts'
 
 const stepUp = (client: Client, proof: object) => client.post('/auth/step-up', proof)
 
@@ -18,6 +19,16 @@ const grow = (userId: string, minutes: number) =>
     userId,
     minutes,
   ])
+
+/** Of somebody with a second factor, and yet by the password alone. */
+const byPassword = async (userId: string, workspaceId?: string) => {
+  const id = uuidv7()
+  await asOwner(
+    `insert into sessions (id, user_id, refresh_hash, expires_at) values ($1, $2, $3, now() + interval '1 day')`,
+    [id, userId, crypto.randomUUID()],
+  )
+  return createClient({ token: await signToken(newClaims(userId, id)), workspaceId })
+}
 
 /** Something dangerous that harms nothing here. */
 const tryIt = (client: Client) => client.delete('/auth/mfa')
@@ -92,10 +103,10 @@ describe('without a second factor', () => {
 
 describe('with a second factor', () => {
   test('the password is not enough, and a code counts', async () => {
-    const { client, userId, email } = await signUp()
-    const before = createClient({ token: (await logIn(email)).body.access_token })
+    const { client, userId } = await signUp()
     const { secret, recoveryCodes } = await addTotp(client)
     // The session that set it up has shown it; another one that the password alone made has not, however young.
+    const before = await byPassword(userId)
     expect((await client.post('/auth/mfa/totp')).body.code).toBe('already_enrolled')
     expect((await tryIt(before)).body.code).toBe('step_up_required')
     expect(await stepUp(before, { password: PASSWORD })).toMatchObject({
@@ -172,11 +183,8 @@ describe('a workspace that demands a second factor', () => {
     const { body } = await member.client.post<{ id: string }>('/workspaces', { name: 'Own' })
     expect((await member.client.with({ workspaceId: body.id }).get('/assets')).status).toBe(200)
 
-    const before = createClient({
-      token: (await logIn(member.email)).body.access_token,
-      workspaceId: owner.workspaceId,
-    })
     const { secret } = await addTotp(member.client)
+    const before = await byPassword(member.userId, owner.workspaceId)
     expect((await member.client.get('/assets')).status).toBe(200)
     expect((await before.get('/assets')).status).toBe(403)
     await stepUp(before, { code: codeOf(secret) })
@@ -215,6 +223,20 @@ describe('a workspace that demands a second factor', () => {
 
 describe("a front end's session", () => {
   const NAME = 'authjs.session-token'
+  /** As Auth.js makes it, which says itself when. */
+  const cookieOf = async ({ iat, ...claims }: Record<string, number>) => {
+    const token = {
+      sub: crypto.randomUUID(),
+      provider: 'google',
+      email: newEmail(),
+      emailVerified: true,
+      ...claims,
+    }
+    const encoded = () => encode({ token, secret: secrets.AUTH_SECRET as string, salt: NAME })
+    if (iat === undefined) return encoded()
+    vi.useFakeTimers({ now: iat * 1000, toFake: ['Date'] })
+    return encoded().finally(() => vi.useRealTimers())
+  }
   let client: (cookies?: string) => {
     request: (method: string, path: string, body?: unknown) => Promise<Answer>
   }
@@ -232,6 +254,27 @@ describe("a front end's session", () => {
         }),
     })
     workspaceId = (await client().request('POST', '/workspaces', { name: 'Store' })).body.id as string
+  })
+
+  test.each([
+    [{ signedInAt: -901 }, 403],
+    [{ signedInAt: -880 }, 201],
+    [{ iat: -901 }, 403],
+    [{ signedInAt: -880, iat: -901 }, 201],
+    [{ signedInAt: -901, iat: 0 }, 403],
+  ])('with %j s it may set up the first factor: %i', async (ages, status) => {
+    const now = Math.floor(Date.now() / 1000)
+    const times = Object.fromEntries(Object.entries(ages).map(([claim, age]) => [claim, now + age]))
+    const request = createClient().request
+    const headers = { cookie: `${NAME}=${await cookieOf(times)}`, origin: ORIGIN }
+    const answer = await request<Json>('POST', '/api/v1/auth/mfa/totp', undefined, headers)
+    expect(answer.status).toBe(status)
+    if (status === 403) expect(answer.body.code).toBe('step_up_required')
+    expect((await request('POST', '/api/v1/auth/passkeys/options', undefined, headers)).status).toBe(
+      status === 201 ? 200 : 403,
+    )
+    // What else is dangerous the front end vouches for.
+    expect((await request('DELETE', '/api/v1/auth/mfa', undefined, headers)).status).toBe(204)
   })
 
   test('is exempt until its person has a factor here, and then has to show it', async () => {

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { tally, times } from '../support/at-once.ts'
 import { rowsOfRequest } from '../support/audit.ts'
+import { addPasskey } from '../support/authenticator.ts'
 import { createClient } from '../support/client.ts'
 import { asOwner } from '../support/database.ts'
 import { addTotp, beginTotp, codeOf, confirmLogin, forgetUse, mfaTokenOf } from '../support/factors.ts'
@@ -76,6 +77,21 @@ describe('setting up', () => {
     const { body } = answers.find(({ status }) => status === 200) as (typeof answers)[number]
     const login = await confirmLogin(await mfaTokenOf(email), body.recoveryCodes[3] as string)
     expect(login.status).toBe(200)
+  })
+
+  test('the first factor ends the other sessions, and no later one does', async () => {
+    const person = await signUp()
+    const old = createClient({ token: (await logIn(person.email)).body.access_token })
+    const { secret } = await addTotp(person.client)
+    expect((await old.get('/auth/me')).status).toBe(401)
+    expect((await person.client.get('/auth/me')).status).toBe(200)
+    const login = await confirmLogin(await mfaTokenOf(person.email), codeOf(secret))
+    await addPasskey(person.client)
+    expect((await createClient({ token: login.body.access_token }).get('/auth/me')).status).toBe(200)
+    const other = await signUp()
+    const theirs = createClient({ token: (await logIn(other.email)).body.access_token })
+    await addPasskey(other.client)
+    expect((await theirs.get('/auth/me')).status).toBe(401)
   })
 
   test('another person can confirm or remove nothing of it', async () => {

@@ -1,8 +1,10 @@
 /** What injected SQL could do: statements run as the Worker's tenant login, behind a gate that was passed honestly. */
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { addPasskey } from '../support/authenticator.ts'
 import { stack } from '../support/control.ts'
 import { asOwner, claimOf, enter } from '../support/database.ts'
+import { addTotp } from '../support/factors.ts'
 import { finished, generate } from '../support/generations.ts'
 import { addMember, invite, newKey, newTenant, type Role, type Tenant } from '../support/tenants.ts'
 
@@ -20,6 +22,8 @@ beforeAll(async () => {
     await client.post('/webhooks', { url: 'http://127.0.0.1:9/' })
     await newKey(client, ['asset.list'])
     await invite(client, workspaceId)
+    await addTotp(client)
+    await addPasskey(client)
     await asOwner(
       `insert into webhook_deliveries (workspace_id, url, sequence, payload) values ($1, 'http://127.0.0.1:9/', 1, '{}')`,
       [workspaceId],
@@ -41,6 +45,10 @@ const everything = () =>
             (select jsonb_agg(k order by k.id) from api_keys k where workspace_id = any($1)) as keys,
             (select jsonb_agg(e order by e.id) from webhook_endpoints e where workspace_id = any($1)) as endpoints,
             (select jsonb_agg(d order by d.id) from webhook_deliveries d where workspace_id = any($1)) as deliveries,
+            (select jsonb_agg(jsonb_build_array(s.id, s.proved_at, s.second_factor) order by s.id) from sessions s where user_id = any($2)) as sessions,
+            (select jsonb_agg(t order by t.user_id) from totp_secrets t where user_id = any($2)) as apps,
+            (select jsonb_agg(c order by c.code_hash) from recovery_codes c where user_id = any($2)) as codes,
+            (select jsonb_agg(p order by p.id) from passkeys p where user_id = any($2)) as passkeys,
             (select jsonb_agg(a order by a.id) from audit_logs a where workspace_id = any($1)) as audit`,
     [
       [ours.workspaceId, theirs.workspaceId],
@@ -111,7 +119,28 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
     () => 'select app.tell_of_password(gen_random_uuid())',
     'AP403',
   ],
+  ['a notice of a factor', () => 'select app.tell_of_factor(gen_random_uuid())', 'AP403'],
   ['the second factors of others', (_, them) => `select app.factors_of('${them.userId}')`, '42501'],
+  ['a proof of its own', () => 'update sessions set proved_at = now()', '42501'],
+  ['a second factor that nobody has shown', () => 'update sessions set second_factor = true', '42501'],
+  [
+    'a passkey of its own',
+    () => `insert into passkeys (id, name, credential_id, public_key, counter, transports, backed_up)
+      values (gen_random_uuid(), 'x', gen_random_uuid(), 'x', 0, '{}', false)`,
+    '42501',
+  ],
+  ['counting a passkey back', () => 'update passkeys set counter = 0', 0],
+  ['removing passkeys', () => 'delete from passkeys', 0],
+  ['an app of its own', () => `insert into totp_secrets (secret) values ('x')`, '42501'],
+  ['turning an app on', () => 'update totp_secrets set confirmed_at = now(), last_step = null', 0],
+  ['removing the app', () => 'delete from totp_secrets', 0],
+  ['a recovery code of its own', () => `insert into recovery_codes (code_hash) values ('x')`, '42501'],
+  ['removing recovery codes', () => 'delete from recovery_codes', 0],
+  [
+    'spending a token',
+    () => `insert into spent_tokens (token_hash, expires_at) values (gen_random_uuid(), now())`,
+    '42501',
+  ],
   ['free credits', (us) => `select app.fund('${us.userId}')`, '42501'],
   ['the grants of free credits', () => 'select * from free_grants', '42501'],
   ['refresh tokens', () => 'select refresh_hash from sessions', '42501'],
@@ -288,6 +317,11 @@ const ofRoles: [Role, string, (us: Tenant) => string, string | number][] = [
   ],
   ['admin', 'deleting the workspace', () => 'update workspaces set deleted_at = now()', '42501'],
 ]
+
+test('even behind a proof no token is spent for longer than a day', async () => {
+  const statement = `insert into spent_tokens (token_hash, expires_at) values (gen_random_uuid(), now() + interval '100 years')`
+  expect(await attempt(await claimOf(ours, 'session.prove'), statement)).toBe('42501')
+})
 
 test.each(ofRoles)('for %s: %s', async (role, _, statement, outcome) => {
   const { userId } = await addMember(ours.workspaceId, role)

@@ -32,7 +32,8 @@ const tables = (
 const asRole = async <T>(role: Role, who: Tenant | undefined, run: () => Promise<T>): Promise<T> => {
   await logins[role].query('begin')
   try {
-    if (who) await enter(logins[role], await claimOf(who))
+    // For an action that also changes what proves somebody.
+    if (who) await enter(logins[role], await claimOf(who, 'session.prove'))
     return await run()
   } finally {
     await logins[role].query('rollback')

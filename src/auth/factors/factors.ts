@@ -1,6 +1,7 @@
 /** What people can prove themselves by besides a password: authenticator apps, and the codes for whoever has lost theirs. */
 import { randomBytes } from 'node:crypto'
 import { and, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../../context.ts'
 import { type Database, ensure, transact } from '../../db/client.ts'
 import { currentUserId, recoveryCodes, sessions, totpSecrets, users } from '../../db/schema.ts'
@@ -8,6 +9,8 @@ import { exists, first } from '../../db/sql.ts'
 import { relyingPartyOf } from '../../env.ts'
 import { AppError } from '../../errors.ts'
 import { forgive, takeTokens } from '../../limits/limits.ts'
+import { dispatchMails } from '../../mail/owed.ts'
+import { endStreams, ownWorkspaces, revokeOthers } from '../sessions.ts'
 import type { FactorKind } from './mfa-tokens.ts'
 import { decrypt, encrypt, hashRecoveryCode, newRecoveryCodes } from './secrets.ts'
 import { keyUri, stepOf, toBase32 } from './totp.ts'
@@ -61,10 +64,28 @@ export const createTotp = async (ctx: Ctx): Promise<{ secret: string; otpauthUrl
   return { secret: text, otpauthUrl: keyUri(relyingPartyOf(ctx.env).id, account, text) }
 }
 
-/** Codes to show, and what is stored of them. */
-export const makeCodes = (ctx: Ctx) => {
+/** A statement: owes a mail to whoever's factors change; before one goes. */
+export const tellOfFactor = (db: Database, mail: string) =>
+  db.execute<{ owed: boolean }>(sql`select app.tell_of_factor(${mail}) as owed`)
+
+/** Statements, before the first factor is there: the other sessions, which have never shown one, end. */
+export const endWithout = (db: Database, ctx: Ctx) => ({
+  revoked: revokeOthers(db, ctx, sql`app.own_factors() = '{}'`),
+  listening: ownWorkspaces(db),
+})
+
+/** The session that stays comes back by itself. */
+export const endStreamsOf = async (
+  ctx: Ctx,
+  ended: { gate: { userId: string }; revoked: unknown[]; listening: { id: string }[] },
+): Promise<void> => {
+  if (ended.revoked.length > 0) await endStreams(ctx, ended.listening, `user:${ended.gate.userId}`)
+}
+
+/** Codes to show somebody, and what is stored of them. */
+export const makeCodes = (ctx: Ctx, userId: string) => {
   const codes = newRecoveryCodes()
-  return { codes, hashes: codes.flatMap((code) => hashRecoveryCode(ctx.env, code) ?? []) }
+  return { codes, hashes: codes.flatMap((code) => hashRecoveryCode(ctx.env, userId, code) ?? []) }
 }
 
 /** Statement: the session that asks has been proved by a second factor, just now. */
@@ -87,17 +108,22 @@ export const confirmTotp = async (ctx: Ctx, code: string): Promise<string[]> => 
   const { secret } = first(pending)
   const step = stepOf(decrypt(ctx.env, secret), code, Date.now())
   if (step === undefined) throw new AppError('invalid_code')
-  const { codes, hashes } = makeCodes(ctx)
+  const { codes, hashes } = makeCodes(ctx, gate.userId)
   const isThis = and(isOwn, isPending, eq(totpSecrets.secret, secret))
-  await transact(ctx, (db) => ({
+  const mail = uuidv7()
+  const { told, ...others } = await transact(ctx, (db) => ({
     turn: takeTurn(db),
     // Of two at once the second one finds it confirmed.
     unchanged: ensure(db, exists(totpSecrets, isThis), 'not_found'),
+    ...endWithout(db, ctx),
     confirmed: db.update(totpSecrets).set({ confirmedAt: sql`now()`, lastStep: step }).where(isThis),
     forgotten: db.delete(recoveryCodes).where(eq(recoveryCodes.userId, currentUserId)),
     codes: db.insert(recoveryCodes).values(hashes.map((codeHash) => ({ codeHash }))),
     proved: markSession(db, ctx),
+    told: tellOfFactor(db, mail),
   }))
+  if (first(told.rows).owed) dispatchMails(ctx, [mail])
+  await endStreamsOf(ctx, others)
   forgive(ctx)
   return codes
 }
@@ -110,28 +136,40 @@ export const settleFactors = (db: Database) => {
     sessions: db
       .update(sessions)
       .set({ secondFactor: false })
-      .where(and(eq(sessions.userId, currentUserId), eq(sessions.secondFactor, true), hasNone)),
+      .where(
+        and(
+          eq(sessions.userId, currentUserId),
+          isNull(sessions.revokedAt),
+          eq(sessions.secondFactor, true),
+          hasNone,
+        ),
+      ),
   }
 }
 
 /** The app's codes are asked for no more; without one it is the same. */
 export const deleteTotp = async (ctx: Ctx): Promise<void> => {
-  await transact(ctx, (db) => ({
+  const mail = uuidv7()
+  const { told } = await transact(ctx, (db) => ({
     turn: takeTurn(db),
+    told: tellOfFactor(db, mail),
     deleted: db.delete(totpSecrets).where(isOwn),
     ...settleFactors(db),
   }))
+  if (first(told.rows).owed) dispatchMails(ctx, [mail])
 }
 
 /**
  * Takes a guess from what a person has of them: strangers with the password, each known device, passkeys and open sessions
- * (`step-up`) have their own.
+ * (`step-up`) have their own, and then all of them one together.
  * @throws {AppError} rate_limited
  */
-export const takeGuess = (ctx: Ctx, userId: string, by: (string | undefined)[]): Promise<void> => {
+export const takeGuess = async (ctx: Ctx, userId: string, by: (string | undefined)[]): Promise<void> => {
   const subject = [userId, ...by].filter(Boolean).join(' ')
-  return takeTokens(ctx, [
+  await takeTokens(ctx, [
     { policy: 'second-factor', subject },
     { policy: 'second-factor-day', subject },
   ])
+  // Afterwards: who is refused by their own takes nothing from the others.
+  await takeTokens(ctx, [{ policy: 'second-factor-person', subject: userId }])
 }

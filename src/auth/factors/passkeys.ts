@@ -12,8 +12,18 @@ import { currentUserId, passkeys, users } from '../../db/schema.ts'
 import { exists, first, type Page } from '../../db/sql.ts'
 import { type Env, relyingPartyOf } from '../../env.ts'
 import { AppError } from '../../errors.ts'
+import { dispatchMails } from '../../mail/owed.ts'
 import { readSigned, sign } from '../signed.ts'
-import { makeCodes, markSession, settleFactors, spend, takeTurn } from './factors.ts'
+import {
+  endStreamsOf,
+  endWithout,
+  makeCodes,
+  markSession,
+  settleFactors,
+  spend,
+  takeTurn,
+  tellOfFactor,
+} from './factors.ts'
 
 /** Of one account. */
 const MAX_PASSKEYS = 20
@@ -184,8 +194,9 @@ export const createPasskey = async (
   input: { name?: string | undefined; passkey: Attestation },
 ): Promise<Passkey & { recoveryCodes: string[] | undefined }> => {
   const { credential, credentialBackedUp, userId, spent } = await verifyAttestation(ctx.env, input.passkey)
-  const { codes, hashes } = makeCodes(ctx)
-  const { created, insertedCodes } = await transact(ctx, (db) => ({
+  const { codes, hashes } = makeCodes(ctx, userId ?? '')
+  const mail = uuidv7()
+  const { created, insertedCodes, told, ...others } = await transact(ctx, (db) => ({
     turn: takeTurn(db),
     same: ensure(db, sql`${userId}::uuid = ${currentUserId}`, 'invalid_passkey'),
     few: ensure(
@@ -194,6 +205,7 @@ export const createPasskey = async (
       'passkey_limit_reached',
     ),
     spent: spend(db, spent),
+    ...endWithout(db, ctx),
     created: db
       .insert(passkeys)
       .values({
@@ -212,7 +224,10 @@ export const createPasskey = async (
        where not exists (select from recovery_codes where user_id = ${currentUserId})
       returning code_hash`),
     proved: markSession(db, ctx),
+    told: tellOfFactor(db, mail),
   }))
+  if (first(told.rows).owed) dispatchMails(ctx, [mail])
+  await endStreamsOf(ctx, others)
   return { ...first(created), recoveryCodes: insertedCodes.rows.length > 0 ? codes : undefined }
 }
 
@@ -232,12 +247,15 @@ export const listPasskeys = async (ctx: Ctx, page: Page): Promise<Passkey[]> => 
 /** @throws {AppError} not_found */
 export const deletePasskey = async (ctx: Ctx, id: string): Promise<void> => {
   const isThis = and(isOwn, eq(passkeys.id, id))
-  await transact(ctx, (db) => ({
+  const mail = uuidv7()
+  const { told } = await transact(ctx, (db) => ({
     turn: takeTurn(db),
     found: ensure(db, exists(passkeys, isThis), 'not_found'),
+    told: tellOfFactor(db, mail),
     deleted: db.delete(passkeys).where(isThis),
     ...settleFactors(db),
   }))
+  if (first(told.rows).owed) dispatchMails(ctx, [mail])
 }
 
 /** PublicKeyCredentialRequestOptionsJSON: for whichever passkey of the relying party its person chooses. */

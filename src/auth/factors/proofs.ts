@@ -36,13 +36,13 @@ export type Consume = (db: Database) => Record<string, ReturnType<typeof ensure>
 export const verifyProof = async (
   ctx: Ctx,
   proof: Proof,
-  userId: SQL | string,
+  userId: string,
   { totp: [totp], passkey: [passkey] }: Known,
 ): Promise<Consume> => {
   if (proof.passkey) return verifyAssertion(ctx, proof.passkey, passkey)
   const code = proof.code?.replaceAll(' ', '') ?? ''
   if (/^\d{6}$/.test(code)) return verifyTotp(ctx, code, userId, totp)
-  const codeHash = hashRecoveryCode(ctx.env, code)
+  const codeHash = hashRecoveryCode(ctx.env, userId, code)
   if (!codeHash) throw new AppError('invalid_code')
   const isThis = and(eq(recoveryCodes.userId, userId), eq(recoveryCodes.codeHash, codeHash))
   return (db) => ({
@@ -51,12 +51,7 @@ export const verifyProof = async (
   })
 }
 
-const verifyTotp = (
-  ctx: Ctx,
-  code: string,
-  userId: SQL | string,
-  totp: Known['totp'][number] | undefined,
-) => {
+const verifyTotp = (ctx: Ctx, code: string, userId: string, totp: Known['totp'][number] | undefined) => {
   const step = totp && stepOf(decrypt(ctx.env, totp.secret), code, Date.now())
   if (!totp || step === undefined) throw new AppError('invalid_code')
   const isNew = and(

@@ -184,9 +184,9 @@ routes.openapi(
     tag,
     summary: 'Turn the second factor on, by a code of the app',
     description:
-      'From then on signing in by password asks for a code as well. Recovery codes from before work no more. If the answer is lost, `DELETE /auth/mfa` and begin again.',
+      'From then on signing in by password asks for a code as well. Recovery codes from before work no more, and with the first factor your other sessions end. If the answer is lost, `DELETE /auth/mfa` and begin again.',
     scope: 'user',
-    limits: ['second-factor', 'second-factor-day'],
+    limits: ['second-factor', 'second-factor-day', 'second-factor-person'],
     request: jsonBody(z.strictObject({ code }), { code: '123456' }),
     responses: { 200: json(z.object({ recoveryCodes: RecoveryCodes }), 'Turned on') },
     refuses: ['invalid_code', 'not_found'],
@@ -223,7 +223,7 @@ routes.openapi(
     description:
       'The `mfa_token` of `POST /auth/login` with a code of the app, which works once, a recovery code, or what a passkey has signed for `POST /auth/login/passkey/options`. The token is good for five minutes, for one sign-in, and until the password changes.',
     scope: 'public',
-    limits: ['second-factor', 'second-factor-day'],
+    limits: ['second-factor-ip', 'second-factor', 'second-factor-day', 'second-factor-person'],
     request: jsonBody(
       z
         .strictObject({
@@ -270,7 +270,7 @@ routes.openapi(
     tag,
     summary: 'Keep a passkey that a browser has made',
     description:
-      'From then on it signs in alone, and signing in by password asks for a second factor as well. `passkey` is the credential as its `toJSON()` gives it. With the first factor come recovery codes.',
+      'From then on it signs in alone, and signing in by password asks for a second factor as well. `passkey` is the credential as its `toJSON()` gives it. With the first factor come recovery codes, and your other sessions end.',
     scope: 'user',
     stepUp: true,
     request: jsonBody(z.strictObject({ name: text({ max: 100 }).optional(), passkey: Attestation }), {
@@ -374,9 +374,9 @@ routes.openapi(
     tag,
     summary: 'Prove oneself once more, before what is dangerous',
     description:
-      "By a code of the app, a recovery code, or what a passkey has signed for `POST /auth/login/passkey/options`; without a second factor by the password. Signing in counts as well. A session stays proved for 15 minutes, and by a second factor for workspaces that demand one for as long as it lasts. A front end's session gets a cookie for that, which holds 12 hours; it is asked for a second factor only.",
+      "By a code of the app, a recovery code, or what a passkey has signed for `POST /auth/login/passkey/options`; without a second factor by the password. Signing in counts as well. A session stays proved for 15 minutes, and by a second factor for workspaces that demand one for as long as it lasts. A front end's session gets a cookie for that, which holds 12 hours; it is asked for a second factor only, and to set up the first one for a sign-in at the front end in the last 15 minutes.",
     scope: 'user',
-    limits: ['password', 'second-factor', 'second-factor-day'],
+    limits: ['password', 'second-factor', 'second-factor-day', 'second-factor-person'],
     request: jsonBody(
       z
         .strictObject({

@@ -42,7 +42,12 @@ const begin = async (
     told: tellOfDevice(db, mail, session.row),
     session: db.insert(sessions).values({ ...session.row, secondFactor: true }),
     own: db
-      .select({ id: users.id, email: users.email, passwordHash: users.passwordHash })
+      .select({
+        id: users.id,
+        email: users.email,
+        passwordHash: users.passwordHash,
+        factorsSince: sql<string | null>`app.factors_since(${users.id})`,
+      })
       .from(users)
       .where(eq(users.id, userId)),
   }))

@@ -38,9 +38,9 @@ const RECOVERY_CODE = /^([A-Z2-7]{5})-?([A-Z2-7]{5})$/
 export const newRecoveryCodes = (): string[] =>
   Array.from({ length: RECOVERY_CODES }, () => toBase32(randomBytes(7)).slice(0, 10).replace(/^.{5}/, '$&-'))
 
-/** What is stored of a code, in any case, with hyphen or without; undefined of what is none. */
-export const hashRecoveryCode = (env: Env, code: string): string | undefined => {
+/** What is stored of somebody's code, in any case, with hyphen or without; undefined of what is none. Another's hash is no use. */
+export const hashRecoveryCode = (env: Env, userId: string, code: string): string | undefined => {
   const [, head, tail] = RECOVERY_CODE.exec(code.toUpperCase()) ?? []
   if (!head) return undefined
-  return createHmac('sha256', keyFor(env, 'recovery code')).update(`${head}${tail}`).digest('hex')
+  return createHmac('sha256', keyFor(env, 'recovery code')).update(`${userId} ${head}${tail}`).digest('hex')
 }

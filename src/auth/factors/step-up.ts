@@ -46,7 +46,7 @@ export const stepUp = async (
   }
   const byFactor = async () => {
     if (!proof.passkey) await takeGuess(ctx, userId, ['step-up'])
-    return verifyProof(ctx, proof, currentUserId, known)
+    return verifyProof(ctx, proof, userId, known)
   }
   const prove = async () => {
     const consume: Consume = password === undefined ? await byFactor() : await byPassword(password)
