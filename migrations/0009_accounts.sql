@@ -1,7 +1,7 @@
 -- Accounts and their addresses: who has which, the mails that prove it, and what a proved person gets.
 --
 -- An address belongs to whoever has proved it: by a code or link that was mailed there, by an invite that was, or by a
--- provider that says so in the front end's session. Until then it is a claim. Any number of accounts may claim an address, so
+-- provider that says so in the front end's session. Until then it is a claim. Several accounts may claim an address, so
 -- that a claim never keeps its owner out; and the first who proves it takes it from all of them:
 --
 --   - They lose the address and the links and codes that were on their way to it, and nothing else: what is in such an account
@@ -32,38 +32,68 @@ begin
    where u.id = any(array(select c.id from public.users c where c.email = p_email) || p_user) order by u.id for update;
 end $$;
 --> statement-breakpoint
--- Somebody has proved that address. False if another account had before.
-create or replace function app.prove_email(p_user uuid, p_email text) returns boolean
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Those accounts have that address no longer, nor what is on its way there. They are at most as many as may claim one.
+create or replace function app.lose_email(p_email text, p_users uuid[]) returns void
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.context();
-  v_lost uuid;
+begin
+  if cardinality(p_users) = 0 then
+    return;
+  end if;
+  perform app.set_context(v_context || '{"action": "email.lose", "workspaceId": null}');
+  update public.users u set email = null, updated_at = now() where u.id = any(p_users);
+  update public.mails m set used_at = now() where m.user_id = any(p_users) and m.recipient = p_email and m.used_at is null;
+  perform app.record('email.lose', 'user', l.id, jsonb_build_object('email', p_email), null) from unnest(p_users) l (id);
+  perform app.set_context(v_context);
+end $$;
+--> statement-breakpoint
+-- The address for an account that is about to claim it. An address has at most 20 claims, so that to prove it stays cheap: for
+-- another one the oldest loses it whose account has no workspace; if all have, the new account gets none (null).
+create or replace function app.claim_email(p_email text) returns text
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_oldest uuid;
+begin
+  perform app.turn_of_email(p_email);
+  if (select count(*) from (select from public.users u where u.email = p_email limit 20) c) < 20 then
+    return p_email;
+  end if;
+  select u.id into v_oldest from public.users u where u.email = p_email and u.email_verified_at is null
+     and not exists (select from public.memberships m where m.user_id = u.id) order by u.id limit 1 for update;
+  if not found then
+    return null;
+  end if;
+  perform app.lose_email(p_email, array[v_oldest]);
+  return p_email;
+end $$;
+--> statement-breakpoint
+-- Somebody has proved that address. False if another account had before. A change that was asked for before is void, for the
+-- address that is now proved has not agreed to it.
+create or replace function app.prove_email(p_user uuid, p_email text) returns boolean
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   perform app.turn_of_account(p_email, p_user);
   if exists (select from public.users u where u.email = p_email and u.email_verified_at is not null and u.id <> p_user) then
     return false;
   end if;
-  perform app.set_context(v_context || '{"action": "email.lose", "workspaceId": null}');
-  for v_lost in
-    update public.users u set email = null, updated_at = now() where u.email = p_email and u.id <> p_user returning u.id
-  loop
-    update public.mails m set used_at = now() where m.user_id = v_lost and m.recipient = p_email and m.used_at is null;
-    perform app.record('email.lose', 'user', v_lost, jsonb_build_object('email', p_email), null);
-  end loop;
-  perform app.set_context(v_context);
+  perform app.lose_email(p_email, array(select u.id from public.users u where u.email = p_email and u.id <> p_user order by u.id));
   update public.users u set email = p_email, updated_at = now(),
       email_verified_at = case when u.email = p_email then coalesce(u.email_verified_at, now()) else now() end
    where u.id = p_user;
+  update public.mails m set used_at = now()
+   where m.user_id = p_user and m.kind in ('verify', 'change_old', 'change_new') and m.used_at is null;
   perform app.fund(p_user);
   return true;
 end $$;
 --> statement-breakpoint
--- Whom a password for that address would sign in: who has proved it, else who has claimed it first.
-create or replace function app.holder_of(p_email text) returns uuid
+-- Whom a password for that address would sign in: who has proved it, else who has signed in from that device before, else who
+-- has claimed it first.
+create or replace function app.holder_of(p_email text, p_known uuid default null) returns uuid
   language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
   return (select u.id from public.users u where u.email = p_email
-    order by u.email_verified_at is null, u.disabled_at is not null, u.id limit 1);
+    order by u.email_verified_at is null, u.disabled_at is not null, u.id is distinct from p_known, u.id limit 1);
 end $$;
 --> statement-breakpoint
 -- Where outbox notes are that belong to no workspace.
@@ -158,6 +188,10 @@ begin
       perform app.record('email.confirm', 'user', v_user.id, null, jsonb_build_object('email', v_mail.recipient));
       return jsonb_build_object('awaits', case v_other when 'change_new' then 'new' else 'current' end);
     end if;
+    if v_user.email_verified_at is not null and v_user.email is distinct from v_email and not exists (select from public.mails m
+      where m.user_id = v_user.id and m.kind = 'change_old' and m.data ->> 'change' = v_mail.data ->> 'change') then
+      return '{"refusal": "invalid_token"}';
+    end if;
     v_mail.recipient := v_email;
   end if;
   if not app.prove_email(v_user.id, v_mail.recipient) then
@@ -166,8 +200,7 @@ begin
   perform app.record('email.confirm', 'user', v_user.id, jsonb_build_object('email', v_user.email), jsonb_build_object('email', v_mail.recipient));
   -- Of what is on its way only the ways back stay good.
   update public.mails m set used_at = now()
-   where m.used_at is null and (m.user_id = v_user.id and m.kind in ('verify', 'change_old', 'change_new')
-     or m.recipient = v_user.email and m.recipient <> v_mail.recipient and m.kind = 'reset');
+   where m.used_at is null and m.recipient = v_user.email and m.recipient <> v_mail.recipient and m.kind = 'reset';
   if v_user.email_verified_at is not null and v_user.email <> v_mail.recipient then
     v_told := app.uuid_v7();
     perform app.owe_mail(v_told, 'email_changed', v_user.email, v_user.id, jsonb_build_object('email', v_mail.recipient));
