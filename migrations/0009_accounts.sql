@@ -427,17 +427,34 @@ create or replace function app.mail_domain(p_email text) returns text
   language sql immutable strict parallel safe set search_path = pg_catalog, pg_temp
   return substring(lower(p_email) from '@(?:.*\.)?([^.@]+\.[^.@]{1,3}\.[^.@]{2}|[^.@]+\.[^.@]+)$');
 --> statement-breakpoint
--- Free credits: granted to a proved person once, for the oldest free workspace that they own, and when that is gone or not free
--- any more for the next one, from the next month on. What looks farmed is held: the sixth of a network in a day, or the
--- twenty-first of a mail domain that is not one of everybody's.
+-- Domains of mailboxes that anybody can have; of the big ones with every ending, as they have one for many countries.
+create or replace function app.is_everybodys(p_domain text) returns boolean
+  language sql immutable strict parallel safe set search_path = pg_catalog, pg_temp
+  return split_part(p_domain, '.', 1) in ('gmail', 'googlemail', 'outlook', 'hotmail', 'live', 'msn', 'yahoo', 'ymail', 'rocketmail',
+      'icloud', 'aol', 'gmx', 'orange', 'proton', 'protonmail', 'yandex', 'zoho', 'tutanota')
+    or p_domain in ('me.com', 'mac.com', 'mail.com', 'pm.me', 'fastmail.com', 'hey.com', 'tuta.com', 'mail.ru', 'inbox.ru', 'bk.ru',
+      'web.de', 't-online.de', 'freenet.de', 'free.fr', 'laposte.net', 'wanadoo.fr', 'sfr.fr', 'libero.it', 'virgilio.it', 'tiscali.it',
+      'btinternet.com', 'sky.com', 'virginmedia.com', 'ntlworld.com', 'comcast.net', 'verizon.net', 'att.net', 'sbcglobal.net',
+      'bellsouth.net', 'cox.net', 'rogers.com', 'shaw.ca', 'bigpond.com', 'optusnet.com.au', 'bluewin.ch', 'ziggo.nl', 'kpnmail.nl',
+      'telenet.be', 'skynet.be', 'seznam.cz', 'wp.pl', 'o2.pl', 'interia.pl', 'onet.pl', 'uol.com.br', 'bol.com.br', 'terra.com.br',
+      'naver.com', 'hanmail.net', 'daum.net', 'docomo.ne.jp', 'rediffmail.com',
+      'qq.com', '163.com', '126.com', 'sina.com', 'foxmail.com', 'yeah.net', 'aliyun.com');
+--> statement-breakpoint
+-- Whether free credits are held; by itself that ends after a week, and an operator's hold by them only.
+create or replace function app.is_held(p_at timestamptz, p_reason text) returns boolean
+  language sql stable parallel safe set search_path = pg_catalog, pg_temp
+  return p_at is not null and (p_reason not in ('network', 'domain') or p_at > now() - interval '7 days');
+--> statement-breakpoint
+-- Free credits: granted to a proved person once, for the oldest free workspace that they own (alone, if there is one), and when that is gone, not free or
+-- not theirs any more for the next one, from the next month on. What looks farmed is held for a week: the sixth of a network in a
+-- day, or the twenty-first of a mail domain that is not one of everybody's. They come by what a person does themselves: a
+-- workspace that they make, their proof, or a workspace whose owner hands it over. Who is made an owner is not funded by it, so
+-- nobody takes somebody else's credits by that.
 create or replace function app.fund(p_user uuid) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.context();
   v_network constant text := v_context -> 'request' ->> 'network';
-  v_everybodys constant text[] := array['gmail.com', 'googlemail.com', 'outlook.com', 'hotmail.com', 'live.com', 'msn.com', 'yahoo.com',
-    'icloud.com', 'me.com', 'aol.com', 'proton.me', 'protonmail.com', 'gmx.de', 'gmx.net', 'web.de', 't-online.de', 'freenet.de',
-    'qq.com', '163.com', '126.com', 'sina.com', 'foxmail.com', 'yeah.net', 'aliyun.com'];
   v_email text;
   v_person text;
   v_grant public.free_grants;
@@ -453,13 +470,14 @@ begin
   select * into v_grant from public.free_grants g where g.person = v_person or g.user_id = p_user
    order by g.person <> v_person limit 1;
   if v_grant.person is not null and exists (select from public.workspaces w
-    where w.id = v_grant.workspace_id and w.deleted_at is null and w.plan = 'free') then
+    where w.id = v_grant.workspace_id and w.deleted_at is null and w.plan = 'free' and exists (
+      select from public.memberships m where m.workspace_id = w.id and m.user_id in (v_grant.user_id, p_user) and m.role = 'owner')) then
     return;
   end if;
   select m.workspace_id into v_workspace from public.memberships m join public.workspaces w on w.id = m.workspace_id
    where m.user_id = p_user and m.role = 'owner' and w.plan = 'free' and w.deleted_at is null
      and not exists (select from public.free_grants g where g.workspace_id = w.id)
-   order by w.id limit 1;
+   order by exists (select from public.memberships o where o.workspace_id = w.id and o.role = 'owner' and o.user_id <> p_user), w.id limit 1;
   if not found then
     return;
   end if;
@@ -471,7 +489,7 @@ begin
   end if;
   v_reason := case
     when (select count(*) >= 5 from public.free_grants g where g.network = v_network and g.created_at > now() - interval '1 day') then 'network'
-    when app.mail_domain(v_email) <> all(v_everybodys) and (select count(*) >= 20 from public.free_grants g
+    when not app.is_everybodys(app.mail_domain(v_email)) and (select count(*) >= 20 from public.free_grants g
       where g.domain = app.mail_domain(v_email) and g.created_at > now() - interval '1 day') then 'domain' end;
   insert into public.free_grants (person, user_id, workspace_id, since, network, domain, held_at, hold_reason)
   values (v_person, p_user, v_workspace, date_trunc('month', now() at time zone 'utc')::date, v_network, app.mail_domain(v_email),
@@ -481,7 +499,7 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
--- The current workspace has another owner, or has become free.
+-- The current workspace was handed over, or has become free.
 create or replace function app.fund_owners() returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -505,7 +523,7 @@ create or replace function app.is_funded(p_workspace uuid) returns boolean
   language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
   return exists (select from public.free_grants g
-    where g.workspace_id = p_workspace and g.held_at is null and g.since <= (now() at time zone 'utc')::date);
+    where g.workspace_id = p_workspace and not app.is_held(g.held_at, g.hold_reason) and g.since <= (now() at time zone 'utc')::date);
 end $$;
 --> statement-breakpoint
 -- The same of the current workspace, and why: one of `freeCreditStates` (src/words.ts), and since when.
@@ -518,7 +536,7 @@ begin
   select * into v_grant from public.free_grants g where g.workspace_id = v_workspace;
   since := v_grant.since;
   state := case
-    when v_grant.held_at is not null then 'held'
+    when app.is_held(v_grant.held_at, v_grant.hold_reason) then 'held'
     when v_grant.since > (now() at time zone 'utc')::date then 'later'
     when v_grant.person is not null then 'granted'
     when exists (select from public.memberships m join public.users u on u.id = m.user_id

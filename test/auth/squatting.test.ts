@@ -330,13 +330,13 @@ test.each([
   const [email, other] = [newEmail(), newEmail()]
   // Somebody has the session of an account that has proved nothing yet.
   let owner: Person | undefined
+  let token = ''
   const proved = await (prove as NonNullable<typeof prove>)(email, async () => {
     const [{ id }] = (await asOwner('select id from users where email = $1', [email])) as [{ id: string }]
-    const token = await tokenOf(id)
-    owner = createClient({ token })
+    owner = createClient({ token: await tokenOf(id) })
     expect((await owner.post('/auth/email/change', { email: other })).status).toBe(202)
+    token = tokenIn(await mailTo(other, /new e-mail/))
   })
-  const token = tokenIn(await mailTo(other, /new e-mail/))
   expect(await (owner as Person).post('/auth/email/verify/confirm', { token })).toMatchObject({
     status: 409,
     body: { code: 'invalid_token' },
