@@ -100,17 +100,25 @@ end $$;
 create or replace function app.nowhere() returns uuid language sql immutable parallel safe
   return '00000000-0000-0000-0000-000000000000'::uuid;
 --> statement-breakpoint
--- Owes a mail. Of what anybody can have sent to anybody, an address gets 5 of a kind an hour and 20 a day, and a network
--- causes 100 a day; what is beyond is not sent (false), whoever asks.
+-- Owes a mail. Of what anybody can have sent to anybody, an address gets 5 of a kind an hour and 20 a day, of them 3 a day by
+-- registrations from one network, and a network causes 100 a day; what is beyond is not sent (false), whoever asks. Whoever has had none for an
+-- hour gets the one that proves the address of their account, beside those that others have caused.
 create or replace function app.owe_mail(p_id uuid, p_kind text, p_recipient text, p_user uuid, p_data jsonb) returns boolean
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_request constant jsonb := app.context() -> 'request';
   v_network constant text := v_request ->> 'network';
+  v_registers constant boolean := p_kind = 'verify' and app.context() ->> 'action' = 'user.create';
+  v_is_own boolean := false;
 begin
+  if p_kind = 'verify' and not v_registers then
+    v_is_own := exists (select from public.users u where u.id = p_user and u.created_at < now() - interval '1 hour')
+      and not exists (select from public.mails m where m.user_id = p_user and m.created_at > now() - interval '1 hour');
+  end if;
   if p_kind in ('verify', 'reset', 'change_new', 'invite') then
     perform pg_advisory_xact_lock(hashtextextended('mail ' || p_recipient, 0));
-    if (select count(*) >= 20 or count(*) filter (where m.created_at > now() - interval '1 hour') >= 5 from public.mails m
+    if not v_is_own and (select count(*) >= 20 or count(*) filter (where m.created_at > now() - interval '1 hour') >= 5
+          or v_registers and count(*) filter (where m.network = v_network) >= 3 from public.mails m
          where m.recipient = p_recipient and m.kind = p_kind and m.created_at > now() - interval '1 day')
       or (select count(*) >= 100 from public.mails m
            where m.network = v_network and m.kind in ('verify', 'reset', 'change_new', 'invite') and m.created_at > now() - interval '1 day')
@@ -358,7 +366,9 @@ begin
     when v_mail.kind = 'reset' and v_user.id is null then 'void'
     when v_mail.kind = 'change_old' and v_user.email is distinct from v_mail.recipient then 'void'
     when v_mail.kind = 'invite' and v_invite.id is null then 'void'
-    when exists (select from public.bounces b where b.address = v_mail.recipient) then 'refused'
+    -- Who only complained still gets the ways back into their account, and what it suffers.
+    when exists (select from public.bounces b where b.address = v_mail.recipient and (b.reason <> 'complaint'
+      or v_mail.kind not in ('reset', 'email_changed', 'password_changed', 'password_reset'))) then 'refused'
   end;
   if v_mail.id is null or v_end is not null then
     update public.mails m set status = v_end, ended_at = coalesce(m.ended_at, now()),
