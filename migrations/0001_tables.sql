@@ -556,6 +556,7 @@ ALTER TABLE "webhook_endpoints" ADD CONSTRAINT "webhook_endpoints_workspace_id_w
 ALTER TABLE "workspace_counters" ADD CONSTRAINT "workspace_counters_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "accounts_user" ON "accounts" USING btree ("user_id");--> statement-breakpoint
 CREATE INDEX "api_keys_in_force" ON "api_keys" USING btree ("workspace_id","id") WHERE revoked_at is null;--> statement-breakpoint
+CREATE INDEX "api_keys_maker" ON "api_keys" USING btree ("created_by");--> statement-breakpoint
 CREATE INDEX "api_keys_end" ON "api_keys" USING btree (least(revoked_at, expires_at));--> statement-breakpoint
 CREATE INDEX "asset_exports_asset" ON "asset_exports" USING btree ("workspace_id","asset_id","id");--> statement-breakpoint
 CREATE UNIQUE INDEX "asset_exports_open" ON "asset_exports" USING btree ("workspace_id","asset_id","channel") WHERE status = 'queued';--> statement-breakpoint
@@ -592,7 +593,7 @@ CREATE INDEX "memberships_entry" ON "memberships" USING btree ("workspace_id","e
 CREATE INDEX "outbox_due" ON "outbox" USING btree ("available_at");--> statement-breakpoint
 CREATE INDEX "passkeys_user" ON "passkeys" USING btree ("user_id","id");--> statement-breakpoint
 CREATE INDEX "provider_jobs_generation" ON "provider_jobs" USING btree ("workspace_id","generation_id");--> statement-breakpoint
-CREATE INDEX "sessions_user" ON "sessions" USING btree ("user_id","id") WHERE revoked_at is null;--> statement-breakpoint
+CREATE INDEX "sessions_user" ON "sessions" USING btree ("user_id","id");--> statement-breakpoint
 CREATE INDEX "sessions_end" ON "sessions" USING btree (least(revoked_at, expires_at));--> statement-breakpoint
 CREATE INDEX "spent_tokens_end" ON "spent_tokens" USING btree ("expires_at");--> statement-breakpoint
 CREATE UNIQUE INDEX "users_email_unique" ON "users" USING btree ("email") WHERE email_verified_at is not null;--> statement-breakpoint

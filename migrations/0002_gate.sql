@@ -70,7 +70,7 @@ begin
         perform app.set_context(jsonb_build_object(
           'actor', 'user:' || (p_credential ->> 'newUserId'), 'action', 'user.create', 'request', p_request));
         insert into public.users (id, email, name, language)
-        values ((p_credential ->> 'newUserId')::uuid, case when v_holder is null then v_email end, p_credential ->> 'name',
+        values ((p_credential ->> 'newUserId')::uuid, case when v_holder is null then app.claim_email(v_email) end, p_credential ->> 'name',
           p_request ->> 'language')
         returning * into v_user;
       end if;

@@ -133,8 +133,9 @@ begin
     period = greatest(c.period, new.period),
     reserved = case when new.period > c.period then v_reserved when new.period = c.period then c.reserved + v_reserved else c.reserved end,
     charged = case when new.period > c.period then v_charged when new.period = c.period then c.charged + v_charged else c.charged end;
-  -- What comes back was not spent.
-  if new.kind = 'refund' and app.context() ->> 'plan' = 'free' then
+  -- What comes back was not spent; the job's id says on which day it was.
+  if new.kind = 'refund' and app.context() ->> 'plan' = 'free'
+    and new.generation_id >= app.uuid_at(date_trunc('day', now() at time zone 'utc') at time zone 'utc') then
     update public.free_budget b set spent = greatest(0, b.spent - new.credits) where b.day = (now() at time zone 'utc')::date;
   end if;
   return null;

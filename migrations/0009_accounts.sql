@@ -1,7 +1,7 @@
 -- Accounts and their addresses: who has which, the mails that prove it, and what a proved person gets.
 --
 -- An address belongs to whoever has proved it: by a code or link that was mailed there, by an invite that was, or by a
--- provider that says so in the front end's session. Until then it is a claim. Any number of accounts may claim an address, so
+-- provider that says so in the front end's session. Until then it is a claim. Several accounts may claim an address, so
 -- that a claim never keeps its owner out; and the first who proves it takes it from all of them:
 --
 --   - They lose the address and the links and codes that were on their way to it, and nothing else: what is in such an account
@@ -32,55 +32,93 @@ begin
    where u.id = any(array(select c.id from public.users c where c.email = p_email) || p_user) order by u.id for update;
 end $$;
 --> statement-breakpoint
--- Somebody has proved that address. False if another account had before.
-create or replace function app.prove_email(p_user uuid, p_email text) returns boolean
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Those accounts have that address no longer, nor what is on its way there. They are at most as many as may claim one.
+create or replace function app.lose_email(p_email text, p_users uuid[]) returns void
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.context();
-  v_lost uuid;
+begin
+  if cardinality(p_users) = 0 then
+    return;
+  end if;
+  perform app.set_context(v_context || '{"action": "email.lose", "workspaceId": null}');
+  update public.users u set email = null, updated_at = now() where u.id = any(p_users);
+  update public.mails m set used_at = now() where m.user_id = any(p_users) and m.recipient = p_email and m.used_at is null;
+  perform app.record('email.lose', 'user', l.id, jsonb_build_object('email', p_email), null) from unnest(p_users) l (id);
+  perform app.set_context(v_context);
+end $$;
+--> statement-breakpoint
+-- The address for an account that is about to claim it. An address has at most 20 claims, so that to prove it stays cheap: for
+-- another one the oldest loses it whose account has no workspace; if all have, the new account gets none (null).
+create or replace function app.claim_email(p_email text) returns text
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_oldest uuid;
+begin
+  perform app.turn_of_email(p_email);
+  if (select count(*) from (select from public.users u where u.email = p_email limit 20) c) < 20 then
+    return p_email;
+  end if;
+  select u.id into v_oldest from public.users u where u.email = p_email and u.email_verified_at is null
+     and not exists (select from public.memberships m where m.user_id = u.id) order by u.id limit 1 for update;
+  if not found then
+    return null;
+  end if;
+  perform app.lose_email(p_email, array[v_oldest]);
+  return p_email;
+end $$;
+--> statement-breakpoint
+-- Somebody has proved that address. False if another account had before. A change that was asked for before is void, for the
+-- address that is now proved has not agreed to it.
+create or replace function app.prove_email(p_user uuid, p_email text) returns boolean
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   perform app.turn_of_account(p_email, p_user);
   if exists (select from public.users u where u.email = p_email and u.email_verified_at is not null and u.id <> p_user) then
     return false;
   end if;
-  perform app.set_context(v_context || '{"action": "email.lose", "workspaceId": null}');
-  for v_lost in
-    update public.users u set email = null, updated_at = now() where u.email = p_email and u.id <> p_user returning u.id
-  loop
-    update public.mails m set used_at = now() where m.user_id = v_lost and m.recipient = p_email and m.used_at is null;
-    perform app.record('email.lose', 'user', v_lost, jsonb_build_object('email', p_email), null);
-  end loop;
-  perform app.set_context(v_context);
+  perform app.lose_email(p_email, array(select u.id from public.users u where u.email = p_email and u.id <> p_user order by u.id));
   update public.users u set email = p_email, updated_at = now(),
       email_verified_at = case when u.email = p_email then coalesce(u.email_verified_at, now()) else now() end
    where u.id = p_user;
+  update public.mails m set used_at = now()
+   where m.user_id = p_user and m.kind in ('verify', 'change_old', 'change_new') and m.used_at is null;
   perform app.fund(p_user);
   return true;
 end $$;
 --> statement-breakpoint
--- Whom a password for that address would sign in: who has proved it, else who has claimed it first.
-create or replace function app.holder_of(p_email text) returns uuid
+-- Whom a password for that address would sign in: who has proved it, else who has signed in from that device before, else who
+-- has claimed it first.
+create or replace function app.holder_of(p_email text, p_known uuid default null) returns uuid
   language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
   return (select u.id from public.users u where u.email = p_email
-    order by u.email_verified_at is null, u.disabled_at is not null, u.id limit 1);
+    order by u.email_verified_at is null, u.disabled_at is not null, u.id is distinct from p_known, u.id limit 1);
 end $$;
 --> statement-breakpoint
 -- Where outbox notes are that belong to no workspace.
 create or replace function app.nowhere() returns uuid language sql immutable parallel safe
   return '00000000-0000-0000-0000-000000000000'::uuid;
 --> statement-breakpoint
--- Owes a mail. Of what anybody can have sent to anybody, an address gets 5 of a kind an hour and 20 a day, and a network
--- causes 100 a day; what is beyond is not sent (false), whoever asks.
+-- Owes a mail. Of what anybody can have sent to anybody, an address gets 5 of a kind an hour and 20 a day, of them 3 a day by
+-- registrations from one network, and a network causes 100 a day; what is beyond is not sent (false), whoever asks. Whoever has had none for an
+-- hour gets the one that proves the address of their account, beside those that others have caused.
 create or replace function app.owe_mail(p_id uuid, p_kind text, p_recipient text, p_user uuid, p_data jsonb) returns boolean
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_request constant jsonb := app.context() -> 'request';
   v_network constant text := v_request ->> 'network';
+  v_registers constant boolean := p_kind = 'verify' and app.context() ->> 'action' = 'user.create';
+  v_is_own boolean := false;
 begin
+  if p_kind = 'verify' and not v_registers then
+    v_is_own := exists (select from public.users u where u.id = p_user and u.created_at < now() - interval '1 hour')
+      and not exists (select from public.mails m where m.user_id = p_user and m.created_at > now() - interval '1 hour');
+  end if;
   if p_kind in ('verify', 'reset', 'change_new', 'invite') then
     perform pg_advisory_xact_lock(hashtextextended('mail ' || p_recipient, 0));
-    if (select count(*) >= 20 or count(*) filter (where m.created_at > now() - interval '1 hour') >= 5 from public.mails m
+    if not v_is_own and (select count(*) >= 20 or count(*) filter (where m.created_at > now() - interval '1 hour') >= 5
+          or v_registers and count(*) filter (where m.network = v_network) >= 3 from public.mails m
          where m.recipient = p_recipient and m.kind = p_kind and m.created_at > now() - interval '1 day')
       or (select count(*) >= 100 from public.mails m
            where m.network = v_network and m.kind in ('verify', 'reset', 'change_new', 'invite') and m.created_at > now() - interval '1 day')
@@ -158,6 +196,10 @@ begin
       perform app.record('email.confirm', 'user', v_user.id, null, jsonb_build_object('email', v_mail.recipient));
       return jsonb_build_object('awaits', case v_other when 'change_new' then 'new' else 'current' end);
     end if;
+    if v_user.email_verified_at is not null and v_user.email is distinct from v_email and not exists (select from public.mails m
+      where m.user_id = v_user.id and m.kind = 'change_old' and m.data ->> 'change' = v_mail.data ->> 'change') then
+      return '{"refusal": "invalid_token"}';
+    end if;
     v_mail.recipient := v_email;
   end if;
   if not app.prove_email(v_user.id, v_mail.recipient) then
@@ -166,8 +208,7 @@ begin
   perform app.record('email.confirm', 'user', v_user.id, jsonb_build_object('email', v_user.email), jsonb_build_object('email', v_mail.recipient));
   -- Of what is on its way only the ways back stay good.
   update public.mails m set used_at = now()
-   where m.used_at is null and (m.user_id = v_user.id and m.kind in ('verify', 'change_old', 'change_new')
-     or m.recipient = v_user.email and m.recipient <> v_mail.recipient and m.kind = 'reset');
+   where m.used_at is null and m.recipient = v_user.email and m.recipient <> v_mail.recipient and m.kind = 'reset';
   if v_user.email_verified_at is not null and v_user.email <> v_mail.recipient then
     v_told := app.uuid_v7();
     perform app.owe_mail(v_told, 'email_changed', v_user.email, v_user.id, jsonb_build_object('email', v_mail.recipient));
@@ -347,7 +388,9 @@ begin
     when v_mail.kind = 'reset' and v_user.id is null then 'void'
     when v_mail.kind = 'change_old' and v_user.email is distinct from v_mail.recipient then 'void'
     when v_mail.kind = 'invite' and v_invite.id is null then 'void'
-    when exists (select from public.bounces b where b.address = v_mail.recipient) then 'refused'
+    -- Who only complained still gets the ways back into their account, and what it suffers.
+    when exists (select from public.bounces b where b.address = v_mail.recipient and (b.reason <> 'complaint'
+      or v_mail.kind not in ('reset', 'email_changed', 'password_changed', 'password_reset'))) then 'refused'
   end;
   if v_mail.id is null or v_end is not null then
     update public.mails m set status = v_end, ended_at = coalesce(m.ended_at, now()),
@@ -416,17 +459,34 @@ create or replace function app.mail_domain(p_email text) returns text
   language sql immutable strict parallel safe set search_path = pg_catalog, pg_temp
   return substring(lower(p_email) from '@(?:.*\.)?([^.@]+\.[^.@]{1,3}\.[^.@]{2}|[^.@]+\.[^.@]+)$');
 --> statement-breakpoint
--- Free credits: granted to a proved person once, for the oldest free workspace that they own, and when that is gone or not free
--- any more for the next one, from the next month on. What looks farmed is held: the sixth of a network in a day, or the
--- twenty-first of a mail domain that is not one of everybody's.
+-- Domains of mailboxes that anybody can have; of the big ones with every ending, as they have one for many countries.
+create or replace function app.is_everybodys(p_domain text) returns boolean
+  language sql immutable strict parallel safe set search_path = pg_catalog, pg_temp
+  return split_part(p_domain, '.', 1) in ('gmail', 'googlemail', 'outlook', 'hotmail', 'live', 'msn', 'yahoo', 'ymail', 'rocketmail',
+      'icloud', 'aol', 'gmx', 'orange', 'proton', 'protonmail', 'yandex', 'zoho', 'tutanota')
+    or p_domain in ('me.com', 'mac.com', 'mail.com', 'pm.me', 'fastmail.com', 'hey.com', 'tuta.com', 'mail.ru', 'inbox.ru', 'bk.ru',
+      'web.de', 't-online.de', 'freenet.de', 'free.fr', 'laposte.net', 'wanadoo.fr', 'sfr.fr', 'libero.it', 'virgilio.it', 'tiscali.it',
+      'btinternet.com', 'sky.com', 'virginmedia.com', 'ntlworld.com', 'comcast.net', 'verizon.net', 'att.net', 'sbcglobal.net',
+      'bellsouth.net', 'cox.net', 'rogers.com', 'shaw.ca', 'bigpond.com', 'optusnet.com.au', 'bluewin.ch', 'ziggo.nl', 'kpnmail.nl',
+      'telenet.be', 'skynet.be', 'seznam.cz', 'wp.pl', 'o2.pl', 'interia.pl', 'onet.pl', 'uol.com.br', 'bol.com.br', 'terra.com.br',
+      'naver.com', 'hanmail.net', 'daum.net', 'docomo.ne.jp', 'rediffmail.com',
+      'qq.com', '163.com', '126.com', 'sina.com', 'foxmail.com', 'yeah.net', 'aliyun.com');
+--> statement-breakpoint
+-- Whether free credits are held; by itself that ends after a week, and an operator's hold by them only.
+create or replace function app.is_held(p_at timestamptz, p_reason text) returns boolean
+  language sql stable parallel safe set search_path = pg_catalog, pg_temp
+  return p_at is not null and (p_reason not in ('network', 'domain') or p_at > now() - interval '7 days');
+--> statement-breakpoint
+-- Free credits: granted to a proved person once, for the oldest free workspace that they own (alone, if there is one), and when that is gone, not free or
+-- not theirs any more for the next one, from the next month on. What looks farmed is held for a week: the sixth of a network in a
+-- day, or the twenty-first of a mail domain that is not one of everybody's. They come by what a person does themselves: a
+-- workspace that they make, their proof, or a workspace whose owner hands it over. Who is made an owner is not funded by it, so
+-- nobody takes somebody else's credits by that.
 create or replace function app.fund(p_user uuid) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.context();
   v_network constant text := v_context -> 'request' ->> 'network';
-  v_everybodys constant text[] := array['gmail.com', 'googlemail.com', 'outlook.com', 'hotmail.com', 'live.com', 'msn.com', 'yahoo.com',
-    'icloud.com', 'me.com', 'aol.com', 'proton.me', 'protonmail.com', 'gmx.de', 'gmx.net', 'web.de', 't-online.de', 'freenet.de',
-    'qq.com', '163.com', '126.com', 'sina.com', 'foxmail.com', 'yeah.net', 'aliyun.com'];
   v_email text;
   v_person text;
   v_grant public.free_grants;
@@ -442,13 +502,14 @@ begin
   select * into v_grant from public.free_grants g where g.person = v_person or g.user_id = p_user
    order by g.person <> v_person limit 1;
   if v_grant.person is not null and exists (select from public.workspaces w
-    where w.id = v_grant.workspace_id and w.deleted_at is null and w.plan = 'free') then
+    where w.id = v_grant.workspace_id and w.deleted_at is null and w.plan = 'free' and exists (
+      select from public.memberships m where m.workspace_id = w.id and m.user_id in (v_grant.user_id, p_user) and m.role = 'owner')) then
     return;
   end if;
   select m.workspace_id into v_workspace from public.memberships m join public.workspaces w on w.id = m.workspace_id
    where m.user_id = p_user and m.role = 'owner' and w.plan = 'free' and w.deleted_at is null
      and not exists (select from public.free_grants g where g.workspace_id = w.id)
-   order by w.id limit 1;
+   order by exists (select from public.memberships o where o.workspace_id = w.id and o.role = 'owner' and o.user_id <> p_user), w.id limit 1;
   if not found then
     return;
   end if;
@@ -460,7 +521,7 @@ begin
   end if;
   v_reason := case
     when (select count(*) >= 5 from public.free_grants g where g.network = v_network and g.created_at > now() - interval '1 day') then 'network'
-    when app.mail_domain(v_email) <> all(v_everybodys) and (select count(*) >= 20 from public.free_grants g
+    when not app.is_everybodys(app.mail_domain(v_email)) and (select count(*) >= 20 from public.free_grants g
       where g.domain = app.mail_domain(v_email) and g.created_at > now() - interval '1 day') then 'domain' end;
   insert into public.free_grants (person, user_id, workspace_id, since, network, domain, held_at, hold_reason)
   values (v_person, p_user, v_workspace, date_trunc('month', now() at time zone 'utc')::date, v_network, app.mail_domain(v_email),
@@ -470,7 +531,7 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
--- The current workspace has another owner, or has become free.
+-- The current workspace was handed over, or has become free.
 create or replace function app.fund_owners() returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -494,7 +555,7 @@ create or replace function app.is_funded(p_workspace uuid) returns boolean
   language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
   return exists (select from public.free_grants g
-    where g.workspace_id = p_workspace and g.held_at is null and g.since <= (now() at time zone 'utc')::date);
+    where g.workspace_id = p_workspace and not app.is_held(g.held_at, g.hold_reason) and g.since <= (now() at time zone 'utc')::date);
 end $$;
 --> statement-breakpoint
 -- The same of the current workspace, and why: one of `freeCreditStates` (src/words.ts), and since when.
@@ -507,7 +568,7 @@ begin
   select * into v_grant from public.free_grants g where g.workspace_id = v_workspace;
   since := v_grant.since;
   state := case
-    when v_grant.held_at is not null then 'held'
+    when app.is_held(v_grant.held_at, v_grant.hold_reason) then 'held'
     when v_grant.since > (now() at time zone 'utc')::date then 'later'
     when v_grant.person is not null then 'granted'
     when exists (select from public.memberships m join public.users u on u.id = m.user_id

@@ -144,7 +144,7 @@ grant execute on function app.accept_invite(text), app.listen(), app.create_work
   app.tell_of_password(uuid), app.tell_of_factor(uuid), app.leave(uuid), app.ask_export(uuid), app.is_over(), app.workspace_grace(), app.enter_deleted(uuid), app.mail_invite(uuid, uuid), app.fund_owners(), app.is_funded(uuid), app.free_state()
   to app_tenant;
 grant execute on function app.act_as(uuid), app.compare_storage(text, jsonb, uuid[], uuid[], timestamptz, integer),
-  app.note_findings(text, jsonb, interval), app.turn_of_email(text), app.holder_of(text), app.owe_mail(uuid, text, text, uuid, jsonb),
+  app.note_findings(text, jsonb, interval), app.turn_of_email(text), app.claim_email(text), app.holder_of(text, uuid), app.owe_mail(uuid, text, text, uuid, jsonb),
   app.undo_change(text), app.reset_password(text, text, uuid), app.tell_of_device(uuid, uuid, text, text),
   app.take_mail(uuid, uuid, text, text), app.end_mail(uuid, uuid, text, text, text, boolean), app.note_bounce(text, text),
   app.erase_user(uuid), app.read_export(uuid), app.end_export(uuid, uuid), app.forget_export(uuid) to app_system;

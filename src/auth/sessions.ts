@@ -75,7 +75,7 @@ export const register = async (
       .insert(users)
       .values({
         id: userId,
-        email: input.email,
+        email: sql`app.claim_email(${input.email})`,
         name: input.name ?? null,
         language: ctx.request.language ?? null,
         passwordHash,
@@ -114,7 +114,7 @@ export const signIn = async (
   ctx: Ctx,
   input: { email: string; password: string; device_token?: string | undefined },
 ) => {
-  const device = input.device_token && readDeviceToken(ctx.env, input.device_token, input.email)
+  const device = input.device_token ? readDeviceToken(ctx.env, input.device_token, input.email) : undefined
   const {
     known: [user],
   } = await transact({ ...ctx, action: undefined }, (db) => ({
@@ -127,7 +127,7 @@ export const signIn = async (
         factorsSince: sql<string | null>`app.factors_since(${users.id})`,
       })
       .from(users)
-      .where(eq(users.id, sql`app.holder_of(${input.email})`)),
+      .where(eq(users.id, sql`app.holder_of(${input.email}, ${device?.userId ?? null}::uuid)`)),
   }))
   const mark = markPassword(user?.passwordHash ?? null)
   const isKnown = device && user && device.userId === user.id && device.mark === markDevice(user)

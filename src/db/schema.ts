@@ -182,7 +182,7 @@ export const sessions = pgTable(
     createdAt: createdAt(),
   },
   (table) => [
-    index('sessions_user').on(table.userId, table.id).where(sql`revoked_at is null`),
+    index('sessions_user').on(table.userId, table.id),
     index('sessions_end').on(sql`least(revoked_at, expires_at)`),
     pgPolicy('tenant', {
       for: 'all',
@@ -563,6 +563,7 @@ export const apiKeys = pgTable(
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.id] }),
     index('api_keys_in_force').on(table.workspaceId, table.id).where(sql`revoked_at is null`),
+    index('api_keys_maker').on(table.createdBy),
     index('api_keys_end').on(sql`least(revoked_at, expires_at)`),
     check('api_keys_scopes_known', sql.raw(`scopes <@ array['${keyScopes.join("', '")}']`)),
     tenantOnly,

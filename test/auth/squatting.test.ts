@@ -1,11 +1,14 @@
 /** An address belongs to whoever proves it: what others who claim it see, keep and lose, in every order of events. */
 import { hash, randomBytes } from 'node:crypto'
+import { v7 as uuidv7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
+import { times } from '../support/at-once.ts'
 import { newCookie } from '../support/authjs.ts'
 import { type Client, createClient } from '../support/client.ts'
 import { asOwner } from '../support/database.ts'
 import { mailRowsOf, mailTo, tokenIn, whenSettled } from '../support/mail.ts'
 import { invite, logIn, newEmail, newTenant, PASSWORD, signUp } from '../support/tenants.ts'
+import { newClaims, signToken } from '../support/tokens.ts'
 
 const ORIGIN = 'http://localhost:3000'
 const OWN_PASSWORD = "the owner's own password"
@@ -39,6 +42,16 @@ const me = async ({ get }: Person) => (await get<Record<string, unknown>>('/auth
 const claims: Record<string, (email: string) => Promise<Person>> = {
   registers: (email) => withPassword(email, PASSWORD),
   'signs in by a provider that has not verified it': (email) => withCookie(email, false),
+}
+
+/** Of another session of somebody. */
+const tokenOf = async (userId: string) => {
+  const id = uuidv7()
+  await asOwner(
+    `insert into sessions (id, user_id, refresh_hash, expires_at) values ($1, $2, $3, now() + interval '1 day')`,
+    [id, userId, crypto.randomUUID()],
+  )
+  return signToken(newClaims(userId, id))
 }
 
 /** Another's workspace, to which the address is invited. */
@@ -308,4 +321,81 @@ test('an account that is disabled holds an address only if it has proved it', as
   expect((await logIn(email, OWN_PASSWORD)).status).toBe(200)
   await proveByMail(owner, email)
   expect(await me(owner)).toMatchObject({ email, emailVerified: true })
+})
+
+test.each([
+  ['an invite', proofs['accepts an invite by its mail']],
+  ['another claim', proofs['registers and confirms']],
+])('a change that was asked for before the address was proved by %s is void', async (_, prove) => {
+  const [email, other] = [newEmail(), newEmail()]
+  // Somebody has the session of an account that has proved nothing yet.
+  let owner: Person | undefined
+  let token = ''
+  const proved = await (prove as NonNullable<typeof prove>)(email, async () => {
+    const [{ id }] = (await asOwner('select id from users where email = $1', [email])) as [{ id: string }]
+    owner = createClient({ token: await tokenOf(id) })
+    expect((await owner.post('/auth/email/change', { email: other })).status).toBe(202)
+    token = tokenIn(await mailTo(other, /new e-mail/))
+  })
+  expect(await (owner as Person).post('/auth/email/verify/confirm', { token })).toMatchObject({
+    status: 409,
+    body: { code: 'invalid_token' },
+  })
+  expect(await me(proved)).toMatchObject({ email, emailVerified: true })
+})
+
+test('an address has twenty claims at most, and its owner proves it among them', async () => {
+  const email = newEmail()
+  const claims = (count: number) =>
+    asOwner<{ id: string }>(
+      'insert into users (id, email) select app.uuid_v7(), $1 from generate_series(1, $2) returning id',
+      [email, count],
+    )
+  const busy = await withPassword(email, PASSWORD)
+  await settleIn(busy)
+  const idle = (await claims(19)).map(({ id }) => id).sort()
+  const owners = await times(2, () => withPassword(email, OWN_PASSWORD))
+  const people = await Promise.all([busy, ...owners].map(me))
+  expect(people.map((person) => person.email)).toEqual([email, email, email])
+  const lost = await asOwner('select id from users where id = any($1) and email is null order by id', [idle])
+  expect(lost.map(({ id }) => id)).toEqual(idle.slice(0, 2))
+  const owner = owners[1] as Person
+  await proveByMail(owner, email)
+  expect(await me(owner)).toMatchObject({ email, emailVerified: true })
+  expect(await asOwner('select from users where email = $1', [email])).toHaveLength(1)
+  const rows = await asOwner(
+    `select from audit_logs where action = 'email.lose' and before ->> 'email' = $1`,
+    [email],
+  )
+  expect(rows).toHaveLength(21)
+})
+
+test('who claims an address that has twenty claims with workspaces has none, and resets the password', async () => {
+  const email = newEmail()
+  await asOwner(
+    `with claims as (insert into users (id, email) select app.uuid_v7(), $1 from generate_series(1, 20) returning id),
+       made as (insert into workspaces (id, name, slug) select app.uuid_v7(), 'Trap', 'trap-' || id from claims returning id)
+     insert into memberships (workspace_id, user_id, role)
+     select m.id, c.id, 'owner' from (select id, row_number() over () n from made) m join (select id, row_number() over () n from claims) c using (n)`,
+    [email],
+  )
+  for (const claim of Object.values(claims))
+    expect(await me(await claim(email))).toMatchObject({ email: null })
+  await createClient().post('/auth/password/reset', { email })
+  const body = { token: tokenIn(await mailTo(email, /new password/)), newPassword: OWN_PASSWORD }
+  expect((await createClient().post('/auth/password/reset/confirm', body)).status).toBe(200)
+  expect((await logIn(email, OWN_PASSWORD)).status).toBe(200)
+})
+
+test('whoever has signed in from a device signs in there again, though a stranger claimed the address first', async () => {
+  const email = newEmail()
+  await withPassword(email, PASSWORD)
+  const input = { email, password: OWN_PASSWORD }
+  const { body } = await createClient().post<{ device_token: string }>('/auth/register', input)
+  const { device_token } = body
+  expect((await logIn(email, OWN_PASSWORD)).status).toBe(401)
+  expect((await createClient().post('/auth/login', { ...input, device_token })).status).toBe(200)
+  // The device is of no account that has proved the address.
+  await withCookie(email, true).then(me)
+  expect((await createClient().post('/auth/login', { ...input, device_token })).status).toBe(401)
 })

@@ -177,3 +177,55 @@ test.each(['app_tenant', 'app_system'])('%s holds, releases and grants nothing',
     )
   }
 })
+
+test('who is made an owner by others funds nothing of theirs, and keeps their own', async () => {
+  const { client, userId, workspaceId } = await newTenant()
+  await asOwner('delete from free_grants where workspace_id = $1', [workspaceId])
+  await asOwner('update users set email_verified_at = null where id = $1', [userId])
+  const guest = await signUp()
+  await asOwner(`insert into memberships (workspace_id, user_id, role) values ($1, $2, 'member')`, [
+    workspaceId,
+    guest.userId,
+  ])
+  const path = `/workspaces/${workspaceId}/members/${guest.userId}`
+  expect((await client.patch(path, { role: 'owner' })).status).toBe(200)
+  expect((await stateOf(client))[0]).toBe(0)
+  // The oldest workspace of theirs is somebody else's, too.
+  expect(await stateOf(await newWorkspace(guest.client))).toEqual([50, 'granted'])
+  expect((await stateOf(client))[0]).toBe(0)
+})
+
+test('free credits of somebody who is no owner any more move to the next workspace that they make', async () => {
+  const { client, userId, workspaceId } = await newTenant()
+  const other = await signUp()
+  await asOwner(`update memberships set user_id = $3 where workspace_id = $1 and user_id = $2`, [
+    workspaceId,
+    userId,
+    other.userId,
+  ])
+  expect(await stateOf(await newWorkspace(client))).toEqual([0, 'later'])
+  const rows = await asOwner('select from free_grants where user_id = $1', [userId])
+  expect(rows).toHaveLength(1)
+})
+
+test("a hold lapses in a week, and an operator's does not", async () => {
+  const { client, workspaceId } = await newTenant()
+  const hold = (reason: string) =>
+    asOwner(
+      `update free_grants set held_at = now() - interval '8 days', hold_reason = $2 where workspace_id = $1`,
+      [workspaceId, reason],
+    )
+  await hold('domain')
+  expect(await stateOf(client)).toEqual([50, 'granted'])
+  await hold('complaints')
+  expect(await stateOf(client)).toEqual([0, 'held'])
+})
+
+test.each([
+  ['outlook.fr', true],
+  ['yahoo.co.jp', true],
+  ['btinternet.com', true],
+  ['shop.example', false],
+])('%s is a mail domain of everybody: %s', async (domain, is) => {
+  expect(await asOwner('select app.is_everybodys($1) is_it', [domain])).toEqual([{ is_it: is }])
+})

@@ -165,6 +165,44 @@ test('what the service tells later: hard bounces and complaints are noted, the r
     [complained]: 'complaint',
     [suppressed]: 'suppressed',
   })
+  // The ways back into an account stay open to who complained, and to nobody whose mailbox is not there.
+  for (const email of [hard, complained]) {
+    await register(email)
+    await createClient().post('/auth/password/reset', { email })
+  }
+  const statuses = async (email: string) =>
+    Object.fromEntries((await whenSettled(email, 2)).map(({ kind, status }) => [kind, status]))
+  expect(await statuses(complained)).toEqual({ verify: 'refused', reset: 'sent' })
+  expect(await statuses(hard)).toEqual({ verify: 'refused', reset: 'refused' })
+})
+
+test('of one network an address gets three mails by registrations a day, and its owner the one that they ask for', async () => {
+  const email = newEmail()
+  const ip = `203.0.113.${Math.floor(Math.random() * 256)}`
+  const { body } = await register(email, {}, createClient({ ip }))
+  for (let i = 0; i < 4; i++) await register(email, {}, createClient({ ip }))
+  expect(await whenSettled(email, 3)).toHaveLength(3)
+  await times(3, () => register(email))
+  expect(await whenSettled(email, 5)).toHaveLength(5)
+  const owner = createClient({ token: (body as { access_token: string }).access_token })
+  await owner.post('/auth/email/verify')
+  expect(await mailRowsOf(email)).toHaveLength(5)
+  await asOwner(`update users set created_at = created_at - interval '2 hours' where email = $1`, [email])
+  await asOwner(
+    `update mails set created_at = created_at - interval '2 hours' where user_id = (select id from users where email = $1 order by id limit 1)`,
+    [email],
+  )
+  await asOwner(
+    `update mails set created_at = now() where recipient = $1 and user_id <> (select id from users where email = $1 order by id limit 1)`,
+    [email],
+  )
+  await times(2, () => register(email))
+  for (let i = 0; i < 2; i++) await owner.post('/auth/email/verify')
+  const own = await asOwner(
+    `select from mails where user_id = (select id from users where email = $1 order by id limit 1)`,
+    [email],
+  )
+  expect(own).toHaveLength(2)
 })
 
 test('strangers can cause five mails of a kind an hour to an address, from wherever they ask', async () => {

@@ -76,8 +76,11 @@ const ensureOwner = (db: Database) =>
     'last_owner',
   )
 
-/** A new owner may have free credits that no other workspace has. */
-const fundOwners = (db: Database) => db.execute(sql`select app.fund_owners()`)
+/** To whom a workspace was handed over may have free credits that no other has; beside another owner they might lose them. */
+const fundOwner = (db: Database) =>
+  db.execute(sql`
+    select app.fund_owners()
+     where (select count(*) from ${memberships} where ${here} and ${memberships.role} = 'owner') = 1`)
 
 /** `limit + 1` members, newest first. */
 export const listMembers = async (ctx: Ctx, page: Page): Promise<Member[]> => {
@@ -102,7 +105,6 @@ export const changeRole = async (ctx: Ctx, userId: string, role: Role): Promise<
     withdrawn: withdrawInvites(db, sql`${userId}::uuid`),
     revoked: revokeKeys(db, userId),
     owned: ensureOwner(db),
-    funded: fundOwners(db),
     rows: selectMembers(db, isMember(userId)),
   }))
   await endStreamsOfKeys(ctx, gate.workspaceId, revoked)
@@ -137,7 +139,7 @@ export const transferWorkspace = async (ctx: Ctx, userId: string): Promise<void>
     promoted: db.update(memberships).set({ role: 'owner' }).where(isMember(userId)),
     owned: ensureOwner(db),
     withdrawn: withdrawInvites(db, currentUserId),
-    funded: fundOwners(db),
+    funded: fundOwner(db),
     recorded: db.execute(sql`
       select app.record('workspace.transfer', 'workspace', app.workspace_id(),
         jsonb_build_object('owner_id', ${currentUserId}), jsonb_build_object('owner_id', ${userId}::uuid))`),
