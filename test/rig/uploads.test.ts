@@ -3,9 +3,10 @@ import { randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
-import { ask, asOwner, makeTenants, type Tenant } from '../../dev/rig/trials/tenants.ts'
+import { asOwner, makeTenants, type Tenant } from '../../dev/rig/trials/tenants.ts'
 import { s3Of } from '../../dev/storage.ts'
 import { makeSamplePhoto } from '../../models/photo.ts'
+import { send } from '../support/send.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 interface Part {
@@ -36,11 +37,8 @@ beforeEach(() => {
   rig.links.database.clearFaults()
 })
 
-const call = async <T>(method: string, path: string, body?: unknown) => {
-  const answer = await ask(rig.url, tenant, method, path, body === undefined ? {} : { body })
-  // `as`: each caller knows what it asked for.
-  return { status: answer.status, body: (answer.body ? JSON.parse(answer.body) : {}) as T }
-}
+const call = <T>(method: string, path: string, body?: unknown) =>
+  send<T>(method, `${rig.url}/api/v1${path}`, body, { authorization: `Bearer ${tenant.token}` })
 const begin = (bytes: Buffer) =>
   call<{ asset: Asset; upload: { parts: Part[] } }>('POST', '/assets/uploads', {
     name: 'photo.jpg',
