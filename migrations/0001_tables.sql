@@ -593,7 +593,8 @@ CREATE INDEX "memberships_entry" ON "memberships" USING btree ("workspace_id","e
 CREATE INDEX "outbox_due" ON "outbox" USING btree ("available_at");--> statement-breakpoint
 CREATE INDEX "passkeys_user" ON "passkeys" USING btree ("user_id","id");--> statement-breakpoint
 CREATE INDEX "provider_jobs_generation" ON "provider_jobs" USING btree ("workspace_id","generation_id");--> statement-breakpoint
-CREATE INDEX "sessions_user" ON "sessions" USING btree ("user_id","id");--> statement-breakpoint
+CREATE INDEX "sessions_user" ON "sessions" USING btree ("user_id","id") WHERE revoked_at is null;--> statement-breakpoint
+CREATE INDEX "sessions_all" ON "sessions" USING btree ("user_id");--> statement-breakpoint
 CREATE INDEX "sessions_end" ON "sessions" USING btree (least(revoked_at, expires_at));--> statement-breakpoint
 CREATE INDEX "spent_tokens_end" ON "spent_tokens" USING btree ("expires_at");--> statement-breakpoint
 CREATE UNIQUE INDEX "users_email_unique" ON "users" USING btree ("email") WHERE email_verified_at is not null;--> statement-breakpoint

@@ -193,7 +193,7 @@ end $$;
 --> statement-breakpoint
 -- Removes what callers may not: the ledger, events, jobs and the audit log of a workspace that is deleted for good, up to p_max
 -- rows of each, and last the workspace. p_empty: the rest is gone. Checkpoints of its audit log stay (app.prune). Answers
--- `waits` during the grace, `more`, `later` while providers are told that nobody wants their jobs, or `done`.
+-- `waits` during the grace, `more`, `later` while providers are told that nobody wants their jobs, and uploads come to their end, or `done`.
 create or replace function app.purge_workspace(p_max integer, p_empty boolean) returns text
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
@@ -229,7 +229,7 @@ begin
   if v_total > 0 or p_empty is not true then
     return 'more';
   end if;
-  if v_waits then
+  if v_waits or exists (select from public.outbox o where o.workspace_id = v_workspace and o.kind = 'upload.end') then
     return 'later';
   end if;
   delete from public.generations g where g.ctid = any(array(

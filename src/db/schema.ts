@@ -182,7 +182,9 @@ export const sessions = pgTable(
     createdAt: createdAt(),
   },
   (table) => [
-    index('sessions_user').on(table.userId, table.id),
+    index('sessions_user').on(table.userId, table.id).where(sql`revoked_at is null`),
+    // Of those, too, that have ended.
+    index('sessions_all').on(table.userId),
     index('sessions_end').on(sql`least(revoked_at, expires_at)`),
     pgPolicy('tenant', {
       for: 'all',

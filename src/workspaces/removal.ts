@@ -22,7 +22,6 @@ const contents = {
   webhook_deliveries: here,
   webhook_endpoints: sql`${here} and ${isNone('webhook_deliveries', here)}`,
   assets: here,
-  uploads: here,
   invites: here,
   api_keys: here,
 }
@@ -78,7 +77,6 @@ export const removeContents = async (ctx: JobCtx): Promise<void> => {
           on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at`,
       sql`id, object_id, status`,
     ),
-    uploads: deleteSlice(db, 'uploads'),
     invites: deleteSlice(db, 'invites'),
     keys: deleteSlice(db, 'api_keys'),
     // What jobs were first answered with.

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest'
 import { download, objectsOf } from '../support/assets.ts'
 import { times } from '../support/at-once.ts'
 import type { Client } from '../support/client.ts'
+import { control } from '../support/control.ts'
 import { asOwner } from '../support/database.ts'
 import { newTenant } from '../support/tenants.ts'
 import {
@@ -133,14 +134,22 @@ test("a deleted workspace's uploads end: URLs are spent, parts are aborted, and 
   const part = randomBytes(33_554_432)
   expect((await put(upload.parts[0]?.target, part)).status).toBe(200)
   expect((await client.delete(`/workspaces/${workspaceId}`)).status).toBe(204)
-  const due = () => asOwner('update outbox set available_at = now() where workspace_id = $1', [workspaceId])
+  // After the days in which it could be restored.
+  await asOwner(`update workspaces set deleted_at = now() - interval '31 days' where id = $1`, [workspaceId])
+  const due = async () => {
+    await asOwner('update outbox set available_at = now() where workspace_id = $1', [workspaceId])
+    await control('cron')
+  }
   await waitFor('the objects to be empty', async () => {
     await due()
     const sizes = await Promise.all([id, open.id].map((one) => sizeOf(workspaceId, one)))
     return sizes.every((size) => size === 0)
   })
   expect([await again(), await open.again()]).toEqual([412, 412])
-  await waitFor('the parts to go', async () => (await put(upload.parts[0]?.target, part)).status === 404)
+  await waitFor('the parts to go', async () => {
+    await due()
+    return (await put(upload.parts[0]?.target, part)).status === 404
+  })
   await waitFor('nothing to be left', async () => {
     await expire(workspaceId)
     const rows = await asOwner(
