@@ -13,7 +13,8 @@ import { bucketUrl, s3Of, startStorage } from '../../dev/storage.ts'
 import { startWorker } from '../../dev/worker.ts'
 import { withClient } from '../../scripts/migrate.ts'
 import type { GenerationBody } from './client.ts'
-import { newMerchantAt } from './merchant.ts'
+import { merchantAt } from './merchant.ts'
+import { newEmail, PASSWORD } from './tenants.ts'
 import { waitFor } from './wait-for.ts'
 
 /** Strikes the database requests that contain all of `texts`: before anything runs, once it is committed, or never. */
@@ -126,9 +127,13 @@ export const startFaultStack = async (changes: SettingChanges = {}) => {
   const tenants: Tenant[] = []
 
   const newTenant = async (plan = 'pro') => {
-    const { token, client, workspaceId: id } = await newMerchantAt(worker.url)
+    const email = newEmail()
+    const account = { email, password: PASSWORD }
+    const { access_token: token } = await merchantAt(worker.url).post('/auth/register', { body: account })
     // Free credits are for who has proved their address.
-    await query('update users set email_verified_at = now()')
+    await query('update users set email_verified_at = now() where email = $1', [email])
+    const client = merchantAt(worker.url, token)
+    const { id } = await client.post('/workspaces', { body: { name: 'Faulty' } })
     await query('update workspaces set plan = $2 where id = $1', [id, plan])
     const ask = async <T>(method: string, path: string, body?: unknown) => {
       const answer = await fetch(`${worker.url}/api/v1${path}`, {
