@@ -430,7 +430,7 @@ begin
   perform app.write_calls(v_workspace, p_calls);
   if jsonb_array_length(p_outputs) > 0 then
     insert into public.assets (workspace_id, id, name, kind, mime_type, size, sha256, width, height, duration_seconds, pages, store, source, status, created_by)
-    select v_workspace, (o ->> 'assetId')::uuid, o ->> 'name', b.kind, b."mimeType", b.size, b.sha256, b.width, b.height, b."durationSeconds", b.pages, b.store, 'generation', 'ready', v_row.created_by
+    select v_workspace, (o ->> 'assetId')::uuid, o ->> 'name', b.kind, b."mimeType", b.size, b.sha256, b.width, b.height, b."durationSeconds", b.pages, coalesce(b.store, 'home'), 'generation', 'ready', v_row.created_by
       from jsonb_array_elements(p_outputs) o,
            lateral jsonb_to_record(o -> 'object') b (kind text, "mimeType" text, size bigint, sha256 text, width integer, height integer,
              "durationSeconds" real, pages integer, store text);
