@@ -91,6 +91,16 @@ export const readEvents = async (
   const { gate, rows, heads } = await transact(ctx, (db) => ({
     ...(generationId && { found: ensure(db, exists(generations, isGeneration), 'not_found') }),
     ...(listens && { listening: db.execute(sql`select app.listen()`) }),
+    // Before the rows: what is committed in between would count as seen otherwise.
+    heads: db
+      .select({
+        sequence: sql<string>`coalesce(max(${generationEvents.sequence}), 0)`,
+        hasEnded: generationId
+          ? sql<boolean>`(select ${inArray(generations.status, endedStatuses)} from generations where ${isGeneration})`
+          : sql<boolean>`false`,
+      })
+      .from(generationEvents)
+      .where(inWorkspace(generationEvents)),
     rows: db
       .select()
       .from(generationEvents)
@@ -103,15 +113,6 @@ export const readEvents = async (
       )
       .orderBy(asc(generationEvents.sequence))
       .limit(PAGE),
-    heads: db
-      .select({
-        sequence: sql<string>`coalesce(max(${generationEvents.sequence}), 0)`,
-        hasEnded: generationId
-          ? sql<boolean>`(select ${inArray(generations.status, endedStatuses)} from generations where ${isGeneration})`
-          : sql<boolean>`false`,
-      })
-      .from(generationEvents)
-      .where(inWorkspace(generationEvents)),
   }))
   const [head] = heads
   return {
