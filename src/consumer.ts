@@ -8,7 +8,7 @@ import { recordRefusal } from './audit/audit.ts'
 import { runUserExport } from './auth/export.ts'
 import { eraseUser } from './auth/leaving.ts'
 import { runExport } from './channels/exports.ts'
-import { type JobCtx, log, systemContext, type WaitUntil } from './context.ts'
+import { type Ctx, type JobCtx, log, systemContext, type WaitUntil } from './context.ts'
 import { transact } from './db/client.ts'
 import type { Env } from './env.ts'
 import { describeError, toAppError } from './errors.ts'
@@ -27,6 +27,9 @@ const audited: Partial<Record<JobMessage['kind'], Action>> = {
   'upload.end': 'asset.expire',
   'workspace.delete': 'workspace.delete',
 }
+
+/** For what belongs to a person. */
+const outside = (ctx: JobCtx): Ctx => ({ ...ctx, scope: 'system', workspaceId: undefined })
 
 /** @returns the seconds until whoever holds the job must have given it back, if it is held */
 const run = async (ctx: JobCtx, job: JobMessage): Promise<number | undefined> => {
@@ -74,13 +77,13 @@ const run = async (ctx: JobCtx, job: JobMessage): Promise<number | undefined> =>
       await removeContents(ctx)
       return undefined
     case 'user.erase':
-      await eraseUser({ ...ctx, scope: 'system', workspaceId: undefined, action: 'user.erase' }, subjectId)
+      await eraseUser({ ...outside(ctx), action: 'user.erase' }, subjectId)
       return undefined
     case 'user.export':
-      await runUserExport({ ...ctx, scope: 'system', workspaceId: undefined }, subjectId)
+      await runUserExport(outside(ctx), subjectId)
       return undefined
     case 'mail':
-      await deliverMail({ ...ctx, scope: 'system', workspaceId: undefined }, subjectId)
+      await deliverMail(outside(ctx), subjectId)
       return undefined
   }
 }

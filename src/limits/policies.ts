@@ -17,53 +17,28 @@ export interface Policy {
   failuresOnly?: boolean
 }
 
+/** Of sign-in, over hours and days. */
+const failures = (limit: number, period: number, by: Policy['by']): Policy => ({
+  limit,
+  period,
+  by,
+  perPlan: false,
+  unreachable: 'refuse',
+  failuresOnly: true,
+})
+
 export const policies = {
   'register-ip': { limit: 20, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   // Signing in by password: strangers' guesses by network and address, and apart from them those of a device that has signed
   // in to the account before, which passes whatever strangers do.
   'login-ip': { limit: 30, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
-  'login-ip-hour': {
-    limit: 300,
-    period: 3600,
-    by: 'ip',
-    perPlan: false,
-    unreachable: 'refuse',
-    failuresOnly: true,
-  },
-  'login-ip-day': {
-    limit: 1000,
-    period: 86_400,
-    by: 'ip',
-    perPlan: false,
-    unreachable: 'refuse',
-    failuresOnly: true,
-  },
+  'login-ip-hour': failures(300, 3600, 'ip'),
+  'login-ip-day': failures(1000, 86_400, 'ip'),
   'login-email': { limit: 10, period: 60, by: 'email', perPlan: false, unreachable: 'refuse' },
-  'login-email-hour': {
-    limit: 30,
-    period: 3600,
-    by: 'email',
-    perPlan: false,
-    unreachable: 'refuse',
-    failuresOnly: true,
-  },
-  'login-email-day': {
-    limit: 100,
-    period: 86_400,
-    by: 'email',
-    perPlan: false,
-    unreachable: 'refuse',
-    failuresOnly: true,
-  },
+  'login-email-hour': failures(30, 3600, 'email'),
+  'login-email-day': failures(100, 86_400, 'email'),
   'login-device': { limit: 10, period: 60, by: 'device', perPlan: false, unreachable: 'refuse' },
-  'login-device-day': {
-    limit: 50,
-    period: 86_400,
-    by: 'device',
-    perPlan: false,
-    unreachable: 'refuse',
-    failuresOnly: true,
-  },
+  'login-device-day': failures(50, 86_400, 'device'),
   // Nobody guesses a passkey.
   'passkey-ip': { limit: 60, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   'refresh-ip': { limit: 120, period: 60, by: 'ip', perPlan: false, unreachable: 'pass' },
@@ -71,23 +46,9 @@ export const policies = {
   'key-ip': { limit: 120, period: 60, by: 'ip', perPlan: false, unreachable: 'pass' },
   // Guesses of a second factor's codes: of a million, each is right for a minute and a half.
   'second-factor': { limit: 10, period: 60, by: 'user', perPlan: false, unreachable: 'refuse' },
-  'second-factor-day': {
-    limit: 50,
-    period: 86_400,
-    by: 'user',
-    perPlan: false,
-    unreachable: 'refuse',
-    failuresOnly: true,
-  },
+  'second-factor-day': failures(50, 86_400, 'user'),
   // All of somebody's together, more than a known device, strangers and open sessions use up at once.
-  'second-factor-person': {
-    limit: 300,
-    period: 86_400,
-    by: 'user',
-    perPlan: false,
-    unreachable: 'refuse',
-    failuresOnly: true,
-  },
+  'second-factor-person': failures(300, 86_400, 'user'),
   'second-factor-ip': { limit: 60, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   'reset-ip': { limit: 10, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   'reset-email': { limit: 5, period: 3600, by: 'email', perPlan: false, unreachable: 'refuse' },

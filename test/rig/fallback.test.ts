@@ -9,6 +9,7 @@ import { builtIn } from '../../src/catalogue/offers.ts'
 import { startListing } from '../support/listing.ts'
 import { merchantAt } from '../support/merchant.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { walksOf } from '../support/walk.ts'
 
 let rig: Rig
 let tenant: Tenant
@@ -454,24 +455,9 @@ test('a walk looks through both', async () => {
   await query(`update assets set created_at = now() - interval '4 days'`)
   front.listing.isOld = () => true
   await query(`delete from outbox where kind = 'object.move' and subject_id = $1`, [lost])
-  const sweeper = <T>(method: string, ...of: unknown[]) =>
-    rig.callObject<T>('SWEEPER', 'sweeper', method, ...of)
-  const report = {
-    startedAt: 0,
-    endedAt: 0,
-    keys: 0,
-    objects: 0,
-    withoutRow: 0,
-    withoutObject: 0,
-    isTrusted: true,
-  }
-  for (let turn = 0; !(await sweeper('keepWalk', turn, report)); turn++);
-  for (let turn = 0; turn < 100; turn++) await sweeper('leaveWalk', turn)
-  const found = await waitFor('the walk is over', async () => {
-    await rig.scheduled()
-    const last = await sweeper<typeof report>('lastWalk')
-    return last.startedAt > 0 && last
-  })
+  const walks = walksOf(rig)
+  await walks.makeDue()
+  const found = await walks.ended()
   // What strays elsewhere has just come, for all that its listing says.
   expect(found).toMatchObject({ withoutRow: 0, withoutObject: 1, isTrusted: true })
   expect(await query(`select subject_id from outbox where kind = 'object.lost'`)).toEqual([

@@ -7,6 +7,7 @@ import { bucketUrl, s3Of } from '../../dev/storage.ts'
 import { startListing } from '../support/listing.ts'
 import { merchantAt } from '../support/merchant.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { type WalkReport, walksOf } from '../support/walk.ts'
 
 let rig: Rig
 let tenant: Tenant
@@ -14,10 +15,12 @@ let client: ReturnType<typeof merchantAt>
 const front = await startListing(() => rig.links.storage.port)
 const bucket = bucketUrl(front.port)
 let s3: ReturnType<typeof s3Of>
+let walks: ReturnType<typeof walksOf>
 
 beforeAll(async () => {
   rig = await startRig({ processes: 2, cron: false, settings: { S3_ENDPOINT: bucket } })
   s3 = s3Of(rig.stack.settings)
+  walks = walksOf(rig)
   const [one] = await makeTenants(rig, 1)
   if (!one) throw new Error('no tenant')
   tenant = one
@@ -60,44 +63,9 @@ const owed = (kind: string) =>
     [kind],
   )
 
-interface Report {
-  startedAt: number
-  endedAt: number
-  keys: number
-  objects: number
-  withoutRow: number
-  withoutObject: number
-  isTrusted: boolean
-}
-const sweeper = <T>(method: string, ...parameters: unknown[]) =>
-  rig.callObject<T>('SWEEPER', 'sweeper', method, ...parameters)
-/** The next walk is due, from its beginning. */
-const makeDue = async () => {
-  const report: Report = {
-    startedAt: 0,
-    endedAt: 0,
-    keys: 0,
-    objects: 0,
-    withoutRow: 0,
-    withoutObject: 0,
-    isTrusted: true,
-  }
-  for (let turn = 0; !(await sweeper('keepWalk', turn, report)); turn++);
-  for (let turn = 0; turn < 1000; turn++) await sweeper('leaveWalk', turn)
-}
-const ended = () =>
-  waitFor(
-    'the walk is over',
-    async () => {
-      await rig.scheduled()
-      const report = await sweeper<Report | null>('lastWalk')
-      return report !== null && report.startedAt > 0 && report
-    },
-    60_000,
-  )
 const walk = async () => {
-  await makeDue()
-  return ended()
+  await walks.makeDue()
+  return walks.ended()
 }
 /** All that is there is older than anything may wait for. */
 const age = async () => {
@@ -288,16 +256,16 @@ test.each([
   let pages = 0
   // The third page and those that follow.
   front.listing.change = (body) => (++pages > 2 ? change(body) : { body })
-  await makeDue()
+  await walks.makeDue()
   await rig.scheduled()
   await waitFor('it was met', async () => {
     await rig.scheduled()
     return pages > 2
   })
-  expect(await sweeper<Report>('lastWalk')).toMatchObject({ startedAt: 0 })
+  expect(await walks.sweeper<WalkReport>('lastWalk')).toMatchObject({ startedAt: 0 })
   front.listing.change = (body) => ({ body })
   const before = front.listing.asked.length
-  expect(await ended()).toMatchObject({ withoutRow: 0, withoutObject: 0, isTrusted: true })
+  expect(await walks.ended()).toMatchObject({ withoutRow: 0, withoutObject: 0, isTrusted: true })
   // From where it broke off.
   expect(front.listing.asked[before]).not.toBe('')
 })
@@ -305,9 +273,9 @@ test.each([
 test('two sweepers at once compare each page once', async () => {
   await age()
   front.listing.page = 5
-  await makeDue()
+  await walks.makeDue()
   await Promise.all([rig.scheduled(), rig.scheduled(), rig.scheduled()])
-  const report = await ended()
+  const report = await walks.ended()
   expect(report).toMatchObject({ withoutRow: 0, withoutObject: 0, isTrusted: true })
   expect(new Set(front.listing.asked).size).toBe(front.listing.asked.length)
 })
@@ -315,7 +283,7 @@ test('two sweepers at once compare each page once', async () => {
 test('while files come and go, nothing of them is found', async () => {
   await age()
   front.listing.page = 4
-  await makeDue()
+  await walks.makeDue()
   let isOver = false
   const traffic = async () => {
     while (!isOver) {
@@ -325,7 +293,7 @@ test('while files come and go, nothing of them is found', async () => {
     }
   }
   const busy = [traffic(), traffic(), traffic()]
-  const report = await ended().finally(() => {
+  const report = await walks.ended().finally(() => {
     isOver = true
   })
   await Promise.all(busy)
@@ -337,12 +305,12 @@ test('while files come and go, nothing of them is found', async () => {
 test('the sweeper goes on with it by itself while somebody uses the database', async () => {
   await age()
   front.listing.page = 20
-  await makeDue()
+  await walks.makeDue()
   const report = await waitFor(
     'the walk is over',
     async () => {
       await call('GET', '/assets')
-      const last = await sweeper<Report>('lastWalk')
+      const last = await walks.sweeper<WalkReport>('lastWalk')
       return last.startedAt > 0 && last
     },
     100_000,

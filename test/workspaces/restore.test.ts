@@ -27,6 +27,8 @@ test('is there again with its members, files, keys and webhooks, and audited', a
   const { body: asset } = await client.upload('a.txt', 'some text')
   const pending = await sendDirectly(client, Buffer.from('some text'), { mimeType: 'text/plain' })
   expect(await deleted(tenant)).toEqual([])
+  const { body: away } = await client.upload('b.txt', 'other text')
+  await asOwner(`update assets set store = 'fallback' where id = $1`, [away.id])
   expect((await client.delete(`/workspaces/${workspaceId}`)).status).toBe(204)
   expect(await deleted(tenant)).toMatchObject([{ id: workspaceId, deletedAt: expect.any(String) }])
   expect(await deleted(admin)).toEqual([])
@@ -59,6 +61,11 @@ test('is there again with its members, files, keys and webhooks, and audited', a
       workspaceId,
     ]),
   ).toEqual([{ subject_id: pending }])
+  expect(
+    await asOwner(`select subject_id from outbox where workspace_id = $1 and kind = 'object.move'`, [
+      workspaceId,
+    ]),
+  ).toEqual([{ subject_id: away.id }])
   expect((await client.post(`/assets/${pending}/complete`)).status).toBe(200)
   const log = await asOwner(
     `select action, actor_id from audit_logs where workspace_id = $1 and action in ('workspace.delete', 'workspace.restore') order by sequence`,
