@@ -57,19 +57,20 @@ create table if not exists app.gate_key (
 create or replace function app.context() returns jsonb
   language plpgsql stable parallel safe security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  v_signed text := current_setting('app.context', true);
-  v_text text := substr(v_signed, 65);
+  v_signed constant text := current_setting('app.context', true);
+  v_text constant text := substr(v_signed, 65);
+  v_context jsonb;
 begin
   -- A setting that was set locally once reads '' later on the same connection.
   if coalesce(v_signed, '') = '' then
     return null;
   end if;
-  if not exists (select from app.gate_key k
-    where left(v_signed, 64) = encode(sha256(k.key || convert_to(v_text, 'UTF8') || k.key), 'hex'))
-    or (v_text::jsonb ->> 'at') is distinct from extract(epoch from now())::text then
+  select v_text::jsonb into v_context from app.gate_key k
+   where left(v_signed, 64) = encode(sha256(k.key || convert_to(v_text, 'UTF8') || k.key), 'hex');
+  if v_context ->> 'at' is distinct from extract(epoch from now())::text then
     raise exception 'the context is not one that the gate made for this transaction' using errcode = 'insufficient_privilege';
   end if;
-  return v_text::jsonb;
+  return v_context;
 end $$;
 --> statement-breakpoint
 create or replace function app.workspace_id() returns uuid language sql stable parallel safe

@@ -113,7 +113,8 @@ CREATE TABLE "audit_heads" (
 	"sequence" bigint NOT NULL,
 	"hash" text NOT NULL,
 	"checked_sequence" bigint DEFAULT 0 NOT NULL,
-	"checked_at" timestamp with time zone DEFAULT '-infinity' NOT NULL
+	"checked_at" timestamp with time zone DEFAULT '-infinity' NOT NULL,
+	"waits_since" timestamp with time zone GENERATED ALWAYS AS (case when sequence >= checked_sequence + 100 then '-infinity'::timestamptz when sequence > checked_sequence then checked_at end) STORED
 );
 --> statement-breakpoint
 ALTER TABLE "audit_heads" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -567,7 +568,7 @@ CREATE INDEX "assets_object" ON "assets" USING btree ("workspace_id","object_id"
 CREATE INDEX "assets_away" ON "assets" USING btree ("workspace_id","object_id") WHERE store = 'fallback';--> statement-breakpoint
 CREATE INDEX "assets_name" ON "assets" USING gin ((workspace_id::text),"name" gin_trgm_ops) WITH (gin_pending_list_limit=256);--> statement-breakpoint
 CREATE INDEX "audit_checkpoints_time" ON "audit_checkpoints" USING btree ("created_at");--> statement-breakpoint
-CREATE INDEX "audit_heads_waiting" ON "audit_heads" USING btree ((case when sequence >= checked_sequence + 100 then '-infinity'::timestamptz else checked_at end)) WHERE sequence > checked_sequence;--> statement-breakpoint
+CREATE INDEX "audit_heads_waiting" ON "audit_heads" USING btree ("waits_since") WHERE waits_since is not null;--> statement-breakpoint
 CREATE INDEX "audit_logs_workspace" ON "audit_logs" USING btree ("workspace_id","id");--> statement-breakpoint
 CREATE INDEX "audit_logs_kind" ON "audit_logs" USING btree ("workspace_id","resource_type","action","id");--> statement-breakpoint
 CREATE INDEX "audit_logs_actor" ON "audit_logs" USING btree ("workspace_id","actor_id","resource_type","action","id");--> statement-breakpoint

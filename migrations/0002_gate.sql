@@ -181,20 +181,19 @@ declare
   v_second_factor boolean;
   v_proved_at timestamptz;
 begin
-  select k.key into v_gate_key from app.gate_key k;
-  if (p_proof = encode(sha256(v_gate_key || convert_to(p_claim, 'UTF8') || v_gate_key), 'hex')) is not true then
+  select k.key into v_gate_key from app.gate_key k
+   where p_proof = encode(sha256(k.key || convert_to(p_claim, 'UTF8') || k.key), 'hex');
+  if not found then
     perform app.refuse(503, 'misconfigured', 'AG');
   end if;
   -- Below the Worker's own patience: what it gives up on does not go on in the database. Before PostgreSQL 17 only each
   -- statement can be bounded, and not this one.
-  v_set := set_config(case when current_setting('server_version_num')::integer < 170000 then 'statement_timeout'
-    else 'transaction_timeout' end, '9s', true);
-  v_set := set_config('lock_timeout', '8s', true);
   -- Most workspaces are small, and plans for one of average size would read all of its rows and sort them. Plans have to
   -- serve the largest, whose rows come in the order of an index, as many as are wanted.
-  v_set := set_config('enable_seqscan', 'off', true);
-  v_set := set_config('enable_bitmapscan', 'off', true);
-  v_set := set_config('jit', 'off', true);
+  v_set := concat(
+    set_config(case when current_setting('server_version_num')::integer < 170000 then 'statement_timeout' else 'transaction_timeout' end, '9s', true),
+    set_config('lock_timeout', '8s', true), set_config('enable_seqscan', 'off', true),
+    set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true));
   case v_credential ->> 'type'
   when 'system' then
     v_user := v_credential ->> 'userId';

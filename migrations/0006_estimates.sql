@@ -31,8 +31,10 @@ declare
   v_mean double precision;
   v_variance double precision;
 begin
-  select array_agg(t.seconds order by t.seconds) into v_seconds from public.generation_timings t
-   where t.model = p_model and t.size = p_size and t.offer = p_offer;
+  if p_offer is not null then
+    select array_agg(t.seconds order by t.seconds) into v_seconds from public.generation_timings t
+     where t.model = p_model and t.size = p_size and t.offer = p_offer;
+  end if;
   if cardinality(v_seconds) >= 10 is not true then
     select array_agg(t.seconds order by t.seconds) into v_seconds from public.generation_timings t
      where t.model = p_model and t.size = p_size;

@@ -16,29 +16,30 @@ create or replace function app.first_id() returns uuid language sql immutable pa
 -- workspace has on average: plans are made without parameters, ids are bounds even when they are null, `p_from` is looked
 -- at last, since two bounds pass for few rows, and rows are fetched by `limit 1`, which no join becomes. Where statistics might
 -- recommend another index, the order asked for is that of the right one.
-create or replace function app.me(out id uuid, out email text, out email_verified_at timestamptz, out name text, out created_at timestamptz,
-  out bounced boolean, out workspaces jsonb)
+create or replace function app.me() returns json
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_user constant uuid := app.user_id();
 begin
-  select u.id, u.email, u.email_verified_at, u.name, u.created_at, exists (select from public.bounces b where b.address = u.email)
-    into id, email, email_verified_at, name, created_at, bounced from public.users u where u.id = v_user;
-  workspaces := (select coalesce(jsonb_agg(jsonb_build_object('id', w.id, 'name', w.name, 'slug', w.slug, 'role', m.role) order by w.id), '[]')
-    from public.memberships m join public.workspaces w on w.id = m.workspace_id where m.user_id = v_user and w.deleted_at is null);
+  return (select json_build_array(json_build_object('id', u.id, 'email', u.email, 'email_verified_at', u.email_verified_at, 'name', u.name,
+      'created_at', u.created_at, 'bounced', exists (select from public.bounces b where b.address = u.email), 'workspaces', coalesce(
+        (select json_agg(json_build_object('id', w.id, 'name', w.name, 'slug', w.slug, 'role', m.role) order by m.workspace_id)
+           from public.memberships m join public.workspaces w on w.id = m.workspace_id where m.user_id = v_user and w.deleted_at is null), '[]')))
+    from public.users u where u.id = v_user);
 end $$;
 --> statement-breakpoint
 -- Newest first, from before p_before on; or those that can still be restored, which are their owners' alone.
 create or replace function app.own_workspaces(p_limit integer, p_before uuid, p_deleted boolean)
-  returns table (id uuid, name text, slug text, plan text, second_factor_required boolean, role text, deleted_at timestamptz, created_at timestamptz, updated_at timestamptz)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  returns json language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_user constant uuid := app.user_id();
 begin
-  return query select w.id, w.name, w.slug, w.plan, w.second_factor_required, m.role, w.deleted_at, w.created_at, w.updated_at
-    from public.memberships m join public.workspaces w on w.id = m.workspace_id
-   where m.user_id = v_user and m.workspace_id < coalesce(p_before, app.last_id())
-     and case when p_deleted then m.role = 'owner' and w.deleted_at > now() - app.workspace_grace() else w.deleted_at is null end order by m.workspace_id desc limit p_limit;
+  return (select json_agg(r) from (
+    select w.id, w.name, w.slug, w.plan, w.second_factor_required, m.role, w.deleted_at, w.created_at, w.updated_at
+      from public.memberships m join public.workspaces w on w.id = m.workspace_id
+     where m.user_id = v_user and m.workspace_id < coalesce(p_before, app.last_id())
+       and case when p_deleted then m.role = 'owner' and w.deleted_at > now() - app.workspace_grace() else w.deleted_at is null end
+     order by m.workspace_id desc limit p_limit) r);
 end $$;
 --> statement-breakpoint
 create or replace function app.asset(p_workspace uuid, p_id uuid) returns setof public.assets
@@ -249,41 +250,46 @@ create or replace function app.read(p_claim text, p_proof text, p_what text, p_w
 declare
   v_gate record;
   v_rows json;
-  v_id constant uuid := p_with ->> 'id';
-  v_limit constant integer := p_with ->> 'limit';
-  -- Ids tell their time, so times are bounds of ids.
-  v_before constant uuid := least((p_with ->> 'before')::uuid, app.uuid_at((p_with ->> 'until')::timestamptz));
-  v_from constant uuid := app.uuid_at((p_with ->> 'since')::timestamptz);
-  -- Lists of plain words: JSON's brackets are the only difference.
-  v_kinds constant text[] := translate(p_with ->> 'kinds', '[]', '{}');
-  v_sources constant text[] := translate(p_with ->> 'sources', '[]', '{}');
-  v_tasks constant text[] := translate(p_with ->> 'tasks', '[]', '{}');
-  v_statuses constant text[] := translate(p_with ->> 'statuses', '[]', '{}');
 begin
   select * into v_gate from app.enter(p_claim, p_proof);
   case p_what
     when 'me' then
-      select json_agg(r) into v_rows from app.me() r;
+      v_rows := app.me();
     when 'workspaces' then
-      select json_agg(r) into v_rows from app.own_workspaces(v_limit, v_before, coalesce((p_with ->> 'deleted')::boolean, false)) r;
+      v_rows := app.own_workspaces((p_with ->> 'limit')::integer, (p_with ->> 'before')::uuid, coalesce((p_with ->> 'deleted')::boolean, false));
     when 'asset' then
-      select json_agg(r) into v_rows from app.asset(v_gate.workspace_id, v_id) r;
+      select json_agg(r) into v_rows from app.asset(v_gate.workspace_id, (p_with ->> 'id')::uuid) r;
+    when 'generation' then
+      select json_agg(r) into v_rows from app.show_generations(v_gate.workspace_id, array[(p_with ->> 'id')::uuid], (p_with ->> 'counted')::integer) r;
     when 'some assets' then
       select json_agg(r) into v_rows from app.some_assets(v_gate.workspace_id, translate(p_with ->> 'ids', '[]', '{}')::uuid[]) r;
-    when 'assets' then
-      select json_agg(r) into v_rows from app.list_assets(v_gate.workspace_id, v_limit, v_before, v_from, v_kinds, v_sources, v_statuses,
-        p_with ->> 'tag') r;
-    when 'matching assets' then
-      select json_agg(r) into v_rows from app.search_assets(v_gate.workspace_id, v_limit, v_before, v_from, v_kinds, v_sources, v_statuses,
-        p_with ->> 'tag', p_with ->> 'pattern', (p_with ->> 'looked')::integer) r;
-    when 'generation' then
-      select json_agg(r) into v_rows from app.show_generations(v_gate.workspace_id, array[v_id], (p_with ->> 'counted')::integer) r;
-    when 'generations' then
-      select json_agg(r) into v_rows from app.list_generations(v_gate.workspace_id, v_limit, v_before, v_from, v_tasks, v_statuses,
-        (p_with ->> 'counted')::integer) r;
-    when 'audit logs' then
-      select json_agg(r) into v_rows from app.list_audit(v_gate.workspace_id, v_limit, v_before, v_from, (p_with ->> 'actor')::uuid,
-        (p_with ->> 'resource')::uuid, p_with ->> 'type', p_with ->> 'action') r;
+    else
+      declare
+        v_limit constant integer := p_with ->> 'limit';
+        -- Ids tell their time, so times are bounds of ids.
+        v_before constant uuid := least((p_with ->> 'before')::uuid, app.uuid_at((p_with ->> 'until')::timestamptz));
+        v_from constant uuid := app.uuid_at((p_with ->> 'since')::timestamptz);
+        -- Lists of plain words: JSON's brackets are the only difference.
+        v_kinds constant text[] := translate(p_with ->> 'kinds', '[]', '{}');
+        v_sources constant text[] := translate(p_with ->> 'sources', '[]', '{}');
+        v_tasks constant text[] := translate(p_with ->> 'tasks', '[]', '{}');
+        v_statuses constant text[] := translate(p_with ->> 'statuses', '[]', '{}');
+      begin
+        case p_what
+          when 'assets' then
+            select json_agg(r) into v_rows from app.list_assets(v_gate.workspace_id, v_limit, v_before, v_from, v_kinds, v_sources, v_statuses,
+              p_with ->> 'tag') r;
+          when 'matching assets' then
+            select json_agg(r) into v_rows from app.search_assets(v_gate.workspace_id, v_limit, v_before, v_from, v_kinds, v_sources, v_statuses,
+              p_with ->> 'tag', p_with ->> 'pattern', (p_with ->> 'looked')::integer) r;
+          when 'generations' then
+            select json_agg(r) into v_rows from app.list_generations(v_gate.workspace_id, v_limit, v_before, v_from, v_tasks, v_statuses,
+              (p_with ->> 'counted')::integer) r;
+          when 'audit logs' then
+            select json_agg(r) into v_rows from app.list_audit(v_gate.workspace_id, v_limit, v_before, v_from, (p_with ->> 'actor')::uuid,
+              (p_with ->> 'resource')::uuid, p_with ->> 'type', p_with ->> 'action') r;
+        end case;
+      end;
   end case;
   return json_build_object('rows', coalesce(v_rows, '[]'), 'gate', json_build_object(
     'userId', v_gate.user_id, 'workspaceId', v_gate.workspace_id, 'role', v_gate.role, 'plan', v_gate.plan));

@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { publicKey } from '../auth/tokens.ts'
 import { type Ctx, systemContext } from '../context.ts'
 import { transact } from '../db/client.ts'
-import { auditCheckpoints, hasMoved, waitingSince } from '../db/schema.ts'
+import { auditCheckpoints } from '../db/schema.ts'
 import { inWorkspace, type Page } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { describeError } from '../errors.ts'
@@ -74,7 +74,7 @@ const MAX_SLICES = 5
 /** SQL: heads without a checkpoint, 100 entries beyond their last one, or beyond one that is a day old; they come by index. */
 const dueHeads = sql`
   select workspace_id, sequence, hash from audit_heads
-   where ${hasMoved} and ${waitingSince} < now() - interval '1 day' order by ${waitingSince} limit ${SLICE}`
+   where waits_since < now() - interval '1 day' order by waits_since limit ${SLICE}`
 
 /**
  * Signs the heads that have moved far enough. Two runs at once sign the same head once.

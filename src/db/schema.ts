@@ -1156,11 +1156,6 @@ export const auditLogs = pgTable(
   ],
 )
 
-/** SQL: the head has moved since its last checkpoint. */
-export const hasMoved = sql`sequence > checked_sequence`
-/** SQL: since when such a head waits for the next one, which is due after a day; with 100 new entries it has waited enough. */
-export const waitingSince = sql`(case when sequence >= checked_sequence + 100 then '-infinity'::timestamptz else checked_at end)`
-
 /** The end of each workspace's chain, so that rows missing from it are missed. */
 export const auditHeads = pgTable(
   'audit_heads',
@@ -1171,9 +1166,16 @@ export const auditHeads = pgTable(
     /** Of the last checkpoint. */
     checkedSequence: bigint('checked_sequence', { mode: 'number' }).notNull().default(0),
     checkedAt: time('checked_at').notNull().default(sql`'-infinity'`),
+    /**
+     * Since when the head waits for the next checkpoint, which is due after a day; with 100 new entries it has waited enough. Null if it
+     * has not moved. A column, since an index by what each entry changes would be written with each.
+     */
+    waitsSince: time('waits_since').generatedAlwaysAs(
+      sql`case when sequence >= checked_sequence + 100 then '-infinity'::timestamptz when sequence > checked_sequence then checked_at end`,
+    ),
   },
-  () => [
-    index('audit_heads_waiting').on(waitingSince).where(hasMoved),
+  (table) => [
+    index('audit_heads_waiting').on(table.waitsSince).where(sql`waits_since is not null`),
     pgPolicy('tenant', { for: 'select', to: tenant, using: auditors }),
     systemToo,
     pruned,

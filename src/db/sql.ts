@@ -1,5 +1,5 @@
 /** The conditions that every domain's SQL is made of. */
-import { eq, getTableColumns, type SQL, sql } from 'drizzle-orm'
+import { Column, eq, getTableColumns, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import { AppError } from '../errors.ts'
 import { currentWorkspaceId, workspaces } from './schema.ts'
@@ -24,6 +24,9 @@ const columnsOf = (table: PgTable) => {
   return columns
 }
 
+/** Most columns read a value as it comes. */
+const asItIs = Column.prototype.mapFromDriverValue
+
 /** A table's row of which Postgres has made JSON. */
 export const rowOf = <Table extends PgTable>(
   table: Table,
@@ -32,7 +35,8 @@ export const rowOf = <Table extends PgTable>(
   const row: Record<string, unknown> = {}
   for (const [name, column] of columnsOf(table)) {
     const value = json[column.name] ?? null
-    row[name] = value === null ? null : column.mapFromDriverValue(value)
+    row[name] =
+      value === null || column.mapFromDriverValue === asItIs ? value : column.mapFromDriverValue(value)
   }
   // `as`: the columns are those of the table.
   return row as Table['$inferSelect']

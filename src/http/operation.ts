@@ -188,10 +188,12 @@ const countryOf = ({ cf }: Request): string | undefined => {
   return typeof country === 'string' && /^[A-Z]{2}$/.test(country) && country !== 'XX' ? country : undefined
 }
 
+const uuid = z.uuid()
+
 /** The workspace that a request names, if it does. @throws {AppError} validation_failed */
 const namedWorkspace = (c: Context<AppEnv>, inPath: boolean): string | undefined => {
   const named = inPath ? c.req.param('id') : c.req.header('x-workspace-id')
-  if (named !== undefined && !z.uuid().safeParse(named).success) {
+  if (named !== undefined && !uuid.safeParse(named).success) {
     throw invalidField(inPath ? '/path/id' : '/header/X-Workspace-Id', 'must be a UUID')
   }
   return named?.toLowerCase()

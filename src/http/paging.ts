@@ -4,13 +4,15 @@ import { z } from '@hono/zod-openapi'
 
 const toCursor = (id: string) => Buffer.from(id.replaceAll('-', ''), 'hex').toString('base64url')
 
+const uuid = z.uuid()
+
 const Cursor = z
   .string()
   .transform((value) => {
     const hex = Buffer.from(value, 'base64url').toString('hex')
     return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
   })
-  .refine((id) => z.uuid().safeParse(id).success, 'must be the nextCursor of an earlier page')
+  .refine((id) => uuid.safeParse(id).success, 'must be the nextCursor of an earlier page')
   .openapi({ type: 'string', description: 'The `nextCursor` of the page before' })
 
 /** Query of a list: `limit` 1..100 (default 20) and the `cursor` of the page before. */
