@@ -318,7 +318,7 @@ CREATE TABLE "mails" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"ended_at" timestamp with time zone,
 	CONSTRAINT "mails_token_hash_unique" UNIQUE("token_hash"),
-	CONSTRAINT "mails_kind_known" CHECK (kind in ('verify', 'reset', 'change_old', 'change_new', 'invite', 'email_changed', 'password_changed', 'password_reset', 'factor_added', 'factor_removed', 'new_device', 'leaving', 'staying', 'export')),
+	CONSTRAINT "mails_kind_known" CHECK (kind in ('verify', 'reset', 'change_old', 'change_new', 'invite', 'email_changed', 'password_changed', 'password_reset', 'factor_added', 'factor_removed', 'codes_renewed', 'new_device', 'leaving', 'staying', 'export')),
 	CONSTRAINT "mails_status_known" CHECK (status in ('pending', 'sending', 'sent', 'refused', 'unknown', 'void'))
 );
 --> statement-breakpoint
@@ -678,9 +678,9 @@ CREATE POLICY "tenant" ON "provider_jobs" AS PERMISSIVE FOR ALL TO "app_tenant" 
 CREATE POLICY "jobs" ON "provider_jobs" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "provider_jobs" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "recovery_codes" AS PERMISSIVE FOR ALL TO "app_tenant" USING (user_id = (select app.user_id())) WITH CHECK (user_id = (select app.user_id()));--> statement-breakpoint
-CREATE POLICY "insert_action" ON "recovery_codes" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK ((select app.context() ->> 'action') in ('totp.confirm', 'passkey.create'));--> statement-breakpoint
+CREATE POLICY "insert_action" ON "recovery_codes" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK ((select app.context() ->> 'action') in ('totp.confirm', 'passkey.create', 'recovery_code.create'));--> statement-breakpoint
 CREATE POLICY "update_action" ON "recovery_codes" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.context() ->> 'action') in ('session.prove')) WITH CHECK ((select app.context() ->> 'action') in ('session.prove'));--> statement-breakpoint
-CREATE POLICY "delete_action" ON "recovery_codes" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING ((select app.context() ->> 'action') in ('totp.confirm', 'totp.delete', 'passkey.delete', 'session.prove'));--> statement-breakpoint
+CREATE POLICY "delete_action" ON "recovery_codes" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING ((select app.context() ->> 'action') in ('totp.confirm', 'totp.delete', 'passkey.delete', 'recovery_code.create', 'session.prove'));--> statement-breakpoint
 CREATE POLICY "system" ON "recovery_codes" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "sessions" AS PERMISSIVE FOR ALL TO "app_tenant" USING (user_id = (select app.user_id())) WITH CHECK (user_id = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "sessions" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint

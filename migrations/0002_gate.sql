@@ -21,7 +21,7 @@ begin
 end $$;
 --> statement-breakpoint
 -- Signs a context and makes it that of the transaction. Its members: userId, workspaceId, plan, role (the server itself is an
--- owner), actor (`type:id`), secondFactor, action, request (id, ip, userAgent); what is null is nobody or nothing. The gate has the key at hand.
+-- owner), actor (`type:id`), secondFactor, action, request (id, ip, userAgent), seals; what is null is nobody or nothing. The gate has the key at hand.
 create or replace function app.set_context(p_context jsonb, p_key bytea default null) returns void
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -115,13 +115,39 @@ create or replace function app.own_factors() returns text[]
 $$;
 --> statement-breakpoint
 -- Refuses what is dangerous to whoever has not proved themselves lately, and by their second factor if they have one.
-create or replace function app.require_proof(p_user uuid, p_at timestamptz, p_second_factor boolean) returns void
+create or replace function app.require_proof(p_has_factor boolean, p_at timestamptz, p_second_factor boolean) returns void
   language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
-  if (p_at > now() - interval '15 minutes' and (p_second_factor or app.factors_of(p_user) = '{}')) is not true then
+  if (p_at > now() - interval '15 minutes' and (p_second_factor or not p_has_factor)) is not true then
     perform app.refuse(403, 'step_up_required', 'AG');
   end if;
 end $$;
+--> statement-breakpoint
+-- Whether the Worker has signed that this transaction may store that secret.
+create or replace function app.is_sealed(p_secret text) returns boolean
+  language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(app.context() -> 'seals' ? encode(sha256(convert_to(p_secret, 'UTF8')), 'hex'), false)
+$$;
+--> statement-breakpoint
+-- What people prove themselves by is as the Worker has made it: other statements behind the same gate can't put in their own.
+-- Argument: the column.
+create or replace function app.guard_secret() returns trigger
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  if row_security_active(TG_RELID) and not app.is_sealed(to_jsonb(new) ->> TG_ARGV[0]) then
+    raise exception 'this secret is not one that the Worker has signed' using errcode = 'insufficient_privilege';
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+create or replace trigger secret before insert or update of secret on totp_secrets
+  for each row execute function app.guard_secret('secret');
+--> statement-breakpoint
+create or replace trigger secret before insert or update of code_hash on recovery_codes
+  for each row execute function app.guard_secret('code_hash');
+--> statement-breakpoint
+create or replace trigger secret before insert or update of public_key on passkeys
+  for each row execute function app.guard_secret('public_key');
 --> statement-breakpoint
 -- What makes a session proved is written behind the gate of what proves, or ends a proof, only.
 create or replace function app.guard_proof() returns trigger
@@ -159,6 +185,7 @@ end $$;
 --   workspaceId, role (the least), action, request (id, ip, userAgent)
 --   stepUp       whether it takes a proof of the person that is not older than 15 minutes
 --   turn         whether the transaction changes the workspace: it then waits for those before it
+--   seals        SHA-256 of each secret that the transaction may store
 create or replace function app.enter(p_claim text, p_proof text, out user_id uuid, out workspace_id uuid, out role text, out plan text)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
@@ -171,7 +198,7 @@ declare
   v_gate_key bytea;
   v_set text;
   v_workspace uuid := v_claim ->> 'workspaceId';
-  v_context jsonb := jsonb_build_object('action', v_action, 'request', v_claim -> 'request');
+  v_context jsonb := jsonb_build_object('action', v_action, 'request', v_claim -> 'request', 'seals', v_claim -> 'seals');
   v_user uuid;
   v_key public.api_keys;
   v_role text;
@@ -179,6 +206,7 @@ declare
   v_memberships integer;
   v_demands_factor boolean;
   v_second_factor boolean;
+  v_has_factor boolean;
   v_proved_at timestamptz;
 begin
   select k.key into v_gate_key from app.gate_key k
@@ -243,9 +271,11 @@ begin
     workspace_id := v_workspace; role := v_role; plan := v_plan;
     return;
   when 'session' then
-    -- With the membership and the plan, if a workspace is named.
-    select s.user_id, m.role, w.plan, w.second_factor_required, s.second_factor, s.proved_at
-      into v_user, v_role, v_plan, v_demands_factor, v_second_factor, v_proved_at
+    -- With the membership and the plan, if a workspace is named; and whether there is a second factor, in one look with whether
+    -- it was shown: the first one may be set up at the same time.
+    select s.user_id, m.role, w.plan, w.second_factor_required, s.second_factor, s.proved_at,
+        case when v_step_up then app.factors_of(s.user_id) <> '{}' end
+      into v_user, v_role, v_plan, v_demands_factor, v_second_factor, v_proved_at, v_has_factor
       from public.sessions s join public.users u on u.id = s.user_id
       left join public.memberships m on m.workspace_id = v_workspace and m.user_id = s.user_id
       left join public.workspaces w on w.id = m.workspace_id and w.deleted_at is null
@@ -257,7 +287,8 @@ begin
   else
     v_user := app.resolve_account(v_credential, v_claim -> 'request');
     -- Their front end has just vouched for them, but knows nothing of the factors that they have here.
-    v_second_factor := coalesce(v_credential #>> '{proof,userId}' = v_user::text and app.factors_of(v_user) <> '{}', false);
+    v_has_factor := case when v_step_up or v_credential #>> '{proof,userId}' = v_user::text then app.factors_of(v_user) <> '{}' end;
+    v_second_factor := coalesce(v_credential #>> '{proof,userId}' = v_user::text and v_has_factor, false);
     -- The first factor shuts out whoever has not shown one, so it takes a sign-in there of late.
     v_proved_at := case when v_second_factor then to_timestamp((v_credential #>> '{proof,at}')::double precision)
       when v_action in ('totp.create', 'passkey.prepare', 'passkey.create') then to_timestamp((v_credential ->> 'signedInAt')::double precision)
@@ -268,7 +299,7 @@ begin
   if v_claim ->> 'scope' is distinct from 'workspace' then
     perform app.set_context(v_context, v_gate_key);
     if v_step_up then
-      perform app.require_proof(v_user, v_proved_at, v_second_factor);
+      perform app.require_proof(v_has_factor, v_proved_at, v_second_factor);
     end if;
     return;
   end if;
@@ -305,7 +336,7 @@ begin
     perform app.refuse(403, 'second_factor_required', 'AG');
   end if;
   if v_step_up then
-    perform app.require_proof(v_user, v_proved_at, v_second_factor);
+    perform app.require_proof(v_has_factor, v_proved_at, v_second_factor);
   end if;
   workspace_id := v_workspace; role := v_role; plan := v_plan;
 end $$;
@@ -385,6 +416,20 @@ create or replace function app.own_password_hash() returns text
   language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select u.password_hash from public.users u where u.id = app.user_id()
 $$;
+--> statement-breakpoint
+-- Changes the caller's password. Of two changes at once only the first knew the current one.
+create or replace function app.change_password(p_current text, p_password_hash text) returns void
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_user constant uuid := app.user_id();
+  v_current text;
+begin
+  perform app.require(app.context() ->> 'action' = 'password.update' and app.is_sealed(p_password_hash), 403, 'forbidden');
+  select u.password_hash into v_current from public.users u where u.id = v_user for no key update;
+  perform app.require(v_current = p_current, 401, 'invalid_credentials');
+  update public.users u set password_hash = p_password_hash, updated_at = now() where u.id = v_user;
+  perform app.record('password.update', 'user', v_user, null, null);
+end $$;
 --> statement-breakpoint
 -- A password as tokens name it, which are void once it changes.
 create or replace function app.password_mark(p_hash text) returns text

@@ -275,6 +275,7 @@ declare
   v_user uuid;
   v_told constant uuid := app.uuid_v7();
 begin
+  perform app.require(v_context ->> 'action' = 'password.confirm' and app.is_sealed(p_password_hash), 403, 'forbidden');
   select * into v_mail from public.mails m where m.token_hash = p_token_hash;
   perform app.turn_of_account(v_mail.recipient, null);
   select * into v_mail from public.mails m
@@ -314,18 +315,19 @@ begin
   return v_user.email_verified_at is not null and app.owe_mail(p_mail, 'password_changed', v_user.email, v_user.id, '{}');
 end $$;
 --> statement-breakpoint
--- Tells the caller that they have one second factor more, or less, if they have proved where to. Before it goes.
+-- Tells the caller that they have one second factor more, or less, or other recovery codes, if they have proved where to. Before it goes.
 create or replace function app.tell_of_factor(p_mail uuid) returns boolean
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_action constant text := app.context() ->> 'action';
   v_user public.users;
 begin
-  perform app.require(v_action in ('totp.confirm', 'passkey.create', 'totp.delete', 'passkey.delete'), 403, 'forbidden');
+  perform app.require(v_action in ('totp.confirm', 'passkey.create', 'totp.delete', 'passkey.delete', 'recovery_code.create'), 403, 'forbidden');
   select * into v_user from public.users u where u.id = app.user_id();
   return v_user.email_verified_at is not null
     and (v_action <> 'totp.delete' or exists (select from public.totp_secrets t where t.user_id = v_user.id and t.confirmed_at is not null))
-    and app.owe_mail(p_mail, case when v_action in ('totp.confirm', 'passkey.create') then 'factor_added' else 'factor_removed' end,
+    and app.owe_mail(p_mail, case when v_action in ('totp.confirm', 'passkey.create') then 'factor_added'
+        when v_action = 'recovery_code.create' then 'codes_renewed' else 'factor_removed' end,
       v_user.email, v_user.id, '{}');
 end $$;
 --> statement-breakpoint
@@ -400,7 +402,7 @@ begin
   end if;
   update public.mails m set status = 'sending', taker = p_taker, lease_expires_at = now() + interval '1 minute',
       attempts = m.attempts + (m.status = 'pending')::integer,
-      token_hash = case when m.kind not in ('password_changed', 'password_reset', 'factor_added', 'factor_removed', 'new_device', 'leaving', 'staying', 'export') then p_token_hash end,
+      token_hash = case when m.kind not in ('password_changed', 'password_reset', 'factor_added', 'factor_removed', 'codes_renewed', 'new_device', 'leaving', 'staying', 'export') then p_token_hash end,
       code_hash = case when m.kind in ('verify', 'change_old', 'change_new') then p_code_hash end,
       expires_at = case m.kind when 'invite' then v_invite.expires_at when 'email_changed' then now() + interval '1 day'
         else now() + interval '1 hour' end

@@ -21,7 +21,7 @@ end $$;
 -- column. A row lock needs `update` on any one.
 revoke all on all tables in schema public, app from public, app_tenant, app_system, app_gate, app_jobs, app_retention;
 grant select on app.gate_key to app_gate;
-grant select (id, email, email_verified_at, name, leaves_at, created_at, updated_at), update (name, password_hash, updated_at) on users to app_tenant;
+grant select (id, email, email_verified_at, name, leaves_at, created_at, updated_at), update (name, updated_at) on users to app_tenant;
 grant select, insert, update (updated_at) on users to app_system;
 grant update (email, email_verified_at, password_hash, leaves_at), delete on users to app_gate;
 grant select (id, user_id, refreshed_at, expires_at, revoked_at, ip, country, user_agent, device, proved_at, second_factor, created_at),
@@ -29,7 +29,7 @@ grant select (id, user_id, refreshed_at, expires_at, revoked_at, ip, country, us
 grant select (id, user_id, refresh_hash, refresh_generation, refreshed_at, expires_at, revoked_at, country, device, proved_at, second_factor), insert,
   update (refresh_hash, refresh_generation, refreshed_at, revoked_at, ip, country) on sessions to app_system;
 grant select, insert, update (secret, confirmed_at, last_step, created_at), delete on totp_secrets to app_tenant;
-grant select, update (last_step) on totp_secrets to app_system;
+grant select, update (secret, last_step) on totp_secrets to app_system;
 grant select, insert, update (code_hash), delete on recovery_codes to app_tenant;
 grant select, update (code_hash), delete on recovery_codes to app_system;
 grant select, insert, update (counter, last_used_at), delete on passkeys to app_tenant;
@@ -129,7 +129,7 @@ revoke execute on all functions in schema app from public, app_tenant, app_syste
 grant execute on function app.context(), app.workspace_id(), app.user_id(), app.uuid_v7(), app.enter(text, text),
   app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.role_rank(text), app.own_rank(), app.record(text, text, uuid, jsonb, jsonb),
   app.audit_hash(text, audit_logs) to app_tenant, app_system;
-grant execute on function app.accept_invite(text), app.listen(), app.create_workspace(uuid, text, text), app.own_password_hash(),
+grant execute on function app.accept_invite(text), app.listen(), app.create_workspace(uuid, text, text), app.own_password_hash(), app.change_password(text, text),
   app.forecast(uuid, text, integer, text, double precision, integer), app.misfit(uuid, uuid[], jsonb), app.me(),
   app.own_workspaces(integer, uuid, boolean), app.read(text, text, text, jsonb), app.asset(uuid, uuid), app.some_assets(uuid, uuid[]),
   app.list_assets(uuid, integer, uuid, uuid, text[], text[], text[], text), app.matching_assets(text, uuid, uuid, text[], text[], text[], text, integer),
@@ -149,6 +149,7 @@ grant execute on function app.act_as(uuid), app.compare_storage(text, jsonb, uui
   app.take_mail(uuid, uuid, text, text), app.end_mail(uuid, uuid, text, text, text, boolean), app.note_bounce(text, text),
   app.erase_user(uuid), app.read_export(uuid), app.end_export(uuid, uuid), app.forget_export(uuid) to app_system;
 grant execute on function app.own_factors() to app_tenant;
+grant execute on function app.is_sealed(text) to app_tenant, app_system;
 grant execute on function app.factors_of(uuid), app.factors_since(uuid), app.password_mark(text) to app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(), app.server_context(),

@@ -60,6 +60,7 @@ export const actions = [
   'password.confirm',
   'password.reset',
   'password.update',
+  'recovery_code.create',
   'session.assert',
   'session.confirm',
   'session.create',

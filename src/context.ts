@@ -55,6 +55,8 @@ export interface Ctx {
   readonly stepUp?: boolean
   /** Also the audit action; undefined while nothing is done that is audited. */
   readonly action: Action | undefined
+  /** Secrets that this may store, and no others: hashes, ciphertexts, public keys. The database is told what they hash to. */
+  readonly seals?: readonly string[] | undefined
   readonly request: {
     readonly id: string
     readonly ip?: string | undefined

@@ -24,6 +24,15 @@ const PublicKey = z.looseObject({
 })
 const PrivateKey = PublicKey.extend({ d: z.string() })
 
+/** RFC 7517, symmetric. */
+const SecretKey = z.looseObject({
+  kty: z.literal('oct'),
+  kid: z.string().regex(/^[\w-]+$/),
+  k: z
+    .string()
+    .refine((text) => Buffer.from(text, 'base64url').length >= 32, 'must be base64url of 32 bytes or more'),
+})
+
 const parsedJson = z.string().transform((text, context): unknown => {
   try {
     return JSON.parse(text)
@@ -79,8 +88,8 @@ const Settings = z
     WEBHOOK_TARGETS: z.enum(['public', 'any']).default('public'),
     /** Derives each workspace's secret for the webhooks of single generations. */
     WEBHOOK_SIGNING_KEY: z.string().min(32),
-    /** Encrypts the secrets of second factors: with another one nobody's authenticator app works any more. */
-    FACTOR_KEY: z.string().min(32),
+    /** JSON array of symmetric JWKs, for the secrets of second factors: the first encrypts, all decrypt. */
+    FACTOR_KEYS: parsedJson.pipe(z.tuple([SecretKey], SecretKey)),
     /** Domain that passkeys belong to: the host of APP_URL, unless it is to be one above. */
     RELYING_PARTY_ID: z
       .string()

@@ -133,6 +133,7 @@ export const mailKinds = [
   'password_reset',
   'factor_added',
   'factor_removed',
+  'codes_renewed',
   'new_device',
   'leaving',
   'staying',

@@ -117,7 +117,7 @@ export const resetPassword = async (
   input: { token: string; newPassword: string },
 ): Promise<string> => {
   const passwordHash = await hashPassword(ctx.env, input.newPassword)
-  const { reset } = await transact(ctx, (db) => ({
+  const { reset } = await transact({ ...ctx, seals: [passwordHash] }, (db) => ({
     reset: db.execute<{ answer: Ended & { email: string; factorsSince: string | null } }>(
       sql`select app.reset_password(${hashToken(input.token)}, ${passwordHash}, ${uuidv7()}) as answer`,
     ),

@@ -264,13 +264,9 @@ export const changePassword = async (
     throw new AppError('invalid_credentials', { detail: 'The current password is wrong.' })
   const passwordHash = await hashPassword(ctx.env, input.newPassword)
   const mail = uuidv7()
-  const { gate, listening } = await transact(ctx, (db) => ({
-    // Of two changes at once only the first knew the current password.
-    turn: db.execute(sql`select id from users where id = ${currentUserId} for no key update`),
-    unchanged: ensure(db, sql`app.own_password_hash() = ${current}`, 'invalid_credentials'),
-    changed: db.update(users).set({ passwordHash }).where(isCaller),
+  const { gate, listening } = await transact({ ...ctx, seals: [passwordHash] }, (db) => ({
+    changed: db.execute(sql`select app.change_password(${current}, ${passwordHash})`),
     revoked: revokeOthers(db, ctx),
-    recorded: db.execute(sql`select app.record('password.update', 'user', ${currentUserId}, null, null)`),
     told: db.execute(sql`select app.tell_of_password(${mail})`),
     listening: ownWorkspaces(db),
   }))

@@ -51,7 +51,8 @@ const connectionOf = ({ env, scope }: Ctx): Connection => {
  */
 const sign = (ctx: Ctx, turn: boolean) => {
   const { principal: credential, scope, workspaceId, role, stepUp, action, request } = ctx
-  const claim = JSON.stringify({ credential, scope, workspaceId, role, stepUp, action, request, turn })
+  const seals = ctx.seals?.map((secret) => hash('sha256', secret))
+  const claim = JSON.stringify({ credential, scope, workspaceId, role, stepUp, action, request, seals, turn })
   return { claim, proof: proofOf(ctx, claim) }
 }
 

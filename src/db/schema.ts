@@ -255,15 +255,22 @@ export const recoveryCodes = pgTable(
       .notNull()
       .default(currentUserId)
       .references(() => users.id, { onDelete: 'cascade' }),
-    /** HMAC-SHA-256 of the person and the code, hex. */
+    /** HMAC-SHA-256 of the person and the code (src/auth/factors/secrets.ts). */
     codeHash: text('code_hash').notNull(),
   },
   (table) => [
     primaryKey({ columns: [table.userId, table.codeHash] }),
     ownOnly,
-    onlyFor('insert', 'totp.confirm', 'passkey.create'),
+    onlyFor('insert', 'totp.confirm', 'passkey.create', 'recovery_code.create'),
     onlyFor('update', 'session.prove'),
-    onlyFor('delete', 'totp.confirm', 'totp.delete', 'passkey.delete', 'session.prove'),
+    onlyFor(
+      'delete',
+      'totp.confirm',
+      'totp.delete',
+      'passkey.delete',
+      'recovery_code.create',
+      'session.prove',
+    ),
     systemToo,
   ],
 )

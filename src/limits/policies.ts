@@ -50,6 +50,8 @@ export const policies = {
   // All of somebody's together, more than a known device, strangers and open sessions use up at once.
   'second-factor-person': failures(300, 86_400, 'user'),
   'second-factor-ip': { limit: 60, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
+  // What somebody proves themselves by from now on, each with a mail. Removing is not limited: there is no more of it.
+  factor: { limit: 20, period: 86_400, by: 'caller', perPlan: false, unreachable: 'refuse' },
   'reset-ip': { limit: 10, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   'reset-email': { limit: 5, period: 3600, by: 'email', perPlan: false, unreachable: 'refuse' },
   // Links and codes that came by mail, from whoever has them.

@@ -108,6 +108,11 @@ const texts: Record<Language, Texts> = {
       lines: ['An authenticator app or a passkey of your account was removed.'],
       notes: ['If that was not you, reset your password by mail at once, and set up a second factor anew.'],
     }),
+    codes_renewed: () => ({
+      subject: 'You have new recovery codes',
+      lines: ['New recovery codes were made for your account. Those from before work no more.'],
+      notes: ['If that was not you, reset your password by mail at once, and make new codes.'],
+    }),
     new_device: (data) => ({
       subject: 'A new device has signed in',
       lines: [
@@ -223,6 +228,15 @@ const texts: Record<Language, Texts> = {
         'Wenn Sie das nicht waren, setzen Sie sofort Ihr Passwort per Mail zurück und richten Sie einen zweiten Faktor neu ein.',
       ],
     }),
+    codes_renewed: () => ({
+      subject: 'Sie haben neue Wiederherstellungscodes',
+      lines: [
+        'Für Ihr Konto wurden neue Wiederherstellungscodes erstellt. Die bisherigen gelten nicht mehr.',
+      ],
+      notes: [
+        'Wenn Sie das nicht waren, setzen Sie sofort Ihr Passwort per Mail zurück und erstellen Sie neue Codes.',
+      ],
+    }),
     new_device: (data) => ({
       subject: 'Anmeldung von einem neuen Gerät',
       lines: [
@@ -327,6 +341,11 @@ const texts: Record<Language, Texts> = {
       subject: '您的账户移除了第二验证因素',
       lines: ['您账户中的一个身份验证器应用或通行密钥已被移除。'],
       notes: ['如果这不是您本人的操作，请立即通过邮件重置密码，并重新设置第二验证因素。'],
+    }),
+    codes_renewed: () => ({
+      subject: '您的恢复代码已更新',
+      lines: ['您的账户已生成新的恢复代码，之前的代码已失效。'],
+      notes: ['如果这不是您本人的操作，请立即通过邮件重置密码，并重新生成恢复代码。'],
     }),
     new_device: (data) => ({
       subject: '新设备登录提醒',

@@ -50,7 +50,7 @@ const production = {
   S3_SECRET_ACCESS_KEY: SECRET,
   REPLICATE_API_TOKEN: SECRET,
   WEBHOOK_SIGNING_KEY: SECRET,
-  FACTOR_KEY: SECRET,
+  FACTOR_KEYS: JSON.stringify([{ kty: 'oct', kid: 'a', k: Buffer.alloc(32).toString('base64url') }]),
   AUDIT_SIGNING_KEY: JSON.stringify(key('audit')),
 }
 

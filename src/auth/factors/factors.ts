@@ -1,18 +1,18 @@
 /** What people can prove themselves by besides a password: authenticator apps, and the codes for whoever has lost theirs. */
 import { randomBytes } from 'node:crypto'
-import { and, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm'
+import { and, eq, isNotNull, isNull, not, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../../context.ts'
-import { type Database, ensure, transact } from '../../db/client.ts'
+import { authorize, type Database, ensure, transact } from '../../db/client.ts'
 import { currentUserId, recoveryCodes, sessions, totpSecrets, users } from '../../db/schema.ts'
 import { exists, first } from '../../db/sql.ts'
 import { relyingPartyOf } from '../../env.ts'
-import { AppError } from '../../errors.ts'
+import { AppError, toAppError } from '../../errors.ts'
 import { forgive, takeTokens } from '../../limits/limits.ts'
 import { dispatchMails } from '../../mail/owed.ts'
 import { endStreams, ownWorkspaces, revokeOthers } from '../sessions.ts'
 import type { FactorKind } from './mfa-tokens.ts'
-import { decrypt, encrypt, hashRecoveryCode, newRecoveryCodes } from './secrets.ts'
+import { decrypt, encrypt, hashesOfRecoveryCode, newRecoveryCodes } from './secrets.ts'
 import { keyUri, stepOf, toBase32 } from './totp.ts'
 
 /** Bytes, as long as the MAC (RFC 4226, section 4). */
@@ -20,6 +20,7 @@ const SECRET_LENGTH = 20
 
 const isOwn = eq(totpSecrets.userId, currentUserId)
 const isPending = isNull(totpSecrets.confirmedAt)
+const hasConfirmed = exists(totpSecrets, and(isOwn, isNotNull(totpSecrets.confirmedAt)))
 
 /** A statement: one change of a person's factors at a time. */
 export const takeTurn = (db: Database, userId: SQL | string = currentUserId) =>
@@ -41,17 +42,17 @@ export const getFactors = async (ctx: Ctx) => {
   return { methods, recoveryCodesLeft: codes }
 }
 
+/** Whose session it is: of a front end's the gate knows, at the cost of a database request. */
+const ownIdOf = async (ctx: Ctx): Promise<string> =>
+  ctx.principal.type === 'session' ? ctx.principal.userId : (await authorize(ctx)).gate.userId
+
 /** A secret for an app; it counts once a code has shown that the app has it. @throws {AppError} already_enrolled */
 export const createTotp = async (ctx: Ctx): Promise<{ secret: string; otpauthUrl: string }> => {
   const bytes = randomBytes(SECRET_LENGTH)
-  const secret = encrypt(ctx.env, bytes)
-  const { gate, own } = await transact(ctx, (db) => ({
+  const secret = encrypt(ctx.env, await ownIdOf(ctx), bytes)
+  const { gate, own } = await transact({ ...ctx, seals: [secret] }, (db) => ({
     turn: takeTurn(db),
-    free: ensure(
-      db,
-      sql`not ${exists(totpSecrets, and(isOwn, isNotNull(totpSecrets.confirmedAt)))}`,
-      'already_enrolled',
-    ),
+    free: ensure(db, not(hasConfirmed), 'already_enrolled'),
     created: db
       .insert(totpSecrets)
       .values({ secret })
@@ -85,7 +86,7 @@ export const endStreamsOf = async (
 /** Codes to show somebody, and what is stored of them. */
 export const makeCodes = (ctx: Ctx, userId: string) => {
   const codes = newRecoveryCodes()
-  return { codes, hashes: codes.flatMap((code) => hashRecoveryCode(ctx.env, userId, code) ?? []) }
+  return { codes, hashes: codes.flatMap((code) => hashesOfRecoveryCode(ctx.env, userId, code)[0] ?? []) }
 }
 
 /** Statement: the session that asks has been proved by a second factor, just now. */
@@ -95,33 +96,80 @@ export const markSession = (db: Database, { principal }: Ctx) =>
     .set({ provedAt: sql`now()`, secondFactor: true })
     .where(principal.type === 'session' ? eq(sessions.id, principal.id) : sql`false`)
 
+/** Statements: these are the caller's recovery codes from now on, and no others. */
+const replaceCodes = (db: Database, hashes: string[]) => ({
+  forgotten: db.delete(recoveryCodes).where(eq(recoveryCodes.userId, currentUserId)),
+  codes: db.insert(recoveryCodes).values(hashes.map((codeHash) => ({ codeHash }))),
+})
+
+/**
+ * Recovery codes in the place of those that were lost, or have been seen by others.
+ * @returns what is shown this once
+ * @throws {AppError} second_factor_required: there is none to recover from
+ */
+export const createCodes = async (ctx: Ctx): Promise<string[]> => {
+  const { codes, hashes } = makeCodes(ctx, await ownIdOf(ctx))
+  const mail = uuidv7()
+  const { told } = await transact({ ...ctx, seals: hashes }, (db) => ({
+    turn: takeTurn(db),
+    has: ensure(db, sql`app.own_factors() <> '{}'`, 'second_factor_required'),
+    ...replaceCodes(db, hashes),
+    recorded: db.execute(
+      sql`select app.record('recovery_code.create', 'user', ${currentUserId}, null, null)`,
+    ),
+    told: tellOfFactor(db, mail),
+  }))
+  if (first(told.rows).owed) dispatchMails(ctx, [mail])
+  return codes
+}
+
+/** Whoever confirms twice may have lost the first answer. */
+const isOn = () =>
+  new AppError('already_enrolled', {
+    detail:
+      'The app is confirmed already, and its recovery codes were in that answer: POST /auth/mfa/recovery-codes makes new ones.',
+  })
+
 /**
  * From now on a code of the app is asked for. Takes two database requests, since the code is compared in between.
  * @returns the recovery codes, which are shown this once
- * @throws {AppError} invalid_code; not_found, without a secret that waits for it
+ * @throws {AppError} invalid_code; already_enrolled, when it is confirmed; not_found, without a secret that waits for it
  */
 export const confirmTotp = async (ctx: Ctx, code: string): Promise<string[]> => {
-  const { gate, pending } = await transact({ ...ctx, action: undefined }, (db) => ({
-    pending: db.select({ secret: totpSecrets.secret }).from(totpSecrets).where(and(isOwn, isPending)),
+  const { gate, known } = await transact({ ...ctx, action: undefined }, (db) => ({
+    known: db
+      .select({ secret: totpSecrets.secret, confirmedAt: totpSecrets.confirmedAt })
+      .from(totpSecrets)
+      .where(isOwn),
   }))
+  const [own] = known
+  if (!own) {
+    throw new AppError('not_found', {
+      detail: 'No app waits for its first code: begin with POST /auth/mfa/totp.',
+    })
+  }
+  if (own.confirmedAt) throw isOn()
+  const { secret } = own
   await takeGuess(ctx, gate.userId, ['step-up'])
-  const { secret } = first(pending)
-  const step = stepOf(decrypt(ctx.env, secret), code, Date.now())
+  const step = stepOf(decrypt(ctx.env, gate.userId, secret), code, Date.now())
   if (step === undefined) throw new AppError('invalid_code')
   const { codes, hashes } = makeCodes(ctx, gate.userId)
   const isThis = and(isOwn, isPending, eq(totpSecrets.secret, secret))
   const mail = uuidv7()
-  const { told, ...others } = await transact(ctx, (db) => ({
+  const confirmed = transact({ ...ctx, seals: hashes }, (db) => ({
     turn: takeTurn(db),
     // Of two at once the second one finds it confirmed.
-    unchanged: ensure(db, exists(totpSecrets, isThis), 'not_found'),
+    free: ensure(db, not(hasConfirmed), 'already_enrolled'),
+    unchanged: ensure(db, exists(totpSecrets, isThis), 'invalid_code'),
     ...endWithout(db, ctx),
     confirmed: db.update(totpSecrets).set({ confirmedAt: sql`now()`, lastStep: step }).where(isThis),
-    forgotten: db.delete(recoveryCodes).where(eq(recoveryCodes.userId, currentUserId)),
-    codes: db.insert(recoveryCodes).values(hashes.map((codeHash) => ({ codeHash }))),
+    ...replaceCodes(db, hashes),
     proved: markSession(db, ctx),
     told: tellOfFactor(db, mail),
   }))
+  const { told, ...others } = await confirmed.catch((thrown) => {
+    throw toAppError(thrown).code === 'already_enrolled' ? isOn() : thrown
+  })
   if (first(told.rows).owed) dispatchMails(ctx, [mail])
   await endStreamsOf(ctx, others)
   forgive(ctx)

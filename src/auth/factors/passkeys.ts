@@ -195,8 +195,10 @@ export const createPasskey = async (
 ): Promise<Passkey & { recoveryCodes: string[] | undefined }> => {
   const { credential, credentialBackedUp, userId, spent } = await verifyAttestation(ctx.env, input.passkey)
   const { codes, hashes } = makeCodes(ctx, userId ?? '')
+  const publicKey = Buffer.from(credential.publicKey).toString('base64url')
   const mail = uuidv7()
-  const { created, insertedCodes, told, ...others } = await transact(ctx, (db) => ({
+  const seals = [publicKey, ...hashes]
+  const { created, insertedCodes, told, ...others } = await transact({ ...ctx, seals }, (db) => ({
     turn: takeTurn(db),
     same: ensure(db, sql`${userId}::uuid = ${currentUserId}`, 'invalid_passkey'),
     few: ensure(
@@ -212,7 +214,7 @@ export const createPasskey = async (
         id: uuidv7(),
         name: input.name ?? 'Passkey',
         credentialId: credential.id,
-        publicKey: Buffer.from(credential.publicKey).toString('base64url'),
+        publicKey,
         counter: credential.counter,
         transports: input.passkey.response.transports ?? [],
         backedUp: credentialBackedUp,

@@ -7,7 +7,7 @@ import { listOf, Paging, toPage } from '../../http/paging.ts'
 import { createRouter } from '../../http/router.ts'
 import { PROOF_COOKIE, PROOF_LIFETIME } from '../proof-cookie.ts'
 import { SignedInView } from '../routes.ts'
-import { confirmTotp, createTotp, deleteTotp, getFactors } from './factors.ts'
+import { confirmTotp, createCodes, createTotp, deleteTotp, getFactors } from './factors.ts'
 import { factorKinds } from './mfa-tokens.ts'
 import {
   createPasskey,
@@ -156,6 +156,7 @@ routes.openapi(
       'It counts once `POST /auth/mfa/totp/confirm` has had a code of it; until then another call replaces it.',
     scope: 'user',
     stepUp: true,
+    limits: ['factor'],
     responses: {
       201: {
         ...json(
@@ -184,16 +185,38 @@ routes.openapi(
     tag,
     summary: 'Turn the second factor on, by a code of the app',
     description:
-      'From then on signing in by password asks for a code as well. Recovery codes from before work no more, and with the first factor your other sessions end. If the answer is lost, `DELETE /auth/mfa` and begin again.',
+      'From then on signing in by password asks for a code as well. Recovery codes from before work no more, and with the first factor your other sessions end. Confirmed again, it is refused with 409; if the answer was lost, `POST /auth/mfa/recovery-codes` makes new codes.',
     scope: 'user',
     limits: ['second-factor', 'second-factor-day', 'second-factor-person'],
     request: jsonBody(z.strictObject({ code }), { code: '123456' }),
     responses: { 200: json(z.object({ recoveryCodes: RecoveryCodes }), 'Turned on') },
-    refuses: ['invalid_code', 'not_found'],
+    refuses: ['invalid_code', 'already_enrolled', 'not_found'],
   }),
   async (c) => {
     c.header('cache-control', 'no-store')
     return c.json({ recoveryCodes: await confirmTotp(c.get('ctx'), c.req.valid('json').code) }, 200)
+  },
+)
+
+routes.openapi(
+  operation('recovery_code.create', {
+    method: 'post',
+    path: '/auth/mfa/recovery-codes',
+    tag,
+    summary: 'New recovery codes',
+    description: 'Those from before work no more, and a mail says so.',
+    scope: 'user',
+    stepUp: true,
+    limits: ['factor'],
+    responses: {
+      201: { ...json(z.object({ recoveryCodes: RecoveryCodes }), 'The codes'), headers: located },
+    },
+    refuses: ['second_factor_required'],
+  }),
+  async (c) => {
+    c.header('cache-control', 'no-store')
+    c.header('location', '/api/v1/auth/mfa')
+    return c.json({ recoveryCodes: await createCodes(c.get('ctx')) }, 201)
   },
 )
 

@@ -13,7 +13,7 @@ import { asUser, newSession, refuseSignIn, tellOfDevice } from '../sessions.ts'
 import { spend, takeGuess } from './factors.ts'
 import { readMfaToken } from './mfa-tokens.ts'
 import { type Assertion, selectPasskey, verifyAssertion } from './passkeys.ts'
-import { type Consume, type Proof, selectFactors, verifyProof } from './proofs.ts'
+import { type Proof, selectFactors, type Verified, verifyProof } from './proofs.ts'
 
 const isActive = (userId: string) => and(eq(users.id, userId), isNull(users.disabledAt))
 
@@ -31,11 +31,11 @@ const begin = async (
   ctx: Ctx,
   { userId, deviceId }: { userId: string; deviceId?: string | undefined },
   condition: SQL | undefined,
-  consume: Consume,
+  { consume, seals }: Verified,
 ) => {
   const session = await newSession(ctx, userId)
   const mail = uuidv7()
-  const { own, told } = await transact(asUser(ctx, userId), (db) => ({
+  const { own, told } = await transact({ ...asUser(ctx, userId), seals }, (db) => ({
     // Who comes back changes the row.
     unchanged: ensure(db, exists(users, condition, 'for update'), 'unauthorized'),
     ...consume(db),
@@ -72,11 +72,11 @@ export const completeSignIn = async (
     ...selectFactors(db, proof, userId),
   }))
   const complete = async () => {
-    const consume = await verifyProof(ctx, proof, userId, known)
-    return begin(ctx, { userId, deviceId }, isInForce, (db) => ({
-      once: spend(db, spent),
-      ...consume(db),
-    }))
+    const { consume, seals } = await verifyProof(ctx, proof, userId, known)
+    return begin(ctx, { userId, deviceId }, isInForce, {
+      consume: (db) => ({ once: spend(db, spent), ...consume(db) }),
+      seals,
+    })
   }
   return complete().catch(recordWrong(ctx, userId))
 }
@@ -89,7 +89,7 @@ export const signInByPasskey = async (ctx: Ctx, assertion: Assertion) => {
   const complete = async () => {
     const consume = await verifyAssertion(ctx, assertion, known)
     const { userId } = first(known ? [known] : [])
-    return begin(ctx, { userId }, isActive(userId), consume)
+    return begin(ctx, { userId }, isActive(userId), { consume })
   }
   return complete().catch(recordWrong(ctx, known?.userId))
 }

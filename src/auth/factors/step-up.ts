@@ -10,7 +10,7 @@ import { verifyPassword } from '../passwords.ts'
 import { issueProof } from '../proof-cookie.ts'
 import { refuseSignIn } from '../sessions.ts'
 import { markSession, takeGuess } from './factors.ts'
-import { type Consume, type Proof, selectFactors, verifyProof } from './proofs.ts'
+import { type Proof, selectFactors, type Verified, verifyProof } from './proofs.ts'
 import { recordWrong } from './second-step.ts'
 
 /**
@@ -31,7 +31,7 @@ export const stepUp = async (
   const { userId } = gate
   const { hash, has_factor: hasFactor } = first(own.rows)
 
-  const byPassword = async (given: string) => {
+  const byPassword = async (given: string): Promise<Verified> => {
     if (hasFactor) {
       throw new AppError('second_factor_required', {
         detail: 'You have a second factor: prove yourself by that.',
@@ -40,17 +40,22 @@ export const stepUp = async (
     if (!(await verifyPassword(ctx.env, given, hash))) {
       return refuseSignIn(ctx, { userId }, new AppError('invalid_credentials'))
     }
-    return (db: Database) => ({
-      unchanged: ensure(db, sql`app.own_password_hash() = ${hash}`, 'invalid_credentials'),
-    })
+    return {
+      consume: (db) => ({
+        unchanged: ensure(db, sql`app.own_password_hash() = ${hash}`, 'invalid_credentials'),
+      }),
+    }
   }
   const byFactor = async () => {
     if (!proof.passkey) await takeGuess(ctx, userId, ['step-up'])
     return verifyProof(ctx, proof, userId, known)
   }
   const prove = async () => {
-    const consume: Consume = password === undefined ? await byFactor() : await byPassword(password)
-    await transact(ctx, (db) => ({ ...consume(db), proved: remember(db, ctx, password === undefined) }))
+    const { consume, seals } = password === undefined ? await byFactor() : await byPassword(password)
+    await transact({ ...ctx, seals }, (db) => ({
+      ...consume(db),
+      proved: remember(db, ctx, password === undefined),
+    }))
   }
   await prove().catch(recordWrong(ctx, userId))
   forgive(ctx)
