@@ -634,7 +634,7 @@ export interface paths {
          * Everything about the caller, as a file
          * @description The first request has the file made, and a mail tells when it is there: profile, sign-ins by provider, sessions, mails, memberships, keys and invites that the caller made, and what the audit log has of them outside workspaces (the newest 5,000 entries). What is in workspaces is those workspaces' and not in it. It is kept for a day, and is the same until then.
          *
-         *     For whoever is signed in. Not for API keys.
+         *     For whoever is signed in. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */
         get: operations["user.export"];
         put?: never;
@@ -666,6 +666,28 @@ export interface paths {
          *     For whoever is signed in. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */
         delete: operations["totp.delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/mfa/recovery-codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * New recovery codes
+         * @description Those from before work no more, and a mail says so.
+         *
+         *     For whoever is signed in. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
+         */
+        post: operations["recovery_code.create"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -704,7 +726,7 @@ export interface paths {
         put?: never;
         /**
          * Turn the second factor on, by a code of the app
-         * @description From then on signing in by password asks for a code as well. Recovery codes from before work no more, and with the first factor your other sessions end. If the answer is lost, `DELETE /auth/mfa` and begin again.
+         * @description From then on signing in by password asks for a code as well. Recovery codes from before work no more, and with the first factor your other sessions end. Confirmed again, it is refused with 409; if the answer was lost, `POST /auth/mfa/recovery-codes` makes new codes.
          *
          *     For whoever is signed in. Not for API keys.
          */
@@ -1642,7 +1664,7 @@ export interface components {
         };
         AuditEntry: {
             /** @enum {string} */
-            action: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "factor.get" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "passkey.create" | "passkey.delete" | "passkey.list" | "passkey.prepare" | "password.confirm" | "password.reset" | "password.update" | "session.assert" | "session.confirm" | "session.create" | "session.delete" | "session.list" | "session.prepare" | "session.prove" | "session.refresh" | "session.refuse" | "session.revoke" | "totp.confirm" | "totp.create" | "totp.delete" | "usage.get" | "user.create" | "user.delete" | "user.erase" | "user.export" | "user.get" | "user.link" | "user.restore" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.purge" | "workspace.restore" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
+            action: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "factor.get" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "passkey.create" | "passkey.delete" | "passkey.list" | "passkey.prepare" | "password.confirm" | "password.reset" | "password.update" | "recovery_code.create" | "session.assert" | "session.confirm" | "session.create" | "session.delete" | "session.list" | "session.prepare" | "session.prove" | "session.refresh" | "session.refuse" | "session.revoke" | "totp.confirm" | "totp.create" | "totp.delete" | "usage.get" | "user.create" | "user.delete" | "user.erase" | "user.export" | "user.get" | "user.link" | "user.restore" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.purge" | "workspace.restore" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
             actor: {
                 /** Format: uuid */
                 id: string | null;
@@ -2031,10 +2053,23 @@ export interface components {
             /** @enum {string} */
             kind: "image" | "video";
             name: string;
+            /** @description Of one: a request costs as many times this as it has pictures, or seconds of film, rounded up to whole credits, and at least 1. Who makes it is the first who can do all of it, so that what else is asked for, such as an `aspectRatio`, may have another price: `POST /generations/quote` says what a request costs. */
             price: {
                 credits: number;
                 /** @enum {string} */
                 per: "image" | "second" | "megapixel" | "run";
+                /** @description With a `prompt` or a `style`; null: takes neither */
+                withPrompt: {
+                    credits: number;
+                    /** @enum {string} */
+                    per: "image" | "second" | "megapixel" | "run";
+                } | null;
+                /** @description With lettering (`text`); null: takes none */
+                withText: {
+                    credits: number;
+                    /** @enum {string} */
+                    per: "image" | "second" | "megapixel" | "run";
+                } | null;
             };
             /** @enum {string} */
             task: "scene" | "cutout" | "packshot" | "upscale" | "expand" | "animate";
@@ -3081,7 +3116,7 @@ export interface operations {
     "audit.list": {
         parameters: {
             query?: {
-                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "factor.get" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "passkey.create" | "passkey.delete" | "passkey.list" | "passkey.prepare" | "password.confirm" | "password.reset" | "password.update" | "session.assert" | "session.confirm" | "session.create" | "session.delete" | "session.list" | "session.prepare" | "session.prove" | "session.refresh" | "session.refuse" | "session.revoke" | "totp.confirm" | "totp.create" | "totp.delete" | "usage.get" | "user.create" | "user.delete" | "user.erase" | "user.export" | "user.get" | "user.link" | "user.restore" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.purge" | "workspace.restore" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
+                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "factor.get" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "passkey.create" | "passkey.delete" | "passkey.list" | "passkey.prepare" | "password.confirm" | "password.reset" | "password.update" | "recovery_code.create" | "session.assert" | "session.confirm" | "session.create" | "session.delete" | "session.list" | "session.prepare" | "session.prove" | "session.refresh" | "session.refuse" | "session.revoke" | "totp.confirm" | "totp.create" | "totp.delete" | "usage.get" | "user.create" | "user.delete" | "user.erase" | "user.export" | "user.get" | "user.link" | "user.restore" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.purge" | "workspace.restore" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
                 actorId?: string;
                 /** @description The `nextCursor` of the page before */
                 cursor?: string;
@@ -3151,7 +3186,7 @@ export interface operations {
     "audit.export": {
         parameters: {
             query?: {
-                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "factor.get" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "passkey.create" | "passkey.delete" | "passkey.list" | "passkey.prepare" | "password.confirm" | "password.reset" | "password.update" | "session.assert" | "session.confirm" | "session.create" | "session.delete" | "session.list" | "session.prepare" | "session.prove" | "session.refresh" | "session.refuse" | "session.revoke" | "totp.confirm" | "totp.create" | "totp.delete" | "usage.get" | "user.create" | "user.delete" | "user.erase" | "user.export" | "user.get" | "user.link" | "user.restore" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.purge" | "workspace.restore" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
+                action?: "access.refuse" | "api_key.create" | "api_key.list" | "api_key.revoke" | "asset.begin" | "asset.check" | "asset.complete" | "asset.create" | "asset.delete" | "asset.download" | "asset.expire" | "asset.get" | "asset.lineage" | "asset.links" | "asset.list" | "asset.lose" | "asset.resume" | "asset.update" | "audit.export" | "audit.list" | "audit.verify" | "budget.update" | "checkpoint.list" | "credit.hold" | "credit.list" | "credit.release" | "email.change" | "email.confirm" | "email.lose" | "email.undo" | "email.verify" | "event.list" | "export.create" | "export.finish" | "export.list" | "factor.get" | "generation.cancel" | "generation.create" | "generation.events" | "generation.fail" | "generation.get" | "generation.list" | "generation.quote" | "generation.retry" | "generation.succeed" | "invite.accept" | "invite.create" | "invite.delete" | "invite.list" | "member.list" | "member.remove" | "member.update" | "model.list" | "passkey.create" | "passkey.delete" | "passkey.list" | "passkey.prepare" | "password.confirm" | "password.reset" | "password.update" | "recovery_code.create" | "session.assert" | "session.confirm" | "session.create" | "session.delete" | "session.list" | "session.prepare" | "session.prove" | "session.refresh" | "session.refuse" | "session.revoke" | "totp.confirm" | "totp.create" | "totp.delete" | "usage.get" | "user.create" | "user.delete" | "user.erase" | "user.export" | "user.get" | "user.link" | "user.restore" | "user.update" | "workspace.create" | "workspace.delete" | "workspace.get" | "workspace.list" | "workspace.purge" | "workspace.restore" | "workspace.transfer" | "workspace.update" | "delivery.list" | "delivery.resend" | "webhook.create" | "webhook.delete" | "webhook.list" | "webhook.secret" | "webhook.update";
                 actorId?: string;
                 resourceId?: string;
                 resourceType?: string;
@@ -3650,6 +3685,30 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    "recovery_code.create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The codes */
+            201: {
+                headers: {
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description Each signs in once, in the place of a lost factor. They are shown this once: keep them safe. */
+                        recoveryCodes: string[];
+                    };
+                };
             };
         };
     };

@@ -1,7 +1,7 @@
 /** The routes of API keys. */
 import { z } from 'zod'
 import { keyScopes } from '../actions.ts'
-import { IdPath, json, jsonBody, Timestamp, text } from '../http/contract.ts'
+import { IdPath, json, jsonBody, nameText, Timestamp } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
@@ -46,7 +46,7 @@ routes.openapi(
     stepUp: true,
     request: jsonBody(
       z.strictObject({
-        name: text({ max: 100 }),
+        name: nameText({ max: 100 }),
         scopes: z.array(z.enum(keyScopes)).min(1).max(keyScopes.length),
         expiresAt: Timestamp.refine(
           (value) => Date.parse(value) > Date.now(),

@@ -1,12 +1,11 @@
 /** Names of files: one rule, wherever a client says one. */
 import { invalidField } from '../errors.ts'
-import { text } from '../text.ts'
+import { nameText } from '../text.ts'
 
-/** On one line; of a path its last segment. */
-export const FileName = text({ max: 255 })
-  .regex(/^[^\t\n\r]*$/, 'must have no line breaks')
-  .regex(/[^/\\]$/, 'must end in a name')
+/** Of a path its last segment, which is none of those that stand for folders. */
+export const FileName = nameText({ max: 255 })
   .transform((path) => path.slice(1 + Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\'))).trim())
+  .refine((last) => !['', '.', '..'].includes(last), 'must end in a name')
 
 /** Of a form's file, or of one without a name. @throws {AppError} validation_failed */
 export const readFileName = (filename: string): string => {

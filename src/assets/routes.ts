@@ -1,7 +1,7 @@
 /** The routes of assets. */
 import { z } from 'zod'
 import { AppError } from '../errors.ts'
-import { IdPath, json, jsonBody, located, someOf, Timestamp, text } from '../http/contract.ts'
+import { IdPath, json, jsonBody, located, nameText, someOf, Timestamp, text } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { ErrorCodeView } from '../http/problems.ts'
@@ -92,6 +92,7 @@ export const presentAsset = (row: Asset): z.output<typeof AssetView> => ({
 /** Pixels, as text of a query. */
 const CopyWidth = z
   .string()
+  .regex(/^\d{1,4}$/, `must be one of ${copyWidths.join(', ')}`)
   .transform(Number)
   .pipe(z.literal(copyWidths))
   .openapi({ type: 'integer', enum: [...copyWidths] })
@@ -101,8 +102,7 @@ const Disposition = z
   .default('attachment')
   .describe('Pictures and films may be shown inline; others are attachments all the same')
 
-/** On one line. */
-const Tag = text({ max: 50 }).regex(/^[^\t\n\r]*$/, 'must have no line breaks')
+const Tag = nameText({ max: 50 })
 
 /** JSON Schema and not zod's: a validator would read the whole body into memory. */
 const fileForm = {

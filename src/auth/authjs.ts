@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { z } from 'zod'
 import type { Principal } from '../context.ts'
 import type { Env } from '../env.ts'
-import { isPlain } from '../text.ts'
+import { isName, isPlain } from '../text.ts'
 import { PROOF_COOKIE, readProof } from './proof-cookie.ts'
 
 const cookieNames = ['__Secure-authjs.session-token', 'authjs.session-token'] as const
@@ -20,7 +20,7 @@ const Claims = z.object({
   providerAccountId: z.string().min(1).max(255).refine(isPlain).optional(),
   email: z.string().trim().toLowerCase().max(254).pipe(z.email()).optional().catch(undefined),
   emailVerified: z.literal(true).optional().catch(undefined),
-  name: z.string().trim().min(1).max(100).refine(isPlain).optional().catch(undefined),
+  name: z.string().trim().min(1).max(100).refine(isName).optional().catch(undefined),
   signedInAt: z.number().min(0).max(1e11).optional().catch(undefined),
   iat: z.number().default(0),
 })

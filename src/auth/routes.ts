@@ -1,6 +1,6 @@
 /** The routes of signing up, in and out, and of one's profile, password and sessions. */
 import { z } from 'zod'
-import { Email, IdPath, json, jsonBody, Timestamp, text } from '../http/contract.ts'
+import { Email, IdPath, json, jsonBody, nameText, Timestamp } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
@@ -122,7 +122,7 @@ routes.openapi(
       z.strictObject({
         email: Email,
         password: newPassword,
-        name: text({ max: 100 }).optional(),
+        name: nameText({ max: 100 }).optional(),
       }),
       { email: 'ann@example.com', password: 'one picture, one store', name: 'Ann' },
     ),
@@ -252,7 +252,7 @@ routes.openapi(
     tag,
     summary: "Change the caller's name",
     scope: 'user',
-    request: jsonBody(z.strictObject({ name: text({ max: 100 }) }), { name: 'Ann' }),
+    request: jsonBody(z.strictObject({ name: nameText({ max: 100 }) }), { name: 'Ann' }),
     responses: { 200: json(UserView, 'The caller') },
   }),
   async (c) => c.json(presentUser(await updateMe(c.get('ctx'), c.req.valid('json').name)), 200),
@@ -275,6 +275,7 @@ routes.openapi(
     description:
       "The first request has the file made, and a mail tells when it is there: profile, sign-ins by provider, sessions, mails, memberships, keys and invites that the caller made, and what the audit log has of them outside workspaces (the newest 5,000 entries). What is in workspaces is those workspaces' and not in it. It is kept for a day, and is the same until then.",
     scope: 'user',
+    stepUp: true,
     responses: { 200: json(ExportView, 'The file is there'), 202: json(ExportView, 'It is being made') },
   }),
   async (c) => {

@@ -7,6 +7,9 @@ import { createRouter } from '../http/router.ts'
 import { aspectRatios, generationKinds, kindOf, styles, tasks } from '../words.ts'
 import { inputsOf, usableModels } from './catalogue.ts'
 import { creditsPer } from './input.ts'
+import type { Offer } from './schema.ts'
+
+const Price = z.object({ per: z.enum(['image', 'second', 'megapixel', 'run']), credits: z.number() })
 
 const ModelView = z
   .object({
@@ -14,7 +17,12 @@ const ModelView = z
     task: z.enum(tasks),
     kind: z.enum(generationKinds),
     name: z.string(),
-    price: z.object({ per: z.enum(['image', 'second', 'megapixel', 'run']), credits: z.number() }),
+    price: Price.extend({
+      withPrompt: Price.nullable().describe('With a `prompt` or a `style`; null: takes neither'),
+      withText: Price.nullable().describe('With lettering (`text`); null: takes none'),
+    }).describe(
+      'Of one: a request costs as many times this as it has pictures, or seconds of film, rounded up to whole credits, and at least 1. Who makes it is the first who can do all of it, so that what else is asked for, such as an `aspectRatio`, may have another price: `POST /generations/quote` says what a request costs.',
+    ),
     inputs: z.object({
       prompt: z.boolean().describe('Takes an instruction, and a style'),
       text: z.boolean().describe('Takes lettering'),
@@ -48,13 +56,18 @@ routes.openapi(
     const data = usableModels(ctx.env).map((usable) => {
       const { id, task, name } = usable.model
       const inputs = inputsOf(usable)
-      const [first] = usable.offers
+      const { offers } = usable
+      const priceOf = (offer: Offer | undefined) => (offer ? creditsPer(offer) : null)
       return {
         id,
         task,
         kind: kindOf(task),
         name,
-        price: creditsPer(first),
+        price: {
+          ...creditsPer(offers[0]),
+          withPrompt: priceOf(offers.find(({ input }) => input.prompt)),
+          withText: priceOf(offers.find(({ input }) => input.prompt && input.letters)),
+        },
         inputs: { ...inputs, styles: inputs.prompt ? [...styles] : [] },
       }
     })

@@ -2,7 +2,7 @@
 // Brings `.openapi` to zod's schemas.
 import { z } from '@hono/zod-openapi'
 
-export { text } from '../text.ts'
+export { nameText, text } from '../text.ts'
 
 export const json = <T extends z.ZodType>(schema: T, description: string) => ({
   description,

@@ -1,6 +1,6 @@
 /** The routes of workspaces. */
 import { z } from 'zod'
-import { IdPath, json, jsonBody, located, someOf, Timestamp, text } from '../http/contract.ts'
+import { IdPath, json, jsonBody, located, nameText, someOf, Timestamp } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
@@ -17,7 +17,7 @@ import {
 
 const tag = 'Workspaces'
 
-const name = text({ max: 100 })
+const name = nameText({ max: 100 })
 const slug = z
   .string()
   .regex(

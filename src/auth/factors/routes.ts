@@ -1,7 +1,7 @@
 /** The routes of second factors. */
 import { setCookie } from 'hono/cookie'
 import { z } from 'zod'
-import { IdPath, json, jsonBody, located, Timestamp, text } from '../../http/contract.ts'
+import { IdPath, json, jsonBody, located, nameText, Timestamp } from '../../http/contract.ts'
 import { operation } from '../../http/operation.ts'
 import { listOf, Paging, toPage } from '../../http/paging.ts'
 import { createRouter } from '../../http/router.ts'
@@ -296,7 +296,7 @@ routes.openapi(
       'From then on it signs in alone, and signing in by password asks for a second factor as well. `passkey` is the credential as its `toJSON()` gives it. With the first factor come recovery codes, and your other sessions end.',
     scope: 'user',
     stepUp: true,
-    request: jsonBody(z.strictObject({ name: text({ max: 100 }).optional(), passkey: Attestation }), {
+    request: jsonBody(z.strictObject({ name: nameText({ max: 100 }).optional(), passkey: Attestation }), {
       name: 'Laptop',
       passkey: {
         ...signed,
