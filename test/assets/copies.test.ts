@@ -127,7 +127,16 @@ test('what moves stays moving, 200 frames too, and one that is too large for tha
 test('a width that is not of the list, and files that have no copies', async () => {
   const { client, workspaceId } = await newTenant()
   const { body } = await client.upload('photo.png', await scene(50, 50).png().toBuffer())
-  for (const query of ['width=65', 'width=-64', 'width=64.5', 'width=1e2', 'width=', 'width=64&format=gif']) {
+  for (const query of [
+    'width=65',
+    'width=-64',
+    'width=64.5',
+    'width=1e2',
+    'width=0x40',
+    'width=%2B64',
+    'width=',
+    'width=64&format=gif',
+  ]) {
     expect((await client.get(`/assets/${body.id}/download?${query}`)).body, query).toMatchObject({
       code: 'validation_failed',
     })

@@ -68,6 +68,8 @@ describe('registration', () => {
     ['an unknown field', { admin: true }],
     ['__proto__', JSON.parse('{"__proto__": {"admin": true}}') as object],
     ['NUL in the name', { name: 'a\u0000b' }],
+    ['a line break in the name', { name: 'a\nb' }],
+    ['what turns the name around', { name: 'a\u202eb' }],
     ['a lone surrogate in the name', { name: 'a\ud800' }],
     ['a long name', { name: 'x'.repeat(101) }],
   ])('answers 422 to a registration with %s', async (_, change) => {

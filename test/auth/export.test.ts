@@ -64,6 +64,13 @@ test('has everything of the caller, nothing of others and no secret, by a URL th
   expect((await fetch(url.split('?')[0] as string)).status).toBeGreaterThanOrEqual(400)
 })
 
+test('takes a proof of the last 15 minutes', async () => {
+  const { client, userId } = await signUp()
+  await asOwner(`update sessions set proved_at = now() - interval '16 minutes' where user_id = $1`, [userId])
+  expect(await ask(client)).toMatchObject({ status: 403, body: { code: 'step_up_required' } })
+  expect(await asOwner('select from user_exports where user_id = $1', [userId])).toEqual([])
+})
+
 test('is one, however often it is asked for at once, and however often its message comes', async () => {
   const { client, email, userId } = await signUp()
   const answers = await times(6, () => ask(client))

@@ -3,9 +3,20 @@ import { describe, expect, test } from 'vitest'
 import { tally, times } from '../support/at-once.ts'
 import { rowsOfRequest } from '../support/audit.ts'
 import { addPasskey } from '../support/authenticator.ts'
-import { createClient } from '../support/client.ts'
+import { type Client, createClient } from '../support/client.ts'
 import { asOwner } from '../support/database.ts'
-import { addTotp, beginTotp, codeOf, confirmLogin, forgetUse, mfaTokenOf } from '../support/factors.ts'
+import {
+  addTotp,
+  beginTotp,
+  codeOf,
+  confirmLogin,
+  encryptBy,
+  factorKeys,
+  forgetUse,
+  hashBy,
+  mfaTokenOf,
+} from '../support/factors.ts'
+import { mailTo } from '../support/mail.ts'
 import { logIn, PASSWORD, signUp } from '../support/tenants.ts'
 import { claimsOf, inForce, over, resign } from '../support/tokens.ts'
 
@@ -66,14 +77,16 @@ describe('setting up', () => {
       status: 409,
       body: { code: 'already_enrolled' },
     })
-    expect(await confirm(client, codeOf(second.secret, 1))).toMatchObject({ status: 404 })
+    const again = await confirm(client, codeOf(second.secret, 1))
+    expect(again).toMatchObject({ status: 409, body: { code: 'already_enrolled' } })
+    expect(again.body).toMatchObject({ detail: expect.stringContaining('POST /auth/mfa/recovery-codes') })
   })
 
   test('of two confirmations at once one is answered with codes, and they work', async () => {
     const { client, email } = await signUp()
     const { secret } = await beginTotp(client)
     const answers = await times(4, () => confirm(client, codeOf(secret)))
-    expect(tally(answers)).toEqual({ 200: 1, 404: 3 })
+    expect(tally(answers)).toEqual({ 200: 1, 409: 3 })
     const { body } = answers.find(({ status }) => status === 200) as (typeof answers)[number]
     const login = await confirmLogin(await mfaTokenOf(email), body.recoveryCodes[3] as string)
     expect(login.status).toBe(200)
@@ -97,7 +110,10 @@ describe('setting up', () => {
   test('another person can confirm or remove nothing of it', async () => {
     const [victim, other] = [await signUp(), await signUp()]
     const { secret } = await beginTotp(victim.client)
-    expect((await confirm(other.client, codeOf(secret))).status).toBe(404)
+    expect(await confirm(other.client, codeOf(secret))).toMatchObject({
+      status: 404,
+      body: { detail: expect.stringContaining('begin with POST /auth/mfa/totp') },
+    })
     await confirm(victim.client, codeOf(secret))
     expect((await other.client.delete('/auth/mfa')).status).toBe(204)
     expect((await logIn(victim.email)).status).toBe(202)
@@ -119,6 +135,112 @@ describe('setting up', () => {
     await addTotp(person.client)
     expect((await logIn(person.email)).status).toBe(202)
   })
+})
+
+describe('at rest', () => {
+  const storedOf = async (userId: string) =>
+    (await asOwner<{ secret: string }>('select secret from totp_secrets where user_id = $1', [userId]))[0]
+      ?.secret ?? ''
+
+  test("a secret that was copied to somebody else is nobody's", async () => {
+    const [attacker, victim] = [await newPerson(), await newPerson()]
+    const copy = await storedOf(attacker.userId)
+    await asOwner('update totp_secrets set secret = $2 where user_id = $1', [victim.userId, copy])
+    expect(await confirmLogin(await mfaTokenOf(victim.email), codeOf(attacker.secret))).toMatchObject({
+      status: 503,
+      body: { code: 'misconfigured' },
+    })
+  })
+
+  test.each(['sign-in', 'step-up'])(
+    'a secret of a former key is of the one in front after a %s',
+    async (how) => {
+      const person = await newPerson()
+      const [front, former] = factorKeys
+      if (!front || !former) throw new Error('there have to be two keys')
+      const old = encryptBy(former, person)
+      await asOwner('update totp_secrets set secret = $2 where user_id = $1', [person.userId, old])
+      const use = async (code: string) =>
+        how === 'sign-in'
+          ? (await confirmLogin(await mfaTokenOf(person.email), code)).status
+          : (await person.client.post('/auth/step-up', { code })).status
+      const right = how === 'sign-in' ? 200 : 204
+      expect(await use(codeOf(person.secret))).toBe(right)
+      const renewed = await storedOf(person.userId)
+      expect([old.split('.')[0], renewed.split('.')[0]]).toEqual([former.kid, front.kid])
+      expect(await use(codeOf(person.secret, 1))).toBe(right)
+      expect(await storedOf(person.userId)).toBe(renewed)
+
+      const stored = hashBy(former, person.userId, 'ABCDE23456')
+      await asOwner('insert into recovery_codes (user_id, code_hash) values ($1, $2)', [
+        person.userId,
+        stored,
+      ])
+      expect(await use('ABCDE-23456')).toBe(right)
+      expect(await use('ABCDE-23456')).toBe(401)
+    },
+  )
+
+  test("a secret of a key that is gone is the operator's fault", async () => {
+    const person = await newPerson()
+    const gone = (await storedOf(person.userId)).replace(/^[^.]+/, 'gone')
+    await asOwner('update totp_secrets set secret = $2 where user_id = $1', [person.userId, gone])
+    expect(await confirmLogin(await mfaTokenOf(person.email), codeOf(person.secret))).toMatchObject({
+      status: 503,
+      body: { code: 'misconfigured' },
+    })
+  })
+})
+
+describe('new recovery codes', () => {
+  const renew = (client: Client) => client.post<{ recoveryCodes: string[] }>('/auth/mfa/recovery-codes')
+
+  test('work, those from before do not, and a mail tells of it', async () => {
+    const person = await newPerson()
+    const answer = await renew(person.client)
+    expect([answer.status, answer.headers.get('cache-control')]).toEqual([201, 'no-store'])
+    expect(new Set([...answer.body.recoveryCodes, ...person.recoveryCodes]).size).toBe(20)
+    expect(await rowsOfRequest(answer.headers)).toMatchObject([
+      { action: 'recovery_code.create', actor_id: person.userId, resource_id: person.userId, after: null },
+    ])
+    await mailTo(person.email, /new recovery codes/)
+    const [old = '', fresh = ''] = [person.recoveryCodes[0], answer.body.recoveryCodes[0]]
+    expect((await confirmLogin(await mfaTokenOf(person.email), old)).body.code).toBe('invalid_code')
+    expect((await confirmLogin(await mfaTokenOf(person.email), fresh)).status).toBe(200)
+    expect((await person.client.get('/auth/mfa')).body).toMatchObject({ recoveryCodesLeft: 9 })
+    // The app still works.
+    expect((await confirmLogin(await mfaTokenOf(person.email), codeOf(person.secret))).status).toBe(200)
+  })
+
+  test('are for whoever has a second factor, and has shown it lately', async () => {
+    const { client } = await signUp()
+    expect(await renew(client)).toMatchObject({ status: 403, body: { code: 'second_factor_required' } })
+    const person = await newPerson()
+    await asOwner(`update sessions set proved_at = now() - interval '16 minutes' where user_id = $1`, [
+      person.userId,
+    ])
+    expect(await renew(person.client)).toMatchObject({ status: 403, body: { code: 'step_up_required' } })
+    expect((await person.client.get('/auth/mfa')).body).toMatchObject({ recoveryCodesLeft: 10 })
+  })
+
+  test('of two at once the later ones count', async () => {
+    const person = await newPerson()
+    const answers = await times(3, () => renew(person.client))
+    expect(tally(answers)).toEqual({ 201: 3 })
+    expect((await person.client.get('/auth/mfa')).body).toMatchObject({ recoveryCodesLeft: 10 })
+  })
+})
+
+test('factors come to an end for a day, and can still be removed', async () => {
+  const person = await newPerson()
+  const statuses: number[] = []
+  for (let i = 0; i < 20; i++) {
+    statuses.push((await person.client.post('/auth/mfa/recovery-codes')).status)
+  }
+  // The app was the first of twenty.
+  expect(statuses).toEqual([...Array(19).fill(201), 429])
+  expect((await person.client.post('/auth/mfa/totp')).status).toBe(429)
+  expect((await person.client.delete('/auth/mfa')).status).toBe(204)
 })
 
 describe('signing in', () => {

@@ -4,11 +4,17 @@ import { makeSamplePhoto } from '../../models/photo.ts'
 import { aspectRatios } from '../../src/words.ts'
 import { newTenant } from '../support/tenants.ts'
 
+interface Price {
+  per: string
+  credits: number
+}
 interface Model {
   id: string
   task: string
+  price: Price & { withPrompt: Price | null; withText: Price | null }
   inputs: {
     prompt: boolean
+    text: boolean
     minInputAssets: number
     maxInputAssets: number
     maxCount: number
@@ -25,7 +31,7 @@ for (let i = 0; i <= Math.max(...catalogue.data.map(({ inputs }) => inputs.maxIn
   photos.push((await client.upload('mug.jpg', photo)).body.id)
 }
 
-describe.each(catalogue.data)('$id', ({ id, task, inputs }) => {
+describe.each(catalogue.data)('$id', ({ id, task, price, inputs }) => {
   const refusalOf = async (changes: object) => {
     const { status, body } = await client.post<{ errors: { pointer: string; message: string }[] }>(
       '/generations',
@@ -40,6 +46,25 @@ describe.each(catalogue.data)('$id', ({ id, task, inputs }) => {
     expect(status, JSON.stringify(changes)).toBe(422)
     return body.errors[0]
   }
+
+  test.each([
+    ['by photos alone', price, {}],
+    ['with a prompt', price.withPrompt, { prompt: 'x' }],
+    ['with a style', price.withPrompt, { style: 'modern' }],
+    ['with lettering', price.withText, { text: 'x' }],
+  ])('says what it costs %s', async (_, one, words) => {
+    const seconds = inputs.durations?.[0]
+    const { status, body } = await client.post<{ credits: number }>('/generations/quote', {
+      task,
+      model: id,
+      inputAssetIds: photos.slice(0, Math.max(1, inputs.minInputAssets)),
+      ...(seconds && { durationSeconds: seconds }),
+      ...words,
+    })
+    if (!one) return expect(status).toBe(422)
+    const units = one.per === 'second' ? (seconds ?? 1) : 1
+    expect(body.credits, JSON.stringify(body)).toBe(Math.max(1, Math.ceil(one.credits * units)))
+  })
 
   test('names the ratios that it makes', async () => {
     for (const aspectRatio of aspectRatios.filter((one) => !inputs.aspectRatios.includes(one))) {

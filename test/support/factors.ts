@@ -1,9 +1,11 @@
 /** Second factors of people in tests: what their authenticator app would show. */
+import { createCipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto'
 import { expect } from 'vitest'
 import { hotp, stepAt } from '../../src/auth/factors/totp.ts'
 import { type Client, createClient } from './client.ts'
 import { asOwner } from './database.ts'
 import { logIn } from './tenants.ts'
+import { secrets } from './tokens.ts'
 
 const fromBase32 = (text: string) => {
   const bits = [...text].map((letter) =>
@@ -14,6 +16,28 @@ const fromBase32 = (text: string) => {
 
 /** The app's code of now, or of some steps later. */
 export const codeOf = (secret: string, steps = 0) => hotp(fromBase32(secret), stepAt(Date.now()) + steps)
+
+interface Key {
+  kid: string
+  k: string
+}
+/** Of the local stack, the one in front first. */
+export const factorKeys: Key[] = JSON.parse(secrets.FACTOR_KEYS ?? '[]')
+
+const derive = ({ k }: Key, purpose: string) =>
+  Buffer.from(hkdfSync('sha256', Buffer.from(k, 'base64url'), '', purpose, 32))
+
+/** Somebody's secret as it is stored (src/auth/factors/secrets.ts), by a key of one's choice. */
+export const encryptBy = (key: Key, { userId, secret }: { userId: string; secret: string }) => {
+  const nonce = randomBytes(12)
+  const cipher = createCipheriv('aes-256-gcm', derive(key, 'totp'), nonce).setAAD(Buffer.from(userId))
+  const parts = [nonce, cipher.update(fromBase32(secret)), cipher.final(), cipher.getAuthTag()]
+  return `${key.kid}.${Buffer.concat(parts).toString('base64')}`
+}
+
+/** The same of a recovery code without its hyphen. */
+export const hashBy = (key: Key, userId: string, code: string) =>
+  `${key.kid}.${createHmac('sha256', derive(key, 'recovery code')).update(`${userId} ${code}`).digest('hex')}`
 
 /** A secret that waits for its first code. */
 export const beginTotp = async (client: Client) =>

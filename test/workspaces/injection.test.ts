@@ -1,4 +1,5 @@
 /** What injected SQL could do: statements run as the Worker's tenant login, behind a gate that was passed honestly. */
+import { hash } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { addPasskey } from '../support/authenticator.ts'
@@ -95,9 +96,10 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
   ['password hashes', () => 'select password_hash from users', '42501'],
   [
     'a password hash of its own choice',
-    (_, them) => `update users set password_hash = 'x' where id = '${them.userId}'`,
-    0,
+    (us) => `update users set password_hash = 'x' where id = '${us.userId}'`,
+    '42501',
   ],
+  ['the change of a password', () => `select app.change_password(app.own_password_hash(), 'x')`, 'AP403'],
   [
     'an address of its own choice',
     (us, them) =>
@@ -136,6 +138,12 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
   ['removing the app', () => 'delete from totp_secrets', 0],
   ['a recovery code of its own', () => `insert into recovery_codes (code_hash) values ('x')`, '42501'],
   ['removing recovery codes', () => 'delete from recovery_codes', 0],
+  [
+    'sealing a secret',
+    () =>
+      `select set_config('app.context', current_setting('app.context') || '{}', true), app.is_sealed('x')`,
+    '42501',
+  ],
   [
     'spending a token',
     () => `insert into spent_tokens (token_hash, expires_at) values (gen_random_uuid(), now())`,
@@ -321,6 +329,36 @@ const ofRoles: [Role, string, (us: Tenant) => string, string | number][] = [
 test('even behind a proof no token is spent for longer than a day', async () => {
   const statement = `insert into spent_tokens (token_hash, expires_at) values (gen_random_uuid(), now() + interval '100 years')`
   expect(await attempt(await claimOf(ours, 'session.prove'), statement)).toBe('42501')
+})
+
+const newPasskey = `insert into passkeys (id, name, credential_id, public_key, counter, transports, backed_up)
+  values (gen_random_uuid(), 'x', gen_random_uuid(), 'x', 0, '{}', false)`
+const newCode = `insert into recovery_codes (code_hash) values ('x')`
+
+/** Where the Worker itself may write such a secret: none but its own. */
+test.each([
+  ['password.update', `select app.change_password(app.own_password_hash(), 'x')`, 'AP403'],
+  ['password.update', `update users set password_hash = 'x'`, '42501'],
+  ['totp.create', `insert into totp_secrets (secret) values ('x') on conflict (user_id) do nothing`, '42501'],
+  ['totp.create', `update totp_secrets set secret = 'x'`, '42501'],
+  ['totp.confirm', `update totp_secrets set secret = 'x'`, '42501'],
+  ['totp.confirm', newCode, '42501'],
+  ['recovery_code.create', newCode, '42501'],
+  ['passkey.create', newPasskey, '42501'],
+  ['passkey.create', newCode, '42501'],
+  ['session.prove', `update totp_secrets set secret = 'x'`, '42501'],
+  ['session.prove', `update recovery_codes set code_hash = 'x'`, '42501'],
+])('in %s: %s', async (action, statement, outcome) => {
+  const seals = [hash('sha256', 'another secret')]
+  expect(await attempt({ ...(await claimOf(ours, action)), seals }, statement)).toBe(outcome)
+})
+
+test('what the Worker has signed is stored', async () => {
+  await login.query('begin')
+  await enter(login, { ...(await claimOf(ours, 'recovery_code.create')), seals: [hash('sha256', 'x')] })
+  const { rowCount } = await login.query(newCode)
+  await login.query('rollback')
+  expect(rowCount).toBe(1)
 })
 
 test.each(ofRoles)('for %s: %s', async (role, _, statement, outcome) => {

@@ -24,6 +24,7 @@ test('creates, shows, lists and changes a workspace', async () => {
 test.each([
   ['no name', {}],
   ['a blank name', { name: '   ' }],
+  ['a name that turns what follows around', { name: 'Mugs \u202eand more' }],
   ['a slug with capitals', { name: 'x', slug: 'Shop' }],
   ['a slug with double hyphens', { name: 'x', slug: 'a--b' }],
   ['a short slug', { name: 'x', slug: 'ab' }],
