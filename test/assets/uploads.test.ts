@@ -153,11 +153,13 @@ test('names have one rule, wherever they are said', async () => {
       (name) => client.patch(`/assets/${known.id}`, { name }),
       (name) => client.post('/assets/uploads', { name, ...announced }),
     ]
-  for (const name of ['x'.repeat(256), '\u{1f600}'.repeat(256), 'a\u0001.txt', 'a\tb.txt', 'a/']) {
+  const long = ['x'.repeat(256), '\u{1f600}'.repeat(256)]
+  const hidden = ['a\u0001.txt', 'a\tb.txt', 'a\u202egpj.txt', 'a\u2066b.txt']
+  for (const name of [...long, ...hidden, 'a/', '.', '..', 'a/..', 'a\\.']) {
     for (const [i, say] of ways.entries()) expect((await say(name)).status, `${i} ${name}`).toBe(422)
   }
   for (const [name, kept] of [
-    ['../x/ \u202eb.txt ', '\u202eb.txt'],
+    ['../x/ \u200fb.txt ', '\u200fb.txt'],
     ['C:\\x\\y', 'y'],
   ] as const) {
     for (const say of ways) {
@@ -287,8 +289,7 @@ test('a raw body is refused when it is empty, too large, of no known type, or ba
   expect((await raw('{}', 'application/json')).status).toBe(415)
   expect((await raw('<svg/>', 'image/svg+xml')).status).toBe(415)
   expect((await raw(new Uint8Array(1000))).status).toBe(415)
-  for (const name of ['%00', '.', '..', 'a/..', 'a\\.', '%E2%80%AEgpj.exe', 'a%E2%81%A6b', 'a%0Ab', 'a/'])
-    expect((await raw('a', 'text/plain', `?name=${name}`)).status, name).toBe(422)
+  expect((await raw('a', 'text/plain', '?name=%00')).status).toBe(422)
   expect((await raw('a'.repeat(95_000_001))).status).toBe(413)
   await expectNothing(client)
   expect(await raw('a')).toMatchObject({ status: 201, body: { name: 'untitled' } })
