@@ -134,7 +134,8 @@ $$;
 create or replace function app.guard_secret() returns trigger
   language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-  if row_security_active(TG_RELID) and not app.is_sealed(to_jsonb(new) ->> TG_ARGV[0]) then
+  if row_security_active(TG_RELID) and to_jsonb(new) -> TG_ARGV[0] is distinct from to_jsonb(old) -> TG_ARGV[0]
+    and not app.is_sealed(to_jsonb(new) ->> TG_ARGV[0]) then
     raise exception 'this secret is not one that the Worker has signed' using errcode = 'insufficient_privilege';
   end if;
   return new;

@@ -200,7 +200,7 @@ export const makeThingsFor = async (route: Route, tenant: Tenant): Promise<Thing
   if (route.name === 'asset.resume' || route.name === 'asset.complete') {
     things.assets = await sendDirectly(tenant.client, Buffer.from('some text'), { mimeType: 'text/plain' })
   }
-  if (route.name === 'totp.delete') await addTotp(tenant.client)
+  if (route.name === 'totp.delete' || route.name === 'recovery_code.create') await addTotp(tenant.client)
   // Only what ended without a result is tried again.
   if (route.name === 'generation.retry') await tenant.client.post(`/generations/${things.generations}/cancel`)
   // Only what is deleted is restored.

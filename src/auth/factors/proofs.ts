@@ -30,7 +30,7 @@ export const selectFactors = (db: Database, { passkey }: Proof, userId: SQL | st
 })
 
 /** Statements that use a proof up, or refuse the transaction. */
-export type Consume = (db: Database) => Record<string, ReturnType<typeof ensure>>
+type Consume = (db: Database) => Record<string, ReturnType<typeof ensure>>
 
 /** A proof that is right: how it is used up, and what of it is stored anew. */
 export interface Verified {
