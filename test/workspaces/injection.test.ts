@@ -1,7 +1,7 @@
 /** What injected SQL could do: statements run as the Worker's tenant login, behind a gate that was passed honestly. */
 import { hash } from 'node:crypto'
 import pg from 'pg'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { addPasskey } from '../support/authenticator.ts'
 import { stack } from '../support/control.ts'
 import { asOwner, claimOf, enter } from '../support/database.ts'
@@ -351,6 +351,23 @@ test.each([
 ])('in %s: %s', async (action, statement, outcome) => {
   const seals = [hash('sha256', 'another secret')]
   expect(await attempt({ ...(await claimOf(ours, action)), seals }, statement)).toBe(outcome)
+})
+
+test('the login that signs people in puts in no secret of its own, either', async () => {
+  const system = new pg.Client(stack.systemDatabase)
+  await system.connect()
+  onTestFinished(() => system.end())
+  await system.query('begin')
+  await enter(system, {
+    credential: { type: 'system', userId: ours.userId },
+    scope: 'system',
+    action: 'session.confirm',
+  })
+  const refused = await system
+    .query(`update totp_secrets set secret = 'x' where user_id = $1`, [ours.userId])
+    .catch((error: { code: string }) => error.code)
+  await system.query('rollback')
+  expect(refused).toBe('42501')
 })
 
 test('what the Worker has signed is stored', async () => {

@@ -226,7 +226,8 @@ const fixedColumns = {
   app_system: {
     users: ['id', 'email', 'name', 'password_hash', 'email_verified_at', 'disabled_at'],
     sessions: ['id', 'user_id', 'expires_at'],
-    totp_secrets: ['user_id', 'secret', 'confirmed_at'],
+    // A secret only as the Worker has signed it (injection.test.ts).
+    totp_secrets: ['user_id', 'confirmed_at'],
     recovery_codes: ['user_id'],
     passkeys: ['id', 'user_id', 'name', 'credential_id', 'public_key'],
     audit_heads: ['workspace_id', 'sequence', 'hash'],
