@@ -77,10 +77,18 @@ begin
   return exists (select from public.users u where u.id = p_user and u.leaves_at is null);
 end $$;
 --> statement-breakpoint
--- A session begins, however: its person is there again.
+-- Open sessions that a person may have: another one ends the oldest.
+create or replace function app.max_sessions() returns integer language sql immutable parallel safe
+  return 100;
+--> statement-breakpoint
+-- A session begins, however: its person is there again, and has so many at most that all of them can be ended at once. Who
+-- signs in holds their row, so of two at once the second sees the first one's.
 create or replace function app.note_return() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
+  update public.sessions s set revoked_at = now() where s.id = any(array(
+    select o.id from public.sessions o where o.user_id = new.user_id and o.id <> new.id and o.revoked_at is null
+     order by o.id desc offset app.max_sessions() - 1 limit 1000));
   if exists (select from public.users u where u.id = new.user_id and u.leaves_at is not null) then
     perform app.stay(new.user_id);
   end if;

@@ -145,7 +145,7 @@ routes.openapi(
     summary: 'Sign in',
     scope: 'public',
     description:
-      'Failing sign-ins slow down per network and per address. A device that sends the `device_token` of an earlier sign-in is counted by itself.',
+      'Failing sign-ins slow down per network and per address. A device that sends the `device_token` of an earlier sign-in is counted by itself. A person has up to 100 open sessions: another one ends the oldest.',
     limits: [
       'login-ip',
       'login-ip-hour',

@@ -3,7 +3,7 @@ import { createHash, createHmac } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { createClient, type Page } from '../support/client.ts'
 import { asOwner, holdRow } from '../support/database.ts'
-import { logIn, newEmail, PASSWORD } from '../support/tenants.ts'
+import { logIn, newEmail, PASSWORD, signUp } from '../support/tenants.ts'
 import { newClaims, signToken } from '../support/tokens.ts'
 
 interface Tokens {
@@ -165,6 +165,35 @@ test("lists the caller's own active sessions, page by page", async () => {
     [first.id],
   ])
   expect(rest.body.nextCursor).toBeNull()
+})
+
+test('a person has the newest 100 sessions, also when two sign in at once', async () => {
+  const { userId, email, client } = await signUp()
+  await asOwner(
+    `insert into sessions (id, user_id, refresh_hash, expires_at, revoked_at)
+     select app.uuid_at(now() - n * interval '1 minute'), $1, gen_random_uuid()::text, now() + interval '1 day', now()
+       from generate_series(1, 149) n`,
+    [userId],
+  )
+  // None of them ends another.
+  await asOwner('update sessions set revoked_at = null where user_id = $1', [userId])
+  const open = async () =>
+    (
+      await asOwner<{ id: string }>(
+        'select id from sessions where user_id = $1 and revoked_at is null order by id desc',
+        [userId],
+      )
+    ).map(({ id }) => id)
+  const before = await open()
+  const row = await holdRow('users', userId)
+  const answers = [logIn(email), logIn(email)]
+  await row.whenWaiting(2)
+  await row.release()
+  const added = (await Promise.all(answers)).map(({ body }) => sessionOf(body).id)
+  expect(await open()).toEqual([...added.sort().reverse(), ...before.slice(0, 98)])
+  expect((await client.get('/auth/me')).status).toBe(200)
+  const ended = `select from audit_logs where actor_id = $1 and action = 'session.create' and before ? 'revoked_at'`
+  expect(await asOwner(ended, [userId])).toHaveLength(52)
 })
 
 test("ends one of the caller's own sessions at once, and nobody else's", async () => {
