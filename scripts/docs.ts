@@ -63,6 +63,7 @@ const subjects = {
   ip: 'IP (IPv6: /64)',
   email: 'e-mail address',
   device: 'device that has signed in before',
+  'device-ip': 'IP of such devices',
   user: 'user',
   caller: 'user or key',
   workspace: 'workspace',

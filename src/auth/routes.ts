@@ -145,7 +145,7 @@ routes.openapi(
     summary: 'Sign in',
     scope: 'public',
     description:
-      'Failing sign-ins slow down per network and per address. A device that sends the `device_token` of an earlier sign-in is counted by itself. A person has up to 100 open sessions: another one ends the oldest.',
+      'Failing sign-ins slow down per network and per address. A device that sends the `device_token` of an earlier sign-in is counted by itself, and with the other known devices of its network. A person has up to 100 open sessions: another one ends the oldest.',
     limits: [
       'login-ip',
       'login-ip-hour',
@@ -155,6 +155,7 @@ routes.openapi(
       'login-email-day',
       'login-device',
       'login-device-day',
+      'login-device-ip',
     ],
     request: jsonBody(
       z.strictObject({

@@ -46,18 +46,20 @@ const readLimited = async (c: Context<AppEnv>, next: Next): Promise<void> => {
 
 /**
  * Nobody yet: all at the same time, but for an address that no limiter is asked of when its network is denied. A device that
- * has signed in before is counted by itself, and not with its network and the address. Whom a token names (`user`) the verb counts.
+ * has signed in before is counted by itself and with those of its network, and not with strangers and the address. Whom a token names (`user`) the verb counts.
  */
 const limitAnybody = async (c: Context<AppEnv>, limits: readonly PolicyName[]): Promise<void> => {
-  const isByDevice = (policy: PolicyName) => policies[policy].by === 'device'
+  const isByDevice = (policy: PolicyName) => ['device', 'device-ip'].includes(policies[policy].by)
   const device = limits.some(isByDevice) ? await deviceOf(c) : undefined
   const buckets: { policy: PolicyName; subject: string }[] = []
   const wanted = limits.filter(
     (one) => policies[one].by !== 'user' && isByDevice(one) === (device !== undefined),
   )
   for (const policy of wanted) {
-    const isByEmail = policies[policy].by === 'email' && !isDenied(buckets)
-    const subject = device ?? (isByEmail ? await addressOf(c) : networkOf(c.get('ctx').request.ip))
+    const { by } = policies[policy]
+    const isByEmail = by === 'email' && !isDenied(buckets)
+    const network = () => networkOf(c.get('ctx').request.ip)
+    const subject = by === 'device' ? device : isByEmail ? await addressOf(c) : network()
     if (subject !== undefined) buckets.push({ policy, subject })
   }
   await takeTokens(c.get('ctx'), buckets)

@@ -6,7 +6,7 @@ export interface Policy {
   limit: number
   /** Seconds. */
   period: number
-  by: 'ip' | 'email' | 'device' | 'user' | 'caller' | 'workspace'
+  by: 'ip' | 'email' | 'device' | 'device-ip' | 'user' | 'caller' | 'workspace'
   /** The workspace's plan multiplies the limit. */
   perPlan: boolean
   /** What happens without the limiter: sign-in and what costs money are refused. */
@@ -39,6 +39,8 @@ export const policies = {
   'login-email-day': failures(100, 86_400, 'email'),
   'login-device': { limit: 10, period: 60, by: 'device', perPlan: false, unreachable: 'refuse' },
   'login-device-day': failures(50, 86_400, 'device'),
+  // Each sign-in without a token makes another known device, and all of them ask the same few hashers.
+  'login-device-ip': { limit: 300, period: 60, by: 'device-ip', perPlan: false, unreachable: 'refuse' },
   // Nobody guesses a passkey.
   'passkey-ip': { limit: 60, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   'refresh-ip': { limit: 120, period: 60, by: 'ip', perPlan: false, unreachable: 'pass' },

@@ -43,6 +43,7 @@ const limits = {
   'login-email-hour': [30, 3600],
   'login-email-day': [100, 86_400],
   'login-device-day': [50, 86_400],
+  'login-device-ip': [300, 60],
   'second-factor-ip': [60, 60],
   'second-factor-person': [300, 86_400],
 } as const
@@ -183,6 +184,18 @@ describe('a device that has signed in', () => {
     const other = await newPerson()
     await take('login-device-day', deviceIdOf(other.deviceToken))
     expect((await signIn(other.email, { deviceToken: other.deviceToken })).status).toBe(429)
+  })
+
+  test('is counted with the others of its network, and not with strangers', async () => {
+    const { email, deviceToken } = await newPerson()
+    const ip = '192.0.2.82'
+    await take('login-device-ip', ip)
+    expect(await signIn(email, { deviceToken, ip })).toMatchObject({
+      status: 429,
+      body: { code: 'rate_limited' },
+    })
+    expect((await signIn(email, { deviceToken })).status).toBe(200)
+    expect((await signIn(email, { ip })).status).toBe(200)
   })
 
   test('is none for another address, when forged, or once the password has changed', async () => {
