@@ -79,8 +79,8 @@ const rows: Record<string, { table: string; make: string; keep: string; young: s
   'a used token': {
     table: 'spent_tokens',
     make: `insert into spent_tokens (token_hash, expires_at) select $1, now() - $2::interval from mine`,
-    keep: '1 second',
-    young: '-1 minute',
+    keep: '300 seconds',
+    young: '4 minutes',
   },
   'an accepted invite': {
     table: 'invites',
