@@ -6,7 +6,7 @@
  * A tag tells tokens that were issued here, however old, from forged ones.
  */
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
-import { and, eq, gt, isNull, not, sql } from 'drizzle-orm'
+import { and, eq, gt, inArray, isNull, not, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { sessions, users } from '../db/schema.ts'
@@ -22,19 +22,21 @@ import { issueTokens } from './tokens.ts'
  */
 const GRACE = sql`interval '60 seconds'`
 
-const assemble = (env: Env, sessionId: string, generation: number, secret: Buffer): string => {
+type Key = Env['ACCESS_TOKEN_KEYS'][number]
+
+const assemble = (key: Key, sessionId: string, generation: number, secret: Buffer): string => {
   const body = `${sessionId}.${generation}.${secret.toString('base64url')}`
-  return `${body}.${macOf(env.ACCESS_TOKEN_KEYS[0], 'refresh token tag', body).toString('base64url')}`
+  return `${body}.${macOf(key, 'refresh token tag', body).toString('base64url')}`
 }
 
 export const firstRefreshToken = (env: Env, sessionId: string): string =>
-  assemble(env, sessionId, 0, randomBytes(32))
+  assemble(env.ACCESS_TOKEN_KEYS[0], sessionId, 0, randomBytes(32))
 
 const OVER = 'This refresh token is none, or its session has ended: sign in again.'
 
 const PATTERN = /^(([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,9})\.([\w-]{43}))\.([\w-]{43})$/
 
-/** The parts of a token, whether it was issued here, and the one that follows it. @throws {AppError} unauthorized */
+/** The parts of a token, whether it was issued here, and the one that follows it by each key. @throws {AppError} unauthorized */
 const parse = (env: Env, token: string) => {
   const [, body = '', sessionId = '', digits, secret = '', tag = ''] = PATTERN.exec(token) ?? []
   if (!body) throw new AppError('unauthorized', { detail: OVER })
@@ -43,20 +45,18 @@ const parse = (env: Env, token: string) => {
   const wasIssued = env.ACCESS_TOKEN_KEYS.some((key) =>
     timingSafeEqual(macOf(key, 'refresh token tag', body), given),
   )
-  const next = assemble(
-    env,
-    sessionId,
-    generation + 1,
-    macOf(env.ACCESS_TOKEN_KEYS[0], 'refresh token next', secret),
-  )
-  return { sessionId, generation, wasIssued, next }
+  const nextOf = (key: Key) =>
+    assemble(key, sessionId, generation + 1, macOf(key, 'refresh token next', secret))
+  const [key, ...formerKeys] = env.ACCESS_TOKEN_KEYS
+  return { sessionId, generation, wasIssued, next: nextOf(key), others: formerKeys.map(nextOf) }
 }
 
 /** @throws {AppError} unauthorized; refresh_token_reused, and the session is revoked */
 export const refresh = async (ctx: Ctx, token: string) => {
-  const { sessionId, generation, wasIssued, next } = parse(ctx.env, token)
+  const { sessionId, generation, wasIssued, next, others } = parse(ctx.env, token)
   const refreshHash = hash('sha256', token)
-  const nextHash = hash('sha256', next)
+  // The lost answer may have been of another key.
+  const possible = new Map([next, ...others].map((each) => [hash('sha256', each), each]))
   const isThis = eq(sessions.id, sessionId)
   const isInForce = and(isThis, isNull(sessions.revokedAt), gt(sessions.expiresAt, sql`now()`))
   const isCurrent = eq(sessions.refreshHash, refreshHash)
@@ -74,7 +74,7 @@ export const refresh = async (ctx: Ctx, token: string) => {
     rotated: db
       .update(sessions)
       .set({
-        refreshHash: nextHash,
+        refreshHash: hash('sha256', next),
         refreshGeneration: generation + 1,
         refreshedAt: sql`now()`,
         ip: ctx.request.ip ?? null,
@@ -95,11 +95,12 @@ export const refresh = async (ctx: Ctx, token: string) => {
       )
       .returning({ id: sessions.id }),
     rows: db
-      .select({ userId: sessions.userId })
+      .select({ userId: sessions.userId, refreshHash: sessions.refreshHash })
       .from(sessions)
-      .where(and(isInForce, eq(sessions.refreshHash, nextHash), userIsActive, inGrace)),
+      .where(and(isInForce, inArray(sessions.refreshHash, [...possible.keys()]), userIsActive, inGrace)),
   }))
   if (reused.length > 0) throw new AppError('refresh_token_reused')
-  if (!session) throw new AppError('unauthorized', { detail: OVER })
-  return issueTokens(ctx.env, { userId: session.userId, sessionId }, next)
+  const given = session && possible.get(session.refreshHash)
+  if (!given) throw new AppError('unauthorized', { detail: OVER })
+  return issueTokens(ctx.env, { userId: session.userId, sessionId }, given)
 }

@@ -151,7 +151,11 @@ describe('access tokens', () => {
   test('publishes the keys that verify its access tokens', async () => {
     const answer = await createClient().request<JSONWebKeySet>('GET', '/.well-known/jwks.json')
     // The second verifies checkpoints of audit logs.
-    expect(answer.body.keys.map(({ kid }) => kid)).toEqual(['local-only', 'local-only-audit'])
+    expect(answer.body.keys.map(({ kid }) => kid)).toEqual([
+      'local-only',
+      'local-only-former',
+      'local-only-audit',
+    ])
     for (const key of answer.body.keys) expect(key).not.toHaveProperty('d')
     expect(answer.headers.get('cache-control')).toContain('max-age')
     const { email } = await signUp()

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { createClient, type Page } from '../support/client.ts'
 import { asOwner, holdRow } from '../support/database.ts'
 import { logIn, newEmail, PASSWORD, signUp } from '../support/tenants.ts'
-import { newClaims, signToken } from '../support/tokens.ts'
+import { formerNext, newClaims, signToken } from '../support/tokens.ts'
 
 interface Tokens {
   access_token: string
@@ -74,6 +74,17 @@ test('a client that heard nothing for as long as the server waits for its databa
   await letPass(session.id, 30)
   expect(await rotate(session.refreshToken)).toBe(next)
   expect((await refresh(next)).status).toBe(200)
+})
+
+test('a client that heard nothing asks again after the keys were rotated, and gets what the former key gave', async () => {
+  const session = await newSession()
+  const next = formerNext(session.refreshToken)
+  await asOwner(
+    'update sessions set refresh_hash = $2, refresh_generation = 1, refreshed_at = now() where id = $1',
+    [session.id, createHash('sha256').update(next).digest('hex')],
+  )
+  expect(await rotate(session.refreshToken)).toBe(next)
+  expect((await refresh(await rotate(next))).status).toBe(200)
 })
 
 test.each([
