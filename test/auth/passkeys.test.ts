@@ -111,6 +111,9 @@ describe('a new passkey', () => {
       { ...passkey, id: 'ü' },
       change({ attestationObject: 7 }),
       change({ attestationObject: 'A'.repeat(20_001) }),
+      change({ transports: ['\u0000'] }),
+      change({ transports: ['\ud800'] }),
+      change({ transports: ['x'.repeat(21)] }),
     ]) {
       expect((await register(client, garbage)).status).toBe(422)
     }

@@ -35,6 +35,12 @@ const base64url = (max: number) =>
     .regex(/^[\w-]+$/, 'must be base64url')
     .max(max)
 
+/** How a browser reaches an authenticator, such as `smart-card`: there may come more. */
+const transport = z
+  .string()
+  .regex(/^[a-z-]+$/, 'must be lower-case letters and hyphens')
+  .max(20)
+
 /** As browsers make JSON of a credential; what else they put in is not read. */
 const Attestation = z
   .object({
@@ -43,7 +49,7 @@ const Attestation = z
     response: z.object({
       clientDataJSON: base64url(4000),
       attestationObject: base64url(20_000),
-      transports: z.array(z.string().max(20)).max(10).optional(),
+      transports: z.array(transport).max(10).optional(),
     }),
   })
   .openapi('RegistrationResponseJSON')
