@@ -126,6 +126,11 @@ begin
       return false;
     end if;
   end if;
+  -- What somebody's own doings cause, as often as they like, more of the same adds nothing to. They hold their row.
+  if p_kind in ('new_device', 'leaving', 'staying', 'password_changed') and (select count(*) >= 5 from public.mails m
+    where m.user_id = p_user and m.kind = p_kind and m.created_at > now() - interval '1 hour') then
+    return false;
+  end if;
   insert into public.mails (id, kind, recipient, user_id, language, data, network)
   values (p_id, p_kind, p_recipient, p_user, v_request ->> 'language', p_data, v_network);
   insert into public.outbox (workspace_id, kind, subject_id, available_at)

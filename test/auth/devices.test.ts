@@ -78,6 +78,15 @@ test('a new device is told by mail, once; a known one is not', async () => {
   expect(await whenSettled(email, 4)).toHaveLength(4)
 })
 
+test('of new devices five an hour are told, and all are let in', async () => {
+  const { email } = await signUp()
+  for (let i = 0; i < 6; i++) expect((await signIn(email, from('DE', `Tool${i}`))).status).toBe(200)
+  expect(await whenSettled(email, 5)).toHaveLength(5)
+  await asOwner(`update mails set created_at = now() - interval '1 hour' where recipient = $1`, [email])
+  await signIn(email, from('DE', 'Tool6'))
+  expect(await whenSettled(email, 6)).toHaveLength(6)
+})
+
 test('in the language that its owner reads, if they have said', async () => {
   const email = newEmail()
   const german = { 'accept-language': 'de' }
