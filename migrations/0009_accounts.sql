@@ -173,15 +173,17 @@ create or replace function app.confirm_email(p_token_hash text, p_code_hashes te
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_user public.users;
+  v_asked public.mails;
   v_mail public.mails;
   v_email text;
   v_other text;
   v_told uuid;
 begin
-  select m.recipient into v_email from public.mails asked
-    join public.mails m on m.id = coalesce((asked.data ->> 'change')::uuid, asked.id)
-   where asked.user_id = app.user_id() and (asked.token_hash = p_token_hash or asked.code_hash = any(p_code_hashes))
-   order by asked.created_at desc limit 1;
+  select m.* into v_asked from public.mails m
+   where m.user_id = app.user_id() and m.kind in ('verify', 'change_old', 'change_new')
+     and (m.token_hash = p_token_hash or m.code_hash = any(p_code_hashes))
+   order by m.created_at desc limit 1;
+  select m.recipient into v_email from public.mails m where m.id = coalesce((v_asked.data ->> 'change')::uuid, v_asked.id);
   perform app.turn_of_account(v_email, app.user_id());
   select * into v_user from public.users u where u.id = app.user_id();
   select * into v_mail from public.mails m
@@ -189,6 +191,15 @@ begin
      and m.tries < 5 and (m.token_hash = p_token_hash or m.code_hash = any(p_code_hashes))
    order by m.created_at desc limit 1 for update;
   if not found or v_mail.kind = 'verify' and v_mail.recipient is distinct from v_user.email then
+    -- Sent twice, as by a double click: it has done what it was for.
+    if v_user.email = v_email and v_user.email_verified_at is not null then
+      return '{}';
+    end if;
+    select m.kind into v_other from public.mails m where m.user_id = v_user.id and m.data ->> 'change' = v_asked.data ->> 'change'
+       and m.used_at is null and v_asked.used_at is not null and m.id <> v_asked.id;
+    if found then
+      return jsonb_build_object('awaits', case v_other when 'change_new' then 'new' else 'current' end);
+    end if;
     update public.mails m set tries = m.tries + 1
      where m.user_id = v_user.id and m.used_at is null and m.expires_at > now() and cardinality(p_code_hashes) > 0;
     return '{"refusal": "invalid_token"}';

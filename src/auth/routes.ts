@@ -402,7 +402,7 @@ routes.openapi(
     tag,
     summary: 'Prove an address by the token of a mailed link, or by the code beside it',
     description:
-      'For the account that asked for the mail, whether to prove its address or to change it. A change takes effect when both addresses are proved. Opening the link proves nothing: this request does.',
+      'For the account that asked for the mail, whether to prove its address or to change it. A change takes effect when both addresses are proved. Opening the link proves nothing: this request does, and answers the same when it is sent again.',
     scope: 'user',
     limits: ['email-code'],
     request: jsonBody(
