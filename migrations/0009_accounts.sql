@@ -289,6 +289,7 @@ declare
   v_context constant jsonb := app.context();
   v_mail public.mails;
   v_user uuid;
+  v_leaves_at timestamptz;
   v_told constant uuid := app.uuid_v7();
 begin
   perform app.require(v_context ->> 'action' = 'password.confirm' and app.is_sealed(p_password_hash), 403, 'forbidden');
@@ -315,9 +316,11 @@ begin
   end if;
   update public.mails m set used_at = now() where m.recipient = v_mail.recipient and m.kind = 'reset' and m.used_at is null;
   perform app.record('password.confirm', 'user', v_user, null, null);
-  perform app.owe_mail(v_told, 'password_reset', v_mail.recipient, v_user, '{}');
+  select u.leaves_at into v_leaves_at from public.users u where u.id = v_user;
+  perform app.owe_mail(v_told, 'password_reset', v_mail.recipient, v_user,
+    jsonb_strip_nulls(jsonb_build_object('day', to_char(v_leaves_at at time zone 'utc', 'YYYY-MM-DD'))));
   return app.end_sessions(v_user) || jsonb_build_object('mails', array[v_told], 'email', v_mail.recipient,
-    'factorsSince', app.factors_since(v_user));
+    'factorsSince', app.factors_since(v_user), 'leavesAt', v_leaves_at);
 end $$;
 --> statement-breakpoint
 -- Tells the caller that their password was changed, if they have proved where to.

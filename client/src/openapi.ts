@@ -474,7 +474,7 @@ export interface paths {
         put?: never;
         /**
          * Prove an address by the token of a mailed link, or by the code beside it
-         * @description For the account that asked for the mail, whether to prove its address or to change it. A change takes effect when both addresses are proved. Opening the link proves nothing: this request does.
+         * @description For the account that asked for the mail, whether to prove its address or to change it. A change takes effect when both addresses are proved. Opening the link proves nothing: this request does, and answers the same when it is sent again.
          *
          *     For whoever is signed in. Not for API keys.
          */
@@ -860,7 +860,7 @@ export interface paths {
         put?: never;
         /**
          * Set a password by the token of a mailed link; all sessions end
-         * @description Second factors that are younger than a day go, and the recovery codes with them; older ones stay. API keys stay, too.
+         * @description Second factors that are younger than a day go, and the recovery codes with them; older ones stay. API keys stay, too. An account that is to be deleted still is, unless its person signs in.
          *
          *     Needs no credentials.
          */
@@ -3989,6 +3989,11 @@ export interface operations {
                 };
                 content: {
                     "application/json": {
+                        /**
+                         * Format: date-time
+                         * @description When the account goes, unless its person signs in before; null of one that stays
+                         */
+                        deletesAt: string | null;
                         /** @description To be kept by the device, and sent along when it signs in again: strangers who try passwords then do not slow it down */
                         device_token: string;
                     };

@@ -109,21 +109,25 @@ export const askReset = async (ctx: Ctx, email: string): Promise<void> => {
 
 /**
  * Sets a password, and ends all sessions.
- * @returns a token that says that this device is known: strangers' guesses must not keep its person from signing in now
+ * @returns a token that says that this device is known: strangers' guesses must not keep its person from signing in now; and
+ *   when the account is deleted, if it is to be and its person does not sign in
  * @throws {AppError} invalid_token, unavailable
  */
 export const resetPassword = async (
   ctx: Ctx,
   input: { token: string; newPassword: string },
-): Promise<string> => {
+): Promise<{ deviceToken: string; leavesAt: Date | null }> => {
   const passwordHash = await hashPassword(ctx.env, input.newPassword)
   const { reset } = await transact({ ...ctx, seals: [passwordHash] }, (db) => ({
-    reset: db.execute<{ answer: Ended & { email: string; factorsSince: string | null } }>(
-      sql`select app.reset_password(${hashToken(input.token)}, ${passwordHash}, ${uuidv7()}) as answer`,
-    ),
+    reset: db.execute<{
+      answer: Ended & { email: string; factorsSince: string | null; leavesAt: string | null }
+    }>(sql`select app.reset_password(${hashToken(input.token)}, ${passwordHash}, ${uuidv7()}) as answer`),
   }))
   const answer = settleAnswer(ctx, reset.rows)
   await endAll(ctx, answer)
-  const { userId: id, email, factorsSince } = answer
-  return issueDeviceToken(ctx.env, { id, email, factorsSince, passwordHash })
+  const { userId: id, email, factorsSince, leavesAt } = answer
+  return {
+    deviceToken: issueDeviceToken(ctx.env, { id, email, factorsSince, passwordHash }),
+    leavesAt: leavesAt === null ? null : new Date(leavesAt),
+  }
 }

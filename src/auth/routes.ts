@@ -499,18 +499,29 @@ routes.openapi(
     tag,
     summary: 'Set a password by the token of a mailed link; all sessions end',
     description:
-      'Second factors that are younger than a day go, and the recovery codes with them; older ones stay. API keys stay, too.',
+      'Second factors that are younger than a day go, and the recovery codes with them; older ones stay. API keys stay, too. An account that is to be deleted still is, unless its person signs in.',
     scope: 'public',
     limits: ['token-ip'],
     request: jsonBody(z.strictObject({ token: mailToken, newPassword }), {
       token: MAILED,
       newPassword: 'another picture, another store',
     }),
-    responses: { 200: json(z.object({ device_token: DeviceToken }), 'Set') },
+    responses: {
+      200: json(
+        z.object({
+          device_token: DeviceToken,
+          deletesAt: Timestamp.nullable().describe(
+            'When the account goes, unless its person signs in before; null of one that stays',
+          ),
+        }),
+        'Set',
+      ),
+    },
     refuses: ['invalid_token'],
   }),
   async (c) => {
+    const { deviceToken, leavesAt } = await resetPassword(c.get('ctx'), c.req.valid('json'))
     c.header('cache-control', 'no-store')
-    return c.json({ device_token: await resetPassword(c.get('ctx'), c.req.valid('json')) }, 200)
+    return c.json({ device_token: deviceToken, deletesAt: leavesAt?.toISOString() ?? null }, 200)
   },
 )

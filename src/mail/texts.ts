@@ -89,10 +89,13 @@ const texts: Record<Language, Texts> = {
       lines: ['The password of your account was changed, and other sessions were ended.'],
       notes: ['If that was not you, reset it at once.'],
     }),
-    password_reset: () => ({
+    password_reset: ({ day }) => ({
       subject: 'Your password was reset',
       lines: [
         'A new password was set by mail. All sessions were ended, and second factors of the last day removed: sign in again.',
+        ...(day
+          ? [`Your account will still be deleted on ${day} (UTC), unless you sign in before that day.`]
+          : []),
       ],
       notes: ['If that was not you, somebody can read your mail: change the password of your mailbox first.'],
     }),
@@ -205,10 +208,13 @@ const texts: Record<Language, Texts> = {
       lines: ['Das Passwort Ihres Kontos wurde geändert, andere Sitzungen wurden beendet.'],
       notes: ['Wenn Sie das nicht waren, setzen Sie es sofort zurück.'],
     }),
-    password_reset: () => ({
+    password_reset: ({ day }) => ({
       subject: 'Ihr Passwort wurde zurückgesetzt',
       lines: [
         'Per Mail wurde ein neues Passwort gesetzt. Alle Sitzungen wurden beendet und zweite Faktoren des letzten Tages entfernt: Melden Sie sich neu an.',
+        ...(day
+          ? [`Ihr Konto wird weiterhin am ${day} (UTC) gelöscht, wenn Sie sich nicht vorher anmelden.`]
+          : []),
       ],
       notes: [
         'Wenn Sie das nicht waren, kann jemand Ihre Mails lesen: Ändern Sie zuerst das Passwort Ihres Postfachs.',
@@ -284,7 +290,7 @@ const texts: Record<Language, Texts> = {
     reset: ({ isProved }) => ({
       subject: '设置新密码',
       lines: isProved
-        ? ['您可以在此页面设置新密码。设置后，所有设备都将退出登录。']
+        ? ['您可以在此页面设置新密码。设置后，所有设备都将退出登录，最近一天内新增的第二验证因素也将被移除。']
         : [
             '此邮箱地址尚未被确认。您可以在此页面用它创建一个新账户并设置密码。',
             '如果您曾注册过，并且在某处仍处于登录状态，请改为在那里确认此地址：原账户中的内容会保留在原账户，不会转移到新账户。',
@@ -327,9 +333,12 @@ const texts: Record<Language, Texts> = {
       lines: ['您账户的密码已更改，其他会话已结束。'],
       notes: ['如果这不是您本人的操作，请立即重置密码。'],
     }),
-    password_reset: () => ({
+    password_reset: ({ day }) => ({
       subject: '您的密码已重置',
-      lines: ['已通过邮件设置新密码。所有会话均已结束，最近一天内新增的第二验证因素已被移除，请重新登录。'],
+      lines: [
+        '已通过邮件设置新密码。所有会话均已结束，最近一天内新增的第二验证因素已被移除，请重新登录。',
+        ...(day ? [`您的账户仍将于 ${day}（UTC）删除；如果您在此之前登录，账户将会保留。`] : []),
+      ],
       notes: ['如果这不是您本人的操作，说明有人能读取您的邮件：请先更改邮箱的密码。'],
     }),
     factor_added: () => ({

@@ -7,7 +7,17 @@ import { control } from '../support/control.ts'
 import { asOwner, holdRow } from '../support/database.ts'
 import { breakModels, generate, newPrompt } from '../support/generations.ts'
 import { mailRowsOf, mailTo, whenSettled } from '../support/mail.ts'
-import { acceptInvite, addMember, invite, logIn, newKey, newTenant, signUp } from '../support/tenants.ts'
+import {
+  acceptInvite,
+  addMember,
+  invite,
+  logIn,
+  newKey,
+  newMailToken,
+  newTenant,
+  PASSWORD,
+  signUp,
+} from '../support/tenants.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 const NOWHERE = '00000000-0000-0000-0000-000000000000'
@@ -125,6 +135,25 @@ describe('signing in again', () => {
     await control('enqueue', [{ kind: 'user.erase', workspaceId: NOWHERE, subjectId: userId }])
     await control('cron')
     expect((await back.get('/usage')).status).toBe(200)
+  })
+
+  test('is still needed after a new password by mail, which says so', async () => {
+    const { client, email, userId } = await signUp()
+    const { body: left } = await leave(client)
+    const reset = async () =>
+      (
+        await createClient().post('/auth/password/reset/confirm', {
+          token: await newMailToken({ userId, email }, 'reset'),
+          newPassword: `another ${PASSWORD}`,
+        })
+      ).body
+    expect(await reset()).toMatchObject({ deletesAt: left.deletesAt })
+    expect((await mailTo(email, /was reset/)).text).toContain(
+      `deleted on ${left.deletesAt.slice(0, 10)} (UTC)`,
+    )
+    expect((await userOf(userId))?.leaves_at).not.toBeNull()
+    await logIn(email, `another ${PASSWORD}`)
+    expect(await reset()).toMatchObject({ deletesAt: null })
   })
 
   test('many times at once undoes it once', async () => {
