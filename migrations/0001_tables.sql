@@ -160,6 +160,12 @@ CREATE TABLE "credit_entries" (
 );
 --> statement-breakpoint
 ALTER TABLE "credit_entries" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
+CREATE TABLE "erased_accounts" (
+	"account_hash" text PRIMARY KEY NOT NULL,
+	"erased_at" timestamp with time zone DEFAULT now() NOT NULL
+);
+--> statement-breakpoint
+ALTER TABLE "erased_accounts" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "event_heads" (
 	"workspace_id" uuid PRIMARY KEY NOT NULL,
 	"sequence" bigint NOT NULL,
@@ -575,6 +581,7 @@ CREATE INDEX "audit_logs_actor" ON "audit_logs" USING btree ("workspace_id","act
 CREATE INDEX "audit_logs_resource" ON "audit_logs" USING btree ("workspace_id","resource_id","id");--> statement-breakpoint
 CREATE INDEX "bounces_time" ON "bounces" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "credit_entries_period" ON "credit_entries" USING btree ("workspace_id","period");--> statement-breakpoint
+CREATE INDEX "erased_accounts_time" ON "erased_accounts" USING btree ("erased_at");--> statement-breakpoint
 CREATE INDEX "free_grants_network" ON "free_grants" USING btree ("network","created_at");--> statement-breakpoint
 CREATE INDEX "free_grants_domain" ON "free_grants" USING btree ("domain","created_at");--> statement-breakpoint
 CREATE INDEX "generation_events_generation" ON "generation_events" USING btree ("workspace_id","generation_id","sequence");--> statement-breakpoint
@@ -632,6 +639,8 @@ CREATE POLICY "retention" ON "bounces" AS PERMISSIVE FOR ALL TO "app_retention" 
 CREATE POLICY "tenant" ON "credit_entries" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "jobs" ON "credit_entries" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "credit_entries" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "gate" ON "erased_accounts" AS PERMISSIVE FOR ALL TO "app_gate" USING (true) WITH CHECK (true);--> statement-breakpoint
+CREATE POLICY "retention" ON "erased_accounts" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "system" ON "event_heads" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "jobs" ON "event_heads" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "event_heads" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint

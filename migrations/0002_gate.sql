@@ -38,6 +38,11 @@ begin
   v_set := set_config('app.context', encode(sha256(v_key || convert_to(v_text, 'UTF8') || v_key), 'hex') || v_text, true);
 end $$;
 --> statement-breakpoint
+-- What is kept of a provider's account after its person was erased.
+create or replace function app.hash_account(p_provider text, p_account text) returns text
+  language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+  return encode(sha256(convert_to(jsonb_build_array(p_provider, p_account)::text, 'UTF8')), 'hex');
+--> statement-breakpoint
 -- The user of a front end's session: by provider account, else whoever has proved the address that the provider has verified,
 -- else a new one. Who gets an address, and what becomes of those who only claimed it: migrations/0009_accounts.sql.
 create or replace function app.resolve_account(p_credential jsonb, p_request jsonb) returns uuid
@@ -47,6 +52,7 @@ declare
   v_account text := p_credential ->> 'providerAccountId';
   v_email text := p_credential ->> 'email';
   v_verified boolean := coalesce((p_credential ->> 'emailVerified')::boolean, false);
+  v_signed_in_at timestamptz := to_timestamp((p_credential ->> 'signedInAt')::double precision);
   v_holder uuid;
   v_user public.users;
 begin
@@ -59,6 +65,10 @@ begin
     select u.* into v_user from public.accounts a join public.users u on u.id = a.user_id
      where a.provider = v_provider and a.provider_account_id = v_account;
     if not found then
+      -- Nor does a cookie from before somebody was erased make them anew.
+      perform app.require(not exists (select from public.erased_accounts e
+        where e.account_hash = app.hash_account(v_provider, v_account) and coalesce(v_signed_in_at <= e.erased_at, true)),
+        401, 'unauthorized', 'AG');
       perform app.turn_of_email(v_email);
       select u.id into v_holder from public.users u where u.email = v_email and u.email_verified_at is not null;
       if v_verified and v_holder is not null then
@@ -80,7 +90,7 @@ begin
   perform app.require(v_user.disabled_at is null, 401, 'unauthorized', 'AG');
   -- A cookie from before somebody deleted their account is none any more; whoever has signed in since then stays.
   if v_user.leaves_at is not null then
-    perform app.require(coalesce(to_timestamp((p_credential ->> 'signedInAt')::double precision) > v_user.leaves_at - app.user_grace()
+    perform app.require(coalesce(v_signed_in_at > v_user.leaves_at - app.user_grace()
       and app.stay(v_user.id), false), 401, 'unauthorized', 'AG');
   end if;
   if v_verified and v_user.email_verified_at is null and coalesce(v_user.email = v_email, true)

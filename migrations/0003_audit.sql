@@ -200,6 +200,10 @@ begin
       delete from public.mails where ctid = any(array(
         select m.ctid from public.mails m where m.created_at < now() - interval '30 days'
          order by m.created_at limit p_max for update skip locked));
+    when 'erased_accounts' then
+      -- Longer than a front end keeps a session that nobody uses.
+      delete from public.erased_accounts where ctid = any(array(
+        select e.ctid from public.erased_accounts e where e.erased_at < now() - interval '90 days' order by e.erased_at limit p_max));
     when 'bounces' then
       -- A mailbox may be there again.
       delete from public.bounces where ctid = any(array(

@@ -100,7 +100,7 @@ create or replace trigger return after insert on sessions for each row execute f
 -- Deletes a person whose grace is over: the row with all that hangs on it, and their mails. Workspaces that they had alone are
 -- deleted; in others their keys are revoked, and if they are the last owner after all, the member of the highest role who has
 -- been there longest becomes one. Whoever signs in at the same moment either came first, and there is nothing to do, or finds
--- nobody. What the audit log says of them stays there, by their id, as long as entries are kept. Answers the deleted workspaces,
+-- nobody; a session of the front end that was there before makes no new account. What the audit log says of them stays there, by their id, as long as entries are kept. Answers the deleted workspaces,
 -- and those where streams may be open.
 create or replace function app.erase_user(p_user uuid) returns jsonb
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -154,6 +154,9 @@ begin
   update public.outbox o set available_at = now(), sends = 0 where o.workspace_id = app.nowhere() and o.kind = 'user.export'
      and o.subject_id in (select e.id from public.user_exports e where e.user_id = p_user);
   delete from public.mails m where m.recipient = v_user.email and v_user.email_verified_at is not null;
+  insert into public.erased_accounts (account_hash)
+  select app.hash_account(a.provider, a.provider_account_id) from public.accounts a where a.user_id = p_user
+  on conflict (account_hash) do update set erased_at = now();
   delete from public.users u where u.id = p_user;
   perform app.write_audit(v_context, 'user', p_user, jsonb_build_object('leaves_at', v_user.leaves_at), null);
   return jsonb_build_object('deleted', v_deleted);

@@ -39,6 +39,7 @@ grant insert on spent_tokens to app_tenant, app_system;
 grant select (provider, provider_account_id, user_id),
   insert (provider, provider_account_id, user_id), delete on accounts to app_gate;
 grant select (created_at) on accounts to app_gate;
+grant select, insert (account_hash), update (erased_at) on erased_accounts to app_gate;
 grant select, insert (id, kind, recipient, user_id, language, data, network),
   update (status, attempts, taker, lease_expires_at, token_hash, code_hash, tries, expires_at, used_at, message_id, error, ended_at)
   on mails to app_gate;
@@ -113,7 +114,7 @@ grant select (workspace_id, kind, subject_id, available_at, sends), update (avai
 grant insert (workspace_id, kind, subject_id, available_at), delete on outbox to app_gate;
 --> statement-breakpoint
 -- app_retention works inside app.prune and app.purge_workspace only.
-grant select, delete on sessions, spent_tokens, mails, bounces, invites, api_keys, idempotency_keys, generation_events, webhook_deliveries, audit_logs,
+grant select, delete on sessions, spent_tokens, mails, bounces, erased_accounts, invites, api_keys, idempotency_keys, generation_events, webhook_deliveries, audit_logs,
   audit_checkpoints to app_retention;
 grant select, delete on generations, credit_entries, provider_jobs, event_heads, workspace_counters, audit_heads, memberships, workspaces
   to app_retention;

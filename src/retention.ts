@@ -11,6 +11,7 @@ const kinds = [
   'spent_tokens',
   'mails',
   'bounces',
+  'erased_accounts',
   'invites',
   'api_keys',
   'idempotency_keys',

@@ -215,6 +215,17 @@ export const accounts = pgTable(
   ],
 )
 
+/** Which of them were somebody's who was erased: their sessions at the front end from before make no account. */
+export const erasedAccounts = pgTable(
+  'erased_accounts',
+  {
+    /** SHA-256 of provider and account, hex (`app.hash_account`). */
+    accountHash: text('account_hash').primaryKey(),
+    erasedAt: time('erased_at').notNull().defaultNow(),
+  },
+  (table) => [index('erased_accounts_time').on(table.erasedAt), gateOnly, pruned],
+)
+
 const ownOnly = pgPolicy('tenant', {
   for: 'all',
   to: tenant,

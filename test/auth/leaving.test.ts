@@ -12,6 +12,7 @@ import {
   addMember,
   invite,
   logIn,
+  newEmail,
   newKey,
   newMailToken,
   newTenant,
@@ -236,6 +237,27 @@ describe('the last owner of a workspace', () => {
     )
     expect(await stayed.client.post(`${base}/transfer`, { userId: gone })).toMatchObject(lastOwner)
     expect((await stayed.client.post(`${base}/transfer`, { userId: member.userId })).status).toBe(204)
+  })
+
+  test('is not made anew by a session at the front end from before, but by signing in there again', async () => {
+    const email = newEmail()
+    const account = crypto.randomUUID()
+    const cookie = await newCookie(email, true, account)
+    const me = (with_: string) => createClient().get<{ id: string }>('/auth/me', { cookie: with_ })
+    const { body } = await me(cookie)
+    const headers = { cookie, origin: 'http://localhost:3000' }
+    expect((await createClient().request('DELETE', '/api/v1/auth/me', undefined, headers)).status).toBe(202)
+    await erase(body.id)
+    expect(await me(cookie)).toMatchObject({ status: 401, body: { code: 'unauthorized' } })
+    expect(await asOwner('select from users where email = $1', [email])).toEqual([])
+    // Nobody can tell from what is kept who it was.
+    expect(JSON.stringify(await asOwner('select * from erased_accounts'))).not.toContain(account)
+    await asOwner(`update erased_accounts set erased_at = erased_at - interval '1 minute'`)
+    const answers = await times(3, async () => me(await newCookie(email, true, account)))
+    expect(tally(answers)).toEqual({ 200: 3 })
+    expect(new Set(answers.map((answer) => answer.body.id)).size).toBe(1)
+    expect(answers[0]?.body).toMatchObject({ email })
+    expect(answers[0]?.body.id).not.toBe(body.id)
   })
 
   test('who is so only in the end is followed by the member of the highest role', async () => {

@@ -123,6 +123,12 @@ const rows: Record<string, { table: string; make: string; keep: string; young: s
     keep: '30 days',
     young: '29 days',
   },
+  'what is kept of an erased account': {
+    table: 'erased_accounts',
+    make: `insert into erased_accounts (account_hash, erased_at) select $1, now() - $2::interval from mine`,
+    keep: '90 days',
+    young: '89 days',
+  },
   'an audit row without a workspace': {
     table: 'audit_logs',
     make: `insert into audit_logs (id, workspace_id, action, actor_type, resource_type, resource_id)
@@ -139,7 +145,13 @@ const make = async (kind: string, age: string) => {
   const mine = `with mine as (select '${tenant.workspaceId}'::uuid workspace_id, '${tenant.userId}'::uuid user_id)`
   const typed = statement.replaceAll('$1::uuid', `'${id}'::uuid`).replaceAll('$1', `'${id}'`)
   expect(await asOwner(`${mine} ${typed.replaceAll('$2', `'${age}'`)} returning 1`)).toHaveLength(1)
-  const by = { audit_logs: 'resource_id', spent_tokens: 'token_hash', bounces: 'address' }[table] ?? 'id'
+  const columns = {
+    audit_logs: 'resource_id',
+    spent_tokens: 'token_hash',
+    bounces: 'address',
+    erased_accounts: 'account_hash',
+  }
+  const by = columns[table as keyof typeof columns] ?? 'id'
   return async () => (await asOwner(`select from ${table} where ${by} = $1`, [id])).length === 1
 }
 

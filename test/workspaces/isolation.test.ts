@@ -24,7 +24,7 @@ const tables = (
     `select relname as name, coalesce((select max(attname::text) from pg_attribute where attrelid = c.oid and attname in ('workspace_id', 'user_id')), 'id') as key,
             (select min(attname::text) from pg_attribute where attrelid = c.oid and attnum > 0
                 and has_column_privilege('app_tenant', c.oid, attnum, 'update')) as column
-       from pg_class c where relnamespace = 'public'::regnamespace and relkind = 'r' and relname not in ('users', 'sessions', 'accounts', 'event_heads', 'generation_timings', 'spent_tokens', 'mails', 'user_exports', 'bounces', 'free_grants', 'free_budget')`,
+       from pg_class c where relnamespace = 'public'::regnamespace and relkind = 'r' and relname not in ('users', 'sessions', 'accounts', 'event_heads', 'generation_timings', 'spent_tokens', 'mails', 'user_exports', 'bounces', 'erased_accounts', 'free_grants', 'free_budget')`,
   )
 ).sort((a, b) => a.name.localeCompare(b.name))
 
