@@ -118,6 +118,24 @@ create or replace function app.factors_since(p_user uuid) returns text
     (select min(p.created_at) from public.passkeys p where p.user_id = p_user)))::text
 $$;
 --> statement-breakpoint
+-- A password as tokens name it, which are void once it changes.
+create or replace function app.password_mark(p_hash text) returns text
+  language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+  return left(encode(sha256(convert_to(coalesce(p_hash, ''), 'UTF8')), 'hex'), 32);
+--> statement-breakpoint
+-- What somebody proves themselves by, the password and the factors, as the tokens name it that are void once it changes
+-- (`markDevice`).
+create or replace function app.mark_of(p_user uuid) returns text
+  language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select left(encode(sha256(convert_to(concat(app.password_mark(u.password_hash), ' ', app.factors_since(u.id)), 'UTF8')), 'hex'), 32)
+    from public.users u where u.id = p_user
+$$;
+--> statement-breakpoint
+create or replace function app.own_mark() returns text
+  language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select app.mark_of(app.user_id())
+$$;
+--> statement-breakpoint
 -- Those of the caller; whose others are is nobody's business.
 create or replace function app.own_factors() returns text[]
   language sql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -299,7 +317,8 @@ begin
     v_user := app.resolve_account(v_credential, v_claim -> 'request');
     -- Their front end has just vouched for them, but knows nothing of the factors that they have here.
     v_has_factor := case when v_step_up or v_credential #>> '{proof,userId}' = v_user::text then app.factors_of(v_user) <> '{}' end;
-    v_second_factor := coalesce(v_credential #>> '{proof,userId}' = v_user::text and v_has_factor, false);
+    v_second_factor := coalesce(v_credential #>> '{proof,userId}' = v_user::text and v_has_factor
+      and v_credential #>> '{proof,mark}' = app.mark_of(v_user), false);
     -- The first factor shuts out whoever has not shown one, so it takes a sign-in there of late.
     v_proved_at := case when v_second_factor then to_timestamp((v_credential #>> '{proof,at}')::double precision)
       when v_action in ('totp.create', 'passkey.prepare', 'passkey.create') then to_timestamp((v_credential ->> 'signedInAt')::double precision)
@@ -441,8 +460,3 @@ begin
   update public.users u set password_hash = p_password_hash, updated_at = now() where u.id = v_user;
   perform app.record('password.update', 'user', v_user, null, null);
 end $$;
---> statement-breakpoint
--- A password as tokens name it, which are void once it changes.
-create or replace function app.password_mark(p_hash text) returns text
-  language sql immutable parallel safe set search_path = pg_catalog, pg_temp
-  return left(encode(sha256(convert_to(coalesce(p_hash, ''), 'UTF8')), 'hex'), 32);

@@ -36,8 +36,8 @@ export type Principal =
       /** Seconds since 1970. */
       signedInAt: number
       newUserId: string
-      /** Of a second factor, shown here; `at` in seconds. */
-      proof: { userId: string; at: number } | undefined
+      /** Of a second factor, shown here; `at` in seconds, `mark` as `app.mark_of` says. */
+      proof: { userId: string; at: number; mark: string } | undefined
     }
   /** The server itself; `userId` while it signs up or signs in that user, `actor` (`type:id`) while it acts for another. */
   | { type: 'system'; userId?: string; actor?: string }

@@ -966,7 +966,7 @@ export interface paths {
         put?: never;
         /**
          * Prove oneself once more, before what is dangerous
-         * @description By a code of the app, a recovery code, or what a passkey has signed for `POST /auth/login/passkey/options`; without a second factor by the password. Signing in counts as well. A session stays proved for 15 minutes, and by a second factor for workspaces that demand one for as long as it lasts. A front end's session gets a cookie for that, which holds 12 hours; it is asked for a second factor only, and to set up the first one for a sign-in at the front end in the last 15 minutes.
+         * @description By a code of the app, a recovery code, or what a passkey has signed for `POST /auth/login/passkey/options`; without a second factor by the password. Signing in counts as well. A session stays proved for 15 minutes, and by a second factor for workspaces that demand one for as long as it lasts. A front end's session gets a cookie for that, which holds 12 hours, until the password is changed or the oldest factor goes; it is asked for a second factor only, and to set up the first one for a sign-in at the front end in the last 15 minutes.
          *
          *     For whoever is signed in. Not for API keys.
          */

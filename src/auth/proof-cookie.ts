@@ -12,10 +12,12 @@ const Claims = z.object({
   userId: z.uuid(),
   /** Seconds. */
   at: z.int(),
+  /** Of the password and the factors then (`app.mark_of`): with others it proves nothing. */
+  mark: z.string(),
 })
 
-export const issueProof = (env: Env, userId: string): string =>
-  sign(env, 'step-up', { userId, at: Math.floor(Date.now() / 1000) }, PROOF_LIFETIME)
+export const issueProof = (env: Env, person: { userId: string; mark: string }): string =>
+  sign(env, 'step-up', { ...person, at: Math.floor(Date.now() / 1000) }, PROOF_LIFETIME)
 
 export const readProof = (env: Env, cookie: string | undefined) =>
   cookie === undefined ? undefined : readSigned(env, 'step-up', Claims, cookie)

@@ -329,9 +329,20 @@ describe("a front end's session", () => {
     )
     expect((await agedBy(901).request('GET', '/assets')).status).toBe(200)
     expect((await agedBy(901).request('POST', '/auth/mfa/totp')).body.code).toBe('step_up_required')
-    // Without factors nothing is left of it.
+    // Nor is it once a password was set, as by a reset.
+    const setPassword = (hash: string | null) =>
+      asOwner('update users set password_hash = $2 where id = $1', [claims.userId, hash])
+    await setPassword('x')
+    expect((await with_.request('GET', '/assets')).status).toBe(403)
+    await setPassword(null)
+    expect((await with_.request('GET', '/assets')).status).toBe(200)
+    // Without factors nothing is left of it, nor with another one.
     expect((await with_.request('DELETE', '/auth/mfa')).status).toBe(204)
     expect((await with_.request('GET', '/assets')).status).toBe(403)
     expect((await request('DELETE', '/auth/mfa')).status).toBe(204)
+    const next = (await request('POST', '/auth/mfa/totp')).body.secret as string
+    expect((await request('POST', '/auth/mfa/totp/confirm', { code: codeOf(next, -1) })).status).toBe(200)
+    expect((await with_.request('GET', '/assets')).status).toBe(403)
+    expect((await request('POST', '/auth/step-up', { code: codeOf(next) })).status).toBe(204)
   })
 })

@@ -52,14 +52,18 @@ export const stepUp = async (
   }
   const prove = async () => {
     const { consume, seals } = password === undefined ? await byFactor() : await byPassword(password)
-    await transact({ ...ctx, seals }, (db) => ({
+    const { marked } = await transact({ ...ctx, seals }, (db) => ({
       ...consume(db),
       proved: remember(db, ctx, password === undefined),
+      marked: db.execute<{ mark: string }>(sql`select app.own_mark() as mark`),
     }))
+    return first(marked.rows).mark
   }
-  await prove().catch(recordWrong(ctx, userId))
+  const mark = await prove().catch(recordWrong(ctx, userId))
   forgive(ctx)
-  return ctx.principal.type === 'authjs' && password === undefined ? issueProof(ctx.env, userId) : undefined
+  return ctx.principal.type === 'authjs' && password === undefined
+    ? issueProof(ctx.env, { userId, mark })
+    : undefined
 }
 
 /** A statement, and its row of the audit log: by a trigger where a session has a row. */
