@@ -36,7 +36,9 @@ export interface paths {
         put?: never;
         /**
          * Create a key; it is shown once
-         * @description Needs the role `admin` or a higher one. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
+         * @description A workspace has up to 100; those that have expired make room.
+         *
+         *     Needs the role `admin` or a higher one. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */
         post: operations["api_key.create"];
         delete?: never;

@@ -1,6 +1,6 @@
 /** API keys: for servers, bound to one workspace, allowed some actions. */
 import { hash, randomBytes } from 'node:crypto'
-import { and, desc, eq, isNull, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, isNull, lt, lte, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Action } from '../actions.ts'
 import type { Ctx, Principal } from '../context.ts'
@@ -8,6 +8,7 @@ import { change, ensure, transact } from '../db/client.ts'
 import { apiKeys } from '../db/schema.ts'
 import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
 import { dismissListeners } from '../events/events.ts'
+import { keyLimit } from '../workspaces/quotas.ts'
 
 export type ApiKey = typeof apiKeys.$inferSelect
 
@@ -28,13 +29,24 @@ export const readApiKey = (key: string): Principal | undefined => {
   return secret && checksum(secret) === digits ? { type: 'api_key', hash: hash('sha256', key) } : undefined
 }
 
-/** The key itself is answered here and never again: only its hash is stored. */
+const isInForce = and(inWorkspace(apiKeys), isNull(apiKeys.revokedAt))
+
+/**
+ * The key itself is answered here and never again: only its hash is stored. Those that have expired make room.
+ * @throws {AppError} plan_limit_reached
+ */
 export const createApiKey = async (
   ctx: Ctx,
   input: { name: string; scopes: readonly Action[]; expiresAt?: string | undefined },
 ): Promise<ApiKey & { key: string }> => {
   const key = newKey()
+  const hasRoom = sql`(select count(*) from api_keys where ${isInForce}) < ${keyLimit}`
   const { created } = await change(ctx, (db) => ({
+    expired: db
+      .update(apiKeys)
+      .set({ revokedAt: sql`now()` })
+      .where(and(isInForce, lte(apiKeys.expiresAt, sql`now()`))),
+    room: ensure(db, hasRoom, 'plan_limit_reached'),
     created: db
       .insert(apiKeys)
       .values({
@@ -49,8 +61,6 @@ export const createApiKey = async (
   }))
   return { ...first(created), key }
 }
-
-const isInForce = and(inWorkspace(apiKeys), isNull(apiKeys.revokedAt))
 
 /** `limit + 1` of the keys that are not revoked, newest first. */
 export const listApiKeys = async (ctx: Ctx, page: Page): Promise<ApiKey[]> => {

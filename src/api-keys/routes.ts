@@ -42,6 +42,7 @@ routes.openapi(
     path: '/api-keys',
     tag,
     summary: 'Create a key; it is shown once',
+    description: 'A workspace has up to 100; those that have expired make room.',
     role: 'admin',
     stepUp: true,
     request: jsonBody(
@@ -59,6 +60,7 @@ routes.openapi(
       },
     ),
     responses: { 201: json(ApiKeyView.extend({ key: z.string() }), 'The key') },
+    refuses: ['plan_limit_reached'],
   }),
   async (c) => {
     const { key, ...row } = await createApiKey(c.get('ctx'), c.req.valid('json'))

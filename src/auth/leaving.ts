@@ -8,18 +8,16 @@ import { AppError } from '../errors.ts'
 import { dismissListeners } from '../events/events.ts'
 import { dispatchMails } from '../mail/owed.ts'
 import { dispatch } from '../outbox/outbox.ts'
-import { endStreams } from './sessions.ts'
+
+interface Ended {
+  userId: string
+  workspaces: string[]
+  keys: { workspaceId: string; hash: string }[]
+}
 
 type Left =
   | { refusal: 'last_owner'; orphans: string[] }
-  | {
-      refusal?: undefined
-      userId: string
-      leavesAt: string
-      workspaces: string[]
-      keys: { workspaceId: string; hash: string }[]
-      mails: string[]
-    }
+  | (Ended & { refusal?: undefined; leavesAt: string; mails: string[] })
 
 /** Names of workspaces in one refusal. */
 const NAMED = 5
@@ -38,15 +36,24 @@ export const leave = async (ctx: Ctx): Promise<Date> => {
     })
   }
   dispatchMails(ctx, answer.mails)
-  await endStreams(
-    ctx,
-    answer.workspaces.map((id) => ({ id })),
-    `user:${answer.userId}`,
-  )
-  await Promise.all(
-    answer.keys.map(({ workspaceId, hash }) => dismissListeners(ctx, [workspaceId], `key:${hash}`)),
-  )
+  ctx.waitUntil?.(endStreamsOf(ctx, answer))
   return new Date(answer.leavesAt)
+}
+
+/** Feeds that are told at once. */
+const SLICE = 20
+
+/** Of somebody who has left, and of their keys: they may be in many workspaces, and have left whether feeds hear of it or not. */
+const endStreamsOf = async (ctx: Ctx, { userId, workspaces, keys }: Ended): Promise<void> => {
+  const byWorkspace = Map.groupBy(keys, ({ workspaceId }) => workspaceId)
+  for (let i = 0; i < workspaces.length; i += SLICE) {
+    await Promise.all(
+      workspaces.slice(i, i + SLICE).map((id) => {
+        const tags = (byWorkspace.get(id) ?? []).map(({ hash }) => `key:${hash}` as const)
+        return dismissListeners(ctx, [id], `user:${userId}`, ...tags)
+      }),
+    )
+  }
 }
 
 /** The job of that day. Coming twice, early, or after somebody has stayed it does nothing. */

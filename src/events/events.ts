@@ -51,13 +51,13 @@ export const announce = async (ctx: Ctx, workspaceId: string, rows: readonly New
   )
 }
 
-/** Ends the streams of a user, session or API key that may no longer listen. */
+/** Ends the streams of users, sessions or API keys that may no longer listen; of whom none is named, all. */
 export const dismissListeners = async (
   ctx: Ctx,
   workspaceIds: readonly string[],
-  tag?: `user:${string}` | `session:${string}` | `key:${string}`,
+  ...tags: (`user:${string}` | `session:${string}` | `key:${string}`)[]
 ): Promise<void> => {
-  await Promise.all(workspaceIds.map((id) => tellFeed(ctx, (feed) => feed.dismiss(tag), id)))
+  await Promise.all(workspaceIds.map((id) => tellFeed(ctx, (feed) => feed.dismiss(tags), id)))
 }
 
 const tellFeed = async (

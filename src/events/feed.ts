@@ -49,12 +49,14 @@ export class Feed extends DurableObject {
     }
   }
 
-  /** Ends the streams of whoever may no longer listen; without a tag, all. */
-  dismiss(tag?: string): void {
+  /** Ends the streams of whoever may no longer listen; without tags, all. */
+  dismiss(tags: readonly string[]): void {
     const now = Date.now()
     for (const [known, at] of this.dismissed) if (now - at > REMEMBERED) this.dismissed.delete(known)
-    this.dismissed.set(tag ?? '', now)
-    for (const socket of this.ctx.getWebSockets(tag)) socket.close(1000, 'dismissed')
+    for (const tag of tags.length > 0 ? tags : ['']) {
+      this.dismissed.set(tag, now)
+      for (const socket of this.ctx.getWebSockets(tag || undefined)) socket.close(1000, 'dismissed')
+    }
   }
 
   override webSocketClose(socket: WebSocket): void {

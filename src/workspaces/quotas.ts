@@ -41,3 +41,5 @@ export const runningLimit = allowed('running')
 export const queuedLimit = allowed('queued')
 /** SQL: how many webhook endpoints there may be. */
 export const endpointLimit = allowed('webhookEndpoints')
+/** SQL: how many API keys in force there may be. */
+export const keyLimit = allowed('apiKeys')

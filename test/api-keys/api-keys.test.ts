@@ -1,6 +1,7 @@
 /** API keys: shown once, bound to a workspace and its scopes, refused from their end on, and managed by admins. */
 import { createHash } from 'node:crypto'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { tally, times } from '../support/at-once.ts'
 import { type Client, createClient, type Page } from '../support/client.ts'
 import { openApi } from '../support/contract.ts'
 import { asOwner } from '../support/database.ts'
@@ -55,6 +56,23 @@ test('a key is shown once and stored as its hash', async () => {
   const secret = key.slice(8)
   for (const seen of [rest, row, audit, list]) expect(JSON.stringify(seen)).not.toContain(secret)
   expect(JSON.stringify([rest, list, audit])).not.toContain(sha256(key))
+})
+
+test('a workspace has up to 100 keys in force, also of two made at once', async () => {
+  const { client, workspaceId, userId } = await newTenant()
+  await asOwner(
+    `insert into api_keys (workspace_id, id, name, start, key_hash, scopes, created_by, expires_at)
+     select $1, app.uuid_v7(), 'x', 'mck_', gen_random_uuid(), '{}', $2, case n when 1 then now() end
+       from generate_series(1, 100) n`,
+    [workspaceId, userId],
+  )
+  const answers = await times(2, () => client.post<Key>('/api-keys', { name: 'x', scopes: ['asset.list'] }))
+  // One has expired.
+  expect(tally(answers)).toEqual({ 201: 1, 402: 1 })
+  expect(answers.find(({ status }) => status === 402)?.body).toMatchObject({ code: 'plan_limit_reached' })
+  const id = answers.find(({ status }) => status === 201)?.body.id
+  expect((await client.delete(`/api-keys/${id}`)).status).toBe(204)
+  await newKey(client, ['asset.list'])
 })
 
 test('lists the keys of a workspace page by page, without the revoked ones', async () => {

@@ -35,8 +35,14 @@ const revokeKeys = (db: Database, userId: string) =>
                           and m.user_id = created_by and app.role_rank(m.role) >= app.role_rank('admin'))
     returning key_hash as hash`)
 
-const endStreamsOfKeys = (ctx: Ctx, workspaceId: string, revoked: { rows: readonly { hash: string }[] }) =>
-  Promise.all(revoked.rows.map(({ hash }) => dismissListeners(ctx, [workspaceId], `key:${hash}`)))
+const endStreamsOfKeys = async (
+  ctx: Ctx,
+  workspaceId: string,
+  { rows }: { rows: readonly { hash: string }[] },
+): Promise<void> => {
+  if (rows.length > 0)
+    await dismissListeners(ctx, [workspaceId], ...rows.map(({ hash }) => `key:${hash}` as const))
+}
 
 /** The page is found before anything is read of the people. */
 const selectMembers = (db: Database, where: SQL | undefined, limit = 1) => {
