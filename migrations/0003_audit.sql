@@ -181,7 +181,8 @@ create or replace function app.audit_life() returns interval language sql immuta
 create or replace function app.prune(p_kind text, p_max integer) returns integer
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  v_count integer;
+  v_count integer := 0;
+  v_user uuid;
 begin
   if not pg_try_advisory_xact_lock(hashtextextended('prune ' || p_kind, 0)) then
     return 0;
@@ -191,6 +192,22 @@ begin
       delete from public.sessions where ctid = any(array(
         select s.ctid from public.sessions s where least(s.revoked_at, s.expires_at) < now() - interval '30 days'
          order by least(s.revoked_at, s.expires_at) limit p_max for update skip locked));
+    when 'users' then
+      -- Whom nobody can enter: somebody else has proved the address. Who has another way in is looked at again as much later.
+      for v_user in select u.id from public.users u where u.email is null and u.updated_at < now() - interval '30 days'
+        order by u.updated_at limit p_max for update skip locked
+      loop
+        if exists (select from public.accounts a where a.user_id = v_user) or exists (select from public.passkeys p where p.user_id = v_user)
+          or exists (select from public.sessions s where s.user_id = v_user) or exists (select from public.memberships m where m.user_id = v_user)
+        then
+          update public.users u set updated_at = now() where u.id = v_user;
+        else
+          delete from public.users u where u.id = v_user;
+          perform app.write_audit(app.context() || '{"action": "user.erase"}', 'user', v_user, null, null);
+          v_count := v_count + 1;
+        end if;
+      end loop;
+      return v_count;
     when 'spent_tokens' then
       -- The Worker, by whose clock a token is over, may be behind.
       delete from public.spent_tokens where ctid = any(array(

@@ -118,7 +118,8 @@ grant select, delete on sessions, spent_tokens, mails, bounces, erased_accounts,
   audit_checkpoints to app_retention;
 grant select, delete on generations, credit_entries, provider_jobs, event_heads, workspace_counters, audit_heads, memberships, workspaces
   to app_retention;
-grant select on outbox to app_retention;
+grant select on outbox, accounts, passkeys to app_retention;
+grant select, update (updated_at), delete on users to app_retention;
 grant update (revoked_at) on sessions, api_keys to app_retention;
 grant update (accepted_at) on invites to app_retention;
 grant update (ended_at) on mails to app_retention;

@@ -8,6 +8,7 @@ import { describeError } from './errors.ts'
 
 const kinds = [
   'sessions',
+  'users',
   'spent_tokens',
   'mails',
   'bounces',

@@ -138,6 +138,8 @@ export const users = pgTable(
   (table) => [
     uniqueIndex('users_email_unique').on(table.email).where(sql`email_verified_at is not null`),
     index('users_email').on(table.email, table.id),
+    // Whom perhaps nobody can enter any more (app.prune).
+    index('users_without_email').on(table.updatedAt).where(sql`email is null`),
     oneOf('users', 'language', languages),
     pgPolicy('tenant', {
       for: 'select',
@@ -151,6 +153,7 @@ export const users = pgTable(
       withCheck: sql`id = (select app.user_id())`,
     }),
     systemToo,
+    pruned,
   ],
 )
 
@@ -212,6 +215,7 @@ export const accounts = pgTable(
     primaryKey({ columns: [table.provider, table.providerAccountId] }),
     index('accounts_user').on(table.userId),
     systemToo,
+    pruned,
   ],
 )
 
@@ -316,6 +320,7 @@ export const passkeys = pgTable(
     onlyFor('update', 'session.prove'),
     onlyFor('delete', 'passkey.delete'),
     systemToo,
+    pruned,
   ],
 )
 

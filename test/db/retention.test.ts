@@ -76,6 +76,12 @@ const rows: Record<string, { table: string; make: string; keep: string; young: s
     keep: '30 days',
     young: '-1 day',
   },
+  'an account that nobody can enter': {
+    table: 'users',
+    make: `insert into users (id, updated_at) select $1, now() - $2::interval from mine`,
+    keep: '30 days',
+    young: '29 days',
+  },
   'a used token': {
     table: 'spent_tokens',
     make: `insert into spent_tokens (token_hash, expires_at) select $1, now() - $2::interval from mine`,
@@ -181,6 +187,30 @@ test('a delivery that is pending stays, however old', async () => {
   )
   await gone('another', await make('a delivery that ended', '31 days'))
   expect(await asOwner('select from webhook_deliveries where id = $1', [id])).toHaveLength(1)
+})
+
+test('an account with a way in, or in a workspace, stays without an address, too', async () => {
+  const ids = times(4, async (i) => {
+    const id = crypto.randomUUID()
+    await asOwner(`insert into users (id, updated_at) values ($1, now() - interval '1 year')`, [id])
+    const own = [
+      `insert into accounts (provider, provider_account_id, user_id) values ('google', $1::text, $1::uuid)`,
+      `insert into passkeys (id, user_id, name, credential_id, public_key, counter, transports, backed_up)
+       values ($1, $1::uuid, 'x', $1::text, 'x', 0, '{}', false)`,
+      `insert into sessions (id, user_id, refresh_hash, expires_at) values ($1, $1::uuid, $1::text, now() - interval '1 day')`,
+      `insert into memberships (workspace_id, user_id, role) values ('${tenant.workspaceId}', $1, 'viewer')`,
+    ]
+    await asOwner(own[i] as string, [id])
+    return id
+  })
+  const kept = await ids
+  const gonner = crypto.randomUUID()
+  await asOwner(`insert into users (id, updated_at) values ($1, now() - interval '1 month')`, [gonner])
+  const there = (some: string[]) => asOwner('select id from users where id = any($1)', [some])
+  await gone('another', async () => (await there([gonner])).length === 1)
+  expect(await there(kept)).toHaveLength(4)
+  const audit = `select actor_type from audit_logs where action = 'user.erase' and resource_id = $1`
+  expect(await asOwner(audit, [gonner])).toEqual([{ actor_type: 'system' }])
 })
 
 test('events go after 30 days, but not of a job that has not ended', async () => {
@@ -324,7 +354,7 @@ describe("the Worker's login", () => {
     expect(total).toHaveLength(10)
     for (const isThere of young) expect(await isThere()).toBe(true)
     expect(await rowsOf(tenant.workspaceId)).toHaveLength(entries)
-    expect(await sqlState(asSystem(`select app.prune('users', 1)`))).not.toBe('no error')
+    expect(await sqlState(asSystem(`select app.prune('workspaces', 1)`))).not.toBe('no error')
   })
 })
 
