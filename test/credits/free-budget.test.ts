@@ -34,6 +34,33 @@ test('all free workspaces together spend a budget a day', async () => {
   ])
 })
 
+test('what comes back of an earlier day is given back to its workspace, and not to the budget of today', async () => {
+  const { client, workspaceId } = await newTenant()
+  // In line since before midnight.
+  const [job] = await asOwner<{ id: string }>(
+    `insert into generations (workspace_id, id, task, kind, status, model, prompt, count, input_asset_ids,
+       deadline, deadline_at, credits_reserved, next_step_at)
+     values ($1, app.uuid_at(date_trunc('day', now() at time zone 'utc') at time zone 'utc' - interval '1 second'), 'scene', 'image',
+       'queued', 'studio-scene', 'x', 1, '{}', 600, now() + interval '1 day', 5, now() + interval '1 day') returning id`,
+    [workspaceId],
+  )
+  await asOwner(
+    `insert into credit_entries (id, workspace_id, generation_id, kind, credits, period)
+     values (app.uuid_v7(), $1, $2, 'reserve', 5, date_trunc('month', now() at time zone 'utc'))`,
+    [workspaceId, job?.id],
+  )
+  const { body: own } = await client.post<{ id: string }>('/generations', { task: 'scene', prompt: 'x' })
+  const { spent } = await readBudget()
+  expect(spent).toBeGreaterThanOrEqual(5)
+  const cancel = (id: string | undefined) => client.post(`/generations/${id}/cancel`)
+  expect(await cancel(job?.id)).toMatchObject({ status: 200, body: { status: 'canceled' } })
+  expect((await readBudget()).spent).toBe(spent)
+  expect((await cancel(own.id)).status).toBe(200)
+  expect((await readBudget()).spent).toBe(spent - 4)
+  const { body } = await client.get<{ credits: { remaining: number } }>('/usage')
+  expect(body.credits.remaining).toBe(50)
+})
+
 test('what comes back is given back, and a day without a limit has none', async () => {
   const { client } = await newTenant()
   const { daily } = await readBudget()
