@@ -324,9 +324,7 @@ begin
   if v_user is null then
     v_user := p_new_user;
     insert into public.users (id, language, password_hash) values (v_user, v_mail.language, p_password_hash);
-    perform app.prove_email(v_user, v_mail.recipient);
   else
-    perform app.prove_email(v_user, v_mail.recipient);
     update public.users u set password_hash = p_password_hash, updated_at = now() where u.id = v_user;
     with apps as (
       delete from public.totp_secrets t where t.user_id = v_user and coalesce(t.confirmed_at, t.created_at) > now() - interval '1 day' returning 1),
@@ -334,6 +332,7 @@ begin
       delete from public.passkeys p where p.user_id = v_user and p.created_at > now() - interval '1 day' returning 1)
     delete from public.recovery_codes r where r.user_id = v_user and (exists (select from apps) or exists (select from keys));
   end if;
+  perform app.prove_email(u.id, v_mail.recipient) from public.users u where u.id = v_user and u.email_verified_at is null;
   update public.mails m set used_at = now() where m.recipient = v_mail.recipient and m.kind = 'reset' and m.used_at is null;
   perform app.record('password.confirm', 'user', v_user, null, null);
   perform app.owe_mail(v_told, 'password_reset', v_mail.recipient, v_user, '{}');
@@ -600,16 +599,17 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
--- The current workspace was handed over, or has become free. Whoever has handed it over may have another.
+-- The current workspace was handed over, or has become free. Whoever has handed it over may have another. In one order for all.
 create or replace function app.fund_owners() returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_owner uuid;
 begin
-  for v_owner in select m.user_id from public.memberships m where m.workspace_id = app.workspace_id() and m.role = 'owner' order by m.user_id loop
+  for v_owner in select m.user_id from public.memberships m where m.workspace_id = app.workspace_id() and m.role = 'owner'
+    union select app.user_id() order by 1
+  loop
     perform app.fund(v_owner);
   end loop;
-  perform app.fund(app.user_id());
 end $$;
 --> statement-breakpoint
 -- An audit row by the system in the workspace whose free credits are held or released.

@@ -1470,7 +1470,9 @@ export interface paths {
         put?: never;
         /**
          * Make another member the owner and become an admin
-         * @description Needs the role `owner` or a higher one. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
+         * @description The new owner is not asked: they can hand it back, or delete it. Free credits are of a person and do not come along; whoever has none elsewhere has theirs there.
+         *
+         *     Needs the role `owner` or a higher one. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */
         post: operations["workspace.transfer"];
         delete?: never;
