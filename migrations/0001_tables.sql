@@ -185,7 +185,7 @@ ALTER TABLE "free_budget" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "free_grants" (
 	"person" text PRIMARY KEY NOT NULL,
 	"user_id" uuid NOT NULL,
-	"workspace_id" uuid NOT NULL,
+	"workspace_id" uuid,
 	"since" date NOT NULL,
 	"network" text,
 	"domain" text NOT NULL,

@@ -12,8 +12,8 @@
 --     more, for there is no address to name it by.
 --   - A link or code proves an address for the account that asked for it only, to somebody who is signed in to it: an owner
 --     who follows the link of a stranger's account proves nothing for the stranger.
---   - A password that is reset by mail is that of the account that has proved the address, or of a new one: never of an
---     account that only claims it, in which a stranger may be signed in.
+--   - A password that is reset by mail is that of the account that has proved the address, or of the claim whose device sets it, or of
+--     a new one: never of another claim, in which a stranger may be signed in.
 --   - Nobody takes an address that another account has proved.
 
 -- Changes of who has an address come one after the other.
@@ -68,6 +68,30 @@ begin
   return p_email;
 end $$;
 --> statement-breakpoint
+-- Somebody signs up, and from then on is the caller. Asked again within a quarter of an hour, with the same address and password (whose
+-- hashes are the same: src/auth/passwords.ts), it is a second click, or an answer that was lost: they are signed in to the account
+-- that they have. Later that would let strangers try passwords as often as they may sign up.
+create or replace function app.register(p_id uuid, p_email text, p_name text, p_language text, p_password_hash text, p_mail uuid) returns void
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_context constant jsonb := app.context();
+  v_user uuid;
+begin
+  perform app.turn_of_email(p_email);
+  perform app.require(not exists (select from public.users u where u.email = p_email and u.email_verified_at is not null), 409, 'email_taken');
+  select u.id into v_user from public.users u
+   where u.email = p_email and u.password_hash = p_password_hash and u.created_at > now() - interval '15 minutes'
+     and u.disabled_at is null and u.leaves_at is null and app.factors_of(u.id) = '{}' order by u.id limit 1 for update;
+  if found then
+    perform app.set_context(v_context || jsonb_build_object('userId', v_user, 'actor', 'user:' || v_user, 'action', 'session.create'));
+    return;
+  end if;
+  insert into public.users (id, email, name, language, password_hash)
+  values (p_id, app.claim_email(p_email), p_name, p_language, p_password_hash);
+  perform app.owe_mail(p_mail, 'verify', p_email, p_id, '{}');
+  perform app.set_context(v_context || jsonb_build_object('userId', p_id));
+end $$;
+--> statement-breakpoint
 -- Somebody has proved that address. False if another account had before. A change that was asked for before is void, for the
 -- address that is now proved has not agreed to it.
 create or replace function app.prove_email(p_user uuid, p_email text) returns boolean
@@ -87,13 +111,13 @@ begin
   return true;
 end $$;
 --> statement-breakpoint
--- Whom a password for that address would sign in: who has proved it, else who has signed in from that device before, else who
--- has claimed it first.
-create or replace function app.holder_of(p_email text, p_known uuid default null) returns uuid
+-- Whom a password for that address may sign in: who has proved it, or else all who claim it, first who has signed in from that
+-- device before, and then the oldest.
+create or replace function app.holders_of(p_email text, p_known uuid default null) returns uuid[]
   language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  return (select u.id from public.users u where u.email = p_email
-    order by u.email_verified_at is null, u.disabled_at is not null, u.id is distinct from p_known, u.id limit 1);
+  return array(select u.id from public.users u where u.email = p_email
+    order by u.email_verified_at is null, u.disabled_at is not null, u.id is distinct from p_known, u.id limit 20);
 end $$;
 --> statement-breakpoint
 -- Where outbox notes are that belong to no workspace.
@@ -101,27 +125,35 @@ create or replace function app.nowhere() returns uuid language sql immutable par
   return '00000000-0000-0000-0000-000000000000'::uuid;
 --> statement-breakpoint
 -- Owes a mail. Of what anybody can have sent to anybody, an address gets 5 of a kind an hour and 20 a day, of them 3 a day by
--- registrations from one network, and a network causes 100 a day; what is beyond is not sent (false), whoever asks. Whoever has had none for an
--- hour gets the one that proves the address of their account, beside those that others have caused.
+-- registrations from one network; and a network causes 100 a day by registrations and 100 by what somebody asks who is signed in. What is
+-- beyond is not sent (false), whoever asks, but for two: whoever has had none for an hour gets the one that proves the address
+-- of their account, beside those that others have caused; and a reset is sent where none was for 45 minutes, so that whoever asks has
+-- a link that works, however often strangers have asked. None makes an earlier one void. How many resets a network may ask for, the
+-- limiter says (src/limits/policies.ts): of them nothing here tells whether there is an account.
 create or replace function app.owe_mail(p_id uuid, p_kind text, p_recipient text, p_user uuid, p_data jsonb) returns boolean
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_request constant jsonb := app.context() -> 'request';
   v_network constant text := v_request ->> 'network';
-  v_registers constant boolean := p_kind = 'verify' and app.context() ->> 'action' = 'user.create';
+  v_registers constant boolean := p_kind = 'verify' and (app.context() ->> 'action' = 'user.create') is true;
   v_is_own boolean := false;
+  v_data constant jsonb := p_data || case when v_registers then '{"registers": "yes"}' else '{}'::jsonb end;
 begin
-  if p_kind = 'verify' and not v_registers then
-    v_is_own := exists (select from public.users u where u.id = p_user and u.created_at < now() - interval '1 hour')
-      and not exists (select from public.mails m where m.user_id = p_user and m.created_at > now() - interval '1 hour');
-  end if;
   if p_kind in ('verify', 'reset', 'change_new', 'invite') then
     perform pg_advisory_xact_lock(hashtextextended('mail ' || p_recipient, 0));
+    if p_kind = 'reset' then
+      v_is_own := not exists (select from public.mails m
+        where m.recipient = p_recipient and m.kind = 'reset' and m.created_at > now() - interval '45 minutes');
+    elsif p_kind = 'verify' and not v_registers then
+      v_is_own := exists (select from public.users u where u.id = p_user and u.created_at < now() - interval '1 hour')
+        and not exists (select from public.mails m where m.user_id = p_user and m.created_at > now() - interval '1 hour');
+    end if;
     if not v_is_own and (select count(*) >= 20 or count(*) filter (where m.created_at > now() - interval '1 hour') >= 5
           or v_registers and count(*) filter (where m.network = v_network) >= 3 from public.mails m
          where m.recipient = p_recipient and m.kind = p_kind and m.created_at > now() - interval '1 day')
-      or (select count(*) >= 100 from public.mails m
-           where m.network = v_network and m.kind in ('verify', 'reset', 'change_new', 'invite') and m.created_at > now() - interval '1 day')
+      or p_kind <> 'reset' and (select count(*) >= 100 from public.mails m
+           where m.network = v_network and m.kind in ('verify', 'change_new', 'invite') and (m.data ? 'registers') = v_registers
+             and m.created_at > now() - interval '1 day')
     then
       return false;
     end if;
@@ -132,7 +164,7 @@ begin
     return false;
   end if;
   insert into public.mails (id, kind, recipient, user_id, language, data, network)
-  values (p_id, p_kind, p_recipient, p_user, v_request ->> 'language', p_data, v_network);
+  values (p_id, p_kind, p_recipient, p_user, v_request ->> 'language', v_data, v_network);
   insert into public.outbox (workspace_id, kind, subject_id, available_at)
   values (app.nowhere(), 'mail', p_id, now() + interval '30 seconds');
   return true;
@@ -280,10 +312,11 @@ begin
     select m.workspace_id from public.memberships m where m.user_id = p_user));
 end $$;
 --> statement-breakpoint
--- Somebody has read the mail that a password may be reset by. Of an address that nobody has proved, a new account is made
--- (p_new_user). All sessions end, and a mail says so. A second factor of the last day goes, and the recovery codes with it: whoever
+-- Somebody has read the mail that a password may be reset by. Of an address that nobody has proved, it is that of the claim that this
+-- device has signed in to with its present password and factors (p_device, and p_mark by src/auth/device-tokens.ts), and else a new
+-- account is made (p_new_user). All sessions end, and a mail says so. A second factor of the last day goes, and the recovery codes with it: whoever
 -- had the password may have set it up to keep its owner out. Answers as app.undo_change does.
-create or replace function app.reset_password(p_token_hash text, p_password_hash text, p_new_user uuid) returns jsonb
+create or replace function app.reset_password(p_token_hash text, p_password_hash text, p_new_user uuid, p_device uuid, p_mark text) returns jsonb
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.context();
@@ -300,12 +333,13 @@ begin
   if not found then
     return '{"refusal": "invalid_token"}';
   end if;
-  select u.id into v_user from public.users u where u.email = v_mail.recipient and u.email_verified_at is not null;
+  select u.id into v_user from public.users u where u.email = v_mail.recipient and (u.email_verified_at is not null
+    or u.id = p_device and u.disabled_at is null and p_mark = app.mark_of(u.id))
+   order by u.email_verified_at is null limit 1;
   perform app.set_context(v_context || jsonb_build_object('actor', 'user:' || coalesce(v_user, p_new_user)));
   if v_user is null then
     v_user := p_new_user;
     insert into public.users (id, language, password_hash) values (v_user, v_mail.language, p_password_hash);
-    perform app.prove_email(v_user, v_mail.recipient);
   else
     update public.users u set password_hash = p_password_hash, updated_at = now() where u.id = v_user;
     with apps as (
@@ -314,6 +348,7 @@ begin
       delete from public.passkeys p where p.user_id = v_user and p.created_at > now() - interval '1 day' returning 1)
     delete from public.recovery_codes r where r.user_id = v_user and (exists (select from apps) or exists (select from keys));
   end if;
+  perform app.prove_email(u.id, v_mail.recipient) from public.users u where u.id = v_user and u.email_verified_at is null;
   update public.mails m set used_at = now() where m.recipient = v_mail.recipient and m.kind = 'reset' and m.used_at is null;
   perform app.record('password.confirm', 'user', v_user, null, null);
   select u.leaves_at into v_leaves_at from public.users u where u.id = v_user;
@@ -396,7 +431,7 @@ begin
     return null;
   end if;
   -- Of a reset the account is looked up here, after the answer, which so tells nothing of it.
-  select * into v_user from public.users u where u.id = coalesce(v_mail.user_id, app.holder_of(v_mail.recipient));
+  select * into v_user from public.users u where u.id = coalesce(v_mail.user_id, (app.holders_of(v_mail.recipient))[1]);
   if v_mail.kind = 'invite' then
     select * into v_invite from public.invites i where i.workspace_id = (v_mail.data ->> 'workspaceId')::uuid
        and i.id = (v_mail.data ->> 'inviteId')::uuid and i.accepted_at is null and i.expires_at > now();
@@ -498,6 +533,36 @@ create or replace function app.is_held(p_at timestamptz, p_reason text) returns 
   language sql stable parallel safe set search_path = pg_catalog, pg_temp
   return p_at is not null and (p_reason not in ('network', 'domain') or p_at > now() - interval '7 days');
 --> statement-breakpoint
+-- A grant is a person's, by the address that they have proved, or else by the account, which may have had another one.
+create or replace function app.grant_of(p_user uuid) returns public.free_grants
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_email text;
+  v_grant public.free_grants;
+begin
+  select u.email into v_email from public.users u where u.id = p_user and u.email_verified_at is not null;
+  select * into v_grant from public.free_grants g where g.person = app.person_of(v_email);
+  if not found then
+    select * into v_grant from public.free_grants g where g.user_id = p_user;
+  end if;
+  return v_grant;
+end $$;
+--> statement-breakpoint
+create or replace function app.person_of(p_email text) returns text
+  language sql immutable strict parallel safe set search_path = pg_catalog, pg_temp
+  return encode(sha256(convert_to(app.canonical_email(p_email), 'UTF8')), 'hex');
+--> statement-breakpoint
+-- The grant that a workspace has: as long as its person is an owner there, and not that of whom it was handed over by.
+create or replace function app.grant_at(p_workspace uuid) returns public.free_grants
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_grant public.free_grants;
+begin
+  select * into v_grant from public.free_grants g where g.workspace_id = p_workspace and exists (select from public.memberships m
+    where m.workspace_id = p_workspace and m.role = 'owner' and (app.grant_of(m.user_id)).person = g.person);
+  return v_grant;
+end $$;
+--> statement-breakpoint
 -- Free credits: granted to a proved person once, for the oldest free workspace that they own (alone, if there is one), and when that is gone, not free or
 -- not theirs any more for the next one, from the next month on. What looks farmed is held for a week: the sixth of a network in a
 -- day, or the twenty-first of a mail domain that is not one of everybody's. They come by what a person does themselves: a
@@ -518,22 +583,22 @@ begin
   if not found then
     return;
   end if;
-  v_person := encode(sha256(convert_to(app.canonical_email(v_email), 'UTF8')), 'hex');
+  v_person := app.person_of(v_email);
   perform pg_advisory_xact_lock(hashtextextended('person ' || v_person, 0));
-  select * into v_grant from public.free_grants g where g.person = v_person or g.user_id = p_user
-   order by g.person <> v_person limit 1;
-  if v_grant.person is not null and exists (select from public.workspaces w
-    where w.id = v_grant.workspace_id and w.deleted_at is null and w.plan = 'free' and exists (
-      select from public.memberships m where m.workspace_id = w.id and m.user_id in (v_grant.user_id, p_user) and m.role = 'owner')) then
+  v_grant := app.grant_of(p_user);
+  if exists (select from public.workspaces w
+    where w.id = v_grant.workspace_id and w.deleted_at is null and w.plan = 'free' and (app.grant_at(w.id)).person is not null) then
     return;
   end if;
   select m.workspace_id into v_workspace from public.memberships m join public.workspaces w on w.id = m.workspace_id
    where m.user_id = p_user and m.role = 'owner' and w.plan = 'free' and w.deleted_at is null
-     and not exists (select from public.free_grants g where g.workspace_id = w.id)
+     and (app.grant_at(w.id)).person is null
    order by exists (select from public.memberships o where o.workspace_id = w.id and o.role = 'owner' and o.user_id <> p_user), w.id limit 1;
   if not found then
     return;
   end if;
+  -- Whoever had it before has a grant for their next one.
+  update public.free_grants g set workspace_id = null where g.workspace_id = v_workspace and g.person is distinct from v_grant.person;
   if v_grant.person is not null then
     update public.free_grants g
        set workspace_id = v_workspace, since = (date_trunc('month', now() at time zone 'utc') + interval '1 month')::date
@@ -546,19 +611,21 @@ begin
       where g.domain = app.mail_domain(v_email) and g.created_at > now() - interval '1 day') then 'domain' end;
   insert into public.free_grants (person, user_id, workspace_id, since, network, domain, held_at, hold_reason)
   values (v_person, p_user, v_workspace, date_trunc('month', now() at time zone 'utc')::date, v_network, app.mail_domain(v_email),
-    case when v_reason is not null then now() end, v_reason);
-  if v_reason is not null then
+    case when v_reason is not null then now() end, v_reason) on conflict do nothing;
+  if found and v_reason is not null then
     perform app.audit_hold(v_workspace, 'credit.hold', v_reason);
   end if;
 end $$;
 --> statement-breakpoint
--- The current workspace was handed over, or has become free.
+-- The current workspace was handed over, or has become free. Whoever has handed it over may have another. In one order for all.
 create or replace function app.fund_owners() returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_owner uuid;
 begin
-  for v_owner in select m.user_id from public.memberships m where m.workspace_id = app.workspace_id() and m.role = 'owner' order by m.user_id loop
+  for v_owner in select m.user_id from public.memberships m where m.workspace_id = app.workspace_id() and m.role = 'owner'
+    union select app.user_id() order by 1
+  loop
     perform app.fund(v_owner);
   end loop;
 end $$;
@@ -575,8 +642,8 @@ end $$;
 create or replace function app.is_funded(p_workspace uuid) returns boolean
   language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  return exists (select from public.free_grants g
-    where g.workspace_id = p_workspace and not app.is_held(g.held_at, g.hold_reason) and g.since <= (now() at time zone 'utc')::date);
+  return exists (select from app.grant_at(p_workspace) g
+    where not app.is_held(g.held_at, g.hold_reason) and g.since <= (now() at time zone 'utc')::date);
 end $$;
 --> statement-breakpoint
 -- The same of the current workspace, and why: one of `freeCreditStates` (src/words.ts), and since when.
@@ -584,9 +651,8 @@ create or replace function app.free_state(out state text, out since date)
   language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_workspace constant uuid := app.workspace_id();
-  v_grant public.free_grants;
+  v_grant constant public.free_grants := app.grant_at(v_workspace);
 begin
-  select * into v_grant from public.free_grants g where g.workspace_id = v_workspace;
   since := v_grant.since;
   state := case
     when app.is_held(v_grant.held_at, v_grant.hold_reason) then 'held'

@@ -22,8 +22,8 @@ end $$;
 revoke all on all tables in schema public, app from public, app_tenant, app_system, app_gate, app_jobs, app_retention;
 grant select on app.gate_key to app_gate;
 grant select (id, email, email_verified_at, name, leaves_at, created_at, updated_at), update (name, updated_at) on users to app_tenant;
-grant select, insert, update (updated_at) on users to app_system;
-grant update (email, email_verified_at, password_hash, leaves_at), delete on users to app_gate;
+grant select, update (updated_at) on users to app_system;
+grant insert, update (email, email_verified_at, password_hash, leaves_at), delete on users to app_gate;
 grant select (id, user_id, refreshed_at, expires_at, revoked_at, ip, country, user_agent, device, proved_at, second_factor, created_at),
   update (revoked_at, proved_at, second_factor) on sessions to app_tenant;
 grant select (id, user_id, refresh_hash, refresh_generation, refreshed_at, expires_at, revoked_at, country, device, proved_at, second_factor), insert,
@@ -146,8 +146,8 @@ grant execute on function app.accept_invite(text), app.listen(), app.create_work
   app.tell_of_password(uuid), app.tell_of_factor(uuid), app.leave(uuid), app.ask_export(uuid), app.is_over(), app.workspace_grace(), app.enter_deleted(uuid), app.mail_invite(uuid, uuid), app.fund_owners(), app.is_funded(uuid), app.free_state()
   to app_tenant;
 grant execute on function app.act_as(uuid), app.compare_storage(text, jsonb, uuid[], uuid[], timestamptz, integer),
-  app.note_findings(text, jsonb, interval), app.turn_of_email(text), app.claim_email(text), app.holder_of(text, uuid), app.owe_mail(uuid, text, text, uuid, jsonb),
-  app.undo_change(text), app.reset_password(text, text, uuid), app.tell_of_device(uuid, uuid, text, text),
+  app.note_findings(text, jsonb, interval), app.register(uuid, text, text, text, text, uuid), app.holders_of(text, uuid), app.owe_mail(uuid, text, text, uuid, jsonb),
+  app.undo_change(text), app.reset_password(text, text, uuid, uuid, text), app.tell_of_device(uuid, uuid, text, text),
   app.take_mail(uuid, uuid, text, text), app.end_mail(uuid, uuid, text, text, text, boolean), app.note_bounce(text, text),
   app.erase_user(uuid), app.read_export(uuid), app.end_export(uuid, uuid), app.forget_export(uuid) to app_system;
 grant execute on function app.own_factors(), app.own_mark() to app_tenant;

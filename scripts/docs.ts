@@ -62,6 +62,7 @@ const routeTables = [...byTag].map(
 const subjects = {
   ip: 'IP (IPv6: /64)',
   email: 'e-mail address',
+  'ip and email': 'IP and e-mail address',
   device: 'device that has signed in before',
   'device-ip': 'IP of such devices',
   user: 'user',

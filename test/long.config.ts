@@ -8,6 +8,7 @@ export const long = [
   'test/client/runtimes.test.ts',
   'test/rig/*.test.ts',
   'test/auth/browser.test.ts',
+  'test/credits/farm.test.ts',
   'test/credits/free-budget.test.ts',
   'test/events/lost-event.test.ts',
   'test/generations/faults-restart.test.ts',

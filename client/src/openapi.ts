@@ -819,7 +819,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Change the caller's password; other sessions are revoked
+         * Change the caller's password to another; other sessions are revoked
          * @description For whoever is signed in. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */
         post: operations["password.update"];
@@ -840,7 +840,7 @@ export interface paths {
         put?: never;
         /**
          * Have a link mailed by which a password can be set
-         * @description Answers the same, in the same time, whether there is an account. Where one has only claimed the address, the link makes a new one.
+         * @description Answers the same, in the same time, whether there is an account. Where strangers have asked so often that none is mailed any more, the last link is good for a quarter of an hour at least. A device that sends its `device_token` is counted by itself, whatever others of its network ask for.
          *
          *     Needs no credentials.
          */
@@ -862,7 +862,7 @@ export interface paths {
         put?: never;
         /**
          * Set a password by the token of a mailed link; all sessions end
-         * @description Second factors that are younger than a day go, and the recovery codes with them; older ones stay. API keys stay, too. An account that is to be deleted still is, unless its person signs in.
+         * @description Second factors that are younger than a day go, and the recovery codes with them; older ones stay. API keys stay, too. An account that is to be deleted still is, unless its person signs in. Of an address that nobody has proved, the password is that of the account that claims it and that this device has signed up or in to, as its `device_token` says; without one, of a new account.
          *
          *     Needs no credentials.
          */
@@ -906,7 +906,7 @@ export interface paths {
         put?: never;
         /**
          * Sign up; a mail with a link and a code proves the address
-         * @description An address that nobody has proved belongs to nobody yet: whoever proves it first has it, and other accounts that claimed it lose it.
+         * @description An address that nobody has proved belongs to nobody yet: whoever proves it first has it, and other accounts that claimed it lose it. Sent again within a quarter of an hour, with the same password, it signs in to the account that it made.
          *
          *     Needs no credentials.
          */
@@ -1472,7 +1472,9 @@ export interface paths {
         put?: never;
         /**
          * Make another member the owner and become an admin
-         * @description Needs the role `owner` or a higher one. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
+         * @description The new owner is not asked: they can hand it back, or delete it. Free credits are of a person and do not come along; whoever has none elsewhere has theirs there.
+         *
+         *     Needs the role `owner` or a higher one. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */
         post: operations["workspace.transfer"];
         delete?: never;
@@ -3947,6 +3949,7 @@ export interface operations {
                  *     }
                  */
                 "application/json": {
+                    device_token?: string;
                     /** Format: email */
                     email: string;
                 };
@@ -3978,6 +3981,7 @@ export interface operations {
                  *     }
                  */
                 "application/json": {
+                    device_token?: string;
                     newPassword: string;
                     token: string;
                 };

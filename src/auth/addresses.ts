@@ -11,7 +11,7 @@ import { first } from '../db/sql.ts'
 import { AppError, type ErrorCode, invalidField, toAppError } from '../errors.ts'
 import { dispatchMails } from '../mail/owed.ts'
 import { hashesOfCode, hashToken } from '../mail/tokens.ts'
-import { issueDeviceToken } from './device-tokens.ts'
+import { issueDeviceToken, readDeviceToken } from './device-tokens.ts'
 import { hashPassword } from './passwords.ts'
 import { endStreams, isCaller, profile, type User } from './sessions.ts'
 
@@ -108,20 +108,24 @@ export const askReset = async (ctx: Ctx, email: string): Promise<void> => {
 }
 
 /**
- * Sets a password, and ends all sessions.
+ * Sets a password, and ends all sessions. Of an address that nobody has proved, for the claim that this device has signed in to.
  * @returns a token that says that this device is known: strangers' guesses must not keep its person from signing in now; and
  *   when the account is deleted, if it is to be and its person does not sign in
  * @throws {AppError} invalid_token, unavailable
  */
 export const resetPassword = async (
   ctx: Ctx,
-  input: { token: string; newPassword: string },
+  input: { token: string; newPassword: string; device_token?: string | undefined },
 ): Promise<{ deviceToken: string; leavesAt: Date | null }> => {
+  const device = input.device_token ? readDeviceToken(ctx.env, input.device_token) : undefined
   const passwordHash = await hashPassword(ctx.env, input.newPassword)
   const { reset } = await transact({ ...ctx, seals: [passwordHash] }, (db) => ({
     reset: db.execute<{
       answer: Ended & { email: string; factorsSince: string | null; leavesAt: string | null }
-    }>(sql`select app.reset_password(${hashToken(input.token)}, ${passwordHash}, ${uuidv7()}) as answer`),
+    }>(
+      sql`select app.reset_password(${hashToken(input.token)}, ${passwordHash}, ${uuidv7()},
+        ${device?.userId ?? null}, ${device?.mark ?? null}) as answer`,
+    ),
   }))
   const answer = settleAnswer(ctx, reset.rows)
   await endAll(ctx, answer)

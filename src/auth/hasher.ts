@@ -38,24 +38,31 @@ export class Hasher extends DurableObject {
   /** The end of the line. All of it belongs to this object, so that it moves on whoever has left. */
   private last: Promise<unknown> = Promise.resolve()
 
-  /** In PHC form; null when the line is too long. */
-  hash(password: string): Promise<string | null> {
+  /** In PHC form, with a salt of 16 bytes in base64 or a random one; null when the line is too long. */
+  hash(password: string, given?: string): Promise<string | null> {
     return this.inTurn(async () => {
-      const salt = randomBytes(SALT_LENGTH)
+      const salt = given === undefined ? randomBytes(SALT_LENGTH) : Buffer.from(given, 'base64')
       const key = await derive(password, salt, PARAMETERS)
       const { N, r, p } = PARAMETERS
       return `$scrypt$ln=${Math.log2(N)},r=${r},p=${p}$${base64(salt)}$${base64(key)}`
     })
   }
 
-  /** False for a wrong password and, after the same work, where none is stored; null when the line is too long. */
-  verify(password: string, stored: string | null): Promise<boolean | null> {
+  /**
+   * Which of the stored is the password's, of those that have the salt of the first: one hash, however many there are. -1 for a
+   * wrong password and, after the same work, where none is stored; null when the line is too long.
+   */
+  find(password: string, stored: readonly (string | null)[]): Promise<number | null> {
     return this.inTurn(async () => {
-      const [, , parameters = '', salt = '', key = ''] = (stored ?? DUMMY_HASH).split('$')
+      const sample = stored.find((one) => one !== null) ?? DUMMY_HASH
+      const start = sample.slice(0, sample.lastIndexOf('$') + 1)
+      const [, , parameters = '', salt = ''] = start.split('$')
       const [ln = 14, r = 8, p = 5] = parameters.split(',').map((part) => Number(part.split('=')[1]))
-      const expected = Buffer.from(key, 'base64')
       const actual = await derive(password, Buffer.from(salt, 'base64'), { N: 2 ** ln, r, p })
-      return timingSafeEqual(actual, expected) && stored !== null
+      return stored.findIndex(
+        (one) =>
+          one?.startsWith(start) && timingSafeEqual(actual, Buffer.from(one.slice(start.length), 'base64')),
+      )
     })
   }
 

@@ -2,6 +2,7 @@
 import { type Env, objectOf } from '../env.ts'
 import { AppError } from '../errors.ts'
 import type { Hasher } from './hasher.ts'
+import { macOf } from './macs.ts'
 
 /** Frequent in lists of leaked passwords, and of the ten characters at least that a password has here. */
 const commonPasswords = new Set(
@@ -46,13 +47,23 @@ const ask = async <T>(
   throw new AppError('unavailable', { headers: { 'retry-after': '5' }, cause })
 }
 
-/** @throws {AppError} unavailable */
-export const hashPassword = (env: Env, password: string): Promise<string> =>
-  ask(env, (hasher) => hasher.hash(password))
+/**
+ * All who claim an address have the salt that follows from it, so that one hash tells whose a password is, and a second click that it
+ * is the same.
+ * @throws {AppError} unavailable
+ */
+export const hashPassword = (env: Env, password: string, claimed?: string | null): Promise<string> => {
+  const salt = claimed ? macOf(env.ACCESS_TOKEN_KEYS[0], 'password salt', claimed).subarray(0, 16) : undefined
+  return ask(env, (hasher) => hasher.hash(password, salt?.toString('base64')))
+}
 
-/** False for a wrong password and, after the same work, for no account or one without a password. @throws {AppError} unavailable */
-export const verifyPassword = (
+/** Which of these hashes is the password's, or -1; takes the same time for none and for many. @throws {AppError} unavailable */
+export const findPassword = (
   env: Env,
   password: string,
-  stored: string | null | undefined,
-): Promise<boolean> => ask(env, (hasher) => hasher.verify(password, stored ?? null))
+  stored: readonly (string | null)[],
+): Promise<number> => ask(env, (hasher) => hasher.find(password, stored))
+
+/** False for a wrong password and, after the same work, where there is none. @throws {AppError} unavailable */
+export const verifyPassword = async (env: Env, password: string, stored: string | null): Promise<boolean> =>
+  (await findPassword(env, password, [stored])) === 0

@@ -115,7 +115,7 @@ routes.openapi(
     tag,
     summary: 'Sign up; a mail with a link and a code proves the address',
     description:
-      'An address that nobody has proved belongs to nobody yet: whoever proves it first has it, and other accounts that claimed it lose it.',
+      'An address that nobody has proved belongs to nobody yet: whoever proves it first has it, and other accounts that claimed it lose it. Sent again within a quarter of an hour, with the same password, it signs in to the account that it made.',
     scope: 'public',
     limits: ['register-ip'],
     request: jsonBody(
@@ -315,7 +315,7 @@ routes.openapi(
     method: 'post',
     path: '/auth/password',
     tag,
-    summary: "Change the caller's password; other sessions are revoked",
+    summary: "Change the caller's password to another; other sessions are revoked",
     scope: 'user',
     stepUp: true,
     limits: ['password'],
@@ -480,10 +480,12 @@ routes.openapi(
     tag,
     summary: 'Have a link mailed by which a password can be set',
     description:
-      'Answers the same, in the same time, whether there is an account. Where one has only claimed the address, the link makes a new one.',
+      'Answers the same, in the same time, whether there is an account. Where strangers have asked so often that none is mailed any more, the last link is good for a quarter of an hour at least. A device that sends its `device_token` is counted by itself, whatever others of its network ask for.',
     scope: 'public',
-    limits: ['reset-ip', 'reset-email'],
-    request: jsonBody(z.strictObject({ email: Email }), { email: 'ann@example.com' }),
+    limits: ['reset-ip', 'reset-ip-day', 'reset-email', 'reset-device'],
+    request: jsonBody(z.strictObject({ email: Email, device_token: z.string().max(1000).optional() }), {
+      email: 'ann@example.com',
+    }),
     responses: { 202: { description: 'Accepted' } },
   }),
   async (c) => {
@@ -499,13 +501,13 @@ routes.openapi(
     tag,
     summary: 'Set a password by the token of a mailed link; all sessions end',
     description:
-      'Second factors that are younger than a day go, and the recovery codes with them; older ones stay. API keys stay, too. An account that is to be deleted still is, unless its person signs in.',
+      'Second factors that are younger than a day go, and the recovery codes with them; older ones stay. API keys stay, too. An account that is to be deleted still is, unless its person signs in. Of an address that nobody has proved, the password is that of the account that claims it and that this device has signed up or in to, as its `device_token` says; without one, of a new account.',
     scope: 'public',
     limits: ['token-ip'],
-    request: jsonBody(z.strictObject({ token: mailToken, newPassword }), {
-      token: MAILED,
-      newPassword: 'another picture, another store',
-    }),
+    request: jsonBody(
+      z.strictObject({ token: mailToken, newPassword, device_token: z.string().max(1000).optional() }),
+      { token: MAILED, newPassword: 'another picture, another store' },
+    ),
     responses: {
       200: json(
         z.object({

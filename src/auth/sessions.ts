@@ -1,12 +1,12 @@
 /** Users and their sessions: signing up, in and out, the caller's profile and password. */
 import { hash } from 'node:crypto'
-import { and, desc, eq, gt, isNotNull, isNull, lt, ne, not, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, isNull, lt, ne, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
 import { authorize, type Database, ensure, read, transact } from '../db/client.ts'
 import { currentUserId, memberships, sessions, users } from '../db/schema.ts'
 import { exists, first, type Page, rowOf } from '../db/sql.ts'
-import { AppError } from '../errors.ts'
+import { AppError, invalidField } from '../errors.ts'
 import { dismissListeners } from '../events/events.ts'
 import { forgive, takeTokens } from '../limits/limits.ts'
 import { dispatchMails } from '../mail/owed.ts'
@@ -14,7 +14,7 @@ import type { Role } from '../words.ts'
 import { deviceOf } from './device.ts'
 import { hashAddress, issueDeviceToken, markDevice, markPassword, readDeviceToken } from './device-tokens.ts'
 import { type FactorKind, issueMfaToken } from './factors/mfa-tokens.ts'
-import { hashPassword, verifyPassword } from './passwords.ts'
+import { findPassword, hashPassword, verifyPassword } from './passwords.ts'
 import { firstRefreshToken } from './refresh-tokens.ts'
 import { issueTokens } from './tokens.ts'
 
@@ -56,38 +56,38 @@ const ownSessionId = ({ principal }: Ctx) => (principal.type === 'session' ? pri
 
 export const asUser = (ctx: Ctx, userId: string): Ctx => ({ ...ctx, principal: { type: 'system', userId } })
 
-/** Also mails what proves the address. @throws {AppError} email_taken: somebody has proved it */
+/**
+ * Also mails what proves the address. A second time in a row, with the same password, it signs in to the same account.
+ * @throws {AppError} email_taken: somebody has proved it
+ */
 export const register = async (
   ctx: Ctx,
   input: { email: string; password: string; name?: string | undefined },
 ) => {
   const userId = uuidv7()
   const [passwordHash, session] = await Promise.all([
-    hashPassword(ctx.env, input.password),
+    hashPassword(ctx.env, input.password, input.email),
     newSession(ctx, userId),
   ])
   const mail = uuidv7()
-  const isProved = and(eq(users.email, input.email), isNotNull(users.emailVerifiedAt))
+  const { email, name = null } = input
+  const { language = null } = ctx.request
   const { created } = await transact(asUser(ctx, userId), (db) => ({
-    turn: db.execute(sql`select app.turn_of_email(${input.email})`),
-    free: ensure(db, not(exists(users, isProved)), 'email_taken'),
-    created: db
-      .insert(users)
-      .values({
-        id: userId,
-        email: sql`app.claim_email(${input.email})`,
-        name: input.name ?? null,
-        language: ctx.request.language ?? null,
-        passwordHash,
-      })
-      .returning(profile),
-    session: db.insert(sessions).values(session.row),
-    mail: db.execute(sql`select app.owe_mail(${mail}, 'verify', ${input.email}, ${userId}, '{}')`),
+    registered: db.execute(
+      sql`select app.register(${userId}, ${email}, ${name}, ${language}, ${passwordHash}, ${mail})`,
+    ),
+    created: db.select(profile).from(users).where(isCaller),
+    session: db.insert(sessions).values({ ...session.row, userId: currentUserId }),
   }))
-  dispatchMails(ctx, [mail])
   const user = first(created)
+  const isNew = user.id === userId
+  if (isNew) dispatchMails(ctx, [mail])
+  const { refresh_token } = session.tokens
+  const tokens = isNew
+    ? session.tokens
+    : await issueTokens(ctx.env, { userId: user.id, sessionId: session.row.id }, refresh_token)
   const deviceToken = issueDeviceToken(ctx.env, { ...user, passwordHash, factorsSince: null })
-  return { user, ...session.tokens, device_token: deviceToken }
+  return { user, ...tokens, device_token: deviceToken }
 }
 
 /** Records a sign-in that failed. @throws {AppError} `error`, always */
@@ -115,10 +115,8 @@ export const signIn = async (
   input: { email: string; password: string; device_token?: string | undefined },
 ) => {
   const device = input.device_token ? readDeviceToken(ctx.env, input.device_token, input.email) : undefined
-  const {
-    known: [user],
-  } = await transact({ ...ctx, action: undefined }, (db) => ({
-    known: db
+  const { holders } = await transact({ ...ctx, action: undefined }, (db) => ({
+    holders: db
       .select({
         id: users.id,
         passwordHash: users.passwordHash,
@@ -126,18 +124,31 @@ export const signIn = async (
         factors: sql<FactorKind[]>`app.factors_of(${users.id})`,
         factorsSince: sql<string | null>`app.factors_since(${users.id})`,
       })
-      .from(users)
-      .where(eq(users.id, sql`app.holder_of(${input.email}, ${device?.userId ?? null}::uuid)`)),
+      .from(
+        sql`unnest(app.holders_of(${input.email}, ${device?.userId ?? null}::uuid)) with ordinality h (id, place)`,
+      )
+      .innerJoin(users, eq(users.id, sql`h.id`))
+      .orderBy(sql`h.place`),
   }))
-  const mark = markPassword(user?.passwordHash ?? null)
-  const isKnown = device && user && device.userId === user.id && device.mark === markDevice(user)
+  const known = holders.find((one) => one.id === device?.userId && device.mark === markDevice(one))
   // The address may have changed hands, and the password may have been told to others.
-  if (device && !isKnown) await takeTokens(ctx, bucketsOf(input.email))
-  const valid = await verifyPassword(ctx.env, input.password, user?.passwordHash)
-  if (!user || !valid || user.disabledAt) {
-    return refuseSignIn(ctx, { userId: user?.id, email: input.email }, new AppError('invalid_credentials'))
+  if (device && !known) await takeTokens(ctx, bucketsOf(input.email))
+  // Who is counted by their device guesses nobody else's password.
+  const asked = known ? [known] : holders
+  const user =
+    asked[
+      await findPassword(
+        ctx.env,
+        input.password,
+        asked.map((one) => one.passwordHash),
+      )
+    ]
+  if (!user || user.disabledAt) {
+    const userId = (user ?? asked[0])?.id
+    return refuseSignIn(ctx, { userId, email: input.email }, new AppError('invalid_credentials'))
   }
-  const deviceId = isKnown ? device.id : undefined
+  const mark = markPassword(user.passwordHash)
+  const deviceId = user === known ? device?.id : undefined
   if (user.factors.length > 0) {
     forgive(ctx)
     return issueMfaToken(ctx.env, { userId: user.id, mark, deviceId }, user.factors)
@@ -250,19 +261,23 @@ export const updateMe = async (ctx: Ctx, name: string) => {
 
 /**
  * Revokes the caller's other sessions. Takes two database requests, since the hash is compared in between.
- * @throws {AppError} invalid_credentials
+ * @throws {AppError} invalid_credentials, validation_failed: it is the current one
  */
 export const changePassword = async (
   ctx: Ctx,
   input: { currentPassword: string; newPassword: string },
 ): Promise<void> => {
   const { own } = await transact({ ...ctx, action: undefined }, (db) => ({
-    own: db.execute<{ hash: string | null }>(sql`select app.own_password_hash() as hash`),
+    own: db.execute<{ hash: string | null; claimed: string | null }>(
+      sql`select app.own_password_hash() as hash, (select email from users where ${isCaller} and email_verified_at is null) as claimed`,
+    ),
   }))
-  const current = first(own.rows).hash
+  const { hash: current, claimed } = first(own.rows)
   if (!(await verifyPassword(ctx.env, input.currentPassword, current)))
     throw new AppError('invalid_credentials', { detail: 'The current password is wrong.' })
-  const passwordHash = await hashPassword(ctx.env, input.newPassword)
+  if (input.newPassword.normalize('NFKC') === input.currentPassword.normalize('NFKC'))
+    throw invalidField('/newPassword', 'is the current password')
+  const passwordHash = await hashPassword(ctx.env, input.newPassword, claimed)
   const mail = uuidv7()
   const { gate, listening } = await transact({ ...ctx, seals: [passwordHash] }, (db) => ({
     changed: db.execute(sql`select app.change_password(${current}, ${passwordHash})`),

@@ -423,7 +423,8 @@ export const freeGrants = pgTable(
     /** SHA-256 of the proved address without what makes it an alias, hex. */
     person: text('person').primaryKey(),
     userId: uuid('user_id').notNull().unique('free_grants_user'),
-    workspaceId: uuid('workspace_id').notNull().unique('free_grants_workspace'),
+    /** Null after whoever took it over had a grant of their own for it. */
+    workspaceId: uuid('workspace_id').unique('free_grants_workspace'),
     /** From this day on, UTC. */
     since: date('since', { mode: 'string' }).notNull(),
     /** That it was asked from, and where the mailbox is: what many in a day share looks farmed. */

@@ -6,7 +6,7 @@ import { hashAddress, readDeviceToken } from '../auth/device-tokens.ts'
 import type { Ctx, Principal } from '../context.ts'
 import { authorize } from '../db/client.ts'
 import { isDenied, recallAdmission, takeTokens } from '../limits/limits.ts'
-import { type PolicyName, policies } from '../limits/policies.ts'
+import { type Policy, type PolicyName, policies } from '../limits/policies.ts'
 import type { AppEnv } from './router.ts'
 
 export const limited = (limits: readonly PolicyName[]) =>
@@ -57,12 +57,21 @@ const limitAnybody = async (c: Context<AppEnv>, limits: readonly PolicyName[]): 
   )
   for (const policy of wanted) {
     const { by } = policies[policy]
-    const isByEmail = by === 'email' && !isDenied(buckets)
-    const network = () => networkOf(c.get('ctx').request.ip)
-    const subject = by === 'device' ? device : isByEmail ? await addressOf(c) : network()
+    const subject = by === 'device' ? device : await subjectOf(c, by, isDenied(buckets))
     if (subject !== undefined) buckets.push({ policy, subject })
   }
   await takeTokens(c.get('ctx'), buckets)
+}
+
+const subjectOf = async (
+  c: Context<AppEnv>,
+  by: Policy['by'],
+  isLost: boolean,
+): Promise<string | undefined> => {
+  const network = networkOf(c.get('ctx').request.ip)
+  if (by === 'ip' || by === 'device-ip') return network
+  const address = isLost ? undefined : await addressOf(c)
+  return address && by === 'ip and email' ? `${network} ${address}` : address
 }
 
 /**

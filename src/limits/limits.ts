@@ -114,7 +114,7 @@ export const takeTokens = async (ctx: Ctx, buckets: readonly Bucket[]): Promise<
     remember(denied, nameOf(state), { until: Date.now() + state.retryAfter * 1000, taken: state })
   }
   // A network that is over its limit must not use up that of an e-mail address.
-  await giveBack(ctx, ({ by }) => by === 'workspace' || by === 'email')
+  await giveBack(ctx, ({ by }) => by === 'workspace' || by === 'email' || by === 'ip and email')
   const retryAfter = Math.max(...refused.map((state) => state.retryAfter))
   throw new AppError('rate_limited', { headers: { 'retry-after': String(retryAfter) } })
 }

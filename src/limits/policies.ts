@@ -6,7 +6,7 @@ export interface Policy {
   limit: number
   /** Seconds. */
   period: number
-  by: 'ip' | 'email' | 'device' | 'device-ip' | 'user' | 'caller' | 'workspace'
+  by: 'ip' | 'email' | 'ip and email' | 'device' | 'device-ip' | 'user' | 'caller' | 'workspace'
   /** The workspace's plan multiplies the limit. */
   perPlan: boolean
   /** What happens without the limiter: sign-in and what costs money are refused. */
@@ -54,8 +54,12 @@ export const policies = {
   'second-factor-ip': { limit: 60, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   // What somebody proves themselves by from now on, each with a mail. Removing is not limited: there is no more of it.
   factor: { limit: 20, period: 86_400, by: 'caller', perPlan: false, unreachable: 'refuse' },
+  // Not by address alone, or strangers could keep its owner from asking. What they ask for has been mailed there (app.owe_mail).
   'reset-ip': { limit: 10, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
-  'reset-email': { limit: 5, period: 3600, by: 'email', perPlan: false, unreachable: 'refuse' },
+  'reset-ip-day': { limit: 100, period: 86_400, by: 'ip', perPlan: false, unreachable: 'refuse' },
+  'reset-email': { limit: 5, period: 3600, by: 'ip and email', perPlan: false, unreachable: 'refuse' },
+  // Of a device that has signed in to the address before, whatever others of its network ask for.
+  'reset-device': { limit: 5, period: 3600, by: 'device', perPlan: false, unreachable: 'refuse' },
   // Links and codes that came by mail, from whoever has them.
   'token-ip': { limit: 20, period: 60, by: 'ip', perPlan: false, unreachable: 'refuse' },
   email: { limit: 5, period: 3600, by: 'caller', perPlan: false, unreachable: 'refuse' },

@@ -50,8 +50,8 @@ const texts: Record<Language, Texts> = {
             'On this page you can set a new password. That signs you out everywhere and removes second factors of the last day.',
           ]
         : [
-            'Nobody has confirmed this address yet. On this page you can set a password for a new account with it.',
-            'If you have registered and are still signed in somewhere, confirm the address there instead: what is in that account stays in it, and does not come along.',
+            'Nobody has confirmed this address yet. On this page you can set a password with which it is yours.',
+            'If you have registered, open the page on the device and in the browser that you did it with, and your account stays as it is. Anywhere else you get a new account: what is in the first one does not come along.',
           ],
       link: [paths.reset, 'Set a password'],
       notes: ['The link works once, for an hour. If you have not asked for it, do nothing.'],
@@ -161,8 +161,8 @@ const texts: Record<Language, Texts> = {
             'Auf dieser Seite können Sie ein neues Passwort setzen. Sie werden dabei überall abgemeldet, und zweite Faktoren des letzten Tages werden entfernt.',
           ]
         : [
-            'Diese Adresse hat noch niemand bestätigt. Auf dieser Seite können Sie ein Passwort für ein neues Konto mit ihr setzen.',
-            'Wenn Sie sich registriert haben und irgendwo noch angemeldet sind, bestätigen Sie die Adresse lieber dort: Was in jenem Konto liegt, bleibt in ihm und kommt nicht mit.',
+            'Diese Adresse hat noch niemand bestätigt. Auf dieser Seite können Sie ein Passwort setzen, mit dem sie Ihnen gehört.',
+            'Wenn Sie sich registriert haben, öffnen Sie die Seite auf dem Gerät und in dem Browser, mit dem Sie das getan haben: Dann bleibt Ihr Konto, wie es ist. Anderswo bekommen Sie ein neues Konto, und was im ersten liegt, kommt nicht mit.',
           ],
       link: [paths.reset, 'Passwort setzen'],
       notes: [
@@ -292,8 +292,8 @@ const texts: Record<Language, Texts> = {
       lines: isProved
         ? ['您可以在此页面设置新密码。设置后，所有设备都将退出登录，最近一天内新增的第二验证因素也将被移除。']
         : [
-            '此邮箱地址尚未被确认。您可以在此页面用它创建一个新账户并设置密码。',
-            '如果您曾注册过，并且在某处仍处于登录状态，请改为在那里确认此地址：原账户中的内容会保留在原账户，不会转移到新账户。',
+            '此邮箱地址尚未被确认。您可以在此页面设置密码，之后此地址即归您使用。',
+            '如果您曾注册过，请在注册时使用的设备和浏览器中打开此页面，您的账户将保持原样。在其他地方打开则会创建一个新账户：原账户中的内容不会转移过来。',
           ],
       link: [paths.reset, '设置密码'],
       notes: ['链接仅可使用一次，一小时内有效。如果这不是您的请求，请忽略此邮件。'],

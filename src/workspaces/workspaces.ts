@@ -130,6 +130,7 @@ export const restoreWorkspace = async (ctx: Ctx, id: string): Promise<WorkspaceW
       insert into outbox (kind, subject_id, available_at)
       select 'upload.end', id, now() from uploads where ${here} and ${deletedAt} is not null
       union select 'object.move', object_id, now() from assets where ${here} and store = 'fallback' and ${deletedAt} is not null
+      union all select 'upload.check', id, now() from uploads where ${here} and completed_at is not null and ${deletedAt} is not null
       union all select 'export', id, now() from asset_exports where ${here} and status = 'queued' and ${deletedAt} is not null
       on conflict do nothing`),
     note: db.execute(sql`delete from outbox where ${here} and kind = 'workspace.delete'`),

@@ -1,6 +1,8 @@
 /** Addresses: proved by mail, changed by two proofs, taken back; passwords reset; and invites that prove an address. */
+
+import { hash } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { times } from '../support/at-once.ts'
+import { tally, times } from '../support/at-once.ts'
 import { type Client, createClient } from '../support/client.ts'
 import { asOwner } from '../support/database.ts'
 import { codeIn, mailRowsOf, mailsTo, mailTo, tokenIn, whenSettled } from '../support/mail.ts'
@@ -284,6 +286,69 @@ test('a reset is answered alike, in the same time, whether there is an account',
   }
 })
 
+test('strangers who ask for resets all day keep nobody from one: there is always a link that works', async () => {
+  const { email, client } = await signUp()
+  const unknown = newEmail()
+  const pass = async (time: string) => {
+    for (const column of ['created_at', 'expires_at'])
+      await asOwner(`update mails set ${column} = ${column} - $2::interval where recipient = any($1)`, [
+        [email, unknown],
+        time,
+      ])
+  }
+  /** Good for a quarter of an hour. */
+  const links = async () => {
+    const mails = (await mailsTo(email)).filter(({ subject }) => /new password/.test(subject))
+    const tokens = new Map(mails.map((mail) => [hash('sha256', tokenIn(mail)), tokenIn(mail)]))
+    const open = await asOwner<{ token_hash: string }>(
+      `select token_hash from mails where token_hash = any($1) and used_at is null and expires_at > now() + interval '14 minutes'`,
+      [[...tokens.keys()]],
+    )
+    return open.map(({ token_hash }) => tokens.get(token_hash))
+  }
+  for (let hour = 0; hour < 12; hour++) {
+    // Of many networks, and so as often as they like.
+    const answers = await times(8, () => reset(email))
+    answers.push(...(await times(8, () => reset(unknown))))
+    expect(tally(answers)).toEqual({ 202: 16 })
+    await whenSettled(email)
+    // The owner asks some time later, and is answered as all are.
+    await pass('10 minutes')
+    expect((await reset(email)).status).toBe(202)
+    await whenSettled(email)
+    expect((await links()).length).toBeGreaterThan(0)
+    await pass('50 minutes')
+  }
+  const counts = await asOwner<{ recipient: string; count: number }>(
+    `select recipient, count(*)::int from mails where recipient = any($1) and kind = 'reset' group by recipient`,
+    [[email, unknown]],
+  )
+  // Not many more than before, and the same for an address of nobody.
+  for (const { count } of counts) expect(count).toBeLessThanOrEqual(32)
+  await times(8, () => reset(email))
+  await whenSettled(email)
+  const [token] = await links()
+  expect((await setPassword(token as string)).status).toBe(200)
+  expect((await client.get('/auth/me')).status).toBe(401)
+  expect((await logIn(email, NEW_PASSWORD)).status).toBe(200)
+}, 120_000)
+
+test('who shares a network with strangers asks for a reset by their device', async () => {
+  const { email } = await signUp()
+  const { device_token } = (await logIn(email)).body as unknown as { device_token: string }
+  const office = createClient({ ip: `203.0.113.${Math.floor(Math.random() * 256)}` })
+  const strangers = await times(14, () => office.post('/auth/password/reset', { email: newEmail() }))
+  expect(tally(strangers)[429]).toBeGreaterThan(0)
+  expect((await office.post('/auth/password/reset', { email })).status).toBe(429)
+  expect((await office.post('/auth/password/reset', { email, device_token })).status).toBe(202)
+  await mailTo(email, /new password/)
+  // It says nothing of another address, and is counted itself.
+  const other = { email: newEmail(), device_token }
+  expect((await office.post('/auth/password/reset', other)).status).toBe(429)
+  const own = await times(6, () => createClient().post('/auth/password/reset', { email, device_token }))
+  expect(tally(own)[429]).toBeGreaterThan(0)
+})
+
 test('a reset of somebody who signs in elsewhere gives them a password', async () => {
   const { email, userId } = await signUp()
   await asOwner('update users set password_hash = null where id = $1', [userId])
@@ -345,7 +410,10 @@ test('an invite that is withdrawn or replaced is not good by its mail any more',
   await invite(owner.client, owner.workspaceId, guest.email)
   const first = tokenIn(await mailTo(guest.email, /invitation/))
   const { body } = await invite(owner.client, owner.workspaceId, guest.email)
-  expect((await acceptInvite(guest.client, first)).status).toBe(404)
+  expect(await acceptInvite(guest.client, first)).toMatchObject({
+    status: 404,
+    body: { detail: expect.stringContaining('replaced by a newer one') },
+  })
   await owner.client.delete(`/workspaces/${owner.workspaceId}/invites/${body.id}`)
   await whenSettled(guest.email, 3)
   const [second] = await mailsTo(guest.email)

@@ -1,9 +1,10 @@
 /** Accounts: registration, signing in and out, passwords, and which access tokens are refused. */
 import { createLocalJWKSet, generateKeyPair, type JSONWebKeySet, jwtVerify, SignJWT } from 'jose'
 import { describe, expect, test } from 'vitest'
+import { tally, times } from '../support/at-once.ts'
 import { createClient } from '../support/client.ts'
 import { asOwner } from '../support/database.ts'
-import { mailTo, tokenIn } from '../support/mail.ts'
+import { mailTo, tokenIn, whenSettled } from '../support/mail.ts'
 import { logIn, newEmail, PASSWORD, signUp } from '../support/tenants.ts'
 import { claimsOf } from '../support/tokens.ts'
 
@@ -37,6 +38,41 @@ describe('registration', () => {
       password: PASSWORD,
     })
     expect(answer).toMatchObject({ status: 409, body: { code: 'email_taken' } })
+  })
+
+  test('asked for ten times at once, or again after an answer that was lost, makes one account', async () => {
+    const email = newEmail()
+    const register = (password = PASSWORD) =>
+      createClient().post<{ access_token: string; device_token: string; user: { id: string } }>(
+        '/auth/register',
+        { email, password },
+      )
+    const answers = [...(await times(10, () => register())), await register()]
+    expect(tally(answers)).toEqual({ 201: 11 })
+    const [id, ...others] = new Set(answers.map(({ body }) => body.user.id))
+    expect(others).toEqual([])
+    for (const { body } of answers) {
+      const me = await createClient({ token: body.access_token }).get('/auth/me')
+      expect(me).toMatchObject({ status: 200, body: { id, email } })
+    }
+    const input = { email, password: PASSWORD, device_token: answers[10]?.body.device_token }
+    expect((await createClient().post('/auth/login', input)).status).toBe(200)
+    expect(await whenSettled(email)).toHaveLength(1)
+    const log = await asOwner(
+      `select action, count(*)::int from audit_logs where actor_id = $1 group by action order by action`,
+      [id],
+    )
+    expect(log).toEqual([
+      { action: 'session.create', count: 11 },
+      { action: 'user.create', count: 1 },
+    ])
+
+    // Another password is another's, and so is the same one later: strangers may not try passwords by signing up.
+    expect((await register('the password of somebody else')).body.user.id).not.toBe(id)
+    await asOwner(`update users set created_at = now() - interval '16 minutes' where email = $1`, [email])
+    expect((await register()).body.user.id).not.toBe(id)
+    await asOwner('update users set disabled_at = now() where email = $1', [email])
+    expect((await register()).status).toBe(201)
   })
 
   test('an e-mail address is ASCII, and once proved names one account in any case', async () => {

@@ -250,6 +250,12 @@ test('a new password ends the other sessions and leaves no secret in the audit l
   const other = await anotherSession(mine)
   const change = (currentPassword: string, newPassword: string) =>
     mine.client.post('/auth/password', { currentPassword, newPassword })
+  // Whether it is the present one shows to whoever knows that only.
+  expect(await change('not the password', 'not the password')).toMatchObject({ status: 401 })
+  expect(await change(PASSWORD, PASSWORD)).toMatchObject({
+    status: 422,
+    body: { errors: [{ pointer: '/newPassword', message: 'is the current password' }] },
+  })
   const wrong = await change('not my password', NEW_PASSWORD)
   expect(wrong).toMatchObject({ status: 401, body: { code: 'invalid_credentials' } })
   for (const weak of ['short', 'Password123', 'x'.repeat(129), 'lone surrogate \ud800']) {

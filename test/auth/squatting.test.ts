@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
 import { times } from '../support/at-once.ts'
 import { newCookie } from '../support/authjs.ts'
-import { type Client, createClient } from '../support/client.ts'
+import { type Answer, type Client, createClient } from '../support/client.ts'
 import { asOwner } from '../support/database.ts'
 import { mailRowsOf, mailTo, tokenIn, whenSettled } from '../support/mail.ts'
 import { invite, logIn, newEmail, newTenant, PASSWORD, signUp } from '../support/tenants.ts'
@@ -20,13 +20,13 @@ interface Person {
   password?: string
 }
 
-const withPassword = async (email: string, password: string): Promise<Person> => {
-  const { status, body } = await createClient().post<{ access_token: string }>('/auth/register', {
-    email,
-    password,
-  })
+const withPassword = async (email: string, password: string) => {
+  const { status, body } = await createClient().post<{ access_token: string; device_token: string }>(
+    '/auth/register',
+    { email, password },
+  )
   expect(status).toBe(201)
-  return { ...createClient({ token: body.access_token }), password }
+  return { ...createClient({ token: body.access_token }), password, device: body.device_token }
 }
 const withCookie = async (email: string, verified: boolean): Promise<Person> => {
   const headers = { cookie: await newCookie(email, verified), origin: ORIGIN }
@@ -198,15 +198,20 @@ test('whoever comes after the proof gets no such account, or one without the add
   expect(await me(squatter)).toMatchObject({ email: null })
 })
 
-test('the first who claims an address signs in by password until somebody proves it', async () => {
+const signedIn = async (answer: Promise<Answer<{ access_token: string }>>) =>
+  me(createClient({ token: (await answer).body.access_token }))
+
+test('all who claim an address sign in by their passwords until somebody proves it', async () => {
   const email = newEmail()
+  const elsewhere = await withCookie(email, false)
   const first = await withPassword(email, PASSWORD)
-  const second = await withPassword(email, OWN_PASSWORD)
-  const login = await logIn(email)
-  expect((await createClient({ token: login.body.access_token }).get('/auth/me')).body).toMatchObject({
-    id: (await me(first)).id,
-  })
-  expect((await logIn(email, OWN_PASSWORD)).status).toBe(401)
+  const second = await withPassword(email, 'a password until it is changed')
+  const change = { currentPassword: second.password, newPassword: OWN_PASSWORD }
+  expect((await second.post('/auth/password', change)).status).toBe(204)
+  expect(await signedIn(logIn(email))).toMatchObject({ id: (await me(first)).id })
+  expect(await signedIn(logIn(email, OWN_PASSWORD))).toMatchObject({ id: (await me(second)).id })
+  expect((await logIn(email, 'of none of them')).status).toBe(401)
+  expect(await me(elsewhere)).toMatchObject({ email })
   await proveByMail(second, email)
   expect([(await logIn(email)).status, (await logIn(email, OWN_PASSWORD)).status]).toEqual([401, 200])
 })
@@ -354,7 +359,7 @@ test('an address has twenty claims at most, and its owner proves it among them',
   const busy = await withPassword(email, PASSWORD)
   await settleIn(busy)
   const idle = (await claims(19)).map(({ id }) => id).sort()
-  const owners = await times(2, () => withPassword(email, OWN_PASSWORD))
+  const owners = await times(2, (i) => withPassword(email, OWN_PASSWORD + i))
   const people = await Promise.all([busy, ...owners].map(me))
   expect(people.map((person) => person.email)).toEqual([email, email, email])
   const lost = await asOwner('select id from users where id = any($1) and email is null order by id', [idle])
@@ -387,15 +392,99 @@ test('who claims an address that has twenty claims with workspaces has none, and
   expect((await logIn(email, OWN_PASSWORD)).status).toBe(200)
 })
 
-test('whoever has signed in from a device signs in there again, though a stranger claimed the address first', async () => {
+test('whoever has signed in from a device signs in there again, and to nothing else', async () => {
   const email = newEmail()
-  await withPassword(email, PASSWORD)
-  const input = { email, password: OWN_PASSWORD }
-  const { body } = await createClient().post<{ device_token: string }>('/auth/register', input)
-  const { device_token } = body
-  expect((await logIn(email, OWN_PASSWORD)).status).toBe(401)
-  expect((await createClient().post('/auth/login', { ...input, device_token })).status).toBe(200)
+  const stranger = await withPassword(email, PASSWORD)
+  await asOwner(`update users set created_at = now() - interval '1 day' where email = $1`, [email])
+  // Of two with one password the first enters elsewhere.
+  const owner = await withPassword(email, PASSWORD)
+  const login = (device_token: string | undefined, password: string) =>
+    createClient().post<{ access_token: string }>('/auth/login', { email, password, device_token })
+  expect(await signedIn(login(undefined, PASSWORD))).toMatchObject({ id: (await me(stranger)).id })
+  expect(await signedIn(login(owner.device, PASSWORD))).toMatchObject({ id: (await me(owner)).id })
+  // Guesses of a device count apart, and so are of its own account only.
+  await withPassword(email, OWN_PASSWORD)
+  expect((await login(owner.device, OWN_PASSWORD)).status).toBe(401)
   // The device is of no account that has proved the address.
   await withCookie(email, true).then(me)
-  expect((await createClient().post('/auth/login', { ...input, device_token })).status).toBe(401)
+  expect((await login(owner.device, PASSWORD)).status).toBe(401)
+})
+
+test('how many claim an address does not show by the time that a sign-in takes', async () => {
+  const [one, many] = [newEmail(), newEmail()]
+  for (const email of [one, many]) await withPassword(email, PASSWORD)
+  await asOwner(
+    `insert into users (id, email, password_hash) select app.uuid_v7(), email, password_hash from users, generate_series(1, 19)
+      where email = $1`,
+    [many],
+  )
+  const took = { [one]: Number.POSITIVE_INFINITY, [many]: Number.POSITIVE_INFINITY }
+  for (let i = 0; i < 8; i++) {
+    for (const email of [one, many]) {
+      const started = performance.now()
+      expect((await logIn(email, 'not the password')).status).toBe(401)
+      took[email] = Math.min(took[email] as number, performance.now() - started)
+    }
+  }
+  expect((took[many] as number) / (took[one] as number)).toBeLessThan(1.7)
+})
+
+/** The mailed link is opened by somebody who sends that as the token of their device. */
+const resetOn = async (email: string, device_token: string | undefined) => {
+  await createClient().post('/auth/password/reset', { email })
+  const token = tokenIn(await mailTo(email, /new password/))
+  const body = { token, newPassword: 'the password that is new', device_token }
+  expect((await createClient().post('/auth/password/reset/confirm', body)).status).toBe(200)
+  return signedIn(logIn(email, 'the password that is new'))
+}
+
+test('who has forgotten the password of an account that has proved nothing resets it on their device, and keeps what they made', async () => {
+  const email = newEmail()
+  const squatter = await withPassword(email, PASSWORD)
+  await settleIn(squatter)
+  const owner = await withPassword(email, OWN_PASSWORD)
+  const { body: shop } = await owner.post<{ id: string }>('/workspaces', { name: 'Shop' })
+  const { id } = await me(owner)
+  expect(await resetOn(email, owner.device)).toMatchObject({
+    id,
+    email,
+    emailVerified: true,
+    workspaces: [{ id: shop.id, role: 'owner' }],
+  })
+  expect((await owner.get('/auth/me')).status).toBe(401)
+  expect((await logIn(email, OWN_PASSWORD)).status).toBe(401)
+  expect((await logIn(email, PASSWORD)).status).toBe(401)
+  expect(await me(squatter)).toMatchObject({ email: null, workspaces: [{ name: 'Trap' }] })
+})
+
+test.each<[string, (email: string, squatter: Person & { device: string }) => Promise<string | undefined>]>([
+  ['no device that is known', async () => undefined],
+  ['one of another address', async () => (await withPassword(newEmail(), OWN_PASSWORD)).device],
+  ['a forged one', async (_, { device }) => `${device.slice(0, -1)}${device.endsWith('A') ? 'B' : 'A'}`],
+  [
+    'one from before the password was changed',
+    async (_, squatter) => {
+      const change = { currentPassword: PASSWORD, newPassword: 'the password of a squatter' }
+      expect((await squatter.post('/auth/password', change)).status).toBe(204)
+      return squatter.device
+    },
+  ],
+])('of a reset on %s nothing of the only claim comes along', async (_, deviceOf) => {
+  const email = newEmail()
+  const squatter = await withPassword(email, PASSWORD)
+  await settleIn(squatter)
+  const owner = await resetOn(email, await deviceOf(email, squatter))
+  expect(owner).toMatchObject({ email, emailVerified: true, workspaces: [] })
+  expect(owner.id).not.toBe((await me(squatter)).id)
+  expect(await me(squatter)).toMatchObject({ email: null, workspaces: [{ name: 'Trap' }] })
+})
+
+test('a device decides nothing once the address is proved', async () => {
+  const email = newEmail()
+  const squatter = await withPassword(email, PASSWORD)
+  const owner = await withPassword(email, OWN_PASSWORD)
+  const { id } = await me(owner)
+  await proveByMail(owner, email)
+  expect(await resetOn(email, squatter.device)).toMatchObject({ id })
+  expect(await me(squatter)).toMatchObject({ email: null })
 })

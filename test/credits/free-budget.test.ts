@@ -1,4 +1,5 @@
 /** The budget that all free workspaces share, in a stack that no other test uses meanwhile. */
+import { v7 as uuidv7 } from 'uuid'
 import { expect, test } from 'vitest'
 import type { Client } from '../support/client.ts'
 import { asOwner } from '../support/database.ts'
@@ -32,6 +33,33 @@ test('all free workspaces together spend a budget a day', async () => {
   expect(rows).toEqual([
     { before: { daily: spent + job.creditsReserved + 3 }, after: { daily }, actor_type: 'system' },
   ])
+})
+
+test('what comes back of an earlier day is given back to its workspace, and not to the budget of today', async () => {
+  const { client, workspaceId } = await newTenant()
+  // In line since before midnight.
+  const id = uuidv7({ msecs: new Date().setUTCHours(0, 0, 0, -1) })
+  await asOwner(
+    `insert into generations (workspace_id, id, task, kind, status, model, prompt, count, input_asset_ids,
+       deadline, deadline_at, credits_reserved, next_step_at)
+     values ($1, $2, 'scene', 'image', 'queued', 'studio-scene', 'x', 1, '{}', 600, now() + interval '1 day', 5, now() + interval '1 day')`,
+    [workspaceId, id],
+  )
+  await asOwner(
+    `insert into credit_entries (workspace_id, generation_id, kind, credits, period)
+     values ($1, $2, 'reserve', 5, date_trunc('month', now() at time zone 'utc'))`,
+    [workspaceId, id],
+  )
+  const { body: own } = await client.post<{ id: string }>('/generations', { task: 'scene', prompt: 'x' })
+  const { spent } = await readBudget()
+  expect(spent).toBeGreaterThanOrEqual(5)
+  const cancel = (one: string) => client.post(`/generations/${one}/cancel`)
+  expect(await cancel(id)).toMatchObject({ status: 200, body: { status: 'canceled' } })
+  expect((await readBudget()).spent).toBe(spent)
+  expect((await cancel(own.id)).status).toBe(200)
+  expect((await readBudget()).spent).toBe(spent - 4)
+  const { body } = await client.get<{ credits: { remaining: number } }>('/usage')
+  expect(body.credits.remaining).toBe(50)
 })
 
 test('what comes back is given back, and a day without a limit has none', async () => {

@@ -137,12 +137,10 @@ test('what looks farmed is held: the sixth of a network in a day, and the twenty
   await asOwner(`select app.hold_free_credits($1, 'complaints')`, [held.workspaceId])
   expect(await stateOf(held)).toEqual([0, 'held'])
   const log = await held.get<{ data: { action: string }[] }>('/audit-logs?resourceType=workspace')
-  expect(log.body.data.map(({ action }) => action)).toEqual([
-    'credit.hold',
-    'credit.release',
-    'credit.hold',
-    'workspace.create',
-  ])
+  const actions = log.body.data.map(({ action }) => action)
+  expect(actions.slice(0, 2)).toEqual(['credit.hold', 'credit.release'])
+  // Of one transaction, and so of one millisecond.
+  expect(actions.slice(2).sort()).toEqual(['credit.hold', 'workspace.create'])
   expect((await held.get('/audit-logs/verify')).body).toMatchObject({ valid: true })
   await expect(asOwner('select app.release_free_credits($1)', [shops[0]?.workspaceId])).rejects.toThrow(
     'not held',
@@ -206,6 +204,51 @@ test('free credits of somebody who is no owner any more move to the next workspa
   expect(await stateOf(await newWorkspace(client))).toEqual([0, 'later'])
   const rows = await asOwner('select from free_grants where user_id = $1', [userId])
   expect(rows).toHaveLength(1)
+})
+
+test('free credits do not go with a workspace to a new owner, who may have their own for it', async () => {
+  const [giver, rich, newcomer] = [await newTenant(), await newTenant(), await signUp()]
+  const second = await newWorkspace(giver.client)
+  const shop = giver.client
+  const join = ({ userId }: { userId: string }) =>
+    asOwner(`insert into memberships (workspace_id, user_id, role) values ($1, $2, 'member')`, [
+      giver.workspaceId,
+      userId,
+    ])
+  for (const one of [rich, newcomer]) await join(one)
+  const transfer = async (by: Client, { userId }: { userId: string }) =>
+    expect((await by.post(`/workspaces/${giver.workspaceId}/transfer`, { userId })).status).toBe(204)
+  expect(await stateOf(shop)).toEqual([50, 'granted'])
+  expect(await stateOf(second)).toEqual([0, 'elsewhere'])
+
+  // Who has some elsewhere has none here; and who gave it away has theirs where they own, from the next month on.
+  await transfer(shop, rich)
+  expect(await stateOf(shop)).toEqual([0, 'elsewhere'])
+  expect(await ask(shop)).toMatchObject({ status: 402, body: { code: 'insufficient_credits' } })
+  expect(await stateOf(rich.client)).toEqual([50, 'granted'])
+  expect(await stateOf(second)).toEqual([0, 'later'])
+
+  // Who has none elsewhere has them here, but not what was used of this month's.
+  const used = await asOwner(
+    `insert into workspace_counters (workspace_id, period, charged) values ($1, date_trunc('month', now() at time zone 'utc'), 8)
+     on conflict (workspace_id) do update set period = excluded.period, charged = 8 returning charged`,
+    [giver.workspaceId],
+  )
+  expect(used).toHaveLength(1)
+  await transfer(rich.client, newcomer)
+  expect((await usage(shop)).credits).toMatchObject({
+    granted: 50,
+    remaining: 42,
+    free: { state: 'granted' },
+  })
+  const grants = await asOwner('select user_id, workspace_id from free_grants where user_id = any($1)', [
+    [giver, rich, newcomer].map(({ userId }) => userId),
+  ])
+  expect(Object.fromEntries(grants.map((one) => [one.user_id, one.workspace_id]))).toEqual({
+    [giver.userId]: second.workspaceId,
+    [rich.userId]: rich.workspaceId,
+    [newcomer.userId]: giver.workspaceId,
+  })
 })
 
 test("a hold lapses in a week, and an operator's does not", async () => {

@@ -8,8 +8,10 @@ import { codeIn, mailRowsOf, mailsTo, mailTo, tokenIn, whenSettled } from '../su
 import { newEmail, PASSWORD, signUp } from '../support/tenants.ts'
 import { waitFor } from '../support/wait-for.ts'
 
+/** Each time somebody else, with a password of their own. */
+let strangers = 0
 const register = (email: string, headers: Record<string, string> = {}, client = createClient()) =>
-  client.post('/auth/register', { email, password: PASSWORD }, headers)
+  client.post('/auth/register', { email, password: `${PASSWORD} ${++strangers}` }, headers)
 
 /** The sweeper comes by, and the mail is due. */
 const sweep = async (address: string) => {
@@ -215,18 +217,34 @@ test('strangers can cause five mails of a kind an hour to an address, from where
   expect(await whenSettled(email, 6)).toHaveLength(6)
 })
 
-test('a network causes a hundred mails a day to strangers, whomever they are for', async () => {
+test('a network causes a hundred mails a day by registrations, whomever they are for, and a hundred by who is signed in', async () => {
   const ip = `203.0.113.${Math.floor(Math.random() * 256)}`
   await asOwner(
-    `insert into mails (id, kind, recipient, network, status) select gen_random_uuid(), 'verify', 'n' || i || '@example.com', $1, 'sent'
-       from generate_series(1, 99) i`,
+    `insert into mails (id, kind, recipient, network, status, data)
+     select gen_random_uuid(), 'verify', 'n' || i || '@example.com', $1, 'sent', '{"registers": "yes"}' from generate_series(1, 99) i`,
     [ip],
   )
   const [last, late] = [newEmail(), newEmail()]
   await register(last, {}, createClient({ ip }))
-  expect((await register(late, {}, createClient({ ip }))).status).toBe(201)
+  const { status, body } = await register(late, {}, createClient({ ip }))
+  expect(status).toBe(201)
   await mailTo(last, /Confirm/)
   expect(await mailRowsOf(late)).toEqual([])
+  // Whoever has registered nevertheless asks for it.
+  const client = createClient({ ip, token: (body as { access_token: string }).access_token })
+  await client.post('/auth/email/verify')
+  await mailTo(late, /Confirm/)
+  await asOwner(
+    `insert into mails (id, kind, recipient, network, status)
+     select gen_random_uuid(), 'invite', 'n' || i || '@example.com', $1, 'sent' from generate_series(1, 99) i`,
+    [ip],
+  )
+  await client.post('/auth/email/verify')
+  expect(await mailRowsOf(late)).toHaveLength(1)
+  // Of resets the limiter counts a network's.
+  const { email } = await signUp()
+  await createClient({ ip }).post('/auth/password/reset', { email })
+  await mailTo(email, /new password/)
 })
 
 test('a caller asks for five mails an hour', async () => {

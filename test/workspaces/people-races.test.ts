@@ -366,3 +366,30 @@ test.each<[string, (client: Client) => Promise<Answer>, string]>([
   expect([deleted?.status, asked?.status]).toEqual([204, 404])
   expect(await rowsOf(table, workspaceId)).toEqual([])
 })
+
+test('two who hand their workspaces to each other at once end with one grant each', async () => {
+  for (let i = 0; i < 5; i++) {
+    const owners = [await newTenant(), await newTenant()] as const
+    const pairs = [owners, [owners[1], owners[0]]] as const
+    for (const [giver, taker] of pairs) {
+      await asOwner(`insert into memberships (workspace_id, user_id, role) values ($1, $2, 'member')`, [
+        giver.workspaceId,
+        taker.userId,
+      ])
+    }
+    const answers = await times(2, (n) => {
+      const [giver, taker] = pairs[n] as (typeof pairs)[number]
+      return giver.client.post(`/workspaces/${giver.workspaceId}/transfer`, { userId: taker.userId })
+    })
+    expect(tally(answers)).toEqual({ 204: 2 })
+    const [one, other] = owners
+    const grants = await asOwner<{ user_id: string; workspace_id: string }>(
+      'select user_id, workspace_id from free_grants where user_id = any($1)',
+      [[one.userId, other.userId]],
+    )
+    expect(Object.fromEntries(grants.map((grant) => [grant.user_id, grant.workspace_id]))).toEqual({
+      [one.userId]: other.workspaceId,
+      [other.userId]: one.workspaceId,
+    })
+  }
+})

@@ -154,6 +154,23 @@ test('only the owner transfers the workspace, and only to another member', async
   expect((await member.client.delete(`${base}/members/${owner.userId}`)).status).toBe(204)
 })
 
+test('who is handed a workspace that they do not want gives it back or deletes it, keeps their free credits, and may leave', async () => {
+  const { base, workspaceId, owner, admin, member } = await newTeam()
+  await member.client.with({ workspaceId: undefined }).post('/workspaces', { name: 'Own Store' })
+  const transfer = (by: { client: Client }, { userId }: { userId: string }) =>
+    by.client.post(`${base}/transfer`, { userId })
+  const [grant] = await asOwner('select * from free_grants where user_id = $1', [member.userId])
+  expect((await transfer(owner, member)).status).toBe(204)
+  expect(await asOwner('select * from free_grants where user_id = $1', [member.userId])).toEqual([grant])
+  expect(await member.client.delete('/auth/me')).toMatchObject(refusal(409, 'last_owner'))
+  expect((await transfer(member, owner)).status).toBe(204)
+  expect((await member.client.delete('/auth/me')).status).toBe(202)
+
+  expect((await transfer(owner, admin)).status).toBe(204)
+  expect((await admin.client.delete(`/workspaces/${workspaceId}`)).status).toBe(204)
+  expect((await admin.client.delete('/auth/me')).status).toBe(202)
+})
+
 describe('an invite', () => {
   test('shows its token once, stores a hash, and lives for 7 days', async () => {
     const { workspaceId, admin, base } = await newTeam()

@@ -26,6 +26,9 @@ test('is there again with its members, files, keys and webhooks, and audited', a
   await client.patch(`/webhooks/${off}`, { enabled: false })
   const { body: asset } = await client.upload('a.txt', 'some text')
   const pending = await sendDirectly(client, Buffer.from('some text'), { mimeType: 'text/plain' })
+  // All of its parts had arrived, and a job was to read it.
+  const read = await sendDirectly(client, Buffer.from('more text'), { mimeType: 'text/plain' })
+  await asOwner('update uploads set completed_at = now() where id = $1', [read])
   expect(await deleted(tenant)).toEqual([])
   const { body: away } = await client.upload('b.txt', 'other text')
   await asOwner(`update assets set store = 'fallback' where id = $1`, [away.id])
@@ -56,16 +59,17 @@ test('is there again with its members, files, keys and webhooks, and audited', a
     [on]: true,
     [off]: false,
   })
-  expect(
-    await asOwner(`select subject_id from outbox where workspace_id = $1 and kind = 'upload.end'`, [
-      workspaceId,
-    ]),
-  ).toEqual([{ subject_id: pending }])
-  expect(
-    await asOwner(`select subject_id from outbox where workspace_id = $1 and kind = 'object.move'`, [
-      workspaceId,
-    ]),
-  ).toEqual([{ subject_id: away.id }])
+  const owed = await asOwner<{ kind: string; subject_id: string }>(
+    `select kind, subject_id from outbox where workspace_id = $1 and kind in ('upload.end', 'upload.check', 'object.move')
+      order by kind, subject_id`,
+    [workspaceId],
+  )
+  expect(owed).toEqual([
+    { kind: 'object.move', subject_id: away.id },
+    { kind: 'upload.check', subject_id: read },
+    { kind: 'upload.end', subject_id: pending },
+    { kind: 'upload.end', subject_id: read },
+  ])
   expect((await client.post(`/assets/${pending}/complete`)).status).toBe(200)
   const log = await asOwner(
     `select action, actor_id from audit_logs where workspace_id = $1 and action in ('workspace.delete', 'workspace.restore') order by sequence`,
@@ -83,6 +87,10 @@ test('is there again with its members, files, keys and webhooks, and audited', a
   await control('enqueue', [{ kind: 'workspace.delete', workspaceId, subjectId: workspaceId }])
   await control('cron')
   expect((await client.get(`/assets/${asset.id}`)).status).toBe(200)
+  await waitFor('what had arrived to be read', async () => {
+    const { body } = await client.get<{ status: string }>(`/assets/${read}`)
+    return body.status === 'ready'
+  })
 })
 
 test('many times at once is once, and what is not deleted stays as it is', async () => {

@@ -6,6 +6,7 @@ import type { Ctx } from '../../context.ts'
 import { change, ensure, transact } from '../../db/client.ts'
 import { currentUserId, invites, memberships, workspaces } from '../../db/schema.ts'
 import { exists, first, inWorkspace, type Page } from '../../db/sql.ts'
+import { AppError, toAppError } from '../../errors.ts'
 import { dispatchMails } from '../../mail/owed.ts'
 import type { Role } from '../../words.ts'
 import { memberLimit } from '../quotas.ts'
@@ -13,6 +14,9 @@ import type { WorkspaceWithRole } from '../workspaces.ts'
 import { ensureNotAbove } from './members.ts'
 
 const LIFETIME = sql`interval '7 days'`
+
+const NO_INVITE =
+  'No open invite to your address has this token: it may be to another address, or have been withdrawn or replaced by a newer one.'
 
 export type Invite = typeof invites.$inferSelect
 
@@ -77,11 +81,12 @@ export const deleteInvite = async (ctx: Ctx, id: string): Promise<void> => {
 }
 
 /**
- * Joins the workspace as the person whom the invite names; twice is the same as once.
+ * Joins the workspace as the person whom the invite names; twice is the same as once. An invite that was withdrawn or replaced is gone,
+ * and a token does not tell to whom it was.
  * @throws {AppError} not_found, email_not_verified, invite_used, invite_expired, plan_limit_reached
  */
 export const acceptInvite = async (ctx: Ctx, token: string): Promise<WorkspaceWithRole> => {
-  const { rows } = await transact(ctx, (db) => ({
+  const accepted = transact(ctx, (db) => ({
     accepted: db.execute(sql`select app.accept_invite(${hash('sha256', token)})`),
     rows: db
       .select({ workspace: workspaces, role: memberships.role })
@@ -89,6 +94,9 @@ export const acceptInvite = async (ctx: Ctx, token: string): Promise<WorkspaceWi
       .innerJoin(workspaces, eq(workspaces.id, memberships.workspaceId))
       .where(and(inWorkspace(memberships), eq(memberships.userId, currentUserId))),
   }))
+  const { rows } = await accepted.catch((thrown) => {
+    throw toAppError(thrown).code === 'not_found' ? new AppError('not_found', { detail: NO_INVITE }) : thrown
+  })
   const { workspace, role } = first(rows)
   return { ...workspace, role }
 }

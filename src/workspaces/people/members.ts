@@ -82,7 +82,7 @@ const ensureOwner = (db: Database) =>
     'last_owner',
   )
 
-/** To whom a workspace was handed over may have free credits that no other has; beside another owner they might lose them. */
+/** To whom a workspace was handed over, and whoever did it, may have free credits that no other has; beside another owner they might lose them. */
 const fundOwner = (db: Database) =>
   db.execute(sql`
     select app.fund_owners()

@@ -105,6 +105,8 @@ routes.openapi(
     path: '/workspaces/{id}/transfer',
     tag,
     summary: 'Make another member the owner and become an admin',
+    description:
+      'The new owner is not asked: they can hand it back, or delete it. Free credits are of a person and do not come along; whoever has none elsewhere has theirs there.',
     role: 'owner',
     stepUp: true,
     workspaceInPath: true,
