@@ -247,7 +247,7 @@ begin
       select k.* into v_key from public.api_keys k
         join public.memberships m on m.workspace_id = k.workspace_id and m.user_id = k.created_by
         join public.users u on u.id = k.created_by
-       where k.key_hash = v_credential ->> 'hash' and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
+       where k.key_hash = v_credential ->> 'hash' and k.revoked_at is null and (k.expires_at is null or k.expires_at > clock_timestamp())
          and u.disabled_at is null and u.leaves_at is null and app.role_rank(m.role) >= app.role_rank('admin');
       if not found then
         perform app.refuse(401, 'unauthorized', 'AG');
@@ -403,7 +403,7 @@ begin
       where m.workspace_id = v_invite.workspace_id and m.user_id = app.user_id()), 409, 'invite_used');
     return v_invite.workspace_id;
   end if;
-  perform app.require(v_invite.expires_at > now(), 409, 'invite_expired');
+  perform app.require(v_invite.expires_at > clock_timestamp(), 409, 'invite_expired');
   insert into public.memberships (workspace_id, user_id, role)
   values (v_invite.workspace_id, app.user_id(), v_invite.role) on conflict do nothing;
   update public.invites set accepted_at = now() where token_hash = v_invite.token_hash;

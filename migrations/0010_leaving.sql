@@ -182,7 +182,8 @@ begin
   perform from public.users u where u.id = app.user_id() for no key update;
   select w.* into v_workspace from public.workspaces w join public.memberships m on m.workspace_id = w.id
    where w.id = p_workspace and m.user_id = app.user_id() for no key update of w;
-  perform app.require(found and coalesce(v_workspace.deleted_at > now() - app.workspace_grace(), true), 404, 'not_found');
+  -- As late as it is by now: while this waited, a job that began later may have removed a part.
+  perform app.require(found and coalesce(v_workspace.deleted_at > clock_timestamp() - app.workspace_grace(), true), 404, 'not_found');
   select m.role into v_role from public.memberships m where m.workspace_id = p_workspace and m.user_id = app.user_id();
   perform app.set_context(app.context() || jsonb_build_object('workspaceId', p_workspace, 'role', v_role, 'plan', v_workspace.plan));
   perform app.require(v_role = 'owner', 403, 'forbidden');
@@ -257,7 +258,7 @@ begin
   perform app.require(app.context() ->> 'action' = 'user.export', 403, 'forbidden');
   perform from public.users u where u.id = app.user_id() for no key update;
   select * into v_export from public.user_exports e where e.user_id = app.user_id();
-  if v_export.id is null or v_export.expires_at <= now() then
+  if v_export.id is null or v_export.expires_at <= clock_timestamp() then
     insert into public.user_exports (user_id, id) values (app.user_id(), p_id)
     on conflict (user_id) do update set id = excluded.id, expires_at = null, created_at = now() returning * into v_export;
     insert into public.outbox (workspace_id, kind, subject_id, available_at) values (app.nowhere(), 'user.export', p_id, now() + interval '30 seconds');

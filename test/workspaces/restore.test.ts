@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { tally, times } from '../support/at-once.ts'
 import { createClient, type Page } from '../support/client.ts'
 import { control } from '../support/control.ts'
-import { asOwner } from '../support/database.ts'
+import { asOwner, holdRow } from '../support/database.ts'
 import { addMember, NOBODY, newKey, newTenant, type Tenant } from '../support/tenants.ts'
 import { sendDirectly } from '../support/uploads.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -152,4 +152,21 @@ test('either restored or removed, when both are tried at once', async () => {
   } else {
     expect(answer.status).toBe(404)
   }
+})
+
+test('is not restored by whoever waited in line until the grace was over', async () => {
+  const tenant = await newTenant()
+  const { client, workspaceId, userId } = tenant
+  await client.upload('a.txt', 'some text')
+  await client.delete(`/workspaces/${workspaceId}`)
+  await age(workspaceId, '29 days 23:59:58')
+  const held = await holdRow('users', userId)
+  const restoring = restore(tenant, workspaceId)
+  await held.whenWaiting(1)
+  await waitFor('the end of the grace', async () => {
+    const over = `select from workspaces where id = $1 and deleted_at <= now() - interval '30 days'`
+    return (await asOwner(over, [workspaceId])).length === 1
+  })
+  await held.release()
+  expect(await restoring).toMatchObject({ status: 404, body: { code: 'not_found' } })
 })
