@@ -21,7 +21,7 @@ begin
 end $$;
 --> statement-breakpoint
 -- Signs a context and makes it that of the transaction. Its members: userId, workspaceId, plan, role (the server itself is an
--- owner), actor (`type:id`), secondFactor, action, request (id, ip, userAgent), seals; what is null is nobody or nothing. The gate has the key at hand.
+-- owner), actor (`type:id`), secondFactor, provedAt, action, request (id, ip, userAgent), seals; what is null is nobody or nothing. The gate has the key at hand.
 create or replace function app.set_context(p_context jsonb, p_key bytea default null) returns void
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -121,6 +121,16 @@ begin
   if (p_at > now() - interval '15 minutes' and (p_second_factor or not p_has_factor)) is not true then
     perform app.refuse(403, 'step_up_required', 'AG');
   end if;
+end $$;
+--> statement-breakpoint
+-- The same to the caller: for what is dangerous in some of its cases only.
+create or replace function app.require_own_proof() returns void
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_context constant jsonb := app.context();
+begin
+  perform app.require_proof(app.factors_of(app.user_id()) <> '{}', to_timestamp((v_context ->> 'provedAt')::double precision),
+    (v_context ->> 'secondFactor')::boolean);
 end $$;
 --> statement-breakpoint
 -- Whether the Worker has signed that this transaction may store that secret.
@@ -296,7 +306,8 @@ begin
       else now() end;
   end case;
   user_id := v_user;
-  v_context := v_context || jsonb_build_object('userId', v_user, 'actor', 'user:' || v_user, 'secondFactor', v_second_factor);
+  v_context := v_context || jsonb_build_object('userId', v_user, 'actor', 'user:' || v_user, 'secondFactor', v_second_factor,
+    'provedAt', extract(epoch from v_proved_at));
   if v_claim ->> 'scope' is distinct from 'workspace' then
     perform app.set_context(v_context, v_gate_key);
     if v_step_up then

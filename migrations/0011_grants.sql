@@ -148,7 +148,7 @@ grant execute on function app.act_as(uuid), app.compare_storage(text, jsonb, uui
   app.undo_change(text), app.reset_password(text, text, uuid, uuid, text), app.tell_of_device(uuid, uuid, text, text),
   app.take_mail(uuid, uuid, text, text), app.end_mail(uuid, uuid, text, text, text, boolean), app.note_bounce(text, text),
   app.erase_user(uuid), app.read_export(uuid), app.end_export(uuid, uuid), app.forget_export(uuid) to app_system;
-grant execute on function app.own_factors() to app_tenant;
+grant execute on function app.own_factors(), app.require_own_proof() to app_tenant;
 grant execute on function app.is_sealed(text) to app_tenant, app_system;
 grant execute on function app.factors_of(uuid), app.factors_since(uuid), app.password_mark(text) to app_system;
 grant execute on all functions in schema app to app_gate;

@@ -1362,7 +1362,7 @@ export interface paths {
         put?: never;
         /**
          * Invite somebody by e-mail address, by mail; the token is shown once
-         * @description The mail goes out if the caller has proved their own address. Its link also proves that of the invited; the token answered here is good for who has proved it.
+         * @description The mail goes out if the caller has proved their own address. Its link also proves that of the invited; the token answered here is good for who has proved it. To give or take the role `owner` needs a proof that is not older than 15 minutes (`POST /auth/step-up`).
          *
          *     Needs the role `admin` or a higher one. Not for API keys.
          */
@@ -1425,14 +1425,18 @@ export interface paths {
         post?: never;
         /**
          * Leave a workspace, or remove a member (admin)
-         * @description Needs the role `viewer` or a higher one. Not for API keys.
+         * @description To give or take the role `owner` needs a proof that is not older than 15 minutes (`POST /auth/step-up`).
+         *
+         *     Needs the role `viewer` or a higher one. Not for API keys.
          */
         delete: operations["member.remove"];
         options?: never;
         head?: never;
         /**
          * Change a member's role, at most to one's own
-         * @description Needs the role `admin` or a higher one. Not for API keys.
+         * @description To give or take the role `owner` needs a proof that is not older than 15 minutes (`POST /auth/step-up`).
+         *
+         *     Needs the role `admin` or a higher one. Not for API keys.
          */
         patch: operations["member.update"];
         trace?: never;
