@@ -632,7 +632,7 @@ export interface paths {
         };
         /**
          * Everything about the caller, as a file
-         * @description The first request has the file made, and a mail tells when it is there: profile, sign-ins by provider, sessions, mails, memberships, keys and invites that the caller made, and what the audit log has of them outside workspaces (the newest 5,000 entries). What is in workspaces is those workspaces' and not in it. It is kept for a day, and is the same until then.
+         * @description The first request has the file made, and a mail tells when it is there: profile, sign-ins by provider, sessions, mails, memberships, keys and invites that the caller made, and what the audit log has of them outside workspaces; of each the newest 5,000, and at most 1.5 MB. What is in workspaces is those workspaces' and not in it. It is kept for a day, and is the same until then.
          *
          *     For whoever is signed in. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */
