@@ -170,3 +170,43 @@ test('is not restored by whoever waited in line until the grace was over', async
   await held.release()
   expect(await restoring).toMatchObject({ status: 404, body: { code: 'not_found' } })
 })
+
+test('has deliveries of before still to make, and endpoints to remove', async () => {
+  const tenant = await newTenant()
+  const { client, workspaceId } = tenant
+  const hook = async () =>
+    (await client.post<{ id: string }>('/webhooks', { url: 'http://127.0.0.1:9/' })).body.id
+  const [kept, removed] = [await hook(), await hook()]
+  await asOwner('update webhook_endpoints set deleted_at = now() where id = $1', [removed])
+  await asOwner(
+    `with made as (
+       insert into webhook_deliveries (workspace_id, endpoint_id, url, sequence, payload)
+       select $1, $2, 'http://127.0.0.1:9/', i, '{}' from generate_series(1, 2) i returning id, sequence)
+     insert into outbox (workspace_id, kind, subject_id, available_at)
+     select $1, 'webhook.deliver', id, now() + interval '1 hour' from made`,
+    [workspaceId, kept],
+  )
+  const deliveries = () =>
+    asOwner<{ id: string; status: string; error: string | null }>(
+      'select id, status, error from webhook_deliveries where workspace_id = $1 order by sequence',
+      [workspaceId],
+    )
+  const send = (id?: string) =>
+    control('enqueue', [{ kind: 'webhook.deliver', workspaceId, subjectId: id as string }])
+  const [due, later] = await deliveries()
+  await client.delete(`/workspaces/${workspaceId}`)
+  await send(due?.id)
+  await control('enqueue', [{ kind: 'webhook.delete', workspaceId, subjectId: removed }])
+  await waitFor('one has failed', async () => (await deliveries())[0]?.status === 'failed')
+  expect((await restore(tenant, workspaceId)).status).toBe(200)
+  expect(await deliveries()).toMatchObject([
+    { status: 'failed', error: 'the endpoint is disabled' },
+    { status: 'pending', error: null },
+  ])
+  await send(later?.id)
+  await waitFor('the other is made', async () => (await deliveries())[1]?.error === 'unreachable')
+  await control('cron')
+  await waitFor('the endpoint is gone', async () => {
+    return (await asOwner('select from webhook_endpoints where id = $1', [removed])).length === 0
+  })
+})
