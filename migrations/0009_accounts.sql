@@ -548,8 +548,8 @@ end $$;
 -- Free credits: granted to a proved person once, for the oldest free workspace that they own (alone, if there is one), and when that is gone, not free or
 -- not theirs any more for the next one, from the next month on. What looks farmed is held for a week: the sixth of a network in a
 -- day, or the twenty-first of a mail domain that is not one of everybody's. They come by what a person does themselves: a
--- workspace that they make, their proof, or a workspace whose owner hands it over. Who is made an owner is not funded by it, so
--- nobody takes somebody else's credits by that.
+-- workspace that they make, their proof, a workspace whose owner hands it over, or the end of the one that had them. Who is made an
+-- owner is not funded by it, so nobody takes somebody else's credits by that.
 create or replace function app.fund(p_user uuid) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -599,7 +599,8 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
--- The current workspace was handed over, or has become free. Whoever has handed it over may have another. In one order for all.
+-- The current workspace was handed over or deleted, or its plan has changed: its owners, and whoever has handed it over, may have
+-- another. In one order for all.
 create or replace function app.fund_owners() returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare

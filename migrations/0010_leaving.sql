@@ -134,6 +134,10 @@ begin
       update public.api_keys k set revoked_at = now()
        where k.workspace_id = v_member.workspace_id and k.created_by = p_user and k.revoked_at is null;
       delete from public.memberships m where m.workspace_id = v_member.workspace_id and m.user_id = p_user;
+      -- Free credits that were theirs there are gone: whoever is left as the owner may have their own.
+      if (select count(*) from public.memberships m where m.workspace_id = v_member.workspace_id and m.role = 'owner') = 1 then
+        perform app.fund_owners();
+      end if;
     else
       perform app.set_context(v_context || jsonb_build_object('workspaceId', v_member.workspace_id, 'role', 'owner',
         'plan', v_member.plan, 'action', 'workspace.delete'));

@@ -1452,7 +1452,7 @@ export interface paths {
         put?: never;
         /**
          * Restore a workspace that was deleted less than 30 days ago
-         * @description Needs the role `owner` in it. Members, files, keys and webhooks are there again; jobs that were canceled stay so. One that is not deleted is answered as it is.
+         * @description Needs the role `owner` in it. Members, files, keys and webhooks are there again; jobs that were canceled stay so, and free credits that went on to another workspace stay there. One that is not deleted is answered as it is.
          *
          *     For whoever is signed in. Not for API keys.
          */

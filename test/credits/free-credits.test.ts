@@ -2,9 +2,13 @@
 import { expect, test } from 'vitest'
 import { times } from '../support/at-once.ts'
 import { type Client, createClient } from '../support/client.ts'
+import { control } from '../support/control.ts'
 import { asOwner } from '../support/database.ts'
 import { mailTo, tokenIn } from '../support/mail.ts'
-import { newEmail, newTenant, PASSWORD, signUp } from '../support/tenants.ts'
+import { addMember, newEmail, newTenant, PASSWORD, signUp } from '../support/tenants.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const NOWHERE = '00000000-0000-0000-0000-000000000000'
 
 interface Usage {
   plan: string
@@ -23,6 +27,14 @@ const newWorkspace = async (client: Client) => {
 const ask = (client: Client) => client.post('/generations', { task: 'scene', prompt: 'x' })
 const setEmail = (userId: string, email: string) =>
   asOwner('update users set email = $2 where id = $1', [userId, email])
+/** The end of an account that was deleted. */
+const erase = async (userId: string) => {
+  await asOwner('update users set leaves_at = now() where id = $1', [userId])
+  await control('enqueue', [{ kind: 'user.erase', workspaceId: NOWHERE, subjectId: userId }])
+  await waitFor('the account is gone', async () => {
+    return (await asOwner('select from users where id = $1', [userId])).length === 0
+  })
+}
 const nextMonth = () => {
   const now = new Date()
   return new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + 1, 1)).toISOString().slice(0, 10)
@@ -112,6 +124,26 @@ test('a workspace that is deleted, or not free any more, is replaced from the ne
   await asOwner('select app.set_plan($1, $2)', [second.workspaceId, 'pro'])
   expect((await usage(second)).credits).toMatchObject({ granted: 1000, free: null })
   expect(await stateOf(await newWorkspace(client))).toEqual([0, 'later'])
+})
+
+test('with a workspace that is deleted they go on to the next that its owner has, from the next month on', async () => {
+  const { client, userId } = await signUp()
+  const [first, second] = [await newWorkspace(client), await newWorkspace(client)]
+  expect((await client.delete(`/workspaces/${first.workspaceId}`)).status).toBe(204)
+  expect(await stateOf(second)).toEqual([0, 'later'])
+  expect((await client.post(`/workspaces/${first.workspaceId}/restore`)).status).toBe(200)
+  expect(await stateOf(first)).toEqual([0, 'elsewhere'])
+  expect(await asOwner('select from free_grants where user_id = $1', [userId])).toHaveLength(1)
+})
+
+test('where those of somebody were whose account is gone, the owner who is left has their own', async () => {
+  const { client, userId, workspaceId } = await newTenant()
+  const heir = await addMember(workspaceId, 'owner')
+  const shop = heir.client
+  await client.delete('/auth/me')
+  await erase(userId)
+  expect(await stateOf(shop)).toEqual([50, 'granted'])
+  expect(await stateOf(await newWorkspace(heir.client))).toEqual([0, 'elsewhere'])
 })
 
 test('what looks farmed is held: the sixth of a network in a day, and the twenty-first of a mail domain', async () => {
