@@ -567,36 +567,45 @@ begin
   end if;
   v_person := app.person_of(v_email);
   perform pg_advisory_xact_lock(hashtextextended('person ' || v_person, 0));
-  v_grant := app.grant_of(p_user);
-  if exists (select from public.workspaces w
-    where w.id = v_grant.workspace_id and w.deleted_at is null and w.plan = 'free' and (app.grant_at(w.id)).person is not null) then
-    return;
-  end if;
-  select m.workspace_id into v_workspace from public.memberships m join public.workspaces w on w.id = m.workspace_id
-   where m.user_id = p_user and m.role = 'owner' and w.plan = 'free' and w.deleted_at is null
-     and (app.grant_at(w.id)).person is null
-   order by exists (select from public.memberships o where o.workspace_id = w.id and o.role = 'owner' and o.user_id <> p_user), w.id limit 1;
-  if not found then
-    return;
-  end if;
-  -- Whoever had it before has a grant for their next one.
-  update public.free_grants g set workspace_id = null where g.workspace_id = v_workspace and g.person is distinct from v_grant.person;
-  if v_grant.person is not null then
-    update public.free_grants g
-       set workspace_id = v_workspace, since = (date_trunc('month', now() at time zone 'utc') + interval '1 month')::date
-     where g.person = v_grant.person;
-    return;
-  end if;
-  v_reason := case
-    when (select count(*) >= 5 from public.free_grants g where g.network = v_network and g.created_at > now() - interval '1 day') then 'network'
-    when not app.is_everybodys(app.mail_domain(v_email)) and (select count(*) >= 20 from public.free_grants g
-      where g.domain = app.mail_domain(v_email) and g.created_at > now() - interval '1 day') then 'domain' end;
-  insert into public.free_grants (person, user_id, workspace_id, since, network, domain, held_at, hold_reason)
-  values (v_person, p_user, v_workspace, date_trunc('month', now() at time zone 'utc')::date, v_network, app.mail_domain(v_email),
-    case when v_reason is not null then now() end, v_reason) on conflict do nothing;
-  if found and v_reason is not null then
-    perform app.audit_hold(v_workspace, 'credit.hold', v_reason);
-  end if;
+  loop
+    v_grant := app.grant_of(p_user);
+    if exists (select from public.workspaces w
+      where w.id = v_grant.workspace_id and w.deleted_at is null and w.plan = 'free' and (app.grant_at(w.id)).person is not null) then
+      return;
+    end if;
+    select m.workspace_id into v_workspace from public.memberships m join public.workspaces w on w.id = m.workspace_id
+     where m.user_id = p_user and m.role = 'owner' and w.plan = 'free' and w.deleted_at is null
+       and (app.grant_at(w.id)).person is null
+     order by exists (select from public.memberships o where o.workspace_id = w.id and o.role = 'owner' and o.user_id <> p_user), w.id limit 1;
+    if not found then
+      return;
+    end if;
+    begin
+      -- Whoever had it before has a grant for their next one.
+      update public.free_grants g set workspace_id = null where g.workspace_id = v_workspace and g.person is distinct from v_grant.person;
+      if v_grant.person is not null then
+        -- It is of this account from now on, whatever address that has next: whoever had it may be gone.
+        update public.free_grants g
+           set workspace_id = v_workspace, since = (date_trunc('month', now() at time zone 'utc') + interval '1 month')::date,
+             user_id = case when exists (select from public.free_grants o where o.user_id = p_user) then g.user_id else p_user end
+         where g.person = v_grant.person;
+        return;
+      end if;
+      v_reason := case
+        when (select count(*) >= 5 from public.free_grants g where g.network = v_network and g.created_at > now() - interval '1 day') then 'network'
+        when not app.is_everybodys(app.mail_domain(v_email)) and (select count(*) >= 20 from public.free_grants g
+          where g.domain = app.mail_domain(v_email) and g.created_at > now() - interval '1 day') then 'domain' end;
+      insert into public.free_grants (person, user_id, workspace_id, since, network, domain, held_at, hold_reason)
+      values (v_person, p_user, v_workspace, date_trunc('month', now() at time zone 'utc')::date, v_network, app.mail_domain(v_email),
+        case when v_reason is not null then now() end, v_reason);
+      if v_reason is not null then
+        perform app.audit_hold(v_workspace, 'credit.hold', v_reason);
+      end if;
+      return;
+    exception when unique_violation then
+      -- Another owner has theirs there since a moment ago: the next one, if there is one.
+    end;
+  end loop;
 end $$;
 --> statement-breakpoint
 -- The current workspace was handed over or deleted, or its plan has changed: its owners, and whoever has handed it over, may have

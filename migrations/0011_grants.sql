@@ -48,7 +48,7 @@ grant select (ip, user_agent, created_at) on sessions to app_gate;
 grant select on audit_logs to app_gate;
 grant select, insert (address, reason), update (reason, created_at) on bounces to app_gate;
 grant select, insert (person, user_id, workspace_id, since, network, domain, held_at, hold_reason),
-  update (workspace_id, since) on free_grants to app_gate;
+  update (user_id, workspace_id, since) on free_grants to app_gate;
 grant select, update (day, spent) on free_budget to app_gate;
 grant select, update (name, slug, second_factor_required, deleted_at, updated_at) on workspaces to app_tenant;
 grant select, update (deleted_at, updated_at) on workspaces to app_gate;

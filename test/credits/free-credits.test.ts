@@ -1,8 +1,9 @@
 /** Free credits: once a proved person, within a budget of all, and held where they look farmed. */
-import { expect, test } from 'vitest'
+import pg from 'pg'
+import { expect, onTestFinished, test } from 'vitest'
 import { times } from '../support/at-once.ts'
 import { type Client, createClient } from '../support/client.ts'
-import { control } from '../support/control.ts'
+import { control, stack } from '../support/control.ts'
 import { asOwner } from '../support/database.ts'
 import { mailTo, tokenIn } from '../support/mail.ts'
 import { addMember, newEmail, newTenant, PASSWORD, signUp } from '../support/tenants.ts'
@@ -145,6 +146,62 @@ test('where those of somebody were whose account is gone, the owner who is left 
   expect(await stateOf(shop)).toEqual([50, 'granted'])
   expect(await stateOf(await newWorkspace(heir.client))).toEqual([0, 'elsewhere'])
 })
+
+test('who comes back with the same address has the same, whatever their address is then', async () => {
+  const { client, userId, email } = await signUp()
+  await newWorkspace(client)
+  await client.delete('/auth/me')
+  await erase(userId)
+  const again = await signUp()
+  await setEmail(again.userId, email)
+  expect(await stateOf(await newWorkspace(again.client))).toEqual([0, 'later'])
+  await setEmail(again.userId, newEmail())
+  expect(await stateOf(await newWorkspace(again.client))).toEqual([0, 'elsewhere'])
+})
+
+test.each(['none', 'lost'])(
+  'two owners who are funded at once, with %s before, share no workspace',
+  async (before) => {
+    const { userId, workspaceId, client } = await newTenant()
+    const other = await addMember(workspaceId, 'owner')
+    const { workspaceId: second } = await newWorkspace(client)
+    for (const one of [userId, other.userId])
+      await asOwner(
+        `insert into memberships (workspace_id, user_id, role) select w, $2, 'owner' from unnest($1::uuid[]) w on conflict do nothing`,
+        [[workspaceId, second], one],
+      )
+    await asOwner('delete from free_grants where user_id = $1', [userId])
+    if (before === 'lost')
+      await asOwner(
+        `insert into free_grants (person, user_id, workspace_id, since, domain)
+       select app.person_of(u.email), u.id, gen_random_uuid(), now(), 'x' from users u where u.id = $1`,
+        [other.userId],
+      )
+    const [one, two] = [new pg.Client(stack.adminDatabase), new pg.Client(stack.adminDatabase)]
+    await Promise.all([one.connect(), two.connect()])
+    onTestFinished(() => Promise.all([one.end(), two.end()]).then(() => undefined))
+    for (const login of [one, two]) {
+      await login.query('begin')
+      await login.query(`select app.set_context('{"actor": "system:"}')`)
+    }
+    await one.query('select app.fund($1)', [userId])
+    const waiting = two.query('select app.fund($1)', [other.userId])
+    await waitFor('the second waits', async () => {
+      const waits = `select from pg_stat_activity where wait_event_type = 'Lock' and query like 'select app.fund(%'`
+      return (await asOwner(waits)).length > 0
+    })
+    await one.query('commit')
+    await waiting
+    await two.query('commit')
+    const grants = await asOwner('select user_id, workspace_id from free_grants where user_id = any($1)', [
+      [userId, other.userId],
+    ])
+    expect(Object.fromEntries(grants.map((grant) => [grant.user_id, grant.workspace_id]))).toEqual({
+      [userId]: workspaceId,
+      [other.userId]: second,
+    })
+  },
+)
 
 test('what looks farmed is held: the sixth of a network in a day, and the twenty-first of a mail domain', async () => {
   const network = `203.0.113.${Math.floor(Math.random() * 256)}`
