@@ -655,14 +655,15 @@ begin
     else 'unverified' end;
 end $$;
 --> statement-breakpoint
--- Takes from the day's budget of all free workspaces together; one row, locked last and for a moment.
+-- Takes from the day's budget of all free workspaces together; one row, locked last and for a moment. Whoever began before midnight, and
+-- comes when the next day has begun there, takes from that.
 create or replace function app.spend_free(p_credits integer) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_today constant date := now() at time zone 'utc';
 begin
-  update public.free_budget b set day = v_today, spent = p_credits + case when b.day = v_today then b.spent else 0 end
-   where coalesce(p_credits + case when b.day = v_today then b.spent else 0 end <= b.daily, true);
+  update public.free_budget b set day = greatest(b.day, v_today), spent = p_credits + case when b.day >= v_today then b.spent else 0 end
+   where coalesce(p_credits + case when b.day >= v_today then b.spent else 0 end <= b.daily, true);
   if not found then
     perform app.refuse(402, 'free_credits_paused');
   end if;
