@@ -687,6 +687,10 @@ end $$;
 create or replace function app.hold_free_credits(p_workspace uuid, p_reason text) returns void
   language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
+  -- By these app.is_held knows what ends by itself.
+  if coalesce(p_reason in ('network', 'domain'), true) then
+    raise exception 'say why in other words than network and domain' using errcode = 'invalid_parameter_value';
+  end if;
   update public.free_grants g set held_at = now(), hold_reason = p_reason where g.workspace_id = p_workspace;
   if not found then
     raise exception 'workspace % has no free credits', p_workspace using errcode = 'no_data_found';

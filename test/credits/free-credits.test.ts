@@ -351,6 +351,10 @@ test("a hold lapses in a week, and an operator's does not", async () => {
   expect(await stateOf(client)).toEqual([50, 'granted'])
   await hold('complaints')
   expect(await stateOf(client)).toEqual([0, 'held'])
+  for (const reason of ['network', 'domain', null])
+    await expect(asOwner('select app.hold_free_credits($1, $2)', [workspaceId, reason])).rejects.toThrow(
+      'other words',
+    )
 })
 
 test.each([
