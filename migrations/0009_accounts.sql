@@ -212,7 +212,7 @@ begin
   perform app.turn_of_account(v_email, app.user_id());
   select * into v_user from public.users u where u.id = app.user_id();
   select * into v_mail from public.mails m
-   where m.user_id = v_user.id and m.kind in ('verify', 'change_old', 'change_new') and m.used_at is null and m.expires_at > now()
+   where m.user_id = v_user.id and m.kind in ('verify', 'change_old', 'change_new') and m.used_at is null and m.expires_at > clock_timestamp()
      and m.tries < 5 and (m.token_hash = p_token_hash or m.code_hash = any(p_code_hashes))
    order by m.created_at desc limit 1 for update;
   if not found or v_mail.kind = 'verify' and v_mail.recipient is distinct from v_user.email then
@@ -262,7 +262,7 @@ begin
   select * into v_mail from public.mails m where m.token_hash = p_token_hash;
   perform app.turn_of_account(v_mail.recipient, v_mail.user_id);
   select * into v_mail from public.mails m
-   where m.token_hash = p_token_hash and m.kind = 'email_changed' and m.used_at is null and m.expires_at > now() for update;
+   where m.token_hash = p_token_hash and m.kind = 'email_changed' and m.used_at is null and m.expires_at > clock_timestamp() for update;
   if not found then
     return '{"refusal": "invalid_token"}';
   end if;
@@ -312,7 +312,7 @@ begin
   select * into v_mail from public.mails m where m.token_hash = p_token_hash;
   perform app.turn_of_account(v_mail.recipient, null);
   select * into v_mail from public.mails m
-   where m.token_hash = p_token_hash and m.kind = 'reset' and m.used_at is null and m.expires_at > now() for update;
+   where m.token_hash = p_token_hash and m.kind = 'reset' and m.used_at is null and m.expires_at > clock_timestamp() for update;
   if not found then
     return '{"refusal": "invalid_token"}';
   end if;
