@@ -21,7 +21,7 @@ begin
 end $$;
 --> statement-breakpoint
 -- Signs a context and makes it that of the transaction. Its members: userId, workspaceId, plan, role (the server itself is an
--- owner), actor (`type:id`), secondFactor, action, request (id, ip, userAgent), seals; what is null is nobody or nothing. The gate has the key at hand.
+-- owner), actor (`type:id`), secondFactor, provedAt, action, request (id, ip, userAgent), seals; what is null is nobody or nothing. The gate has the key at hand.
 create or replace function app.set_context(p_context jsonb, p_key bytea default null) returns void
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -151,6 +151,16 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
+-- The same to the caller: for what is dangerous in some of its cases only.
+create or replace function app.require_own_proof() returns void
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_context constant jsonb := app.context();
+begin
+  perform app.require_proof(app.factors_of(app.user_id()) <> '{}', to_timestamp((v_context ->> 'provedAt')::double precision),
+    (v_context ->> 'secondFactor')::boolean);
+end $$;
+--> statement-breakpoint
 -- Whether the Worker has signed that this transaction may store that secret.
 create or replace function app.is_sealed(p_secret text) returns boolean
   language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -275,7 +285,7 @@ begin
       select k.* into v_key from public.api_keys k
         join public.memberships m on m.workspace_id = k.workspace_id and m.user_id = k.created_by
         join public.users u on u.id = k.created_by
-       where k.key_hash = v_credential ->> 'hash' and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
+       where k.key_hash = v_credential ->> 'hash' and k.revoked_at is null and (k.expires_at is null or k.expires_at > clock_timestamp())
          and u.disabled_at is null and u.leaves_at is null and app.role_rank(m.role) >= app.role_rank('admin');
       if not found then
         perform app.refuse(401, 'unauthorized', 'AG');
@@ -325,7 +335,8 @@ begin
       else now() end;
   end case;
   user_id := v_user;
-  v_context := v_context || jsonb_build_object('userId', v_user, 'actor', 'user:' || v_user, 'secondFactor', v_second_factor);
+  v_context := v_context || jsonb_build_object('userId', v_user, 'actor', 'user:' || v_user, 'secondFactor', v_second_factor,
+    'provedAt', extract(epoch from v_proved_at));
   if v_claim ->> 'scope' is distinct from 'workspace' then
     perform app.set_context(v_context, v_gate_key);
     if v_step_up then
@@ -432,7 +443,7 @@ begin
       where m.workspace_id = v_invite.workspace_id and m.user_id = app.user_id()), 409, 'invite_used');
     return v_invite.workspace_id;
   end if;
-  perform app.require(v_invite.expires_at > now(), 409, 'invite_expired');
+  perform app.require(v_invite.expires_at > clock_timestamp(), 409, 'invite_expired');
   insert into public.memberships (workspace_id, user_id, role)
   values (v_invite.workspace_id, app.user_id(), v_invite.role) on conflict do nothing;
   update public.invites set accepted_at = now() where token_hash = v_invite.token_hash;

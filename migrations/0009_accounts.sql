@@ -219,7 +219,7 @@ begin
   perform app.turn_of_account(v_email, app.user_id());
   select * into v_user from public.users u where u.id = app.user_id();
   select * into v_mail from public.mails m
-   where m.user_id = v_user.id and m.kind in ('verify', 'change_old', 'change_new') and m.used_at is null and m.expires_at > now()
+   where m.user_id = v_user.id and m.kind in ('verify', 'change_old', 'change_new') and m.used_at is null and m.expires_at > clock_timestamp()
      and m.tries < 5 and (m.token_hash = p_token_hash or m.code_hash = any(p_code_hashes))
    order by m.created_at desc limit 1 for update;
   if not found or v_mail.kind = 'verify' and v_mail.recipient is distinct from v_user.email then
@@ -278,7 +278,7 @@ begin
   select * into v_mail from public.mails m where m.token_hash = p_token_hash;
   perform app.turn_of_account(v_mail.recipient, v_mail.user_id);
   select * into v_mail from public.mails m
-   where m.token_hash = p_token_hash and m.kind = 'email_changed' and m.used_at is null and m.expires_at > now() for update;
+   where m.token_hash = p_token_hash and m.kind = 'email_changed' and m.used_at is null and m.expires_at > clock_timestamp() for update;
   if not found then
     return '{"refusal": "invalid_token"}';
   end if;
@@ -329,7 +329,7 @@ begin
   select * into v_mail from public.mails m where m.token_hash = p_token_hash;
   perform app.turn_of_account(v_mail.recipient, null);
   select * into v_mail from public.mails m
-   where m.token_hash = p_token_hash and m.kind = 'reset' and m.used_at is null and m.expires_at > now() for update;
+   where m.token_hash = p_token_hash and m.kind = 'reset' and m.used_at is null and m.expires_at > clock_timestamp() for update;
   if not found then
     return '{"refusal": "invalid_token"}';
   end if;
@@ -566,8 +566,8 @@ end $$;
 -- Free credits: granted to a proved person once, for the oldest free workspace that they own (alone, if there is one), and when that is gone, not free or
 -- not theirs any more for the next one, from the next month on. What looks farmed is held for a week: the sixth of a network in a
 -- day, or the twenty-first of a mail domain that is not one of everybody's. They come by what a person does themselves: a
--- workspace that they make, their proof, or a workspace whose owner hands it over. Who is made an owner is not funded by it, so
--- nobody takes somebody else's credits by that.
+-- workspace that they make, their proof, a workspace whose owner hands it over, or the end of the one that had them. Who is made an
+-- owner is not funded by it, so nobody takes somebody else's credits by that.
 create or replace function app.fund(p_user uuid) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -585,39 +585,49 @@ begin
   end if;
   v_person := app.person_of(v_email);
   perform pg_advisory_xact_lock(hashtextextended('person ' || v_person, 0));
-  v_grant := app.grant_of(p_user);
-  if exists (select from public.workspaces w
-    where w.id = v_grant.workspace_id and w.deleted_at is null and w.plan = 'free' and (app.grant_at(w.id)).person is not null) then
-    return;
-  end if;
-  select m.workspace_id into v_workspace from public.memberships m join public.workspaces w on w.id = m.workspace_id
-   where m.user_id = p_user and m.role = 'owner' and w.plan = 'free' and w.deleted_at is null
-     and (app.grant_at(w.id)).person is null
-   order by exists (select from public.memberships o where o.workspace_id = w.id and o.role = 'owner' and o.user_id <> p_user), w.id limit 1;
-  if not found then
-    return;
-  end if;
-  -- Whoever had it before has a grant for their next one.
-  update public.free_grants g set workspace_id = null where g.workspace_id = v_workspace and g.person is distinct from v_grant.person;
-  if v_grant.person is not null then
-    update public.free_grants g
-       set workspace_id = v_workspace, since = (date_trunc('month', now() at time zone 'utc') + interval '1 month')::date
-     where g.person = v_grant.person;
-    return;
-  end if;
-  v_reason := case
-    when (select count(*) >= 5 from public.free_grants g where g.network = v_network and g.created_at > now() - interval '1 day') then 'network'
-    when not app.is_everybodys(app.mail_domain(v_email)) and (select count(*) >= 20 from public.free_grants g
-      where g.domain = app.mail_domain(v_email) and g.created_at > now() - interval '1 day') then 'domain' end;
-  insert into public.free_grants (person, user_id, workspace_id, since, network, domain, held_at, hold_reason)
-  values (v_person, p_user, v_workspace, date_trunc('month', now() at time zone 'utc')::date, v_network, app.mail_domain(v_email),
-    case when v_reason is not null then now() end, v_reason) on conflict do nothing;
-  if found and v_reason is not null then
-    perform app.audit_hold(v_workspace, 'credit.hold', v_reason);
-  end if;
+  loop
+    v_grant := app.grant_of(p_user);
+    if exists (select from public.workspaces w
+      where w.id = v_grant.workspace_id and w.deleted_at is null and w.plan = 'free' and (app.grant_at(w.id)).person is not null) then
+      return;
+    end if;
+    select m.workspace_id into v_workspace from public.memberships m join public.workspaces w on w.id = m.workspace_id
+     where m.user_id = p_user and m.role = 'owner' and w.plan = 'free' and w.deleted_at is null
+       and (app.grant_at(w.id)).person is null
+     order by exists (select from public.memberships o where o.workspace_id = w.id and o.role = 'owner' and o.user_id <> p_user), w.id limit 1;
+    if not found then
+      return;
+    end if;
+    begin
+      -- Whoever had it before has a grant for their next one.
+      update public.free_grants g set workspace_id = null where g.workspace_id = v_workspace and g.person is distinct from v_grant.person;
+      if v_grant.person is not null then
+        -- It is of this account from now on, whatever address that has next: whoever had it may be gone.
+        update public.free_grants g
+           set workspace_id = v_workspace, since = (date_trunc('month', now() at time zone 'utc') + interval '1 month')::date,
+             user_id = case when exists (select from public.free_grants o where o.user_id = p_user) then g.user_id else p_user end
+         where g.person = v_grant.person;
+        return;
+      end if;
+      v_reason := case
+        when (select count(*) >= 5 from public.free_grants g where g.network = v_network and g.created_at > now() - interval '1 day') then 'network'
+        when not app.is_everybodys(app.mail_domain(v_email)) and (select count(*) >= 20 from public.free_grants g
+          where g.domain = app.mail_domain(v_email) and g.created_at > now() - interval '1 day') then 'domain' end;
+      insert into public.free_grants (person, user_id, workspace_id, since, network, domain, held_at, hold_reason)
+      values (v_person, p_user, v_workspace, date_trunc('month', now() at time zone 'utc')::date, v_network, app.mail_domain(v_email),
+        case when v_reason is not null then now() end, v_reason);
+      if v_reason is not null then
+        perform app.audit_hold(v_workspace, 'credit.hold', v_reason);
+      end if;
+      return;
+    exception when unique_violation then
+      -- Another owner has theirs there since a moment ago: the next one, if there is one.
+    end;
+  end loop;
 end $$;
 --> statement-breakpoint
--- The current workspace was handed over, or has become free. Whoever has handed it over may have another. In one order for all.
+-- The current workspace was handed over or deleted, or its plan has changed: its owners, and whoever has handed it over, may have
+-- another. In one order for all.
 create or replace function app.fund_owners() returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -663,14 +673,15 @@ begin
     else 'unverified' end;
 end $$;
 --> statement-breakpoint
--- Takes from the day's budget of all free workspaces together; one row, locked last and for a moment.
+-- Takes from the day's budget of all free workspaces together; one row, locked last and for a moment. Whoever began before midnight, and
+-- comes when the next day has begun there, takes from that.
 create or replace function app.spend_free(p_credits integer) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_today constant date := now() at time zone 'utc';
 begin
-  update public.free_budget b set day = v_today, spent = p_credits + case when b.day = v_today then b.spent else 0 end
-   where coalesce(p_credits + case when b.day = v_today then b.spent else 0 end <= b.daily, true);
+  update public.free_budget b set day = greatest(b.day, v_today), spent = p_credits + case when b.day >= v_today then b.spent else 0 end
+   where coalesce(p_credits + case when b.day >= v_today then b.spent else 0 end <= b.daily, true);
   if not found then
     perform app.refuse(402, 'free_credits_paused');
   end if;
@@ -694,6 +705,10 @@ end $$;
 create or replace function app.hold_free_credits(p_workspace uuid, p_reason text) returns void
   language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
+  -- By these app.is_held knows what ends by itself.
+  if coalesce(p_reason in ('network', 'domain'), true) then
+    raise exception 'say why in other words than network and domain' using errcode = 'invalid_parameter_value';
+  end if;
   update public.free_grants g set held_at = now(), hold_reason = p_reason where g.workspace_id = p_workspace;
   if not found then
     raise exception 'workspace % has no free credits', p_workspace using errcode = 'no_data_found';

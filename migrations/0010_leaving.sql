@@ -142,6 +142,10 @@ begin
       update public.api_keys k set revoked_at = now()
        where k.workspace_id = v_member.workspace_id and k.created_by = p_user and k.revoked_at is null;
       delete from public.memberships m where m.workspace_id = v_member.workspace_id and m.user_id = p_user;
+      -- Free credits that were theirs there are gone: whoever is left as the owner may have their own.
+      if (select count(*) from public.memberships m where m.workspace_id = v_member.workspace_id and m.role = 'owner') = 1 then
+        perform app.fund_owners();
+      end if;
     else
       perform app.set_context(v_context || jsonb_build_object('workspaceId', v_member.workspace_id, 'role', 'owner',
         'plan', v_member.plan, 'action', 'workspace.delete'));
@@ -193,7 +197,8 @@ begin
   perform from public.users u where u.id = app.user_id() for no key update;
   select w.* into v_workspace from public.workspaces w join public.memberships m on m.workspace_id = w.id
    where w.id = p_workspace and m.user_id = app.user_id() for no key update of w;
-  perform app.require(found and coalesce(v_workspace.deleted_at > now() - app.workspace_grace(), true), 404, 'not_found');
+  -- As late as it is by now: while this waited, a job that began later may have removed a part.
+  perform app.require(found and coalesce(v_workspace.deleted_at > clock_timestamp() - app.workspace_grace(), true), 404, 'not_found');
   select m.role into v_role from public.memberships m where m.workspace_id = p_workspace and m.user_id = app.user_id();
   perform app.set_context(app.context() || jsonb_build_object('workspaceId', p_workspace, 'role', v_role, 'plan', v_workspace.plan));
   perform app.require(v_role = 'owner', 403, 'forbidden');
@@ -258,8 +263,8 @@ begin
   return 'done';
 end $$;
 --> statement-breakpoint
--- The caller wants what is known of them: made by a job, kept for a day, and until then the same. Answers its id, when it
--- is deleted if it is there, and whether it is new.
+-- The caller wants what is known of them: made by a job, kept for a day, and until then the same, unless nothing has come of it
+-- within an hour. Answers its id, when it is deleted if it is there, and whether it is new.
 create or replace function app.ask_export(p_id uuid) returns jsonb
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -268,7 +273,7 @@ begin
   perform app.require(app.context() ->> 'action' = 'user.export', 403, 'forbidden');
   perform from public.users u where u.id = app.user_id() for no key update;
   select * into v_export from public.user_exports e where e.user_id = app.user_id();
-  if v_export.id is null or v_export.expires_at <= now() then
+  if v_export.id is null or coalesce(v_export.expires_at, v_export.created_at + interval '1 hour') <= clock_timestamp() then
     insert into public.user_exports (user_id, id) values (app.user_id(), p_id)
     on conflict (user_id) do update set id = excluded.id, expires_at = null, created_at = now() returning * into v_export;
     insert into public.outbox (workspace_id, kind, subject_id, available_at) values (app.nowhere(), 'user.export', p_id, now() + interval '30 seconds');
@@ -277,8 +282,17 @@ begin
   return jsonb_build_object('id', v_export.id, 'expiresAt', v_export.expires_at, 'isNew', v_export.id = p_id);
 end $$;
 --> statement-breakpoint
--- What is known of whoever asked for that export, if it is to be made; null if its file is to be deleted. Of what they have
--- signed in and done outside workspaces it has the newest 5,000 entries; what workspaces know is theirs.
+-- Of rows that come newest first, as many as fit into 1.5 MB, oldest first.
+create or replace function app.newest(p_rows jsonb[]) returns jsonb
+  language sql immutable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(jsonb_agg(r.row order by r.age desc), '[]') from (
+    select u.row, u.age, sum(octet_length(u.row::text)) over (order by u.age) as size
+      from unnest(p_rows) with ordinality u (row, age)) r
+   where r.size <= 1500000
+$$;
+--> statement-breakpoint
+-- What is known of whoever asked for that export, if it is to be made; null if its file is to be deleted. Of what may be much it
+-- has the newest 5,000, so that all of it is one answer of the database; what workspaces know is theirs.
 create or replace function app.read_export(p_id uuid) returns jsonb
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -298,25 +312,26 @@ begin
     'factors', app.factors_of(v_user.id),
     'passkeys', (select coalesce(jsonb_agg(jsonb_build_object('id', p.id, 'name', p.name, 'createdAt', p.created_at,
       'lastUsedAt', p.last_used_at) order by p.id), '[]') from public.passkeys p where p.user_id = v_user.id),
-    'workspaces', (select coalesce(jsonb_agg(jsonb_build_object('id', w.id, 'name', w.name, 'role', m.role, 'since', m.created_at,
-      'deletedAt', w.deleted_at) order by w.id), '[]')
-      from public.memberships m join public.workspaces w on w.id = m.workspace_id where m.user_id = v_user.id),
-    'apiKeys', (select coalesce(jsonb_agg(jsonb_build_object('workspaceId', k.workspace_id, 'id', k.id, 'name', k.name, 'start', k.start,
-      'scopes', k.scopes, 'createdAt', k.created_at, 'revokedAt', k.revoked_at, 'lastUsedAt', k.last_used_at) order by k.id), '[]')
+    'workspaces', app.newest(array(select jsonb_build_object('id', w.id, 'name', w.name, 'role', m.role, 'since', m.created_at,
+      'deletedAt', w.deleted_at)
+      from public.memberships m join public.workspaces w on w.id = m.workspace_id
+     where m.user_id = v_user.id order by w.id desc limit 5000)),
+    'apiKeys', app.newest(array(select jsonb_build_object('workspaceId', k.workspace_id, 'id', k.id, 'name', k.name, 'start', k.start,
+      'scopes', k.scopes, 'createdAt', k.created_at, 'revokedAt', k.revoked_at, 'lastUsedAt', k.last_used_at)
       from public.memberships m join public.api_keys k on k.workspace_id = m.workspace_id
-     where m.user_id = v_user.id and k.created_by = v_user.id),
-    'invitesSent', (select coalesce(jsonb_agg(jsonb_build_object('workspaceId', i.workspace_id, 'email', i.email, 'role', i.role,
-      'createdAt', i.created_at, 'acceptedAt', i.accepted_at) order by i.id), '[]')
+     where m.user_id = v_user.id and k.created_by = v_user.id order by k.id desc limit 5000)),
+    'invitesSent', app.newest(array(select jsonb_build_object('workspaceId', i.workspace_id, 'email', i.email, 'role', i.role,
+      'createdAt', i.created_at, 'acceptedAt', i.accepted_at)
       from public.memberships m join public.invites i on i.workspace_id = m.workspace_id
-     where m.user_id = v_user.id and i.invited_by = v_user.id),
-    'sessions', (select coalesce(jsonb_agg(jsonb_build_object('id', s.id, 'ip', s.ip, 'country', s.country, 'device', s.device,
+     where m.user_id = v_user.id and i.invited_by = v_user.id order by i.id desc limit 5000)),
+    'sessions', app.newest(array(select jsonb_build_object('id', s.id, 'ip', s.ip, 'country', s.country, 'device', s.device,
       'userAgent', s.user_agent, 'createdAt', s.created_at, 'lastUsedAt', coalesce(s.refreshed_at, s.created_at),
-      'endedAt', s.revoked_at) order by s.id), '[]') from public.sessions s where s.user_id = v_user.id),
-    'mails', (select coalesce(jsonb_agg(jsonb_build_object('kind', m.kind, 'to', m.recipient, 'status', m.status,
-      'createdAt', m.created_at) order by m.id), '[]') from public.mails m where m.user_id = v_user.id),
-    'auditLog', (select coalesce(jsonb_agg(jsonb_build_object('action', a.action, 'before', a.before, 'after', a.after, 'ip', a.ip,
-      'userAgent', a.user_agent, 'createdAt', a.created_at) order by a.id), '[]') from (
-        select * from public.audit_logs l where l.workspace_id is null and l.actor_id = v_user.id order by l.id desc limit 5000) a));
+      'endedAt', s.revoked_at) from public.sessions s where s.user_id = v_user.id order by s.id desc limit 5000)),
+    'mails', app.newest(array(select jsonb_build_object('kind', m.kind, 'to', m.recipient, 'status', m.status,
+      'createdAt', m.created_at) from public.mails m where m.user_id = v_user.id order by m.id desc limit 5000)),
+    'auditLog', app.newest(array(select jsonb_build_object('action', a.action, 'before', a.before, 'after', a.after, 'ip', a.ip,
+      'userAgent', a.user_agent, 'createdAt', a.created_at)
+      from public.audit_logs a where a.workspace_id is null and a.actor_id = v_user.id order by a.id desc limit 5000)));
 end $$;
 --> statement-breakpoint
 -- The file is in storage: whoever asked for it is told, once, and it is deleted after a day. Null if nobody wants it any

@@ -49,7 +49,7 @@ grant select (ip, user_agent, created_at) on sessions to app_gate;
 grant select on audit_logs to app_gate;
 grant select, insert (address, reason), update (reason, created_at) on bounces to app_gate;
 grant select, insert (person, user_id, workspace_id, since, network, domain, held_at, hold_reason),
-  update (workspace_id, since) on free_grants to app_gate;
+  update (user_id, workspace_id, since) on free_grants to app_gate;
 grant select, update (day, spent) on free_budget to app_gate;
 grant select, update (name, slug, second_factor_required, deleted_at, updated_at) on workspaces to app_tenant;
 grant select, update (deleted_at, updated_at) on workspaces to app_gate;
@@ -150,7 +150,7 @@ grant execute on function app.act_as(uuid), app.compare_storage(text, jsonb, uui
   app.undo_change(text), app.reset_password(text, text, uuid, uuid, text), app.tell_of_device(uuid, uuid, text, text),
   app.take_mail(uuid, uuid, text, text), app.end_mail(uuid, uuid, text, text, text, boolean), app.note_bounce(text, text),
   app.erase_user(uuid), app.read_export(uuid), app.end_export(uuid, uuid), app.forget_export(uuid) to app_system;
-grant execute on function app.own_factors(), app.own_mark() to app_tenant;
+grant execute on function app.own_factors(), app.own_mark(), app.require_own_proof() to app_tenant;
 grant execute on function app.is_sealed(text) to app_tenant, app_system;
 grant execute on function app.factors_of(uuid), app.factors_since(uuid), app.password_mark(text) to app_system;
 grant execute on all functions in schema app to app_gate;

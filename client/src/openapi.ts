@@ -634,7 +634,7 @@ export interface paths {
         };
         /**
          * Everything about the caller, as a file
-         * @description The first request has the file made, and a mail tells when it is there: profile, sign-ins by provider, sessions, mails, memberships, keys and invites that the caller made, and what the audit log has of them outside workspaces (the newest 5,000 entries). What is in workspaces is those workspaces' and not in it. It is kept for a day, and is the same until then.
+         * @description The first request has the file made, and a mail tells when it is there: profile, sign-ins by provider, sessions, mails, memberships, keys and invites that the caller made, and what the audit log has of them outside workspaces; of each the newest 5,000, and at most 1.5 MB. What is in workspaces is those workspaces' and not in it. It is kept for a day, and is the same until then.
          *
          *     For whoever is signed in. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */
@@ -1364,7 +1364,7 @@ export interface paths {
         put?: never;
         /**
          * Invite somebody by e-mail address, by mail; the token is shown once
-         * @description The mail goes out if the caller has proved their own address. Its link also proves that of the invited; the token answered here is good for who has proved it.
+         * @description The mail goes out if the caller has proved their own address. Its link also proves that of the invited; the token answered here is good for who has proved it. To give or take the role `owner` needs a proof that is not older than 15 minutes (`POST /auth/step-up`).
          *
          *     Needs the role `admin` or a higher one. Not for API keys.
          */
@@ -1427,14 +1427,18 @@ export interface paths {
         post?: never;
         /**
          * Leave a workspace, or remove a member (admin)
-         * @description Needs the role `viewer` or a higher one. Not for API keys.
+         * @description To give or take the role `owner` needs a proof that is not older than 15 minutes (`POST /auth/step-up`).
+         *
+         *     Needs the role `viewer` or a higher one. Not for API keys.
          */
         delete: operations["member.remove"];
         options?: never;
         head?: never;
         /**
          * Change a member's role, at most to one's own
-         * @description Needs the role `admin` or a higher one. Not for API keys.
+         * @description To give or take the role `owner` needs a proof that is not older than 15 minutes (`POST /auth/step-up`).
+         *
+         *     Needs the role `admin` or a higher one. Not for API keys.
          */
         patch: operations["member.update"];
         trace?: never;
@@ -1450,7 +1454,7 @@ export interface paths {
         put?: never;
         /**
          * Restore a workspace that was deleted less than 30 days ago
-         * @description Needs the role `owner` in it. Members, files, keys and webhooks are there again; jobs that were canceled stay so. One that is not deleted is answered as it is.
+         * @description Needs the role `owner` in it. Members, files, keys and webhooks are there again; jobs that were canceled stay so, and free credits that went on to another workspace stay there. One that is not deleted is answered as it is.
          *
          *     For whoever is signed in. Not for API keys.
          */

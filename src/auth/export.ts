@@ -14,7 +14,7 @@ export interface UserExport {
   expiresAt: string | null
 }
 
-/** Asks for the file, unless that was done within the last day, or gives a URL of it that works for five minutes. */
+/** Asks for the file, unless that was done within the last hour or it is there: then gives a URL of it that works for five minutes. */
 export const exportUser = async (ctx: Ctx): Promise<UserExport> => {
   const { asked } = await transact(ctx, (db) => ({
     asked: db.execute<{ answer: { id: string; expiresAt: string | null; isNew: boolean } }>(

@@ -274,7 +274,7 @@ routes.openapi(
     tag,
     summary: 'Everything about the caller, as a file',
     description:
-      "The first request has the file made, and a mail tells when it is there: profile, sign-ins by provider, sessions, mails, memberships, keys and invites that the caller made, and what the audit log has of them outside workspaces (the newest 5,000 entries). What is in workspaces is those workspaces' and not in it. It is kept for a day, and is the same until then.",
+      "The first request has the file made, and a mail tells when it is there: profile, sign-ins by provider, sessions, mails, memberships, keys and invites that the caller made, and what the audit log has of them outside workspaces; of each the newest 5,000, and at most 1.5 MB. What is in workspaces is those workspaces' and not in it. It is kept for a day, and is the same until then.",
     scope: 'user',
     stepUp: true,
     responses: { 200: json(ExportView, 'The file is there'), 202: json(ExportView, 'It is being made') },

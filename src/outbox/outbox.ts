@@ -10,6 +10,8 @@ import { type JobMessage, type OwedMessage, queueOf } from './messages.ts'
 
 /** Messages in one `sendBatch`: the platform's limit. Its other one, 256 KB, is far: at most 32 have 6 KB. */
 const BATCH = 100
+/** Batches of one sweep: where more is due than is done, what was sent first is due again before the last is sent. */
+const MAX_BATCHES = 200
 /** Seconds that a queue holds a message back at most; what is due later the sweeper sends when its time has come. */
 const MAX_DELAY = 12 * 3600
 
@@ -59,12 +61,12 @@ export const dispatch = async (
 }
 
 /**
- * Sends again what is due, with exponential backoff.
+ * Sends again what is due, with exponential backoff; of very much the oldest, and the rest the next time.
  * @returns milliseconds until the next is due, or was by now; undefined if nothing is owed
  */
 export const sweepOutbox = async (env: Env, id: string): Promise<number | undefined> => {
   const ctx = systemContext(env, { id, waitUntil: null })
-  for (let sent = 0; ; ) {
+  for (let sent = 0, batches = 1; ; batches++) {
     const {
       due: { rows },
       next,
@@ -84,7 +86,7 @@ export const sweepOutbox = async (env: Env, id: string): Promise<number | undefi
       rows.map((row) => ({ kind: row.kind, workspaceId: row.workspace_id, subjectId: row.subject_id })),
     )
     sent += rows.length
-    if (rows.length < BATCH) {
+    if (rows.length < BATCH || batches === MAX_BATCHES) {
       if (sent > 0) ctx.log({ level: 'info', message: 'swept', sent })
       return first(next.rows).due_in ?? undefined
     }

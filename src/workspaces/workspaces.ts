@@ -100,6 +100,8 @@ export const deleteWorkspace = async (ctx: Ctx): Promise<void> => {
       .set({ disabledAt: sql`now()` })
       .where(and(inWorkspace(webhookEndpoints), isNull(webhookEndpoints.disabledAt))),
     deleted: db.update(workspaces).set({ deletedAt: sql`now()` }).where(thisWorkspace),
+    // What free credits it had are for another one.
+    funded: db.execute(sql`select app.fund_owners()`),
     note: db.execute(sql`
       insert into outbox (kind, subject_id, available_at)
       values ('workspace.delete', app.workspace_id(), now() + interval '30 seconds')`),
@@ -111,7 +113,8 @@ export const deleteWorkspace = async (ctx: Ctx): Promise<void> => {
 
 /**
  * Restores a deleted workspace as it was, but for the jobs that were ended. What was owed meanwhile was refused: uploads and
- * exports that are open, and objects that are to come home, are owed anew, and deliveries have failed. Twice is the same as once.
+ * exports that are open, objects that are to come home, and endpoints that are to be removed, are owed anew. Deliveries that came due
+ * have failed, since their endpoints were disabled; the others are still owed. Twice is the same as once.
  * @throws {AppError} not_found, forbidden, plan_limit_reached
  */
 export const restoreWorkspace = async (ctx: Ctx, id: string): Promise<WorkspaceWithRole> => {
@@ -123,15 +126,13 @@ export const restoreWorkspace = async (ctx: Ctx, id: string): Promise<WorkspaceW
     endpoints: db.execute(
       sql`update webhook_endpoints set disabled_at = null where ${here} and disabled_at = ${deletedAt}`,
     ),
-    deliveries: db.execute(sql`
-      update webhook_deliveries set status = 'failed', ended_at = now(), error = 'the workspace was deleted'
-       where ${here} and status = 'pending' and ${deletedAt} is not null`),
     owed: db.execute(sql`
       insert into outbox (kind, subject_id, available_at)
       select 'upload.end', id, now() from uploads where ${here} and ${deletedAt} is not null
       union select 'object.move', object_id, now() from assets where ${here} and store = 'fallback' and ${deletedAt} is not null
       union all select 'upload.check', id, now() from uploads where ${here} and completed_at is not null and ${deletedAt} is not null
       union all select 'export', id, now() from asset_exports where ${here} and status = 'queued' and ${deletedAt} is not null
+      union all select 'webhook.delete', id, now() from webhook_endpoints where ${here} and deleted_at is not null and ${deletedAt} is not null
       on conflict do nothing`),
     note: db.execute(sql`delete from outbox where ${here} and kind = 'workspace.delete'`),
     restored: db

@@ -4,7 +4,7 @@ import { hash } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { tally, times } from '../support/at-once.ts'
 import { type Client, createClient } from '../support/client.ts'
-import { asOwner } from '../support/database.ts'
+import { asOwner, holdRow } from '../support/database.ts'
 import { codeIn, mailRowsOf, mailsTo, mailTo, tokenIn, whenSettled } from '../support/mail.ts'
 import {
   acceptInvite,
@@ -12,10 +12,12 @@ import {
   logIn,
   newEmail,
   newKey,
+  newMailToken,
   newTenant,
   PASSWORD,
   signUp,
 } from '../support/tenants.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const NEW_PASSWORD = 'a new and longer password'
 
@@ -419,4 +421,19 @@ test('an invite that is withdrawn or replaced is not good by its mail any more',
   const [second] = await mailsTo(guest.email)
   expect((await acceptInvite(guest.client, tokenIn(second as never))).status).toBe(404)
   expect(await me(guest.client)).toMatchObject({ emailVerified: false })
+})
+
+test('a link whose hour ends while its request waits in line is good no more', async () => {
+  const { userId, email } = await signUp()
+  const token = await newMailToken({ userId, email }, 'reset')
+  await asOwner(`update mails set expires_at = now() + interval '2 seconds' where recipient = $1`, [email])
+  const held = await holdRow('users', userId)
+  const waiting = setPassword(token)
+  await held.whenWaiting(1)
+  await waitFor('the end of its hour', async () => {
+    const over = 'select from mails where recipient = $1 and expires_at <= now()'
+    return (await asOwner(over, [email])).length === 1
+  })
+  await held.release()
+  expect(await waiting).toMatchObject({ status: 409, body: { code: 'invalid_token' } })
 })

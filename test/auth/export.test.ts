@@ -132,3 +132,45 @@ test('of an address that nobody has proved is told to nobody, and of nobody is n
   expect(await mailRowsOf(email)).toEqual([])
   expect(await ask(createClient())).toMatchObject({ status: 401 })
 })
+
+test('of much it has the newest that one answer of the database takes', async () => {
+  const { client, userId } = await signUp()
+  for (const many of [
+    `insert into sessions (id, user_id, refresh_hash, expires_at, user_agent)
+     select app.uuid_at(now() - make_interval(secs => i)), $1, gen_random_uuid()::text, now() + interval '30 days', repeat('ä', 400)
+       from generate_series(1, 6000) i`,
+    `insert into mails (id, kind, recipient, user_id, status)
+     select app.uuid_at(now() - make_interval(secs => i)), 'new_device', i || '@shop.example', $1, 'sent' from generate_series(1, 6000) i`,
+  ])
+    await asOwner(many, [userId])
+  await ask(client)
+  const { url } = await ready(client)
+  const text = await (await fetch(url)).text()
+  expect(text.length).toBeLessThan(4_000_000)
+  const { mails, sessions } = JSON.parse(text) as Record<'mails' | 'sessions', { to: string }[]>
+  expect([mails.length, mails[0]?.to, mails.at(-1)?.to]).toEqual([
+    5000,
+    '5000@shop.example',
+    '1@shop.example',
+  ])
+  expect(sessions.length).toBeGreaterThan(1000)
+  expect(sessions.length).toBeLessThan(5000)
+})
+
+test('of which nothing came within an hour can be asked for anew', async () => {
+  const { client, userId } = await signUp()
+  await asOwner('insert into user_exports (user_id, id) values ($1, gen_random_uuid())', [userId])
+  const lost = await idOf(userId)
+  const age = (interval: string) =>
+    asOwner('update user_exports set created_at = now() - $2::interval where user_id = $1', [
+      userId,
+      interval,
+    ])
+  await age('59 minutes')
+  expect((await ask(client)).status).toBe(202)
+  expect(await idOf(userId)).toBe(lost)
+  await age('1 hour')
+  expect((await ask(client)).status).toBe(202)
+  await ready(client)
+  expect(await idOf(userId)).not.toBe(lost)
+})

@@ -9,7 +9,17 @@ import type { Json } from '../support/contract.ts'
 import { asOwner } from '../support/database.ts'
 import { addTotp, codeOf, confirmLogin, forgetUse, mfaTokenOf } from '../support/factors.ts'
 import { databaseRequestsOf } from '../support/routes.ts'
-import { addMember, logIn, newEmail, newKey, newTenant, PASSWORD, signUp } from '../support/tenants.ts'
+import {
+  addMember,
+  invite,
+  logIn,
+  newEmail,
+  newKey,
+  newTenant,
+  PASSWORD,
+  type Role,
+  signUp,
+} from '../support/tenants.ts'
 import { newClaims, resign, secrets, signToken } from '../support/tokens.ts'
 
 const stepUp = (client: Client, proof: object) => client.post('/auth/step-up', proof)
@@ -98,6 +108,41 @@ describe('without a second factor', () => {
     const statuses: number[] = []
     for (let i = 0; i < 11; i++) statuses.push((await stepUp(client, { code: 'AAAAA-AAAAA' })).status)
     expect(statuses).toEqual([...Array(10).fill(401), 429])
+  })
+})
+
+test('to give or take ownership takes a proof, and other roles do not', async () => {
+  const { client, userId, workspaceId } = await newTenant()
+  const base = `/workspaces/${workspaceId}`
+  const [owner, member] = [await addMember(workspaceId, 'owner'), await addMember(workspaceId, 'member')]
+  const setRole = (of: { userId: string }, role: Role) =>
+    client.patch(`${base}/members/${of.userId}`, { role })
+  const changes = [
+    () => invite(client, workspaceId, newEmail(), 'owner'),
+    () => setRole(member, 'owner'),
+    () => setRole(owner, 'admin'),
+  ]
+  const remove = (id: string) => client.delete(`${base}/members/${id}`)
+  await grow(userId, 15)
+  for (const change of [...changes, () => remove(owner.userId), () => remove(userId)]) {
+    expect(await change()).toMatchObject({ status: 403, body: { code: 'step_up_required' } })
+  }
+  expect((await setRole(member, 'admin')).status).toBe(200)
+  expect((await invite(client, workspaceId, newEmail(), 'admin')).status).toBe(201)
+  const roles = await asOwner('select role from memberships where workspace_id = $1 order by role', [
+    workspaceId,
+  ])
+  expect(roles).toEqual([{ role: 'admin' }, { role: 'owner' }, { role: 'owner' }])
+  await stepUp(client, { password: PASSWORD })
+  const statuses: number[] = []
+  for (const change of [...changes, () => remove(member.userId)]) statuses.push((await change()).status)
+  expect(statuses).toEqual([201, 200, 200, 204])
+  // A second factor is asked for where there is one.
+  await addTotp(client)
+  const before = await byPassword(userId, workspaceId)
+  expect(await before.patch(`${base}/members/${owner.userId}`, { role: 'owner' })).toMatchObject({
+    status: 403,
+    body: { code: 'step_up_required' },
   })
 })
 
@@ -284,9 +329,11 @@ describe("a front end's session", () => {
     const secret = begun.body.secret as string
     const confirmed = await request('POST', '/auth/mfa/totp/confirm', { code: codeOf(secret, -1) })
     expect(confirmed.status).toBe(200)
+    const ownerInvite = { email: newEmail(), role: 'owner' }
     for (const [method, path, body] of [
       ['DELETE', '/auth/mfa'],
       ['POST', '/api-keys', { name: 'x', scopes: ['asset.list'] }],
+      ['POST', `/workspaces/${workspaceId}/invites`, ownerInvite],
     ] as const) {
       expect(await request(method, path, body)).toMatchObject({
         status: 403,
@@ -312,6 +359,7 @@ describe("a front end's session", () => {
     expect((await with_.request('GET', '/assets')).status).toBe(200)
     expect((await request('GET', '/assets')).body.code).toBe('second_factor_required')
     expect((await with_.request('POST', '/api-keys', { name: 'x', scopes: ['asset.list'] })).status).toBe(201)
+    expect((await with_.request('POST', `/workspaces/${workspaceId}/invites`, ownerInvite)).status).toBe(201)
     // Of another browser or person, forged, or of another purpose, it is nothing.
     const other = await newTenant()
     await addTotp(other.client)

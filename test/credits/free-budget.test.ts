@@ -75,3 +75,17 @@ test('what comes back is given back, and a day without a limit has none', async 
   await asOwner(`update free_budget set day = day - 1, spent = daily`)
   expect((await ask(client)).status).toBe(202)
 })
+
+test('who began before midnight, and comes after somebody of the next day, takes from that day', async () => {
+  const { client } = await newTenant()
+  const { daily } = await readBudget()
+  await asOwner('update free_budget set day = day + 1, spent = daily - 5')
+  const ahead = `select day > (now() at time zone 'utc')::date is_ahead, daily - spent remaining from free_budget`
+  expect((await ask(client)).status).toBe(202)
+  expect(await asOwner(ahead)).toEqual([{ is_ahead: true, remaining: '1' }])
+  expect(await ask(client)).toMatchObject({ status: 402, body: { code: 'free_credits_paused' } })
+  expect(await asOwner(ahead)).toEqual([{ is_ahead: true, remaining: '1' }])
+  await asOwner(`update free_budget set day = (now() at time zone 'utc')::date, spent = 0, daily = $1`, [
+    daily,
+  ])
+})

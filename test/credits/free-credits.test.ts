@@ -1,10 +1,15 @@
 /** Free credits: once a proved person, within a budget of all, and held where they look farmed. */
-import { expect, test } from 'vitest'
+import pg from 'pg'
+import { expect, onTestFinished, test } from 'vitest'
 import { times } from '../support/at-once.ts'
 import { type Client, createClient } from '../support/client.ts'
+import { control, stack } from '../support/control.ts'
 import { asOwner } from '../support/database.ts'
 import { mailTo, tokenIn } from '../support/mail.ts'
-import { newEmail, newTenant, PASSWORD, signUp } from '../support/tenants.ts'
+import { addMember, newEmail, newTenant, PASSWORD, signUp } from '../support/tenants.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const NOWHERE = '00000000-0000-0000-0000-000000000000'
 
 interface Usage {
   plan: string
@@ -23,6 +28,14 @@ const newWorkspace = async (client: Client) => {
 const ask = (client: Client) => client.post('/generations', { task: 'scene', prompt: 'x' })
 const setEmail = (userId: string, email: string) =>
   asOwner('update users set email = $2 where id = $1', [userId, email])
+/** The end of an account that was deleted. */
+const erase = async (userId: string) => {
+  await asOwner('update users set leaves_at = now() where id = $1', [userId])
+  await control('enqueue', [{ kind: 'user.erase', workspaceId: NOWHERE, subjectId: userId }])
+  await waitFor('the account is gone', async () => {
+    return (await asOwner('select from users where id = $1', [userId])).length === 0
+  })
+}
 const nextMonth = () => {
   const now = new Date()
   return new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + 1, 1)).toISOString().slice(0, 10)
@@ -113,6 +126,82 @@ test('a workspace that is deleted, or not free any more, is replaced from the ne
   expect((await usage(second)).credits).toMatchObject({ granted: 1000, free: null })
   expect(await stateOf(await newWorkspace(client))).toEqual([0, 'later'])
 })
+
+test('with a workspace that is deleted they go on to the next that its owner has, from the next month on', async () => {
+  const { client, userId } = await signUp()
+  const [first, second] = [await newWorkspace(client), await newWorkspace(client)]
+  expect((await client.delete(`/workspaces/${first.workspaceId}`)).status).toBe(204)
+  expect(await stateOf(second)).toEqual([0, 'later'])
+  expect((await client.post(`/workspaces/${first.workspaceId}/restore`)).status).toBe(200)
+  expect(await stateOf(first)).toEqual([0, 'elsewhere'])
+  expect(await asOwner('select from free_grants where user_id = $1', [userId])).toHaveLength(1)
+})
+
+test('where those of somebody were whose account is gone, the owner who is left has their own', async () => {
+  const { client, userId, workspaceId } = await newTenant()
+  const heir = await addMember(workspaceId, 'owner')
+  const shop = heir.client
+  await client.delete('/auth/me')
+  await erase(userId)
+  expect(await stateOf(shop)).toEqual([50, 'granted'])
+  expect(await stateOf(await newWorkspace(heir.client))).toEqual([0, 'elsewhere'])
+})
+
+test('who comes back with the same address has the same, whatever their address is then', async () => {
+  const { client, userId, email } = await signUp()
+  await newWorkspace(client)
+  await client.delete('/auth/me')
+  await erase(userId)
+  const again = await signUp()
+  await setEmail(again.userId, email)
+  expect(await stateOf(await newWorkspace(again.client))).toEqual([0, 'later'])
+  await setEmail(again.userId, newEmail())
+  expect(await stateOf(await newWorkspace(again.client))).toEqual([0, 'elsewhere'])
+})
+
+test.each(['none', 'lost'])(
+  'two owners who are funded at once, with %s before, share no workspace',
+  async (before) => {
+    const { userId, workspaceId, client } = await newTenant()
+    const other = await addMember(workspaceId, 'owner')
+    const { workspaceId: second } = await newWorkspace(client)
+    for (const one of [userId, other.userId])
+      await asOwner(
+        `insert into memberships (workspace_id, user_id, role) select w, $2, 'owner' from unnest($1::uuid[]) w on conflict do nothing`,
+        [[workspaceId, second], one],
+      )
+    await asOwner('delete from free_grants where user_id = $1', [userId])
+    if (before === 'lost')
+      await asOwner(
+        `insert into free_grants (person, user_id, workspace_id, since, domain)
+       select app.person_of(u.email), u.id, gen_random_uuid(), now(), 'x' from users u where u.id = $1`,
+        [other.userId],
+      )
+    const [one, two] = [new pg.Client(stack.adminDatabase), new pg.Client(stack.adminDatabase)]
+    await Promise.all([one.connect(), two.connect()])
+    onTestFinished(() => Promise.all([one.end(), two.end()]).then(() => undefined))
+    for (const login of [one, two]) {
+      await login.query('begin')
+      await login.query(`select app.set_context('{"actor": "system:"}')`)
+    }
+    await one.query('select app.fund($1)', [userId])
+    const waiting = two.query('select app.fund($1)', [other.userId])
+    await waitFor('the second waits', async () => {
+      const waits = `select from pg_stat_activity where wait_event_type = 'Lock' and query like 'select app.fund(%'`
+      return (await asOwner(waits)).length > 0
+    })
+    await one.query('commit')
+    await waiting
+    await two.query('commit')
+    const grants = await asOwner('select user_id, workspace_id from free_grants where user_id = any($1)', [
+      [userId, other.userId],
+    ])
+    expect(Object.fromEntries(grants.map((grant) => [grant.user_id, grant.workspace_id]))).toEqual({
+      [userId]: workspaceId,
+      [other.userId]: second,
+    })
+  },
+)
 
 test('what looks farmed is held: the sixth of a network in a day, and the twenty-first of a mail domain', async () => {
   const network = `203.0.113.${Math.floor(Math.random() * 256)}`
@@ -262,6 +351,10 @@ test("a hold lapses in a week, and an operator's does not", async () => {
   expect(await stateOf(client)).toEqual([50, 'granted'])
   await hold('complaints')
   expect(await stateOf(client)).toEqual([0, 'held'])
+  for (const reason of ['network', 'domain', null])
+    await expect(asOwner('select app.hold_free_credits($1, $2)', [workspaceId, reason])).rejects.toThrow(
+      'other words',
+    )
 })
 
 test.each([

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { tally, times } from '../support/at-once.ts'
 import { createClient, type Page } from '../support/client.ts'
 import { control } from '../support/control.ts'
-import { asOwner } from '../support/database.ts'
+import { asOwner, holdRow } from '../support/database.ts'
 import { addMember, NOBODY, newKey, newTenant, type Tenant } from '../support/tenants.ts'
 import { sendDirectly } from '../support/uploads.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -152,4 +152,61 @@ test('either restored or removed, when both are tried at once', async () => {
   } else {
     expect(answer.status).toBe(404)
   }
+})
+
+test('is not restored by whoever waited in line until the grace was over', async () => {
+  const tenant = await newTenant()
+  const { client, workspaceId, userId } = tenant
+  await client.upload('a.txt', 'some text')
+  await client.delete(`/workspaces/${workspaceId}`)
+  await age(workspaceId, '29 days 23:59:58')
+  const held = await holdRow('users', userId)
+  const restoring = restore(tenant, workspaceId)
+  await held.whenWaiting(1)
+  await waitFor('the end of the grace', async () => {
+    const over = `select from workspaces where id = $1 and deleted_at <= now() - interval '30 days'`
+    return (await asOwner(over, [workspaceId])).length === 1
+  })
+  await held.release()
+  expect(await restoring).toMatchObject({ status: 404, body: { code: 'not_found' } })
+})
+
+test('has deliveries of before still to make, and endpoints to remove', async () => {
+  const tenant = await newTenant()
+  const { client, workspaceId } = tenant
+  const hook = async () =>
+    (await client.post<{ id: string }>('/webhooks', { url: 'http://127.0.0.1:9/' })).body.id
+  const [kept, removed] = [await hook(), await hook()]
+  await asOwner('update webhook_endpoints set deleted_at = now() where id = $1', [removed])
+  await asOwner(
+    `with made as (
+       insert into webhook_deliveries (workspace_id, endpoint_id, url, sequence, payload)
+       select $1, $2, 'http://127.0.0.1:9/', i, '{}' from generate_series(1, 2) i returning id, sequence)
+     insert into outbox (workspace_id, kind, subject_id, available_at)
+     select $1, 'webhook.deliver', id, now() + interval '1 hour' from made`,
+    [workspaceId, kept],
+  )
+  const deliveries = () =>
+    asOwner<{ id: string; status: string; error: string | null }>(
+      'select id, status, error from webhook_deliveries where workspace_id = $1 order by sequence',
+      [workspaceId],
+    )
+  const send = (id?: string) =>
+    control('enqueue', [{ kind: 'webhook.deliver', workspaceId, subjectId: id as string }])
+  const [due, later] = await deliveries()
+  await client.delete(`/workspaces/${workspaceId}`)
+  await send(due?.id)
+  await control('enqueue', [{ kind: 'webhook.delete', workspaceId, subjectId: removed }])
+  await waitFor('one has failed', async () => (await deliveries())[0]?.status === 'failed')
+  expect((await restore(tenant, workspaceId)).status).toBe(200)
+  expect(await deliveries()).toMatchObject([
+    { status: 'failed', error: 'the endpoint is disabled' },
+    { status: 'pending', error: null },
+  ])
+  await send(later?.id)
+  await waitFor('the other is made', async () => (await deliveries())[1]?.error === 'unreachable')
+  await control('cron')
+  await waitFor('the endpoint is gone', async () => {
+    return (await asOwner('select from webhook_endpoints where id = $1', [removed])).length === 0
+  })
 })

@@ -11,7 +11,7 @@ import { dispatchMails } from '../../mail/owed.ts'
 import type { Role } from '../../words.ts'
 import { memberLimit } from '../quotas.ts'
 import type { WorkspaceWithRole } from '../workspaces.ts'
-import { ensureNotAbove } from './members.ts'
+import { ensureNotAbove, ensureProved } from './members.ts'
 
 const LIFETIME = sql`interval '7 days'`
 
@@ -26,7 +26,7 @@ const isOpen = and(here, isNull(invites.acceptedAt), gt(invites.expiresAt, sql`n
 /**
  * Replaces an earlier invite to the same address. The token is answered here and never again: only its hash is stored. The
  * mail has another one, which proves the address, too; it goes out if whoever invites has proved theirs.
- * @throws {AppError} forbidden (a role above one's own), already_member, plan_limit_reached
+ * @throws {AppError} forbidden (a role above one's own), step_up_required, already_member, plan_limit_reached
  */
 export const createInvite = async (
   ctx: Ctx,
@@ -39,6 +39,7 @@ export const createInvite = async (
   const hasRoom = sql`coalesce((select count(*) from memberships where ${inWorkspace(memberships)}) < ${memberLimit}, true)`
   const { created, mailed } = await change(ctx, (db) => ({
     granted: ensureNotAbove(db, input.role),
+    proved: ensureProved(db, sql`${input.role} = 'owner'`),
     newcomer: ensure(db, isNewcomer, 'already_member'),
     room: ensure(db, hasRoom, 'plan_limit_reached'),
     replaced: db.delete(invites).where(and(here, eq(invites.email, input.email), isNull(invites.acceptedAt))),

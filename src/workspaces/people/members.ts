@@ -19,6 +19,10 @@ const ownRank = sql`(select app.own_rank())`
 export const ensureNotAbove = (db: Database, granted: Role) =>
   ensure(db, sql`${ownRank} >= ${rankOf(sql`${granted}`)}`, 'forbidden')
 
+/** A statement: whoever gives or takes ownership has proved themselves lately. @throws {AppError} step_up_required */
+export const ensureProved = (db: Database, concernsOwner: SQL) =>
+  db.execute(sql`select app.require_own_proof() where ${concernsOwner}`)
+
 /** Deletes the open invites of somebody who may not make them any more. */
 const withdrawInvites = (db: Database, userId: SQL) =>
   db.execute(sql`
@@ -70,6 +74,8 @@ const selectMembers = (db: Database, where: SQL | undefined, limit = 1) => {
 
 export type Member = Awaited<ReturnType<typeof selectMembers>>[number]
 
+const isOwner = (userId: string) => exists(memberships, and(isMember(userId), eq(memberships.role, 'owner')))
+
 const ensureMember = (db: Database, userId: string) =>
   ensure(db, exists(memberships, isMember(userId)), 'not_found')
 
@@ -100,13 +106,14 @@ export const listMembers = async (ctx: Ctx, page: Page): Promise<Member[]> => {
   return rows
 }
 
-/** @throws {AppError} not_found, forbidden (a role above one's own, given or taken), last_owner */
+/** @throws {AppError} not_found, forbidden (a role above one's own, given or taken), step_up_required, last_owner */
 export const changeRole = async (ctx: Ctx, userId: string, role: Role): Promise<Member> => {
   const isNotAbove = and(isMember(userId), lte(rankOf(memberships.role), ownRank))
   const { gate, revoked, rows } = await change(ctx, (db) => ({
     granted: ensureNotAbove(db, role),
     found: ensureMember(db, userId),
     allowed: ensure(db, exists(memberships, isNotAbove), 'forbidden'),
+    proved: ensureProved(db, sql`${role} = 'owner' or ${isOwner(userId)}`),
     changed: db.update(memberships).set({ role }).where(isMember(userId)),
     withdrawn: withdrawInvites(db, sql`${userId}::uuid`),
     revoked: revokeKeys(db, userId),
@@ -117,7 +124,7 @@ export const changeRole = async (ctx: Ctx, userId: string, role: Role): Promise<
   return first(rows)
 }
 
-/** Oneself, or as an admin somebody of no higher role. @throws {AppError} not_found, forbidden, last_owner */
+/** Oneself, or as an admin somebody of no higher role. @throws {AppError} not_found, forbidden, step_up_required, last_owner */
 export const removeMember = async (ctx: Ctx, userId: string): Promise<void> => {
   const callerOutranks = sql`${ownRank} >= greatest(${rankOf(sql`'admin'`)}, ${rankOf(memberships.role)})`
   const { gate, revoked } = await change(ctx, (db) => ({
@@ -127,6 +134,7 @@ export const removeMember = async (ctx: Ctx, userId: string): Promise<void> => {
       exists(memberships, and(isMember(userId), or(isCaller, callerOutranks))),
       'forbidden',
     ),
+    proved: ensureProved(db, isOwner(userId)),
     removed: db.delete(memberships).where(isMember(userId)),
     withdrawn: withdrawInvites(db, sql`${userId}::uuid`),
     revoked: revokeKeys(db, userId),

@@ -43,6 +43,9 @@ const presentInvite = (row: Invite): z.output<typeof InviteView> => ({
   createdAt: row.createdAt.toISOString(),
 })
 
+const ownersNeedProof =
+  'To give or take the role `owner` needs a proof that is not older than 15 minutes (`POST /auth/step-up`).'
+
 const memberPath = IdPath.extend({ userId: uuidPath('userId') })
 
 export const routes = createRouter()
@@ -69,11 +72,12 @@ routes.openapi(
     path: '/workspaces/{id}/members/{userId}',
     tag,
     summary: "Change a member's role, at most to one's own",
+    description: ownersNeedProof,
     role: 'admin',
     workspaceInPath: true,
     request: { params: memberPath, ...jsonBody(z.strictObject({ role: z.enum(roles) }), { role: 'viewer' }) },
     responses: { 200: json(MemberView, 'The member') },
-    refuses: ['last_owner'],
+    refuses: ['step_up_required', 'last_owner'],
   }),
   async (c) =>
     c.json(
@@ -88,10 +92,11 @@ routes.openapi(
     path: '/workspaces/{id}/members/{userId}',
     tag,
     summary: 'Leave a workspace, or remove a member (admin)',
+    description: ownersNeedProof,
     workspaceInPath: true,
     request: { params: memberPath },
     responses: { 204: { description: 'Removed' } },
-    refuses: ['last_owner'],
+    refuses: ['step_up_required', 'last_owner'],
   }),
   async (c) => {
     await removeMember(c.get('ctx'), c.req.valid('param').userId)
@@ -129,8 +134,7 @@ routes.openapi(
     path: '/workspaces/{id}/invites',
     tag,
     summary: 'Invite somebody by e-mail address, by mail; the token is shown once',
-    description:
-      'The mail goes out if the caller has proved their own address. Its link also proves that of the invited; the token answered here is good for who has proved it.',
+    description: `The mail goes out if the caller has proved their own address. Its link also proves that of the invited; the token answered here is good for who has proved it. ${ownersNeedProof}`,
     role: 'admin',
     workspaceInPath: true,
     limits: ['invite'],
@@ -147,7 +151,7 @@ routes.openapi(
         headers: located,
       },
     },
-    refuses: ['plan_limit_reached', 'already_member'],
+    refuses: ['step_up_required', 'plan_limit_reached', 'already_member'],
   }),
   async (c) => {
     const { token, mailed, ...invite } = await createInvite(c.get('ctx'), c.req.valid('json'))
