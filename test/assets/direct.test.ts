@@ -187,7 +187,6 @@ test.each([
   'quo"ted.jpg',
   `it's (1)* %41;.jpg`,
   '\u65e5\u672c\u8a9e.jpg',
-  '\u202egpj.exe',
   `${'\u{1f600}'.repeat(250)}.jpg`,
   '../../x/a  b.jpg',
 ])('a file named %j is sent and downloaded under its name', async (name) => {
