@@ -49,7 +49,8 @@ begin
 end $$;
 --> statement-breakpoint
 -- The address for an account that is about to claim it. An address has at most 20 claims, so that to prove it stays cheap: for
--- another one the oldest loses it whose account has no workspace; if all have, the new account gets none (null).
+-- another one the oldest loses it whose account has no workspace, of these first whoever has no open mail that proves it (of one
+-- network few have: app.owe_mail); if all have a workspace, the new account gets none (null).
 create or replace function app.claim_email(p_email text) returns text
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -60,7 +61,9 @@ begin
     return p_email;
   end if;
   select u.id into v_oldest from public.users u where u.email = p_email and u.email_verified_at is null
-     and not exists (select from public.memberships m where m.user_id = u.id) order by u.id limit 1 for update;
+     and not exists (select from public.memberships m where m.user_id = u.id)
+   order by exists (select from public.mails m where m.user_id = u.id and m.recipient = p_email and m.kind = 'verify' and m.used_at is null
+     and m.status not in ('void', 'refused') and coalesce(m.expires_at > now(), true)), u.id limit 1 for update;
   if not found then
     return null;
   end if;

@@ -375,6 +375,20 @@ test('an address has twenty claims at most, and its owner proves it among them',
   expect(rows).toHaveLength(21)
 })
 
+test('a claim whose mail is open stays, however often one network signs up with its address', async () => {
+  const email = newEmail()
+  const owner = await withPassword(email, OWN_PASSWORD)
+  await whenSettled(email)
+  const ip = `203.0.113.${Math.floor(Math.random() * 256)}`
+  for (let i = 0; i < 20; i++) {
+    const body = { email, password: `${PASSWORD} ${i}` }
+    expect((await createClient({ ip }).post('/auth/register', body)).status).toBe(201)
+  }
+  expect(await asOwner('select from users where email = $1', [email])).toHaveLength(20)
+  expect(await me(owner)).toMatchObject({ email })
+  expect((await logIn(email, OWN_PASSWORD)).status).toBe(200)
+})
+
 test('who claims an address that has twenty claims with workspaces has none, and resets the password', async () => {
   const email = newEmail()
   await asOwner(
