@@ -73,19 +73,22 @@ end $$;
 --> statement-breakpoint
 -- Somebody signs up, and from then on is the caller. Asked again within a quarter of an hour, with the same address and password (whose
 -- hashes are the same: src/auth/passwords.ts), it is a second click, or an answer that was lost: they are signed in to the account
--- that they have. Later that would let strangers try passwords as often as they may sign up.
+-- that they have. Only the newest claim is compared: whoever tries passwords by signing up makes newer ones, and so has one try.
 create or replace function app.register(p_id uuid, p_email text, p_name text, p_language text, p_password_hash text, p_mail uuid) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.context();
   v_user uuid;
 begin
+  perform app.require(v_context ->> 'action' = 'user.create' and app.is_sealed(p_password_hash), 403, 'forbidden');
   perform app.turn_of_email(p_email);
   perform app.require(not exists (select from public.users u where u.email = p_email and u.email_verified_at is not null), 409, 'email_taken');
   select u.id into v_user from public.users u
-   where u.email = p_email and u.password_hash = p_password_hash and u.created_at > now() - interval '15 minutes'
-     and u.disabled_at is null and u.leaves_at is null and app.factors_of(u.id) = '{}' order by u.id limit 1 for update;
-  if found then
+   where u.id = (select c.id from public.users c where c.email = p_email order by c.id desc limit 1)
+     and u.password_hash = p_password_hash and u.created_at > now() - interval '15 minutes'
+     and u.disabled_at is null and u.leaves_at is null for update;
+  -- Looked up once the row is theirs: a factor may have come while this waited.
+  if v_user is not null and app.factors_of(v_user) = '{}' then
     perform app.set_context(v_context || jsonb_build_object('userId', v_user, 'actor', 'user:' || v_user, 'action', 'session.create'));
     return;
   end if;

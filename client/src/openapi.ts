@@ -906,7 +906,7 @@ export interface paths {
         put?: never;
         /**
          * Sign up; a mail with a link and a code proves the address
-         * @description An address that nobody has proved belongs to nobody yet: whoever proves it first has it, and other accounts that claimed it lose it. Sent again within a quarter of an hour, with the same password, it signs in to the account that it made.
+         * @description An address that nobody has proved belongs to nobody yet: whoever proves it first has it, and other accounts that claimed it lose it. Sent again within a quarter of an hour, with the same password, it signs in to the account that it made, unless somebody else has claimed the address in between.
          *
          *     Needs no credentials.
          */

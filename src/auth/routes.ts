@@ -115,7 +115,7 @@ routes.openapi(
     tag,
     summary: 'Sign up; a mail with a link and a code proves the address',
     description:
-      'An address that nobody has proved belongs to nobody yet: whoever proves it first has it, and other accounts that claimed it lose it. Sent again within a quarter of an hour, with the same password, it signs in to the account that it made.',
+      'An address that nobody has proved belongs to nobody yet: whoever proves it first has it, and other accounts that claimed it lose it. Sent again within a quarter of an hour, with the same password, it signs in to the account that it made, unless somebody else has claimed the address in between.',
     scope: 'public',
     limits: ['register-ip'],
     request: jsonBody(

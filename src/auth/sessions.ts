@@ -72,7 +72,7 @@ export const register = async (
   const mail = uuidv7()
   const { email, name = null } = input
   const { language = null } = ctx.request
-  const { created } = await transact(asUser(ctx, userId), (db) => ({
+  const { created } = await transact({ ...asUser(ctx, userId), seals: [passwordHash] }, (db) => ({
     registered: db.execute(
       sql`select app.register(${userId}, ${email}, ${name}, ${language}, ${passwordHash}, ${mail})`,
     ),

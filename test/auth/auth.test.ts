@@ -3,7 +3,7 @@ import { createLocalJWKSet, generateKeyPair, type JSONWebKeySet, jwtVerify, Sign
 import { describe, expect, test } from 'vitest'
 import { tally, times } from '../support/at-once.ts'
 import { createClient } from '../support/client.ts'
-import { asOwner } from '../support/database.ts'
+import { asOwner, holdRow } from '../support/database.ts'
 import { mailTo, tokenIn, whenSettled } from '../support/mail.ts'
 import { logIn, newEmail, PASSWORD, signUp } from '../support/tenants.ts'
 import { claimsOf } from '../support/tokens.ts'
@@ -67,12 +67,39 @@ describe('registration', () => {
       { action: 'user.create', count: 1 },
     ])
 
-    // Another password is another's, and so is the same one later: strangers may not try passwords by signing up.
-    expect((await register('the password of somebody else')).body.user.id).not.toBe(id)
+    // A quarter of an hour later the same password is another's.
     await asOwner(`update users set created_at = now() - interval '16 minutes' where email = $1`, [email])
     expect((await register()).body.user.id).not.toBe(id)
     await asOwner('update users set disabled_at = now() where email = $1', [email])
     expect((await register()).status).toBe(201)
+  })
+
+  test('is no way to try passwords: after a wrong one the right one makes another account, too', async () => {
+    const email = newEmail()
+    const register = async (password: string) => {
+      const { body } = await createClient().post<{ user: { id: string } }>('/auth/register', {
+        email,
+        password,
+      })
+      return body.user.id
+    }
+    const ids = [await register(PASSWORD), await register('not the password'), await register(PASSWORD)]
+    expect(new Set(ids).size).toBe(3)
+  })
+
+  test('a second time while a second factor comes makes no session without it', async () => {
+    const email = newEmail()
+    const register = () =>
+      createClient().post<{ user: { id: string } }>('/auth/register', { email, password: PASSWORD })
+    const { id } = (await register()).body.user
+    const held = await holdRow('users', id)
+    const again = register()
+    await held.whenWaiting(1)
+    await held.release(
+      `insert into totp_secrets (user_id, secret, confirmed_at) values ('${id}', 'x', clock_timestamp())`,
+    )
+    expect((await again).body.user.id).not.toBe(id)
+    expect(await asOwner('select from sessions where user_id = $1', [id])).toHaveLength(1)
   })
 
   test('an e-mail address is ASCII, and once proved names one account in any case', async () => {

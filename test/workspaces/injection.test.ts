@@ -372,6 +372,17 @@ test('the login that signs people in puts in no secret of its own, either', asyn
     .catch((error: { code: string }) => error.code)
   await system.query('rollback')
   expect(refused).toBe('42501')
+  // Nor does it sign anybody up.
+  const seals = [hash('sha256', 'y')]
+  for (const more of [{ action: 'user.create' }, { action: 'session.create', seals }]) {
+    await system.query('begin')
+    await enter(system, { credential: { type: 'system' }, scope: 'system', ...more })
+    const signedUp = system.query(
+      `select app.register(gen_random_uuid(), 'x@y.example', null, null, 'y', gen_random_uuid())`,
+    )
+    await expect(signedUp).rejects.toMatchObject({ code: 'AP403' })
+    await system.query('rollback')
+  }
 })
 
 test('what the Worker has signed is stored', async () => {
