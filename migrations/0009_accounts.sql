@@ -319,10 +319,9 @@ begin
 end $$;
 --> statement-breakpoint
 -- Somebody has read the mail that a password may be reset by. Of an address that nobody has proved, it is that of the claim that this
--- device has signed in to with its present password and factors (p_device, and p_mark by src/auth/device-tokens.ts), and else a new
--- account is made (p_new_user). All sessions end, and a mail says so. A second factor of the last day goes, and the recovery codes with it: whoever
+-- device has signed in to (p_device, whatever its password and factors have become since), and else a new account is made (p_new_user). All sessions end, and a mail says so. A second factor of the last day goes, and the recovery codes with it: whoever
 -- had the password may have set it up to keep its owner out. Answers as app.undo_change does.
-create or replace function app.reset_password(p_token_hash text, p_password_hash text, p_new_user uuid, p_device uuid, p_mark text) returns jsonb
+create or replace function app.reset_password(p_token_hash text, p_password_hash text, p_new_user uuid, p_device uuid) returns jsonb
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.context();
@@ -340,8 +339,7 @@ begin
     return '{"refusal": "invalid_token"}';
   end if;
   select u.id into v_user from public.users u where u.email = v_mail.recipient and (u.email_verified_at is not null
-    or u.id = p_device and u.disabled_at is null and p_mark = app.mark_of(u.id))
-   order by u.email_verified_at is null limit 1;
+    or u.id = p_device and u.disabled_at is null) order by u.email_verified_at is null limit 1;
   perform app.set_context(v_context || jsonb_build_object('actor', 'user:' || coalesce(v_user, p_new_user)));
   if v_user is null then
     v_user := p_new_user;

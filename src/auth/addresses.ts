@@ -123,8 +123,7 @@ export const resetPassword = async (
     reset: db.execute<{
       answer: Ended & { email: string; factorsSince: string | null; leavesAt: string | null }
     }>(
-      sql`select app.reset_password(${hashToken(input.token)}, ${passwordHash}, ${uuidv7()},
-        ${device?.userId ?? null}, ${device?.mark ?? null}) as answer`,
+      sql`select app.reset_password(${hashToken(input.token)}, ${passwordHash}, ${uuidv7()}, ${device?.userId ?? null}) as answer`,
     ),
   }))
   const answer = settleAnswer(ctx, reset.rows)
