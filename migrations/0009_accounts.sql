@@ -133,8 +133,8 @@ create or replace function app.nowhere() returns uuid language sql immutable par
 -- Owes a mail. Of what anybody can have sent to anybody, an address gets 5 of a kind an hour and 20 a day, of them 3 a day by
 -- registrations from one network; and a network causes 100 a day by registrations and 100 by what somebody asks who is signed in. What is
 -- beyond is not sent (false), whoever asks, but for two: whoever has had none for an hour gets the one that proves the address
--- of their account, beside those that others have caused; and a reset is sent where none was for 45 minutes, so that whoever asks has
--- a link that works, however often strangers have asked. None makes an earlier one void. How many resets a network may ask for, the
+-- of their account, beside those that others have caused; and a reset is sent where none that is still good was for 45 minutes, so that
+-- whoever asks has a link that works, however often strangers have asked. None makes an earlier one void. How many resets a network may ask for, the
 -- limiter says (src/limits/policies.ts): of them nothing here tells whether there is an account.
 create or replace function app.owe_mail(p_id uuid, p_kind text, p_recipient text, p_user uuid, p_data jsonb) returns boolean
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -149,7 +149,9 @@ begin
     perform pg_advisory_xact_lock(hashtextextended('mail ' || p_recipient, 0));
     if p_kind = 'reset' then
       v_is_own := not exists (select from public.mails m
-        where m.recipient = p_recipient and m.kind = 'reset' and m.created_at > now() - interval '45 minutes');
+        where m.recipient = p_recipient and m.kind = 'reset' and m.created_at > now() - interval '45 minutes'
+          -- Of nobody's address none is sent, and so many are owed as of any.
+          and (m.used_at is null and m.status not in ('void', 'refused') or not exists (select from public.users u where u.email = p_recipient)));
     elsif p_kind = 'verify' and not v_registers then
       v_is_own := exists (select from public.users u where u.id = p_user and u.created_at < now() - interval '1 hour')
         and not exists (select from public.mails m where m.user_id = p_user and m.created_at > now() - interval '1 hour');

@@ -335,6 +335,23 @@ test('strangers who ask for resets all day keep nobody from one: there is always
   expect((await logIn(email, NEW_PASSWORD)).status).toBe(200)
 }, 120_000)
 
+test('a reset is mailed after five that were for nobody yet, or for a link that is used', async () => {
+  const email = newEmail()
+  await times(5, () => reset(email))
+  expect(await whenSettled(email, 5)).toMatchObject(Array(5).fill({ status: 'void' }))
+  await createClient().post('/auth/register', { email, password: NEW_PASSWORD })
+  const used = new Set<string>()
+  for (const password of ['the first of two', 'the second of two']) {
+    await reset(email)
+    const token = await waitFor('a link', async () => {
+      const mails = (await mailsTo(email)).filter(({ subject }) => /new password/.test(subject))
+      return mails.map(tokenIn).find((one) => !used.has(one))
+    })
+    expect((await setPassword(token, password)).status).toBe(200)
+    used.add(token)
+  }
+})
+
 test('who shares a network with strangers asks for a reset by their device', async () => {
   const { email } = await signUp()
   const { device_token } = (await logIn(email)).body as unknown as { device_token: string }
