@@ -131,11 +131,12 @@ create or replace function app.nowhere() returns uuid language sql immutable par
   return '00000000-0000-0000-0000-000000000000'::uuid;
 --> statement-breakpoint
 -- Owes a mail. Of what anybody can have sent to anybody, an address gets 5 of a kind an hour and 20 a day, of them 3 a day by
--- registrations from one network; and a network causes 100 a day by registrations and 100 by what somebody asks who is signed in. What is
+-- registrations from one network; and a network causes 100 a day by registrations, 100 by what somebody asks who is signed in, and
+-- after 100 resets a day only those of addresses that somebody has proved. What is
 -- beyond is not sent (false), whoever asks, but for two: whoever has had none for an hour gets the one that proves the address
 -- of their account, beside those that others have caused; and a reset is sent where none that is still good was for 45 minutes, so that
--- whoever asks has a link that works, however often strangers have asked. None makes an earlier one void. How many resets a network may ask for, the
--- limiter says (src/limits/policies.ts): of them nothing here tells whether there is an account.
+-- whoever asks has a link that works, however often strangers have asked. None makes an earlier one void. How many resets strangers of a
+-- network may ask for, the limiter says (src/limits/policies.ts).
 create or replace function app.owe_mail(p_id uuid, p_kind text, p_recipient text, p_user uuid, p_data jsonb) returns boolean
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -159,9 +160,10 @@ begin
     if not v_is_own and (select count(*) >= 20 or count(*) filter (where m.created_at > now() - interval '1 hour') >= 5
           or v_registers and count(*) filter (where m.network = v_network) >= 3 from public.mails m
          where m.recipient = p_recipient and m.kind = p_kind and m.created_at > now() - interval '1 day')
-      or p_kind <> 'reset' and (select count(*) >= 100 from public.mails m
-           where m.network = v_network and m.kind in ('verify', 'change_new', 'invite') and (m.data ? 'registers') = v_registers
-             and m.created_at > now() - interval '1 day')
+      or not (p_kind = 'reset' and exists (select from public.users u where u.email = p_recipient and u.email_verified_at is not null))
+         and (select count(*) >= 100 from public.mails m
+           where m.network = v_network and (m.kind = 'reset') = (p_kind = 'reset') and m.kind in ('verify', 'change_new', 'invite', 'reset')
+             and (m.data ? 'registers') = v_registers and m.created_at > now() - interval '1 day')
     then
       return false;
     end if;

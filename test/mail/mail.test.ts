@@ -241,9 +241,30 @@ test('a network causes a hundred mails a day by registrations, whomever they are
   )
   await client.post('/auth/email/verify')
   expect(await mailRowsOf(late)).toHaveLength(1)
-  // Of resets the limiter counts a network's.
+})
+
+test('a network causes a hundred resets a day by whichever devices, but of addresses that are proved', async () => {
+  const ip = `203.0.113.${Math.floor(Math.random() * 256)}`
+  const office = createClient({ ip })
+  const [last, late] = [newEmail(), newEmail()]
+  const reset = async (email: string, device_token: unknown) =>
+    expect((await office.post('/auth/password/reset', { email, device_token })).status).toBe(202)
+  const devices: unknown[] = []
+  for (const email of [last, late]) {
+    const { body } = await register(email, {}, office)
+    devices.push((body as { device_token: string }).device_token)
+  }
+  await asOwner(
+    `insert into mails (id, kind, recipient, network, status)
+     select gen_random_uuid(), 'reset', 'n' || i || '@example.com', $1, 'sent' from generate_series(1, 99) i`,
+    [ip],
+  )
+  await reset(last, devices[0])
+  await reset(late, devices[1])
+  await mailTo(last, /new password/)
+  expect((await mailRowsOf(late)).map(({ kind }) => kind)).toEqual(['verify'])
   const { email } = await signUp()
-  await createClient({ ip }).post('/auth/password/reset', { email })
+  await reset(email, undefined)
   await mailTo(email, /new password/)
 })
 
