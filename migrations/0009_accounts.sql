@@ -134,7 +134,7 @@ create or replace function app.nowhere() returns uuid language sql immutable par
 -- registrations from one network; and a network causes 100 a day by registrations, 100 by what somebody asks who is signed in, and
 -- after 100 resets a day only those of addresses that somebody has proved. What is
 -- beyond is not sent (false), whoever asks, but for two: whoever has had none for an hour gets the one that proves the address
--- of their account, beside those that others have caused; and a reset is sent where none that is still good was for 45 minutes, so that
+-- of their account, as the only one in that hour, beside those that others have caused; and a reset is sent where none that is still good was for 45 minutes, so that
 -- whoever asks has a link that works, however often strangers have asked. None makes an earlier one void. How many resets strangers of a
 -- network may ask for, the limiter says (src/limits/policies.ts).
 create or replace function app.owe_mail(p_id uuid, p_kind text, p_recipient text, p_user uuid, p_data jsonb) returns boolean
@@ -143,8 +143,9 @@ declare
   v_request constant jsonb := app.context() -> 'request';
   v_network constant text := v_request ->> 'network';
   v_registers constant boolean := p_kind = 'verify' and (app.context() ->> 'action' = 'user.create') is true;
+  v_data jsonb := p_data || case when v_registers then '{"registers": "yes"}' else '{}'::jsonb end;
   v_is_own boolean := false;
-  v_data constant jsonb := p_data || case when v_registers then '{"registers": "yes"}' else '{}'::jsonb end;
+  v_is_beyond boolean;
 begin
   if p_kind in ('verify', 'reset', 'change_new', 'invite') then
     perform pg_advisory_xact_lock(hashtextextended('mail ' || p_recipient, 0));
@@ -155,11 +156,13 @@ begin
           and (m.used_at is null and m.status not in ('void', 'refused') or not exists (select from public.users u where u.email = p_recipient)));
     elsif p_kind = 'verify' and not v_registers then
       v_is_own := exists (select from public.users u where u.id = p_user and u.created_at < now() - interval '1 hour')
-        and not exists (select from public.mails m where m.user_id = p_user and m.created_at > now() - interval '1 hour');
+        and not exists (select from public.mails m where m.created_at > now() - interval '1 hour'
+          and (m.user_id = p_user or m.recipient = p_recipient and m.kind = 'verify' and m.data ? 'beyond'));
     end if;
-    if not v_is_own and (select count(*) >= 20 or count(*) filter (where m.created_at > now() - interval '1 hour') >= 5
-          or v_registers and count(*) filter (where m.network = v_network) >= 3 from public.mails m
-         where m.recipient = p_recipient and m.kind = p_kind and m.created_at > now() - interval '1 day')
+    select count(*) >= 20 or count(*) filter (where m.created_at > now() - interval '1 hour') >= 5
+        or v_registers and count(*) filter (where m.network = v_network) >= 3 into v_is_beyond
+      from public.mails m where m.recipient = p_recipient and m.kind = p_kind and m.created_at > now() - interval '1 day';
+    if v_is_beyond and not v_is_own
       or not (p_kind = 'reset' and exists (select from public.users u where u.email = p_recipient and u.email_verified_at is not null))
          and (select count(*) >= 100 from public.mails m
            where m.network = v_network and (m.kind = 'reset') = (p_kind = 'reset') and m.kind in ('verify', 'change_new', 'invite', 'reset')
@@ -167,6 +170,7 @@ begin
     then
       return false;
     end if;
+    v_data := v_data || case when v_is_beyond then '{"beyond": "yes"}' else '{}'::jsonb end;
   end if;
   -- What somebody's own doings cause, as often as they like, more of the same adds nothing to. They hold their row.
   if p_kind in ('new_device', 'leaving', 'staying', 'password_changed') and (select count(*) >= 5 from public.mails m

@@ -6,6 +6,7 @@ import { control } from '../support/control.ts'
 import { asOwner } from '../support/database.ts'
 import { codeIn, mailRowsOf, mailsTo, mailTo, tokenIn, whenSettled } from '../support/mail.ts'
 import { newEmail, PASSWORD, signUp } from '../support/tenants.ts'
+import { newClaims, signToken } from '../support/tokens.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 /** Each time somebody else, with a password of their own. */
@@ -205,6 +206,24 @@ test('of one network an address gets three mails by registrations a day, and its
     [email],
   )
   expect(own).toHaveLength(2)
+})
+
+test('of many accounts that claim an address one is mailed beyond five an hour', async () => {
+  const email = newEmail()
+  await asOwner(
+    `with claims as (insert into users (id, email, created_at) select app.uuid_v7(), $1, now() - interval '2 hours' from generate_series(1, 9) returning id)
+     insert into sessions (id, user_id, refresh_hash, expires_at) select app.uuid_v7(), id, gen_random_uuid(), now() + interval '1 day' from claims`,
+    [email],
+  )
+  const sessions = await asOwner<{ id: string; user_id: string }>(
+    'select s.id, user_id from sessions s join users u on u.id = user_id where email = $1',
+    [email],
+  )
+  for (const { id, user_id } of sessions) {
+    const client = createClient({ token: await signToken(newClaims(user_id, id)) })
+    expect((await client.post('/auth/email/verify')).status).toBe(202)
+  }
+  expect(await whenSettled(email, 6)).toHaveLength(6)
 })
 
 test('strangers can cause five mails of a kind an hour to an address, from wherever they ask', async () => {
