@@ -42,6 +42,9 @@ const parsedJson = z.string().transform((text, context): unknown => {
   }
 })
 
+/** By its id a key is found. */
+const hasTwins = (keys: readonly { kid: string }[]) => new Set(keys.map(({ kid }) => kid)).size < keys.length
+
 const fallbackKeys = ['S3_FALLBACK_ACCESS_KEY_ID', 'S3_FALLBACK_SECRET_ACCESS_KEY'] as const
 
 const Settings = z
@@ -128,8 +131,18 @@ const Settings = z
     AUTH_SECRET_3: authSecret,
   })
   .superRefine((settings, context) => {
+    for (const path of ['FACTOR_KEYS', 'ACCESS_TOKEN_KEYS', 'AUDIT_RETIRED_KEYS'] as const) {
+      if (hasTwins(settings[path])) {
+        context.addIssue({
+          code: 'custom',
+          path: [path],
+          message: 'must be keys with a kid of their own each',
+        })
+      }
+    }
     // The public keys of both are published as one set.
-    if (settings.ACCESS_TOKEN_KEYS.some(({ kid }) => kid === settings.AUDIT_SIGNING_KEY.kid)) {
+    const { ACCESS_TOKEN_KEYS, AUDIT_RETIRED_KEYS, AUDIT_SIGNING_KEY } = settings
+    if ([...ACCESS_TOKEN_KEYS, ...AUDIT_RETIRED_KEYS].some(({ kid }) => kid === AUDIT_SIGNING_KEY.kid)) {
       context.addIssue({ code: 'custom', path: ['AUDIT_SIGNING_KEY'], message: 'must have a kid of its own' })
     }
     for (const path of fallbackKeys) {

@@ -74,6 +74,14 @@ test.each([
     /AUDIT_SIGNING_KEY: must have a kid of its own/,
   ],
   [
+    'two keys of second factors with one key id',
+    {
+      ACCESS_TOKEN_KEYS: keys('a'),
+      FACTOR_KEYS: JSON.stringify(['A', 'B'].map((k) => ({ kty: 'oct', kid: 'x', k: k.repeat(43) }))),
+    },
+    /FACTOR_KEYS: must be keys with a kid of their own/,
+  ],
+  [
     'a second storage without keys',
     { ACCESS_TOKEN_KEYS: keys('a'), S3_FALLBACK_ENDPOINT: 'https://other.example.com/bucket' },
     /S3_FALLBACK_ACCESS_KEY_ID: must be set/,
