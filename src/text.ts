@@ -6,7 +6,7 @@ export const isPlain = (text: string): boolean => text.isWellFormed() && !/[^\P{
 
 /** On one line, and without what turns the direction of the text around it: shown beside others, it would be read as another. */
 export const isName = (text: string): boolean =>
-  isPlain(text) && !/[\t\n\r\u202a-\u202e\u2066-\u2069]/.test(text)
+  isPlain(text) && !/[\t\n\r\u061c\u2028-\u202e\u2066-\u2069]/.test(text)
 
 /** Text without blanks around it, as `isPlain` says. */
 export const text = (options: { min?: number; max: number }) =>

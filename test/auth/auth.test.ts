@@ -133,6 +133,9 @@ describe('registration', () => {
     ['NUL in the name', { name: 'a\u0000b' }],
     ['a line break in the name', { name: 'a\nb' }],
     ['what turns the name around', { name: 'a\u202eb' }],
+    ['what is a line break, too, in the name', { name: 'a\u2028b' }],
+    ['a paragraph break in the name', { name: 'a\u2029b' }],
+    ['a mark of Arabic in the name', { name: 'a\u061cb' }],
     ['a lone surrogate in the name', { name: 'a\ud800' }],
     ['a long name', { name: 'x'.repeat(101) }],
   ])('answers 422 to a registration with %s', async (_, change) => {
