@@ -12,7 +12,7 @@ import { verifySessionCookie } from '../auth/authjs.ts'
 import { verifyAccessToken } from '../auth/tokens.ts'
 import { type Ctx, log, type Principal } from '../context.ts'
 import type { Env } from '../env.ts'
-import { AppError, type ErrorCode, invalidField, refusalOf } from '../errors.ts'
+import { AppError, type ErrorCode, invalidField, isGateRefusal, refusalOf } from '../errors.ts'
 import { settleTokens } from '../limits/limits.ts'
 import type { PolicyName } from '../limits/policies.ts'
 import { languageOf } from '../mail/language.ts'
@@ -176,7 +176,8 @@ const establish = (
     if (refusal) await reportRefusal(ctx, refusal)
     // Hono itself refuses what is no JSON.
     const isMismatched = c.get('mismatched') === true || c.error instanceof HTTPException
-    c.executionCtx.waitUntil(settleTokens(ctx, callerOf(principal), isMismatched))
+    const isUnused = isMismatched || isGateRefusal(c.error)
+    c.executionCtx.waitUntil(settleTokens(ctx, callerOf(principal), isUnused))
   })
 
 /** Behind a proxy of one's own, or on a laptop: all callers may have the same. */

@@ -95,6 +95,10 @@ const takeToken = async (ctx: Ctx, bucket: Bucket): Promise<LimitState | undefin
   }
 }
 
+/** Counts what is done in a workspace or for a caller; that they ask at all counts as `api`. */
+const isForWork = (policy: Policy): boolean =>
+  policy.by === 'workspace' || (policy.by === 'caller' && policy !== policies.api)
+
 /**
  * Takes one token of each bucket, of all at the same time.
  * @throws {AppError} rate_limited; unavailable where a policy does not pass without its limiter
@@ -109,8 +113,8 @@ export const takeTokens = async (ctx: Ctx, buckets: readonly Bucket[]): Promise<
   const refused = states.filter(({ allowed }) => !allowed)
   if (refused.length === 0) return
   for (const state of refused) {
-    // A workspace's tokens may be given back at any time, and its plan may change.
-    if (policies[state.policy].by === 'workspace') continue
+    // Its tokens may be given back at any time, and a workspace's plan may change.
+    if (isForWork(policies[state.policy])) continue
     remember(denied, nameOf(state), { until: Date.now() + state.retryAfter * 1000, taken: state })
   }
   // A network that is over its limit must not use up that of an e-mail address.
@@ -160,17 +164,18 @@ export const recallAdmission = (caller: string, named: string | undefined): Admi
 }
 
 /**
- * After the answer: remembers whom the gate let in, and gives back what somebody else's bucket lost, or what a request
- * took that did not match the contract. What its handler refused has cost work, and stays taken.
+ * After the answer: remembers whom the gate let in, and gives back what a request took that the gate refused, so that neither strangers
+ * nor who has found an open session use up what is somebody else's, or that did not match the contract. What its handler refused has
+ * cost work, and stays taken.
  */
-export const settleTokens = async (ctx: Ctx, caller: string, isMismatched: boolean): Promise<void> => {
+export const settleTokens = async (ctx: Ctx, caller: string, isUnused: boolean): Promise<void> => {
   const { gate, scope, workspaceId } = ctx
-  if (isMismatched && gate !== 'refused') await giveBack(ctx, ({ by }) => by === 'workspace')
+  if (isUnused || gate === 'refused') await giveBack(ctx, isForWork)
   if (!gate || scope !== 'workspace') return
   const claim = claimOf(caller, workspaceId)
   if (gate === 'refused') {
     admissions.delete(claim)
-    return giveBack(ctx, ({ by }) => by === 'workspace')
+    return
   }
   remember(admissions, claim, { workspaceId: gate.workspaceId, plan: gate.plan, at: Date.now() })
   if (ctx.limits.some(({ policy }) => policy === 'key-ip')) {

@@ -1,4 +1,5 @@
 /** Authenticator apps and recovery codes: setting up, signing in with them, and whatever is tried against them. */
+import { v7 as uuidv7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
 import { tally, times } from '../support/at-once.ts'
 import { rowsOfRequest } from '../support/audit.ts'
@@ -18,7 +19,8 @@ import {
 } from '../support/factors.ts'
 import { mailTo } from '../support/mail.ts'
 import { logIn, PASSWORD, signUp } from '../support/tenants.ts'
-import { claimsOf, inForce, over, resign } from '../support/tokens.ts'
+import { claimsOf, inForce, newClaims, over, resign, signToken } from '../support/tokens.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const newPerson = async () => {
   const person = await signUp()
@@ -240,7 +242,25 @@ test('factors come to an end for a day, and can still be removed', async () => {
   // The app was the first of twenty.
   expect(statuses).toEqual([...Array(19).fill(201), 429])
   expect((await person.client.post('/auth/mfa/totp')).status).toBe(429)
+  await expect(addPasskey(person.client)).rejects.toThrow('429')
   expect((await person.client.delete('/auth/mfa')).status).toBe(204)
+})
+
+test('who has found an open session uses up none of the factors of its person', async () => {
+  const person = await signUp()
+  const id = uuidv7()
+  await asOwner(
+    `insert into sessions (id, user_id, refresh_hash, expires_at, proved_at)
+     values ($1, $2, $3, now() + interval '1 day', now() - interval '1 day')`,
+    [id, person.userId, crypto.randomUUID()],
+  )
+  const thief = createClient({ token: await signToken(newClaims(person.userId, id)) })
+  for (let i = 0; i < 25; i++) {
+    expect((await thief.post('/auth/mfa/totp')).status).not.toBe(201)
+    // Nor by what is no passkey.
+    expect((await thief.post('/auth/passkeys', {})).status).toBe(422)
+  }
+  await waitFor('what they took', async () => (await person.client.post('/auth/mfa/totp')).status === 201)
 })
 
 describe('signing in', () => {

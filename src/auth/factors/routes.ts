@@ -302,6 +302,7 @@ routes.openapi(
       'From then on it signs in alone, and signing in by password asks for a second factor as well. `passkey` is the credential as its `toJSON()` gives it. With the first factor come recovery codes, and your other sessions end.',
     scope: 'user',
     stepUp: true,
+    limits: ['factor'],
     request: jsonBody(z.strictObject({ name: nameText({ max: 100 }).optional(), passkey: Attestation }), {
       name: 'Laptop',
       passkey: {
