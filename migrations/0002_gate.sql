@@ -407,7 +407,7 @@ begin
   insert into public.memberships (workspace_id, user_id, role) values (p_id, app.user_id(), 'owner');
   perform app.require((select count(*) from public.memberships m join public.workspaces w on w.id = m.workspace_id
     where m.user_id = app.user_id() and m.role = 'owner' and w.plan = 'free' and w.deleted_at is null) <= app.max_free_workspaces(), 402, 'plan_limit_reached');
-  perform app.fund(app.user_id());
+  perform app.fund(app.user_id(), p_id);
 end $$;
 --> statement-breakpoint
 -- Joins the workspace of an invite as the current user, and lets the rest of the transaction see it; idempotent. Who has the

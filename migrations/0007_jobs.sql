@@ -124,6 +124,9 @@ begin
   select * into v_counts from public.workspace_counters c where c.workspace_id = v_workspace;
   v_queued := coalesce(v_counts.queued, 0);
   v_has_place := v_queued + coalesce(v_counts.running, 0) < v_places;
+  if v_is_free then
+    perform app.fund_first();
+  end if;
   -- Without a number they are unlimited; the free ones are not every workspace's.
   if (v_asked.credits_reserved + case when v_counts.period = v_period then v_counts.reserved + v_counts.charged else 0 end
     > (v_allowed ->> 'credits')::bigint) or v_is_free and not app.is_funded(v_workspace) then

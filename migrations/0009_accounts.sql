@@ -578,9 +578,9 @@ end $$;
 -- Free credits: granted to a proved person once, for the oldest free workspace that they own (alone, if there is one), and when that is gone, not free or
 -- not theirs any more for the next one, from the next month on. What looks farmed is held for a week: the sixth of a network in a
 -- day, or the twenty-first of a mail domain that is not one of everybody's. They come by what a person does themselves: a
--- workspace that they make, their proof, a workspace whose owner hands it over, or the end of the one that had them. Who is made an
--- owner is not funded by it, so nobody takes somebody else's credits by that.
-create or replace function app.fund(p_user uuid) returns void
+-- workspace that they make (p_first, which is theirs before older ones), their proof, one that they hand over or delete, or a first job
+-- that they ask for in one that is theirs alone. Who is made an owner is not funded by it, so nobody takes somebody else's credits by that.
+create or replace function app.fund(p_user uuid, p_first uuid default null) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.context();
@@ -606,7 +606,8 @@ begin
     select m.workspace_id into v_workspace from public.memberships m join public.workspaces w on w.id = m.workspace_id
      where m.user_id = p_user and m.role = 'owner' and w.plan = 'free' and w.deleted_at is null
        and (app.grant_at(w.id)).person is null
-     order by exists (select from public.memberships o where o.workspace_id = w.id and o.role = 'owner' and o.user_id <> p_user), w.id limit 1;
+     order by w.id is distinct from p_first,
+       exists (select from public.memberships o where o.workspace_id = w.id and o.role = 'owner' and o.user_id <> p_user), w.id limit 1;
     if not found then
       return;
     end if;
@@ -638,15 +639,44 @@ begin
   end loop;
 end $$;
 --> statement-breakpoint
--- The current workspace was handed over or deleted, or its plan has changed: its owners, and whoever has handed it over, may have
--- another. In one order for all.
+-- The caller has handed over or deleted the current workspace, and may have free credits for another. Its new owner, who was not
+-- asked, and other owners have theirs by what they do.
+create or replace function app.fund_caller() returns void
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform app.fund(app.user_id());
+end $$;
+--> statement-breakpoint
+-- Whether a workspace, the current one, may have the caller's free credits: it is theirs alone, and they never had any. Keys and jobs are no callers.
+create or replace function app.may_fund(p_workspace uuid) returns boolean
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_context constant jsonb := app.context();
+begin
+  return (v_context ->> 'role' = 'owner' and v_context ->> 'plan' = 'free' and v_context ->> 'actor' = 'user:' || app.user_id()
+    and p_workspace = app.workspace_id()
+    and not exists (select from public.memberships m where m.workspace_id = p_workspace and m.role = 'owner' and m.user_id <> app.user_id())
+    and exists (select from public.users u where u.id = app.user_id() and u.email_verified_at is not null)
+    and (app.grant_of(app.user_id())).person is null) is true;
+end $$;
+--> statement-breakpoint
+-- The caller asks for a job in the current workspace.
+create or replace function app.fund_first() returns void
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if app.may_fund(app.workspace_id()) then
+    perform app.fund(app.user_id(), app.workspace_id());
+  end if;
+end $$;
+--> statement-breakpoint
+-- The plan of the current workspace has changed, or an owner's account is gone: its owners may have free credits. In one order for all.
 create or replace function app.fund_owners() returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_owner uuid;
 begin
-  for v_owner in select m.user_id from public.memberships m where m.workspace_id = app.workspace_id() and m.role = 'owner'
-    union select app.user_id() order by 1
+  for v_owner in select m.user_id from public.memberships m join public.users u on u.id = m.user_id
+    where m.workspace_id = app.workspace_id() and m.role = 'owner' order by app.person_of(u.email), m.user_id
   loop
     perform app.fund(v_owner);
   end loop;
@@ -660,12 +690,12 @@ begin
     'request', app.context() -> 'request'), 'workspace', p_workspace, null, jsonb_build_object('reason', p_reason));
 end $$;
 --> statement-breakpoint
--- Whether a free workspace has the free credits.
+-- Whether a free workspace has the free credits, or has them with the caller's first job.
 create or replace function app.is_funded(p_workspace uuid) returns boolean
   language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
   return exists (select from app.grant_at(p_workspace) g
-    where not app.is_held(g.held_at, g.hold_reason) and g.since <= (now() at time zone 'utc')::date);
+    where not app.is_held(g.held_at, g.hold_reason) and g.since <= (now() at time zone 'utc')::date) or app.may_fund(p_workspace);
 end $$;
 --> statement-breakpoint
 -- The same of the current workspace, and why: one of `freeCreditStates` (src/words.ts), and since when.
@@ -679,7 +709,7 @@ begin
   state := case
     when app.is_held(v_grant.held_at, v_grant.hold_reason) then 'held'
     when v_grant.since > (now() at time zone 'utc')::date then 'later'
-    when v_grant.person is not null then 'granted'
+    when v_grant.person is not null or app.may_fund(v_workspace) then 'granted'
     when exists (select from public.memberships m join public.users u on u.id = m.user_id
       where m.workspace_id = v_workspace and m.role = 'owner' and u.email_verified_at is not null) then 'elsewhere'
     else 'unverified' end;

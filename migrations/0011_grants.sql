@@ -143,7 +143,7 @@ grant execute on function app.accept_invite(text), app.listen(), app.create_work
   app.renew(uuid, integer), app.release(uuid, integer, jsonb, double precision, jsonb, jsonb),
   app.settle(uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, jsonb),
   app.end_generations(integer), app.ask_verification(uuid), app.ask_change(text, uuid, uuid), app.confirm_email(text, text[]),
-  app.tell_of_password(uuid), app.tell_of_factor(uuid), app.leave(uuid), app.ask_export(uuid), app.is_over(), app.workspace_grace(), app.enter_deleted(uuid), app.mail_invite(uuid, uuid), app.fund_owners(), app.is_funded(uuid), app.free_state()
+  app.tell_of_password(uuid), app.tell_of_factor(uuid), app.leave(uuid), app.ask_export(uuid), app.is_over(), app.workspace_grace(), app.enter_deleted(uuid), app.mail_invite(uuid, uuid), app.fund_caller(), app.is_funded(uuid), app.free_state()
   to app_tenant;
 grant execute on function app.act_as(uuid), app.compare_storage(text, jsonb, uuid[], uuid[], timestamptz, integer),
   app.note_findings(text, jsonb, interval), app.register(uuid, text, text, text, text, uuid), app.holders_of(text, uuid), app.owe_mail(uuid, text, text, uuid, jsonb),
@@ -156,7 +156,7 @@ grant execute on function app.factors_of(uuid), app.factors_since(uuid), app.pas
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(), app.server_context(),
   app.wake_of(generations), app.conclude(uuid, uuid, integer), app.misfit(uuid, uuid[], jsonb), app.insert_calls(uuid, uuid, jsonb),
-  app.is_funded(uuid), app.spend_free(integer), app.hold(uuid, uuid, integer), app.write_calls(uuid, jsonb), app.finish(generations, text, jsonb, jsonb),
+  app.is_funded(uuid), app.fund_first(), app.spend_free(integer), app.hold(uuid, uuid, integer), app.write_calls(uuid, jsonb), app.finish(generations, text, jsonb, jsonb),
   app.forecast(uuid, text, integer, text, double precision, integer), app.eta(uuid, text, integer, text, double precision, integer)
   to app_jobs;
 grant execute on function app.uuid_at(timestamptz), app.first_id(), app.last_id(), app.audit_life() to app_tenant, app_system, app_retention;

@@ -1476,7 +1476,7 @@ export interface paths {
         put?: never;
         /**
          * Make another member the owner and become an admin
-         * @description The new owner is not asked: they can hand it back, or delete it. Free credits are of a person and do not come along; whoever has none elsewhere has theirs there.
+         * @description The new owner is not asked: they can hand it back, or delete it. Free credits are of a person and do not come along; a new owner who never had any has theirs there with the first job that they ask for, or in a workspace that they make before.
          *
          *     Needs the role `owner` or a higher one. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */

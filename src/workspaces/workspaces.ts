@@ -101,7 +101,7 @@ export const deleteWorkspace = async (ctx: Ctx): Promise<void> => {
       .where(and(inWorkspace(webhookEndpoints), isNull(webhookEndpoints.disabledAt))),
     deleted: db.update(workspaces).set({ deletedAt: sql`now()` }).where(thisWorkspace),
     // What free credits it had are for another one.
-    funded: db.execute(sql`select app.fund_owners()`),
+    funded: db.execute(sql`select app.fund_caller()`),
     note: db.execute(sql`
       insert into outbox (kind, subject_id, available_at)
       values ('workspace.delete', app.workspace_id(), now() + interval '30 seconds')`),

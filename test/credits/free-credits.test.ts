@@ -317,7 +317,7 @@ test('free credits do not go with a workspace to a new owner, who may have their
   expect(await stateOf(rich.client)).toEqual([50, 'granted'])
   expect(await stateOf(second)).toEqual([0, 'later'])
 
-  // Who has none elsewhere has them here, but not what was used of this month's.
+  // Who has none elsewhere has them here with a first job of theirs, but not what was used of this month's.
   const used = await asOwner(
     `insert into workspace_counters (workspace_id, period, charged) values ($1, date_trunc('month', now() at time zone 'utc'), 8)
      on conflict (workspace_id) do update set period = excluded.period, charged = 8 returning charged`,
@@ -325,11 +325,19 @@ test('free credits do not go with a workspace to a new owner, who may have their
   )
   expect(used).toHaveLength(1)
   await transfer(rich.client, newcomer)
-  expect((await usage(shop)).credits).toMatchObject({
+  const taken = newcomer.client.with({ workspaceId: giver.workspaceId })
+  expect((await usage(taken)).credits).toMatchObject({
     granted: 50,
     remaining: 42,
     free: { state: 'granted' },
   })
+  const quote = await taken.post('/generations/quote', { task: 'scene', prompt: 'x' })
+  expect(quote.body).toMatchObject({ accepted: true })
+  // Others are not the ones to decide that.
+  expect(await stateOf(shop)).toEqual([0, 'elsewhere'])
+  expect((await ask(shop)).status).toBe(402)
+  expect((await ask(taken)).status).toBe(202)
+  expect(await stateOf(shop)).toEqual([50, 'granted'])
   const grants = await asOwner('select user_id, workspace_id from free_grants where user_id = any($1)', [
     [giver, rich, newcomer].map(({ userId }) => userId),
   ])
@@ -338,6 +346,18 @@ test('free credits do not go with a workspace to a new owner, who may have their
     [rich.userId]: rich.workspaceId,
     [newcomer.userId]: giver.workspaceId,
   })
+})
+
+test('who is handed a workspace keeps their free credits for one that they make', async () => {
+  const giver = await newTenant()
+  const taker = await addMember(giver.workspaceId, 'member')
+  const path = `/workspaces/${giver.workspaceId}/transfer`
+  expect((await giver.client.post(path, { userId: taker.userId })).status).toBe(204)
+  expect(await asOwner('select from free_grants where user_id = $1', [taker.userId])).toEqual([])
+  const own = await newWorkspace(taker.client.with({ workspaceId: undefined }))
+  expect(await stateOf(own)).toEqual([50, 'granted'])
+  expect(await stateOf(giver.client)).toEqual([0, 'elsewhere'])
+  expect(await stateOf(taker.client)).toEqual([0, 'elsewhere'])
 })
 
 test("a hold lapses in a week, and an operator's does not", async () => {

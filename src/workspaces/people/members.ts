@@ -88,12 +88,6 @@ const ensureOwner = (db: Database) =>
     'last_owner',
   )
 
-/** To whom a workspace was handed over, and whoever did it, may have free credits that no other has; beside another owner they might lose them. */
-const fundOwner = (db: Database) =>
-  db.execute(sql`
-    select app.fund_owners()
-     where (select count(*) from ${memberships} where ${here} and ${memberships.role} = 'owner') = 1`)
-
 /** `limit + 1` members, newest first. */
 export const listMembers = async (ctx: Ctx, page: Page): Promise<Member[]> => {
   const { rows } = await transact(ctx, (db) => ({
@@ -153,7 +147,8 @@ export const transferWorkspace = async (ctx: Ctx, userId: string): Promise<void>
     promoted: db.update(memberships).set({ role: 'owner' }).where(isMember(userId)),
     owned: ensureOwner(db),
     withdrawn: withdrawInvites(db, currentUserId),
-    funded: fundOwner(db),
+    // What free credits it had are for another one of the giver's.
+    funded: db.execute(sql`select app.fund_caller()`),
     recorded: db.execute(sql`
       select app.record('workspace.transfer', 'workspace', app.workspace_id(),
         jsonb_build_object('owner_id', ${currentUserId}), jsonb_build_object('owner_id', ${userId}::uuid))`),

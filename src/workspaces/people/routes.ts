@@ -111,7 +111,7 @@ routes.openapi(
     tag,
     summary: 'Make another member the owner and become an admin',
     description:
-      'The new owner is not asked: they can hand it back, or delete it. Free credits are of a person and do not come along; whoever has none elsewhere has theirs there.',
+      'The new owner is not asked: they can hand it back, or delete it. Free credits are of a person and do not come along; a new owner who never had any has theirs there with the first job that they ask for, or in a workspace that they make before.',
     role: 'owner',
     stepUp: true,
     workspaceInPath: true,
