@@ -1,6 +1,6 @@
 /** The routes of signing up, in and out, and of one's profile, password and sessions. */
 import { z } from 'zod'
-import { Email, IdPath, json, jsonBody, nameText, Timestamp } from '../http/contract.ts'
+import { Email, IdPath, json, jsonBody, nameText, Timestamp, typedCode } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
@@ -369,12 +369,7 @@ routes.openapi(
 /** In examples. */
 const MAILED = 'mNn0Zr0lq4Gl2yqXx8Qm3y0hKf5vQy7dW1tB9cE6uA4'
 const mailToken = z.string().regex(/^[\w-]{43}$/, 'must be the token of a link')
-const mailCode = z
-  .string()
-  .max(20)
-  .transform((text) => text.replace(/[\s-]/g, ''))
-  .pipe(z.string().regex(/^\d{8}$/, 'must be the 8 digits of a mail'))
-  .openapi({ type: 'string', maxLength: 20 })
+const mailCode = typedCode(/^\d{8}$/, 'must be the 8 digits of a mail')
 
 routes.openapi(
   operation('email.verify', {

@@ -26,6 +26,15 @@ export const Email = z
   .pipe(z.email())
   .openapi({ type: 'string', format: 'email', maxLength: 254 })
 
+/** A code as people type it, with blanks or hyphens between its characters. */
+export const typedCode = (form: RegExp, message: string) =>
+  z
+    .string()
+    .max(40)
+    .transform((text) => text.replace(/[\s-]/g, ''))
+    .pipe(z.string().regex(form, message))
+    .openapi({ type: 'string', maxLength: 40 })
+
 /** ISO 8601 with `Z`, of a year that Postgres knows, and to the nanosecond at most. */
 export const Timestamp = z.iso
   .datetime('must be a time in UTC, such as 2026-01-31T12:00:00Z')

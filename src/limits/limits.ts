@@ -161,11 +161,14 @@ export const recallAdmission = (caller: string, named: string | undefined): Admi
 
 /**
  * After the answer: remembers whom the gate let in, and gives back what somebody else's bucket lost, or what a request
- * took that did not match the contract. What its handler refused has cost work, and stays taken.
+ * took that did not match the contract: that guessed nothing, and counts as any request (`api`) only. What its handler
+ * refused has cost work, and stays taken.
  */
 export const settleTokens = async (ctx: Ctx, caller: string, isMismatched: boolean): Promise<void> => {
   const { gate, scope, workspaceId } = ctx
-  if (isMismatched && gate !== 'refused') await giveBack(ctx, ({ by }) => by === 'workspace')
+  if (isMismatched && gate !== 'refused') {
+    await giveBack(ctx, ({ by, isLeased }) => by === 'workspace' || (by === 'caller' && !isLeased))
+  }
   if (!gate || scope !== 'workspace') return
   const claim = claimOf(caller, workspaceId)
   if (gate === 'refused') {

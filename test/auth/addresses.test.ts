@@ -72,6 +72,15 @@ test('opening a link proves nothing, nor does posting it as nobody or somebody e
   expect((await confirm(client, { token })).status).toBe(200)
 })
 
+test('what can be no code uses up none of the tries', async () => {
+  const { client, email } = await newcomer()
+  const mail = await mailTo(email, /Confirm/)
+  for (let i = 0; i < 12; i++) {
+    expect((await confirm(client, { code: '123' })).status).toBe(422)
+  }
+  expect((await confirm(client, { code: ` ${codeIn(mail)} ` })).status).toBe(200)
+})
+
 test('a link or code is refused when it has expired, is of another form, or was guessed', async () => {
   const { client, email } = await newcomer()
   const mail = await mailTo(email, /Confirm/)

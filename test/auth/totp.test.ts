@@ -82,6 +82,26 @@ describe('setting up', () => {
     expect(again.body).toMatchObject({ detail: expect.stringContaining('POST /auth/mfa/recovery-codes') })
   })
 
+  test('codes are taken as apps and people write them, and what can be none is no guess', async () => {
+    const { client, email } = await signUp()
+    const { secret } = await beginTotp(client)
+    for (const code of ['12345a', '12345', '1234567', '', 'ABCDE-23456', '１２３４５６']) {
+      expect(await confirm(client, code)).toMatchObject({
+        status: 422,
+        body: { errors: [{ pointer: '/code', message: 'must be the 6 digits that the app shows' }] },
+      })
+    }
+    const shown = codeOf(secret, -1).replace(/^.../, ' $& ')
+    expect((await confirm(client, `${shown} `)).status).toBe(200)
+    const token = await mfaTokenOf(email)
+    for (let i = 0; i < 12; i++) {
+      expect((await confirmLogin(token, '12345')).status).toBe(422)
+      expect((await client.post('/auth/step-up', { code: 'nonsense' })).status).toBe(422)
+    }
+    expect((await confirmLogin(token, codeOf(secret).replace(/^.../, '$&-'))).status).toBe(200)
+    expect((await client.post('/auth/step-up', { code: `${codeOf(secret, 1)}\n` })).status).toBe(204)
+  })
+
   test('of two confirmations at once one is answered with codes, and they work', async () => {
     const { client, email } = await signUp()
     const { secret } = await beginTotp(client)

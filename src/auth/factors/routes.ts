@@ -1,7 +1,7 @@
 /** The routes of second factors. */
 import { setCookie } from 'hono/cookie'
 import { z } from 'zod'
-import { IdPath, json, jsonBody, located, nameText, Timestamp } from '../../http/contract.ts'
+import { IdPath, json, jsonBody, located, nameText, Timestamp, typedCode } from '../../http/contract.ts'
 import { operation } from '../../http/operation.ts'
 import { listOf, Paging, toPage } from '../../http/paging.ts'
 import { createRouter } from '../../http/router.ts'
@@ -22,8 +22,11 @@ import { stepUp } from './step-up.ts'
 
 const tag = 'Auth'
 
-/** Of an app, or a recovery code. */
-const code = z.string().max(40)
+const appCode = typedCode(/^\d{6}$/, 'must be the 6 digits that the app shows')
+const code = typedCode(
+  /^(\d{6}|[a-z2-7]{10})$/i,
+  'must be the 6 digits that the app shows, or a recovery code',
+)
 
 const RecoveryCodes = z
   .array(z.string())
@@ -194,7 +197,7 @@ routes.openapi(
       'From then on signing in by password asks for a code as well. Recovery codes from before work no more, and with the first factor your other sessions end. Confirmed again, it is refused with 409; if the answer was lost, `POST /auth/mfa/recovery-codes` makes new codes.',
     scope: 'user',
     limits: ['second-factor', 'second-factor-day', 'second-factor-person'],
-    request: jsonBody(z.strictObject({ code }), { code: '123456' }),
+    request: jsonBody(z.strictObject({ code: appCode }), { code: '123456' }),
     responses: { 200: json(z.object({ recoveryCodes: RecoveryCodes }), 'Turned on') },
     refuses: ['invalid_code', 'already_enrolled', 'not_found'],
   }),
