@@ -11,7 +11,7 @@ import { first } from '../db/sql.ts'
 import { AppError, type ErrorCode, invalidField, toAppError } from '../errors.ts'
 import { dispatchMails } from '../mail/owed.ts'
 import { hashesOfCode, hashToken } from '../mail/tokens.ts'
-import { issueDeviceToken, readDeviceToken } from './device-tokens.ts'
+import { issueDeviceToken, markDevice, readDeviceToken } from './device-tokens.ts'
 import { hashPassword } from './passwords.ts'
 import { endStreams, isCaller, profile, type User } from './sessions.ts'
 
@@ -131,7 +131,7 @@ export const resetPassword = async (
   await endAll(ctx, answer)
   const { userId: id, email, factorsSince, leavesAt } = answer
   return {
-    deviceToken: issueDeviceToken(ctx.env, { id, email, factorsSince, passwordHash }),
+    deviceToken: issueDeviceToken(ctx.env, { id, email, mark: markDevice({ factorsSince, passwordHash }) }),
     leavesAt: leavesAt === null ? null : new Date(leavesAt),
   }
 }

@@ -38,9 +38,10 @@ interface Signer {
 export const markDevice = ({ passwordHash, factorsSince }: Signer): string =>
   hash('sha256', `${markPassword(passwordHash)} ${factorsSince ?? ''}`).slice(0, 32)
 
+/** @param person `mark` by `markDevice`, or `app.own_mark` */
 export const issueDeviceToken = (
   env: Env,
-  person: Signer & { id: string; email: string | null },
+  person: { id: string; email: string | null; mark: string },
   id: string = randomUUID(),
 ): string =>
   sign(
@@ -50,7 +51,7 @@ export const issueDeviceToken = (
       id,
       userId: person.id,
       address: hashAddress(person.email ?? ''),
-      mark: markDevice(person),
+      mark: person.mark,
     } satisfies Claims,
     LIFETIME,
   )

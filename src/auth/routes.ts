@@ -56,10 +56,10 @@ const TokensView = z
   })
   .openapi('Tokens')
 
-const DeviceToken = z
+export const DeviceToken = z
   .string()
   .describe(
-    'To be kept by the device, and sent along when it signs in again: strangers who try passwords then do not slow it down',
+    'To be kept by the device, in the place of an earlier one, and sent along when it signs in again: strangers who try passwords then do not slow it down',
   )
 
 export const SignedInView = z.object({ ...TokensView.shape, device_token: DeviceToken }).openapi('SignedIn')
@@ -323,12 +323,12 @@ routes.openapi(
       currentPassword: 'one picture, one store',
       newPassword: 'many pictures, many stores',
     }),
-    responses: { 204: { description: 'Changed' } },
+    responses: { 200: json(z.object({ device_token: DeviceToken }), 'Changed') },
     refuses: ['invalid_credentials'],
   }),
   async (c) => {
-    await changePassword(c.get('ctx'), c.req.valid('json'))
-    return c.body(null, 204)
+    c.header('cache-control', 'no-store')
+    return c.json({ device_token: await changePassword(c.get('ctx'), c.req.valid('json')) }, 200)
   },
 )
 

@@ -86,7 +86,8 @@ export const register = async (
   const tokens = isNew
     ? session.tokens
     : await issueTokens(ctx.env, { userId: user.id, sessionId: session.row.id }, refresh_token)
-  const deviceToken = issueDeviceToken(ctx.env, { ...user, passwordHash, factorsSince: null })
+  const mark = markDevice({ passwordHash, factorsSince: null })
+  const deviceToken = issueDeviceToken(ctx.env, { ...user, mark })
   return { user, ...tokens, device_token: deviceToken }
 }
 
@@ -169,7 +170,11 @@ export const signIn = async (
   forgive(ctx)
   return {
     ...session.tokens,
-    device_token: issueDeviceToken(ctx.env, { ...user, email: input.email }, deviceId),
+    device_token: issueDeviceToken(
+      ctx.env,
+      { ...user, email: input.email, mark: markDevice(user) },
+      deviceId,
+    ),
   }
 }
 
@@ -259,14 +264,22 @@ export const updateMe = async (ctx: Ctx, name: string) => {
   return first(updated)
 }
 
+/** A statement, after what a device is known by has changed: what its new token says (`issueDeviceToken`). */
+export const selectDevice = (db: Database) =>
+  db
+    .select({ id: users.id, email: users.email, mark: sql<string>`app.own_mark()` })
+    .from(users)
+    .where(isCaller)
+
 /**
  * Revokes the caller's other sessions. Takes two database requests, since the hash is compared in between.
+ * @returns a token by which the device stays known
  * @throws {AppError} invalid_credentials, validation_failed: it is the current one
  */
 export const changePassword = async (
   ctx: Ctx,
   input: { currentPassword: string; newPassword: string },
-): Promise<void> => {
+): Promise<string> => {
   const { own } = await transact({ ...ctx, action: undefined }, (db) => ({
     own: db.execute<{ hash: string | null; claimed: string | null }>(
       sql`select app.own_password_hash() as hash, (select email from users where ${isCaller} and email_verified_at is null) as claimed`,
@@ -279,15 +292,17 @@ export const changePassword = async (
     throw invalidField('/newPassword', 'is the current password')
   const passwordHash = await hashPassword(ctx.env, input.newPassword, claimed)
   const mail = uuidv7()
-  const { gate, listening } = await transact({ ...ctx, seals: [passwordHash] }, (db) => ({
+  const { gate, listening, device } = await transact({ ...ctx, seals: [passwordHash] }, (db) => ({
     changed: db.execute(sql`select app.change_password(${current}, ${passwordHash})`),
     revoked: revokeOthers(db, ctx),
     told: db.execute(sql`select app.tell_of_password(${mail})`),
     listening: ownWorkspaces(db),
+    device: selectDevice(db),
   }))
   dispatchMails(ctx, [mail])
   // The session that stays comes back by itself.
   await endStreams(ctx, listening, `user:${gate.userId}`)
+  return issueDeviceToken(ctx.env, first(device))
 }
 
 /** The caller's sessions in force. */

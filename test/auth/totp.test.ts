@@ -371,7 +371,7 @@ describe('signing in', () => {
       currentPassword: PASSWORD,
       newPassword: `another ${PASSWORD}`,
     })
-    expect(changed.status).toBe(204)
+    expect(changed.status).toBe(200)
     expect(await confirmLogin(token, codeOf(person.secret))).toMatchObject({
       status: 401,
       body: { code: 'unauthorized' },

@@ -6,7 +6,7 @@ import { operation } from '../../http/operation.ts'
 import { listOf, Paging, toPage } from '../../http/paging.ts'
 import { createRouter } from '../../http/router.ts'
 import { PROOF_COOKIE, PROOF_LIFETIME } from '../proof-cookie.ts'
-import { SignedInView } from '../routes.ts'
+import { DeviceToken, SignedInView } from '../routes.ts'
 import { confirmTotp, createCodes, createTotp, deleteTotp, getFactors } from './factors.ts'
 import { factorKinds } from './mfa-tokens.ts'
 import {
@@ -198,12 +198,14 @@ routes.openapi(
     scope: 'user',
     limits: ['second-factor', 'second-factor-day', 'second-factor-person'],
     request: jsonBody(z.strictObject({ code: appCode }), { code: '123456' }),
-    responses: { 200: json(z.object({ recoveryCodes: RecoveryCodes }), 'Turned on') },
+    responses: {
+      200: json(z.object({ recoveryCodes: RecoveryCodes, device_token: DeviceToken }), 'Turned on'),
+    },
     refuses: ['invalid_code', 'already_enrolled', 'not_found'],
   }),
   async (c) => {
     c.header('cache-control', 'no-store')
-    return c.json({ recoveryCodes: await confirmTotp(c.get('ctx'), c.req.valid('json').code) }, 200)
+    return c.json(await confirmTotp(c.get('ctx'), c.req.valid('json').code), 200)
   },
 )
 
@@ -314,17 +316,27 @@ routes.openapi(
     }),
     responses: {
       201: {
-        ...json(z.object({ ...PasskeyView.shape, recoveryCodes: RecoveryCodes.optional() }), 'The passkey'),
+        ...json(
+          z.object({
+            ...PasskeyView.shape,
+            recoveryCodes: RecoveryCodes.optional(),
+            device_token: DeviceToken,
+          }),
+          'The passkey',
+        ),
         headers: located,
       },
     },
     refuses: ['invalid_passkey', 'token_used', 'already_enrolled', 'passkey_limit_reached'],
   }),
   async (c) => {
-    const { recoveryCodes, ...passkey } = await createPasskey(c.get('ctx'), c.req.valid('json'))
+    const { recoveryCodes, deviceToken, ...passkey } = await createPasskey(c.get('ctx'), c.req.valid('json'))
     c.header('cache-control', 'no-store')
     c.header('location', '/api/v1/auth/passkeys')
-    return c.json({ ...presentPasskey(passkey), ...(recoveryCodes && { recoveryCodes }) }, 201)
+    return c.json(
+      { ...presentPasskey(passkey), ...(recoveryCodes && { recoveryCodes }), device_token: deviceToken },
+      201,
+    )
   },
 )
 

@@ -8,7 +8,7 @@ import { exists, first } from '../../db/sql.ts'
 import { type ErrorCode, toAppError } from '../../errors.ts'
 import { forgive } from '../../limits/limits.ts'
 import { dispatchMails } from '../../mail/owed.ts'
-import { issueDeviceToken } from '../device-tokens.ts'
+import { issueDeviceToken, markDevice } from '../device-tokens.ts'
 import { asUser, newSession, refuseSignIn, tellOfDevice } from '../sessions.ts'
 import { spend, takeGuess } from './factors.ts'
 import { readMfaToken } from './mfa-tokens.ts'
@@ -53,7 +53,9 @@ const begin = async (
   }))
   if (first(told.rows).owed) dispatchMails(ctx, [mail])
   forgive(ctx)
-  return { ...session.tokens, device_token: issueDeviceToken(ctx.env, first(own), deviceId) }
+  const person = first(own)
+  const device = { ...person, mark: markDevice(person) }
+  return { ...session.tokens, device_token: issueDeviceToken(ctx.env, device, deviceId) }
 }
 
 /**
