@@ -216,6 +216,15 @@ describe('a device that has signed in', () => {
     expect((await signIn(email, { ip })).status).toBe(200)
   })
 
+  test('has a token in which nobody reads the address, nor tries others', async () => {
+    const { email, deviceToken } = await newPerson()
+    const claims = Buffer.from(deviceToken.split('.')[0] ?? '', 'base64url').toString()
+    expect(claims).not.toContain(email)
+    for (const encoding of ['hex', 'base64', 'base64url'] as const) {
+      expect(claims).not.toContain(createHash('sha256').update(email).digest(encoding))
+    }
+  })
+
   test('is none for another address, when forged, or once the password has changed', async () => {
     const [person, other] = [await newPerson(), await newPerson()]
     const [claims = '', mac = ''] = person.deviceToken.split('.')
