@@ -37,7 +37,7 @@ export const typedCode = (form: RegExp, message: string) =>
 
 /** ISO 8601 with `Z`, of a year that Postgres knows, and to the nanosecond at most. */
 export const Timestamp = z.iso
-  .datetime('must be a time in UTC, such as 2026-01-31T12:00:00Z')
+  .datetime({ error: 'must be a time in UTC, such as 2026-01-31T12:00:00Z', abort: true })
   .max(30)
   .regex(/^(?!0000)/, 'must be after the year 0')
   .openapi({ format: 'date-time', description: 'In UTC, ending in `Z`' })
