@@ -9,7 +9,7 @@ import { askChange, askReset, askVerification, confirmEmail, resetPassword, undo
 import { exportUser } from './export.ts'
 import { factorKinds } from './factors/mfa-tokens.ts'
 import { leave } from './leaving.ts'
-import { isCommonPassword } from './passwords.ts'
+import { isAddress, isCommonPassword, OWN_ADDRESS } from './passwords.ts'
 import { refresh } from './refresh-tokens.ts'
 import {
   changePassword,
@@ -28,9 +28,12 @@ const tag = 'Auth'
 
 const newPassword = z
   .string()
-  .min(10)
+  .min(10, { abort: true })
   .max(128)
-  .refine((value) => value.isWellFormed(), 'must be well-formed Unicode')
+  .refine(
+    (value) => value.isWellFormed() && !/\p{Cc}/u.test(value),
+    'must be well-formed Unicode without control characters',
+  )
   .refine((value) => value.trim().length >= 10, 'must have 10 characters besides blanks around them')
   .refine((value) => !isCommonPassword(value), 'must not be one of the most common passwords')
 
@@ -119,11 +122,16 @@ routes.openapi(
     scope: 'public',
     limits: ['register-ip'],
     request: jsonBody(
-      z.strictObject({
-        email: Email,
-        password: newPassword,
-        name: nameText({ max: 100 }).optional(),
-      }),
+      z
+        .strictObject({
+          email: Email,
+          password: newPassword,
+          name: nameText({ max: 100 }).optional(),
+        })
+        .refine(({ email, password }) => !isAddress(password, email), {
+          path: ['password'],
+          message: OWN_ADDRESS,
+        }),
       { email: 'ann@example.com', password: 'one picture, one store', name: 'Ann' },
     ),
     responses: { 201: json(z.object({ user: UserView, ...SignedInView.shape }), 'The user, signed in') },

@@ -14,7 +14,7 @@ import type { Role } from '../words.ts'
 import { deviceOf } from './device.ts'
 import { hashAddress, issueDeviceToken, markDevice, markPassword, readDeviceToken } from './device-tokens.ts'
 import { type FactorKind, issueMfaToken } from './factors/mfa-tokens.ts'
-import { findPassword, hashPassword, verifyPassword } from './passwords.ts'
+import { findPassword, hashPassword, isAddress, OWN_ADDRESS, verifyPassword } from './passwords.ts'
 import { firstRefreshToken } from './refresh-tokens.ts'
 import { issueTokens } from './tokens.ts'
 
@@ -274,23 +274,24 @@ export const selectDevice = (db: Database) =>
 /**
  * Revokes the caller's other sessions. Takes two database requests, since the hash is compared in between.
  * @returns a token by which the device stays known
- * @throws {AppError} invalid_credentials, validation_failed: it is the current one
+ * @throws {AppError} invalid_credentials, validation_failed: it is the current one, or the address
  */
 export const changePassword = async (
   ctx: Ctx,
   input: { currentPassword: string; newPassword: string },
 ): Promise<string> => {
   const { own } = await transact({ ...ctx, action: undefined }, (db) => ({
-    own: db.execute<{ hash: string | null; claimed: string | null }>(
-      sql`select app.own_password_hash() as hash, (select email from users where ${isCaller} and email_verified_at is null) as claimed`,
+    own: db.execute<{ hash: string | null; email: string | null; is_proved: boolean }>(
+      sql`select app.own_password_hash() as hash, email, email_verified_at is not null as is_proved from users where ${isCaller}`,
     ),
   }))
-  const { hash: current, claimed } = first(own.rows)
+  const { hash: current, email, is_proved: isProved } = first(own.rows)
   if (!(await verifyPassword(ctx.env, input.currentPassword, current)))
     throw new AppError('invalid_credentials', { detail: 'The current password is wrong.' })
   if (input.newPassword.normalize('NFKC') === input.currentPassword.normalize('NFKC'))
     throw invalidField('/newPassword', 'is the current password')
-  const passwordHash = await hashPassword(ctx.env, input.newPassword, claimed)
+  if (isAddress(input.newPassword, email)) throw invalidField('/newPassword', OWN_ADDRESS)
+  const passwordHash = await hashPassword(ctx.env, input.newPassword, isProved ? null : email)
   const mail = uuidv7()
   const { gate, listening, device } = await transact({ ...ctx, seals: [passwordHash] }, (db) => ({
     changed: db.execute(sql`select app.change_password(${current}, ${passwordHash})`),
