@@ -498,7 +498,7 @@ export interface paths {
         put?: never;
         /**
          * Sign in
-         * @description Failing sign-ins slow down per network and per address. A device that sends the `device_token` of an earlier sign-in is counted by itself, and with the other known devices of its network. A person has up to 100 open sessions: another one ends the oldest.
+         * @description Sign-ins are limited per network and per address: by the minute all of them, by the hour and the day those that fail. A device that sends the `device_token` of an earlier sign-in is counted by itself, and with the other known devices of its network. A person has up to 100 open sessions: another one ends the oldest.
          *
          *     Needs no credentials.
          */

@@ -153,7 +153,7 @@ routes.openapi(
     summary: 'Sign in',
     scope: 'public',
     description:
-      'Failing sign-ins slow down per network and per address. A device that sends the `device_token` of an earlier sign-in is counted by itself, and with the other known devices of its network. A person has up to 100 open sessions: another one ends the oldest.',
+      'Sign-ins are limited per network and per address: by the minute all of them, by the hour and the day those that fail. A device that sends the `device_token` of an earlier sign-in is counted by itself, and with the other known devices of its network. A person has up to 100 open sessions: another one ends the oldest.',
     limits: [
       'login-ip',
       'login-ip-hour',
