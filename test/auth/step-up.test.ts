@@ -101,6 +101,18 @@ describe('without a second factor', () => {
     expect((await client.post('/auth/step-up', proof)).status).toBe(422)
   })
 
+  test('says what was wrong: the password, or that there is no second factor', async () => {
+    const { client } = await signUp()
+    expect(await stepUp(client, { password: 'x' })).toMatchObject({
+      status: 401,
+      body: { code: 'invalid_credentials', detail: 'The password is wrong.' },
+    })
+    expect(await stepUp(client, { code: '123456' })).toMatchObject({
+      status: 401,
+      body: { code: 'invalid_code', detail: expect.stringContaining('You have no second factor') },
+    })
+  })
+
   test('guesses are limited, and an API key has no person', async () => {
     const { client } = await newTenant()
     const key = createClient({ token: (await newKey(client, ['asset.list'])).key })

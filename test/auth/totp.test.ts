@@ -361,10 +361,11 @@ describe('signing in', () => {
       `${later}.${mac}`,
       `${claims}.${'A'.repeat(32)}`,
     ]
+    const detail = 'The mfa_token is wrong or over: sign in again.'
     for (const other of [...others, person.token]) {
       expect(await confirmLogin(other, codeOf(person.secret)), other).toMatchObject({
         status: 401,
-        body: { code: 'unauthorized' },
+        body: { code: 'unauthorized', detail },
       })
     }
     const changed = await person.client.post('/auth/password', {
@@ -374,7 +375,7 @@ describe('signing in', () => {
     expect(changed.status).toBe(200)
     expect(await confirmLogin(token, codeOf(person.secret))).toMatchObject({
       status: 401,
-      body: { code: 'unauthorized' },
+      body: { code: 'unauthorized', detail },
     })
     expect((await confirmLogin(token, person.recoveryCodes[0] as string)).status).toBe(401)
   })

@@ -11,7 +11,7 @@ import { dispatchMails } from '../../mail/owed.ts'
 import { issueDeviceToken, markDevice } from '../device-tokens.ts'
 import { asUser, newSession, refuseSignIn, tellOfDevice } from '../sessions.ts'
 import { spend, takeGuess } from './factors.ts'
-import { readMfaToken } from './mfa-tokens.ts'
+import { readMfaToken, refuseMfaToken } from './mfa-tokens.ts'
 import { type Assertion, selectPasskey, verifyAssertion } from './passkeys.ts'
 import { type Proof, selectFactors, type Verified, verifyProof } from './proofs.ts'
 
@@ -69,18 +69,22 @@ export const completeSignIn = async (
   const { userId, mark, deviceId, spent } = readMfaToken(ctx.env, token)
   await takeGuess(ctx, userId, [deviceId, proof.passkey && 'passkey'])
   const isInForce = and(isActive(userId), sql`app.password_mark(${users.passwordHash}) = ${mark}`)
-  const known = await transact({ ...ctx, action: undefined }, (db) => ({
-    unchanged: ensure(db, exists(users, isInForce), 'unauthorized'),
-    ...selectFactors(db, proof, userId),
-  }))
   const complete = async () => {
+    const known = await transact({ ...ctx, action: undefined }, (db) => ({
+      unchanged: ensure(db, exists(users, isInForce), 'unauthorized'),
+      ...selectFactors(db, proof, userId),
+    }))
     const { consume, seals } = await verifyProof(ctx, proof, userId, known)
     return begin(ctx, { userId, deviceId }, isInForce, {
       consume: (db) => ({ once: spend(db, spent), ...consume(db) }),
       seals,
     })
   }
-  return complete().catch(recordWrong(ctx, userId))
+  return complete()
+    .catch((thrown) => {
+      throw toAppError(thrown).code === 'unauthorized' ? refuseMfaToken() : thrown
+    })
+    .catch(recordWrong(ctx, userId))
 }
 
 /** Without a password. Takes two database requests. @throws {AppError} unauthorized, invalid_passkey, token_used */
