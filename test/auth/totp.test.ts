@@ -16,7 +16,7 @@ import {
   hashBy,
   mfaTokenOf,
 } from '../support/factors.ts'
-import { mailTo } from '../support/mail.ts'
+import { mailRowsOf, mailTo } from '../support/mail.ts'
 import { logIn, PASSWORD, signUp } from '../support/tenants.ts'
 import { claimsOf, inForce, over, resign } from '../support/tokens.ts'
 
@@ -415,6 +415,28 @@ describe('signing in', () => {
     const late = await confirmLogin(tokens[0] as string, codeOf(person.secret))
     expect(late).toMatchObject({ status: 429, body: { code: 'rate_limited' } })
     expect(Number(late.headers.get('retry-after'))).toBeGreaterThan(0)
+  })
+
+  test('their person is told of ten within an hour, once a day', async () => {
+    const person = await newPerson()
+    const guess = async (token: string) => {
+      expect((await confirmLogin(token, 'AAAAA-AAAAA')).body.code).toBe('invalid_code')
+    }
+    const token = await mfaTokenOf(person.email)
+    // Of another kind: wrong passwords, and whoever is signed in.
+    await logIn(person.email, 'wrong')
+    await person.client.post('/auth/step-up', { code: 'AAAAA-AAAAA' })
+    for (let i = 0; i < 9; i++) await guess(token)
+    const told = async () => (await mailRowsOf(person.email)).filter(({ kind }) => kind === 'factor_guessed')
+    expect(await told()).toEqual([])
+    await guess(token)
+    const mail = await mailTo(person.email, /has your password/)
+    expect(mail.text).toContain('change your password')
+    expect(mail.text).not.toContain('#token')
+    const body = { email: person.email, password: PASSWORD, device_token: person.deviceToken }
+    const login = await createClient().post<{ mfa_token: string }>('/auth/login', body)
+    await guess(login.body.mfa_token)
+    expect(await told()).toHaveLength(1)
   })
 
   test('a sign-in whose second factor comes after the password gets no session', async () => {

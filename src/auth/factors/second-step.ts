@@ -26,6 +26,17 @@ export const recordWrong = (ctx: Ctx, userId: string | undefined) => (thrown: un
   return refuseSignIn(ctx, { userId }, error)
 }
 
+/** The same of whoever has shown the right password before: of many guesses its person is told. */
+const recordWrongStep = (ctx: Ctx, userId: string) => async (thrown: unknown) => {
+  if (!wrong.includes(toAppError(thrown).code)) throw thrown
+  const mail = uuidv7()
+  const { told } = await transact({ ...ctx, action: 'session.refuse' }, (db) => ({
+    told: db.execute<{ owed: boolean }>(sql`select app.refuse_second_step(${mail}, ${userId}) as owed`),
+  }))
+  if (first(told.rows).owed) dispatchMails(ctx, [mail])
+  throw thrown
+}
+
 /** A session for whoever has proved themselves, and the proof used up: both or none. */
 const begin = async (
   ctx: Ctx,
@@ -84,7 +95,7 @@ export const completeSignIn = async (
     .catch((thrown) => {
       throw toAppError(thrown).code === 'unauthorized' ? refuseMfaToken() : thrown
     })
-    .catch(recordWrong(ctx, userId))
+    .catch(recordWrongStep(ctx, userId))
 }
 
 /** Without a password. Takes two database requests. @throws {AppError} unauthorized, invalid_passkey, token_used */
