@@ -67,8 +67,7 @@ const serve = async (list: List, request: IncomingMessage, response: ServerRespo
   if (pathname === '/') return as(html, overview(await list(undefined)))
   if (pathname === '/mails')
     return as('application/json', JSON.stringify(await list(searchParams.get('to') ?? undefined)))
-  const id = decodeURIComponent(/^\/mails\/(.+)$/.exec(pathname)?.[1] ?? '')
-  const found = (await list(undefined)).find((mail) => mail.id === id)
+  const found = (await list(undefined)).find(({ id }) => pathname === `/mails/${encodeURIComponent(id)}`)
   return found ? as(html, letter(found)) : as(html, page('Not found', '<p>There is no such mail.</p>'), 404)
 }
 

@@ -324,7 +324,7 @@ CREATE TABLE "mails" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"ended_at" timestamp with time zone,
 	CONSTRAINT "mails_token_hash_unique" UNIQUE("token_hash"),
-	CONSTRAINT "mails_kind_known" CHECK (kind in ('verify', 'reset', 'change_old', 'change_new', 'invite', 'email_changed', 'password_changed', 'password_reset', 'factor_added', 'factor_removed', 'codes_renewed', 'new_device', 'leaving', 'staying', 'export')),
+	CONSTRAINT "mails_kind_known" CHECK (kind in ('verify', 'reset', 'change_old', 'change_new', 'invite', 'email_changed', 'password_changed', 'password_reset', 'factor_added', 'factor_removed', 'codes_renewed', 'new_device', 'factor_guessed', 'leaving', 'staying', 'export')),
 	CONSTRAINT "mails_status_known" CHECK (status in ('pending', 'sending', 'sent', 'refused', 'unknown', 'void'))
 );
 --> statement-breakpoint

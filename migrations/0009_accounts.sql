@@ -177,6 +177,10 @@ begin
     where m.user_id = p_user and m.kind = p_kind and m.created_at > now() - interval '1 hour') then
     return false;
   end if;
+  if p_kind = 'factor_guessed' and exists (select from public.mails m
+    where m.user_id = p_user and m.kind = p_kind and m.created_at > now() - interval '1 day') then
+    return false;
+  end if;
   insert into public.mails (id, kind, recipient, user_id, language, data, network)
   values (p_id, p_kind, p_recipient, p_user, v_request ->> 'language', v_data, v_network);
   insert into public.outbox (workspace_id, kind, subject_id, available_at)
@@ -313,7 +317,7 @@ begin
   update public.api_keys k set revoked_at = now()
    where k.created_by = v_mail.user_id and k.created_at >= v_mail.created_at and k.revoked_at is null;
   perform app.record('email.undo', 'user', v_mail.user_id, jsonb_build_object('email', v_email), jsonb_build_object('email', v_mail.recipient));
-  perform app.owe_mail(v_reset, 'reset', v_mail.recipient, null, '{}');
+  perform app.owe_mail(v_reset, 'reset', v_mail.recipient, null, '{"undone": "yes"}');
   return app.end_sessions(v_mail.user_id) || jsonb_build_object('mails', array[v_reset]);
 end $$;
 --> statement-breakpoint
@@ -336,6 +340,7 @@ declare
   v_mail public.mails;
   v_user uuid;
   v_leaves_at timestamptz;
+  v_factors boolean := false;
   v_told constant uuid := app.uuid_v7();
 begin
   perform app.require(v_context ->> 'action' = 'password.confirm' and app.is_sealed(p_password_hash), 403, 'forbidden');
@@ -357,15 +362,17 @@ begin
     with apps as (
       delete from public.totp_secrets t where t.user_id = v_user and coalesce(t.confirmed_at, t.created_at) > now() - interval '1 day' returning 1),
     keys as (
-      delete from public.passkeys p where p.user_id = v_user and p.created_at > now() - interval '1 day' returning 1)
-    delete from public.recovery_codes r where r.user_id = v_user and (exists (select from apps) or exists (select from keys));
+      delete from public.passkeys p where p.user_id = v_user and p.created_at > now() - interval '1 day' returning 1),
+    gone as (select exists (select from apps) or exists (select from keys) as are),
+    codes as (delete from public.recovery_codes r where r.user_id = v_user and (select g.are from gone g))
+    select g.are into v_factors from gone g;
   end if;
   perform app.prove_email(u.id, v_mail.recipient) from public.users u where u.id = v_user and u.email_verified_at is null;
   update public.mails m set used_at = now() where m.recipient = v_mail.recipient and m.kind = 'reset' and m.used_at is null;
   perform app.record('password.confirm', 'user', v_user, null, null);
   select u.leaves_at into v_leaves_at from public.users u where u.id = v_user;
   perform app.owe_mail(v_told, 'password_reset', v_mail.recipient, v_user,
-    jsonb_strip_nulls(jsonb_build_object('day', to_char(v_leaves_at at time zone 'utc', 'YYYY-MM-DD'))));
+    jsonb_strip_nulls(jsonb_build_object('day', to_char(v_leaves_at at time zone 'utc', 'YYYY-MM-DD'), 'factors', case when v_factors then 'gone' end)));
   return app.end_sessions(v_user) || jsonb_build_object('mails', array[v_told], 'email', v_mail.recipient,
     'factorsSince', app.factors_since(v_user), 'leavesAt', v_leaves_at);
 end $$;
@@ -410,6 +417,22 @@ begin
       and s.device is not distinct from p_device and s.country is not distinct from p_country)
     and app.owe_mail(p_mail, 'new_device', v_user.email, p_user, jsonb_strip_nulls(jsonb_build_object(
       'device', p_device, 'country', p_country, 'at', to_char(now() at time zone 'utc', 'YYYY-MM-DD HH24:MI'))));
+end $$;
+--> statement-breakpoint
+-- Somebody had the right password, and showed a wrong second factor: records it, and at the tenth within an hour tells the person,
+-- whose password they have, and whom they can keep from the second step on devices that are not known.
+create or replace function app.refuse_second_step(p_mail uuid, p_user uuid) returns boolean
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_user public.users;
+begin
+  perform app.record('session.refuse', 'user', p_user, null, '{"step": "second"}');
+  -- Of many at once the last one sees all.
+  select * into v_user from public.users u where u.id = p_user for no key update;
+  return v_user.email_verified_at is not null
+    and (select count(*) >= 10 from public.audit_logs a where a.workspace_id is null and a.resource_id = p_user
+      and a.id > app.uuid_at(now() - interval '1 hour') and a.action = 'session.refuse' and a.after ->> 'step' = 'second')
+    and app.owe_mail(p_mail, 'factor_guessed', v_user.email, p_user, '{}');
 end $$;
 --> statement-breakpoint
 -- Mails an invite of the current workspace, if whoever invites has proved who they are.
@@ -458,7 +481,7 @@ begin
     when v_mail.kind = 'invite' and v_invite.id is null then 'void'
     -- Who only complained still gets the ways back into their account, and what it suffers.
     when exists (select from public.bounces b where b.address = v_mail.recipient and (b.reason <> 'complaint'
-      or v_mail.kind not in ('reset', 'email_changed', 'password_changed', 'password_reset'))) then 'refused'
+      or v_mail.kind not in ('reset', 'email_changed', 'password_changed', 'password_reset', 'factor_guessed'))) then 'refused'
   end;
   if v_mail.id is null or v_end is not null then
     update public.mails m set status = v_end, ended_at = coalesce(m.ended_at, now()),
@@ -468,7 +491,7 @@ begin
   end if;
   update public.mails m set status = 'sending', taker = p_taker, lease_expires_at = now() + interval '1 minute',
       attempts = m.attempts + (m.status = 'pending')::integer,
-      token_hash = case when m.kind not in ('password_changed', 'password_reset', 'factor_added', 'factor_removed', 'codes_renewed', 'new_device', 'leaving', 'staying', 'export') then p_token_hash end,
+      token_hash = case when m.kind not in ('password_changed', 'password_reset', 'factor_added', 'factor_removed', 'codes_renewed', 'new_device', 'factor_guessed', 'leaving', 'staying', 'export') then p_token_hash end,
       code_hash = case when m.kind in ('verify', 'change_old', 'change_new') then p_code_hash end,
       expires_at = case m.kind when 'invite' then v_invite.expires_at when 'email_changed' then now() + interval '1 day'
         else now() + interval '1 hour' end
@@ -477,7 +500,7 @@ begin
    where o.workspace_id = app.nowhere() and o.kind = 'mail' and o.subject_id = p_id;
   return jsonb_build_object('status', 'sending', 'kind', v_mail.kind, 'recipient', v_mail.recipient,
     -- What somebody else may have caused is in the language of whose address it is, if they have said.
-    'language', case when v_mail.kind in ('reset', 'invite') then coalesce(case when v_user.email_verified_at is not null then v_user.language end, v_mail.language)
+    'language', case when v_mail.kind in ('reset', 'invite', 'factor_guessed') then coalesce(case when v_user.email_verified_at is not null then v_user.language end, v_mail.language)
       else coalesce(v_mail.language, v_user.language) end,
     'data', v_mail.data || jsonb_build_object('isProved', v_user.email_verified_at is not null));
 end $$;

@@ -304,7 +304,7 @@ begin
     return null;
   end if;
   return jsonb_build_object(
-    'exportedAt', to_char(now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+    'exportedAt', now(),
     'user', jsonb_build_object('id', v_user.id, 'email', v_user.email, 'emailVerifiedAt', v_user.email_verified_at, 'name', v_user.name,
       'language', v_user.language, 'hasPassword', v_user.password_hash is not null, 'createdAt', v_user.created_at),
     'signInProviders', (select coalesce(jsonb_agg(jsonb_build_object('provider', a.provider, 'account', a.provider_account_id,

@@ -147,7 +147,7 @@ grant execute on function app.accept_invite(text), app.listen(), app.create_work
   to app_tenant;
 grant execute on function app.act_as(uuid), app.compare_storage(text, jsonb, uuid[], uuid[], timestamptz, integer),
   app.note_findings(text, jsonb, interval), app.register(uuid, text, text, text, text, uuid), app.holders_of(text, uuid), app.owe_mail(uuid, text, text, uuid, jsonb),
-  app.undo_change(text), app.reset_password(text, text, uuid, uuid), app.tell_of_device(uuid, uuid, text, text),
+  app.undo_change(text), app.reset_password(text, text, uuid, uuid), app.tell_of_device(uuid, uuid, text, text), app.refuse_second_step(uuid, uuid),
   app.take_mail(uuid, uuid, text, text), app.end_mail(uuid, uuid, text, text, text, boolean), app.note_bounce(text, text),
   app.erase_user(uuid), app.read_export(uuid), app.end_export(uuid, uuid), app.forget_export(uuid) to app_system;
 grant execute on function app.own_factors(), app.own_mark(), app.require_own_proof() to app_tenant;

@@ -135,6 +135,7 @@ export const mailKinds = [
   'factor_removed',
   'codes_renewed',
   'new_device',
+  'factor_guessed',
   'leaving',
   'staying',
   'export',

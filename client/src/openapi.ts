@@ -498,7 +498,7 @@ export interface paths {
         put?: never;
         /**
          * Sign in
-         * @description Failing sign-ins slow down per network and per address. A device that sends the `device_token` of an earlier sign-in is counted by itself, and with the other known devices of its network. A person has up to 100 open sessions: another one ends the oldest.
+         * @description Sign-ins are limited per network and per address: by the minute all of them, by the hour and the day those that fail. A device that sends the `device_token` of an earlier sign-in is counted by itself, and with the other known devices of its network. A person has up to 100 open sessions: another one ends the oldest.
          *
          *     Needs no credentials.
          */
@@ -2281,7 +2281,7 @@ export interface components {
         };
         SignedIn: {
             access_token: string;
-            /** @description To be kept by the device, and sent along when it signs in again: strangers who try passwords then do not slow it down */
+            /** @description To be kept by the device, in the place of an earlier one, and sent along when it signs in again: strangers who try passwords then do not slow it down */
             device_token: string;
             /** @description Seconds */
             expires_in: number;
@@ -3773,6 +3773,8 @@ export interface operations {
                 };
                 content: {
                     "application/json": {
+                        /** @description To be kept by the device, in the place of an earlier one, and sent along when it signs in again: strangers who try passwords then do not slow it down */
+                        device_token: string;
                         /** @description Each signs in once, in the place of a lost factor. They are shown this once: keep them safe. */
                         recoveryCodes: string[];
                     };
@@ -3852,6 +3854,8 @@ export interface operations {
                          * @description In UTC, ending in `Z`
                          */
                         createdAt: string;
+                        /** @description To be kept by the device, in the place of an earlier one, and sent along when it signs in again: strangers who try passwords then do not slow it down */
+                        device_token: string;
                         /** Format: uuid */
                         id: string;
                         /**
@@ -3930,11 +3934,16 @@ export interface operations {
         };
         responses: {
             /** @description Changed */
-            204: {
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": {
+                        /** @description To be kept by the device, in the place of an earlier one, and sent along when it signs in again: strangers who try passwords then do not slow it down */
+                        device_token: string;
+                    };
+                };
             };
         };
     };
@@ -4004,7 +4013,7 @@ export interface operations {
                          * @description When the account goes, unless its person signs in before; null of one that stays
                          */
                         deletesAt: string | null;
-                        /** @description To be kept by the device, and sent along when it signs in again: strangers who try passwords then do not slow it down */
+                        /** @description To be kept by the device, in the place of an earlier one, and sent along when it signs in again: strangers who try passwords then do not slow it down */
                         device_token: string;
                     };
                 };
@@ -4075,7 +4084,7 @@ export interface operations {
                 content: {
                     "application/json": {
                         access_token: string;
-                        /** @description To be kept by the device, and sent along when it signs in again: strangers who try passwords then do not slow it down */
+                        /** @description To be kept by the device, in the place of an earlier one, and sent along when it signs in again: strangers who try passwords then do not slow it down */
                         device_token: string;
                         /** @description Seconds */
                         expires_in: number;

@@ -2,17 +2,17 @@
  * Addresses and passwords by mail: proving an address, changing it, taking it back, and resetting a password. Who has an
  * address, the database decides (migrations/0009_accounts.sql).
  */
-import { sql } from 'drizzle-orm'
+import { and, eq, not, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
-import { transact } from '../db/client.ts'
+import { ensure, transact } from '../db/client.ts'
 import { users } from '../db/schema.ts'
-import { first } from '../db/sql.ts'
+import { exists, first } from '../db/sql.ts'
 import { AppError, type ErrorCode, invalidField, toAppError } from '../errors.ts'
 import { dispatchMails } from '../mail/owed.ts'
 import { hashesOfCode, hashToken } from '../mail/tokens.ts'
-import { issueDeviceToken, readDeviceToken } from './device-tokens.ts'
-import { hashPassword } from './passwords.ts'
+import { issueDeviceToken, markDevice, readDeviceToken } from './device-tokens.ts'
+import { hashPassword, OWN_ADDRESS, toAddress } from './passwords.ts'
 import { endStreams, isCaller, profile, type User } from './sessions.ts'
 
 /** A refusal is answered and not thrown by the database, which has to count it. */
@@ -111,7 +111,7 @@ export const askReset = async (ctx: Ctx, email: string): Promise<void> => {
  * Sets a password, and ends all sessions. Of an address that nobody has proved, for the claim that this device has signed in to.
  * @returns a token that says that this device is known: strangers' guesses must not keep its person from signing in now; and
  *   when the account is deleted, if it is to be and its person does not sign in
- * @throws {AppError} invalid_token, unavailable
+ * @throws {AppError} invalid_token, unavailable, validation_failed: it is the address
  */
 export const resetPassword = async (
   ctx: Ctx,
@@ -119,18 +119,27 @@ export const resetPassword = async (
 ): Promise<{ deviceToken: string; leavesAt: Date | null }> => {
   const device = input.device_token ? readDeviceToken(ctx.env, input.device_token) : undefined
   const passwordHash = await hashPassword(ctx.env, input.newPassword)
-  const { reset } = await transact({ ...ctx, seals: [passwordHash] }, (db) => ({
+  const isOwnAddress = and(
+    eq(users.email, toAddress(input.newPassword)),
+    eq(users.passwordHash, passwordHash),
+  )
+  const done = transact({ ...ctx, seals: [passwordHash] }, (db) => ({
     reset: db.execute<{
       answer: Ended & { email: string; factorsSince: string | null; leavesAt: string | null }
     }>(
       sql`select app.reset_password(${hashToken(input.token)}, ${passwordHash}, ${uuidv7()}, ${device?.userId ?? null}) as answer`,
     ),
+    // Whose address it is shows by then; the link stays good.
+    other: ensure(db, not(exists(users, isOwnAddress)), 'validation_failed'),
   }))
+  const { reset } = await done.catch((thrown) => {
+    throw toAppError(thrown).code === 'validation_failed' ? invalidField('/newPassword', OWN_ADDRESS) : thrown
+  })
   const answer = settleAnswer(ctx, reset.rows)
   await endAll(ctx, answer)
   const { userId: id, email, factorsSince, leavesAt } = answer
   return {
-    deviceToken: issueDeviceToken(ctx.env, { id, email, factorsSince, passwordHash }),
+    deviceToken: issueDeviceToken(ctx.env, { id, email, mark: markDevice({ factorsSince, passwordHash }) }),
     leavesAt: leavesAt === null ? null : new Date(leavesAt),
   }
 }

@@ -5,6 +5,7 @@
 import { hash, randomUUID } from 'node:crypto'
 import { z } from 'zod'
 import type { Env } from '../env.ts'
+import { macOf } from './macs.ts'
 import { readSigned, sign } from './signed.ts'
 
 /** Seconds. */
@@ -14,7 +15,7 @@ const Claims = z.object({
   /** The device's own bucket. */
   id: z.uuid(),
   userId: z.uuid(),
-  /** Of the address that it signed in with (`hashAddress`). */
+  /** Of the address that it signed in with (`addressCodesOf`). */
   address: z.string(),
   /** Of the password and the second factors then (`markDevice`): with others it is a device as any other. */
   mark: z.string(),
@@ -23,6 +24,12 @@ type Claims = z.output<typeof Claims>
 
 /** Whom limits count, whether there is such an account or not. */
 export const hashAddress = (email: string): string => hash('sha256', email.trim().toLowerCase())
+
+/** An address as tokens name it, by each of the keys: who reads one learns nothing of the address. */
+const addressCodesOf = (env: Env, email: string): string[] =>
+  env.ACCESS_TOKEN_KEYS.map((key) =>
+    macOf(key, 'device address', hashAddress(email)).toString('base64url', 0, 24),
+  )
 
 /** A password as tokens name it, which are void once it changes; `app.password_mark` in SQL. */
 export const markPassword = (passwordHash: string | null): string =>
@@ -38,9 +45,10 @@ interface Signer {
 export const markDevice = ({ passwordHash, factorsSince }: Signer): string =>
   hash('sha256', `${markPassword(passwordHash)} ${factorsSince ?? ''}`).slice(0, 32)
 
+/** @param person `mark` by `markDevice`, or `app.own_mark` */
 export const issueDeviceToken = (
   env: Env,
-  person: Signer & { id: string; email: string | null },
+  person: { id: string; email: string | null; mark: string },
   id: string = randomUUID(),
 ): string =>
   sign(
@@ -49,8 +57,8 @@ export const issueDeviceToken = (
     {
       id,
       userId: person.id,
-      address: hashAddress(person.email ?? ''),
-      mark: markDevice(person),
+      address: addressCodesOf(env, person.email ?? '')[0] ?? '',
+      mark: person.mark,
     } satisfies Claims,
     LIFETIME,
   )
@@ -58,5 +66,6 @@ export const issueDeviceToken = (
 /** What a token says, if it is of this address, where one is given. */
 export const readDeviceToken = (env: Env, token: string, email?: string): Claims | undefined => {
   const claims = readSigned(env, 'device', Claims, token)
-  return email === undefined || claims?.address === hashAddress(email) ? claims : undefined
+  if (!claims || email === undefined) return claims
+  return addressCodesOf(env, email).includes(claims.address) ? claims : undefined
 }

@@ -31,6 +31,12 @@ export const exportUser = async (ctx: Ctx): Promise<UserExport> => {
   }
 }
 
+/** As the API says a time, where Postgres has another form of it. */
+const sayTime = (_key: string, value: unknown) =>
+  typeof value === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00$/.test(value)
+    ? new Date(value).toISOString()
+    : value
+
 /** The job: makes the file, or deletes it when its day is over or its person gone. Twice is the same as once. */
 export const runUserExport = async (ctx: Ctx, id: string): Promise<void> => {
   const { known } = await transact(ctx, (db) => ({
@@ -44,7 +50,7 @@ export const runUserExport = async (ctx: Ctx, id: string): Promise<void> => {
         'content-type': 'application/json',
         'content-disposition': 'attachment; filename="account.json"',
       },
-      body: JSON.stringify(data, null, 2),
+      body: JSON.stringify(data, sayTime, 2),
     })
     const { ended } = await transact(ctx, (db) => ({
       ended: db.execute<{ answer: { mails: string[] } | null }>(

@@ -20,6 +20,14 @@ const commonPasswords = new Set(
 
 export const isCommonPassword = (password: string) => commonPasswords.has(password.toLowerCase())
 
+/** The address that a password is, if it is one. */
+export const toAddress = (password: string): string => password.normalize('NFKC').trim().toLowerCase()
+
+/** Whether it is this one, which everybody tries. */
+export const isAddress = (password: string, email: string | null): boolean => toAddress(password) === email
+
+export const OWN_ADDRESS = 'must not be your e-mail address'
+
 /** So many objects hash, each eight or so a second where it has a thread of its own. */
 const HASHERS = 8
 

@@ -1,6 +1,6 @@
 /** The routes of signing up, in and out, and of one's profile, password and sessions. */
 import { z } from 'zod'
-import { Email, IdPath, json, jsonBody, nameText, Timestamp } from '../http/contract.ts'
+import { Email, IdPath, json, jsonBody, nameText, Timestamp, typedCode } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
@@ -9,7 +9,7 @@ import { askChange, askReset, askVerification, confirmEmail, resetPassword, undo
 import { exportUser } from './export.ts'
 import { factorKinds } from './factors/mfa-tokens.ts'
 import { leave } from './leaving.ts'
-import { isCommonPassword } from './passwords.ts'
+import { isAddress, isCommonPassword, OWN_ADDRESS } from './passwords.ts'
 import { refresh } from './refresh-tokens.ts'
 import {
   changePassword,
@@ -28,9 +28,12 @@ const tag = 'Auth'
 
 const newPassword = z
   .string()
-  .min(10)
+  .min(10, { abort: true })
   .max(128)
-  .refine((value) => value.isWellFormed(), 'must be well-formed Unicode')
+  .refine(
+    (value) => value.isWellFormed() && !/\p{Cc}/u.test(value),
+    'must be well-formed Unicode without control characters',
+  )
   .refine((value) => value.trim().length >= 10, 'must have 10 characters besides blanks around them')
   .refine((value) => !isCommonPassword(value), 'must not be one of the most common passwords')
 
@@ -56,10 +59,10 @@ const TokensView = z
   })
   .openapi('Tokens')
 
-const DeviceToken = z
+export const DeviceToken = z
   .string()
   .describe(
-    'To be kept by the device, and sent along when it signs in again: strangers who try passwords then do not slow it down',
+    'To be kept by the device, in the place of an earlier one, and sent along when it signs in again: strangers who try passwords then do not slow it down',
   )
 
 export const SignedInView = z.object({ ...TokensView.shape, device_token: DeviceToken }).openapi('SignedIn')
@@ -119,11 +122,16 @@ routes.openapi(
     scope: 'public',
     limits: ['register-ip'],
     request: jsonBody(
-      z.strictObject({
-        email: Email,
-        password: newPassword,
-        name: nameText({ max: 100 }).optional(),
-      }),
+      z
+        .strictObject({
+          email: Email,
+          password: newPassword,
+          name: nameText({ max: 100 }).optional(),
+        })
+        .refine(({ email, password }) => !isAddress(password, email), {
+          path: ['password'],
+          message: OWN_ADDRESS,
+        }),
       { email: 'ann@example.com', password: 'one picture, one store', name: 'Ann' },
     ),
     responses: { 201: json(z.object({ user: UserView, ...SignedInView.shape }), 'The user, signed in') },
@@ -145,7 +153,7 @@ routes.openapi(
     summary: 'Sign in',
     scope: 'public',
     description:
-      'Failing sign-ins slow down per network and per address. A device that sends the `device_token` of an earlier sign-in is counted by itself, and with the other known devices of its network. A person has up to 100 open sessions: another one ends the oldest.',
+      'Sign-ins are limited per network and per address: by the minute all of them, by the hour and the day those that fail. A device that sends the `device_token` of an earlier sign-in is counted by itself, and with the other known devices of its network. A person has up to 100 open sessions: another one ends the oldest.',
     limits: [
       'login-ip',
       'login-ip-hour',
@@ -323,12 +331,12 @@ routes.openapi(
       currentPassword: 'one picture, one store',
       newPassword: 'many pictures, many stores',
     }),
-    responses: { 204: { description: 'Changed' } },
+    responses: { 200: json(z.object({ device_token: DeviceToken }), 'Changed') },
     refuses: ['invalid_credentials'],
   }),
   async (c) => {
-    await changePassword(c.get('ctx'), c.req.valid('json'))
-    return c.body(null, 204)
+    c.header('cache-control', 'no-store')
+    return c.json({ device_token: await changePassword(c.get('ctx'), c.req.valid('json')) }, 200)
   },
 )
 
@@ -369,12 +377,7 @@ routes.openapi(
 /** In examples. */
 const MAILED = 'mNn0Zr0lq4Gl2yqXx8Qm3y0hKf5vQy7dW1tB9cE6uA4'
 const mailToken = z.string().regex(/^[\w-]{43}$/, 'must be the token of a link')
-const mailCode = z
-  .string()
-  .max(20)
-  .transform((text) => text.replace(/[\s-]/g, ''))
-  .pipe(z.string().regex(/^\d{8}$/, 'must be the 8 digits of a mail'))
-  .openapi({ type: 'string', maxLength: 20 })
+const mailCode = typedCode(/^\d{8}$/, 'must be the 8 digits of a mail')
 
 routes.openapi(
   operation('email.verify', {

@@ -14,7 +14,7 @@ import type { Role } from '../words.ts'
 import { deviceOf } from './device.ts'
 import { hashAddress, issueDeviceToken, markDevice, markPassword, readDeviceToken } from './device-tokens.ts'
 import { type FactorKind, issueMfaToken } from './factors/mfa-tokens.ts'
-import { findPassword, hashPassword, verifyPassword } from './passwords.ts'
+import { findPassword, hashPassword, isAddress, OWN_ADDRESS, verifyPassword } from './passwords.ts'
 import { firstRefreshToken } from './refresh-tokens.ts'
 import { issueTokens } from './tokens.ts'
 
@@ -86,7 +86,8 @@ export const register = async (
   const tokens = isNew
     ? session.tokens
     : await issueTokens(ctx.env, { userId: user.id, sessionId: session.row.id }, refresh_token)
-  const deviceToken = issueDeviceToken(ctx.env, { ...user, passwordHash, factorsSince: null })
+  const mark = markDevice({ passwordHash, factorsSince: null })
+  const deviceToken = issueDeviceToken(ctx.env, { ...user, mark })
   return { user, ...tokens, device_token: deviceToken }
 }
 
@@ -169,7 +170,11 @@ export const signIn = async (
   forgive(ctx)
   return {
     ...session.tokens,
-    device_token: issueDeviceToken(ctx.env, { ...user, email: input.email }, deviceId),
+    device_token: issueDeviceToken(
+      ctx.env,
+      { ...user, email: input.email, mark: markDevice(user) },
+      deviceId,
+    ),
   }
 }
 
@@ -259,35 +264,46 @@ export const updateMe = async (ctx: Ctx, name: string) => {
   return first(updated)
 }
 
+/** A statement, after what a device is known by has changed: what its new token says (`issueDeviceToken`). */
+export const selectDevice = (db: Database) =>
+  db
+    .select({ id: users.id, email: users.email, mark: sql<string>`app.own_mark()` })
+    .from(users)
+    .where(isCaller)
+
 /**
  * Revokes the caller's other sessions. Takes two database requests, since the hash is compared in between.
- * @throws {AppError} invalid_credentials, validation_failed: it is the current one
+ * @returns a token by which the device stays known
+ * @throws {AppError} invalid_credentials, validation_failed: it is the current one, or the address
  */
 export const changePassword = async (
   ctx: Ctx,
   input: { currentPassword: string; newPassword: string },
-): Promise<void> => {
+): Promise<string> => {
   const { own } = await transact({ ...ctx, action: undefined }, (db) => ({
-    own: db.execute<{ hash: string | null; claimed: string | null }>(
-      sql`select app.own_password_hash() as hash, (select email from users where ${isCaller} and email_verified_at is null) as claimed`,
+    own: db.execute<{ hash: string | null; email: string | null; is_proved: boolean }>(
+      sql`select app.own_password_hash() as hash, email, email_verified_at is not null as is_proved from users where ${isCaller}`,
     ),
   }))
-  const { hash: current, claimed } = first(own.rows)
+  const { hash: current, email, is_proved: isProved } = first(own.rows)
   if (!(await verifyPassword(ctx.env, input.currentPassword, current)))
     throw new AppError('invalid_credentials', { detail: 'The current password is wrong.' })
   if (input.newPassword.normalize('NFKC') === input.currentPassword.normalize('NFKC'))
     throw invalidField('/newPassword', 'is the current password')
-  const passwordHash = await hashPassword(ctx.env, input.newPassword, claimed)
+  if (isAddress(input.newPassword, email)) throw invalidField('/newPassword', OWN_ADDRESS)
+  const passwordHash = await hashPassword(ctx.env, input.newPassword, isProved ? null : email)
   const mail = uuidv7()
-  const { gate, listening } = await transact({ ...ctx, seals: [passwordHash] }, (db) => ({
+  const { gate, listening, device } = await transact({ ...ctx, seals: [passwordHash] }, (db) => ({
     changed: db.execute(sql`select app.change_password(${current}, ${passwordHash})`),
     revoked: revokeOthers(db, ctx),
     told: db.execute(sql`select app.tell_of_password(${mail})`),
     listening: ownWorkspaces(db),
+    device: selectDevice(db),
   }))
   dispatchMails(ctx, [mail])
   // The session that stays comes back by itself.
   await endStreams(ctx, listening, `user:${gate.userId}`)
+  return issueDeviceToken(ctx.env, first(device))
 }
 
 /** The caller's sessions in force. */

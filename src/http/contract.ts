@@ -17,18 +17,33 @@ export const jsonBody = <T extends z.ZodType>(schema: T, example: z.input<T>) =>
   body: { required: true, content: { 'application/json': { schema, example } } },
 })
 
-/** Lower-cased, since case makes no difference. */
+/** Lower-cased, since case makes no difference; the parts as long as RFC 5321, section 4.5.3.1, has them at most. */
 export const Email = z
   .string()
   .trim()
   .toLowerCase()
   .max(254)
-  .pipe(z.email())
+  .refine(
+    (address) => /^\p{ASCII}*$/u.test(address),
+    'must have ASCII characters only: write a domain such as münchen.de as xn--mnchen-3ya.de',
+  )
+  .pipe(
+    z.email().refine((address) => address.indexOf('@') <= 64, 'must have at most 64 characters before the @'),
+  )
   .openapi({ type: 'string', format: 'email', maxLength: 254 })
+
+/** A code as people type it, with blanks or hyphens between its characters. */
+export const typedCode = (form: RegExp, message: string) =>
+  z
+    .string()
+    .max(40)
+    .transform((text) => text.replace(/[\s-]/g, ''))
+    .pipe(z.string().regex(form, message))
+    .openapi({ type: 'string', maxLength: 40 })
 
 /** ISO 8601 with `Z`, of a year that Postgres knows, and to the nanosecond at most. */
 export const Timestamp = z.iso
-  .datetime('must be a time in UTC, such as 2026-01-31T12:00:00Z')
+  .datetime({ error: 'must be a time in UTC, such as 2026-01-31T12:00:00Z', abort: true })
   .max(30)
   .regex(/^(?!0000)/, 'must be after the year 0')
   .openapi({ format: 'date-time', description: 'In UTC, ending in `Z`' })

@@ -103,9 +103,17 @@ export const allowOrigins = createMiddleware<AppEnv>((c, next) =>
 /** An upload is a form, or a file of a type that is judged by its content. */
 const uploadTypes = ['multipart/form-data', 'application/octet-stream', ...Object.keys(mediaKinds)]
 
-/** Bodies are JSON, but for the upload. @throws {AppError} unsupported_media_type */
+/** Bodies are JSON in UTF-8, but for the upload, and nothing is compressed. @throws {AppError} unsupported_media_type */
 export const checkContentType = createMiddleware<AppEnv>(async (c, next) => {
   if (!mayHaveBody(c.req)) return next()
+  const encoding = c.req.header('content-encoding')
+  if (encoding !== undefined && encoding.trim().toLowerCase() !== 'identity') {
+    throw new AppError('unsupported_media_type', {
+      detail: 'Send the body as it is, without Content-Encoding.',
+      // RFC 9110, section 12.5.3.
+      headers: { 'accept-encoding': 'identity' },
+    })
+  }
   const header = c.req.header('content-type')
   const type = header?.split(';')[0]?.trim().toLowerCase()
   const expected = isUpload(c.req) ? uploadTypes : ['application/json']
@@ -113,6 +121,10 @@ export const checkContentType = createMiddleware<AppEnv>(async (c, next) => {
     Number(c.req.header('content-length') ?? 0) > 0 || c.req.header('transfer-encoding') !== undefined
   if (type === undefined ? hasBody : !expected.includes(type)) {
     throw new AppError('unsupported_media_type', { detail: `Send the body as ${expected.join(', ')}.` })
+  }
+  const charset = /;\s*charset\s*=\s*"?([^\s";]*)/i.exec(header ?? '')?.[1]
+  if (type === 'application/json' && charset !== undefined && !/^utf-?8$/i.test(charset)) {
+    throw new AppError('unsupported_media_type', { detail: 'Send JSON in UTF-8.' })
   }
   // Parameters of JSON mean nothing (RFC 8259), and not every form of them passes the validators.
   if (type === 'application/json' && header !== type) {

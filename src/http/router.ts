@@ -17,11 +17,51 @@ export interface AppEnv {
   }
 }
 
-// zod's own words name JavaScript's `undefined`.
-z.config({
-  customError: ({ code, input }) =>
-    code === 'invalid_type' && input === undefined ? 'is required' : undefined,
-})
+const types: Record<string, string> = {
+  string: 'text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  array: 'a list',
+  object: 'an object',
+  record: 'an object',
+}
+
+const formats: Record<string, string> = {
+  uuid: 'a UUID',
+  email: 'an e-mail address',
+  url: 'a URL',
+  datetime: 'a time, such as 2026-01-31T12:00:00Z',
+}
+
+/** What may be counted, or compared, of each. */
+const sayBound = (origin: string, bound: string, limit: number | bigint) => {
+  const units: Record<string, string> = { string: 'character', array: 'entry', file: 'byte' }
+  const unit = units[origin]
+  if (!unit) return `must be ${bound} ${limit}`
+  const many = unit === 'entry' ? 'entries' : `${unit}s`
+  return `must have ${bound} ${limit} ${Number(limit) === 1 ? unit : many}`
+}
+
+/** In the words of the API, in the place of zod's own, which are JavaScript's. */
+const sayIssue = (issue: z.core.$ZodRawIssue): string | undefined => {
+  switch (issue.code) {
+    case 'invalid_type':
+      return issue.input === undefined ? 'is required' : `must be ${types[issue.expected] ?? issue.expected}`
+    case 'too_small':
+      return sayBound(issue.origin, issue.inclusive ? 'at least' : 'more than', issue.minimum)
+    case 'too_big':
+      return sayBound(issue.origin, issue.inclusive ? 'at most' : 'less than', issue.maximum)
+    case 'invalid_format':
+      return formats[issue.format] && `must be ${formats[issue.format]}`
+    case 'invalid_value':
+      return `must be ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.map(String).join(', ')}`
+    default:
+      return undefined
+  }
+}
+
+z.config({ customError: sayIssue })
 
 /** A reference token of a JSON pointer (RFC 6901). */
 const toToken = (key: PropertyKey) => String(key).replaceAll('~', '~0').replaceAll('/', '~1')

@@ -43,10 +43,15 @@ const texts: Record<Language, Texts> = {
         'Both work once, for an hour. If you have no account, do nothing: without you nobody can use this address.',
       ],
     }),
-    reset: ({ isProved }) => ({
+    reset: ({ isProved, undone }) => ({
       subject: 'Set a new password',
       lines: isProved
         ? [
+            ...(undone
+              ? [
+                  'This is the address of your account again: the change was undone. Everybody was signed out, and the former password works no more.',
+                ]
+              : []),
             'On this page you can set a new password. That signs you out everywhere and removes second factors of the last day.',
           ]
         : [
@@ -54,7 +59,11 @@ const texts: Record<Language, Texts> = {
             'If you have registered, open the page on the device and in the browser that you did it with, and your account stays as it is. Anywhere else you get a new account: what is in the first one does not come along.',
           ],
       link: [paths.reset, 'Set a password'],
-      notes: ['The link works once, for an hour. If you have not asked for it, do nothing.'],
+      notes: [
+        undone
+          ? 'The link works once, for an hour. After that, ask for another one where you sign in.'
+          : 'The link works once, for an hour. If you have not asked for it, do nothing.',
+      ],
     }),
     change_old: ({ email }) => ({
       subject: 'Do you want to change your e-mail address?',
@@ -89,10 +98,10 @@ const texts: Record<Language, Texts> = {
       lines: ['The password of your account was changed, and other sessions were ended.'],
       notes: ['If that was not you, reset it at once.'],
     }),
-    password_reset: ({ day }) => ({
+    password_reset: ({ day, factors }) => ({
       subject: 'Your password was reset',
       lines: [
-        'A new password was set by mail. All sessions were ended, and second factors of the last day removed: sign in again.',
+        `A new password was set by mail. All sessions were ended${factors ? ', and second factors of the last day removed' : ''}: sign in again.`,
         ...(day
           ? [`Your account will still be deleted on ${day} (UTC), unless you sign in before that day.`]
           : []),
@@ -122,6 +131,15 @@ const texts: Record<Language, Texts> = {
         `Somebody has signed in to your account: ${placeOf('en', data, 'an unknown device')}, ${data.at} UTC.`,
       ],
       notes: ['If that was you, all is well. If not, end that session and set a new password.'],
+    }),
+    factor_guessed: () => ({
+      subject: 'Somebody has your password',
+      lines: [
+        'Somebody has signed in with your password and then failed to show your second factor, ten times or more within an hour. They have not got in by that.',
+      ],
+      notes: [
+        'If that was you, all is well. If not, change your password: until then they can go on guessing, and keep you from signing in on new devices.',
+      ],
     }),
     leaving: ({ day }) => ({
       subject: 'Your account will be deleted',
@@ -154,10 +172,15 @@ const texts: Record<Language, Texts> = {
         'Beides gilt einmal und eine Stunde lang. Wenn Sie kein Konto haben, tun Sie nichts: Ohne Sie kann niemand diese Adresse benutzen.',
       ],
     }),
-    reset: ({ isProved }) => ({
+    reset: ({ isProved, undone }) => ({
       subject: 'Neues Passwort setzen',
       lines: isProved
         ? [
+            ...(undone
+              ? [
+                  'Dies ist wieder die Adresse Ihres Kontos: Die Änderung wurde rückgängig gemacht. Alle wurden abgemeldet, und das bisherige Passwort gilt nicht mehr.',
+                ]
+              : []),
             'Auf dieser Seite können Sie ein neues Passwort setzen. Sie werden dabei überall abgemeldet, und zweite Faktoren des letzten Tages werden entfernt.',
           ]
         : [
@@ -166,7 +189,9 @@ const texts: Record<Language, Texts> = {
           ],
       link: [paths.reset, 'Passwort setzen'],
       notes: [
-        'Der Link gilt einmal und eine Stunde lang. Wenn Sie nicht darum gebeten haben, tun Sie nichts.',
+        undone
+          ? 'Der Link gilt einmal und eine Stunde lang. Danach fordern Sie einen neuen an, wo Sie sich anmelden.'
+          : 'Der Link gilt einmal und eine Stunde lang. Wenn Sie nicht darum gebeten haben, tun Sie nichts.',
       ],
     }),
     change_old: ({ email }) => ({
@@ -208,10 +233,10 @@ const texts: Record<Language, Texts> = {
       lines: ['Das Passwort Ihres Kontos wurde geändert, andere Sitzungen wurden beendet.'],
       notes: ['Wenn Sie das nicht waren, setzen Sie es sofort zurück.'],
     }),
-    password_reset: ({ day }) => ({
+    password_reset: ({ day, factors }) => ({
       subject: 'Ihr Passwort wurde zurückgesetzt',
       lines: [
-        'Per Mail wurde ein neues Passwort gesetzt. Alle Sitzungen wurden beendet und zweite Faktoren des letzten Tages entfernt: Melden Sie sich neu an.',
+        `Per Mail wurde ein neues Passwort gesetzt. Alle Sitzungen wurden beendet${factors ? ' und zweite Faktoren des letzten Tages entfernt' : ''}: Melden Sie sich neu an.`,
         ...(day
           ? [`Ihr Konto wird weiterhin am ${day} (UTC) gelöscht, wenn Sie sich nicht vorher anmelden.`]
           : []),
@@ -252,6 +277,15 @@ const texts: Record<Language, Texts> = {
         'Wenn Sie das waren, ist alles gut. Wenn nicht, beenden Sie jene Sitzung und setzen Sie ein neues Passwort.',
       ],
     }),
+    factor_guessed: () => ({
+      subject: 'Jemand hat Ihr Passwort',
+      lines: [
+        'Jemand hat sich mit Ihrem Passwort angemeldet und dann binnen einer Stunde zehnmal oder öfter einen falschen zweiten Faktor gezeigt. Hineingekommen ist damit niemand.',
+      ],
+      notes: [
+        'Wenn Sie das waren, ist alles gut. Wenn nicht, ändern Sie Ihr Passwort: Bis dahin kann weiter geraten werden, und Sie können sich auf neuen Geräten vielleicht nicht anmelden.',
+      ],
+    }),
     leaving: ({ day }) => ({
       subject: 'Ihr Konto wird gelöscht',
       lines: [
@@ -287,16 +321,25 @@ const texts: Record<Language, Texts> = {
         '链接和验证码仅可使用一次，一小时内有效。如果您没有注册账户，请忽略此邮件：未经您确认，任何人都无法使用此地址。',
       ],
     }),
-    reset: ({ isProved }) => ({
+    reset: ({ isProved, undone }) => ({
       subject: '设置新密码',
       lines: isProved
-        ? ['您可以在此页面设置新密码。设置后，所有设备都将退出登录，最近一天内新增的第二验证因素也将被移除。']
+        ? [
+            ...(undone
+              ? ['此地址已重新成为您账户的邮箱地址：更改已撤销。所有设备均已退出登录，原密码已失效。']
+              : []),
+            '您可以在此页面设置新密码。设置后，所有设备都将退出登录，最近一天内新增的第二验证因素也将被移除。',
+          ]
         : [
             '此邮箱地址尚未被确认。您可以在此页面设置密码，之后此地址即归您使用。',
             '如果您曾注册过，请在注册时使用的设备和浏览器中打开此页面，您的账户将保持原样。在其他地方打开则会创建一个新账户：原账户中的内容不会转移过来。',
           ],
       link: [paths.reset, '设置密码'],
-      notes: ['链接仅可使用一次，一小时内有效。如果这不是您的请求，请忽略此邮件。'],
+      notes: [
+        undone
+          ? '链接仅可使用一次，一小时内有效。过期后，请在登录页面重新申请。'
+          : '链接仅可使用一次，一小时内有效。如果这不是您的请求，请忽略此邮件。',
+      ],
     }),
     change_old: ({ email }) => ({
       subject: '您要更改邮箱地址吗？',
@@ -333,10 +376,10 @@ const texts: Record<Language, Texts> = {
       lines: ['您账户的密码已更改，其他会话已结束。'],
       notes: ['如果这不是您本人的操作，请立即重置密码。'],
     }),
-    password_reset: ({ day }) => ({
+    password_reset: ({ day, factors }) => ({
       subject: '您的密码已重置',
       lines: [
-        '已通过邮件设置新密码。所有会话均已结束，最近一天内新增的第二验证因素已被移除，请重新登录。',
+        `已通过邮件设置新密码。所有会话均已结束${factors ? '，最近一天内新增的第二验证因素已被移除' : ''}，请重新登录。`,
         ...(day ? [`您的账户仍将于 ${day}（UTC）删除；如果您在此之前登录，账户将会保留。`] : []),
       ],
       notes: ['如果这不是您本人的操作，说明有人能读取您的邮件：请先更改邮箱的密码。'],
@@ -360,6 +403,13 @@ const texts: Record<Language, Texts> = {
       subject: '新设备登录提醒',
       lines: [`您的账户有新的登录：${placeOf('zh', data, '未知设备')}，${data.at} UTC。`],
       notes: ['如果是您本人，无需处理。如果不是，请结束该会话并设置新密码。'],
+    }),
+    factor_guessed: () => ({
+      subject: '有人知道您的密码',
+      lines: ['有人用您的密码登录，随后在一小时内十次或更多次未能通过第二验证因素。对方并未因此登录成功。'],
+      notes: [
+        '如果是您本人，无需处理。如果不是，请更改密码：在此之前，对方可以继续尝试，您在新设备上可能无法登录。',
+      ],
     }),
     leaving: ({ day }) => ({
       subject: '您的账户将被删除',

@@ -72,6 +72,15 @@ test('opening a link proves nothing, nor does posting it as nobody or somebody e
   expect((await confirm(client, { token })).status).toBe(200)
 })
 
+test('what can be no code uses up none of the tries', async () => {
+  const { client, email } = await newcomer()
+  const mail = await mailTo(email, /Confirm/)
+  for (let i = 0; i < 12; i++) {
+    expect((await confirm(client, { code: '123' })).status).toBe(422)
+  }
+  expect((await confirm(client, { code: ` ${codeIn(mail)} ` })).status).toBe(200)
+})
+
 test('a link or code is refused when it has expired, is of another form, or was guessed', async () => {
   const { client, email } = await newcomer()
   const mail = await mailTo(email, /Confirm/)
@@ -153,7 +162,9 @@ test('an address changes when both are proved; the old one is told, and takes it
   expect((await createClient({ token: key }).get('/usage')).status).toBe(401)
   expect(await asOwner('select from accounts where user_id = $1', [userId])).toEqual([])
   expect([(await logIn(email)).status, (await logIn(next)).status]).toEqual([401, 401])
-  const token = tokenIn(await mailTo(email, /new password/))
+  const way = await mailTo(email, /new password/)
+  expect(way.text).toContain('This is the address of your account again: the change was undone.')
+  const token = tokenIn(way)
   expect(
     (await createClient().post('/auth/password/reset/confirm', { token, newPassword: NEW_PASSWORD })).status,
   ).toBe(200)
@@ -245,7 +256,7 @@ test('a password is reset by mail: once, all sessions end, and a mail says so', 
   expect(answers.map(({ status }) => status).sort()).toEqual([200, 409, 409])
   expect(used).toEqual(Array(5).fill(401))
   expect([(await logIn(email)).status, (await logIn(email, NEW_PASSWORD)).status]).toEqual([401, 200])
-  await mailTo(email, /was reset/)
+  expect((await mailTo(email, /was reset/)).text).toContain('All sessions were ended: sign in again.')
   expect(await setPassword(token)).toMatchObject(invalid)
   await reset(email)
   await whenSettled(email, 3)

@@ -51,6 +51,9 @@ test('has everything of the caller, nothing of others and no secret, by a URL th
     invitesSent: [{ email: guest }],
   })
   expect(known.sessions.length).toBeGreaterThanOrEqual(2)
+  for (const time of [known.exportedAt, known.user.createdAt, known.auditLog[0].createdAt])
+    expect(new Date(time).toISOString()).toBe(time)
+  expect(text).not.toContain('+00:00')
   expect(known.auditLog.map((entry: { action: string }) => entry.action)).toEqual(
     expect.arrayContaining(['user.update', 'session.create', 'user.export']),
   )

@@ -175,6 +175,24 @@ describe('a device that has signed in', () => {
     expect(answer.status).toBe(200)
   })
 
+  test('stays one when its person secures the account', async () => {
+    const [changing, byApp, byPasskey] = [await newPerson(), await newPerson(), await newPerson()]
+    const newPassword = `another ${PASSWORD}`
+    const { body } = await changing.client.post<SignedIn>('/auth/password', {
+      currentPassword: PASSWORD,
+      newPassword,
+    })
+    const app = await addTotp(byApp.client)
+    const passkey = await addPasskey(byPasskey.client)
+    for (const { email } of [changing, byApp, byPasskey]) await attack(email)
+    const known = { password: newPassword, deviceToken: body.device_token }
+    expect((await signIn(changing.email, known)).status).toBe(200)
+    expect((await signIn(byApp.email, { deviceToken: app.deviceToken })).status).toBe(202)
+    expect((await signIn(byPasskey.email, { deviceToken: passkey.device_token })).status).toBe(202)
+    // Its former token says nothing of the second factor.
+    expect((await signIn(byApp.email, { deviceToken: byApp.deviceToken })).status).toBe(429)
+  })
+
   test('has a bucket of its own, which is as small', async () => {
     const { email, deviceToken } = await newPerson()
     const answers = await times(12, () => signIn(email, { password: 'wrong', deviceToken }))
@@ -196,6 +214,15 @@ describe('a device that has signed in', () => {
     })
     expect((await signIn(email, { deviceToken })).status).toBe(200)
     expect((await signIn(email, { ip })).status).toBe(200)
+  })
+
+  test('has a token in which nobody reads the address, nor tries others', async () => {
+    const { email, deviceToken } = await newPerson()
+    const claims = Buffer.from(deviceToken.split('.')[0] ?? '', 'base64url').toString()
+    expect(claims).not.toContain(email)
+    for (const encoding of ['hex', 'base64', 'base64url'] as const) {
+      expect(claims).not.toContain(createHash('sha256').update(email).digest(encoding))
+    }
   })
 
   test('is none for another address, when forged, or once the password has changed', async () => {

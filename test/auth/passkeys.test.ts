@@ -13,6 +13,7 @@ import {
 import { type Client, createClient, type Page } from '../support/client.ts'
 import { asOwner } from '../support/database.ts'
 import { addTotp, codeOf, confirmLogin, mfaTokenOf } from '../support/factors.ts'
+import { mailTo } from '../support/mail.ts'
 import { databaseRequestsOf } from '../support/routes.ts'
 import { logIn, newMailToken, PASSWORD, signUp } from '../support/tenants.ts'
 import { claimsOf, inForce, over, resign } from '../support/tokens.ts'
@@ -283,6 +284,7 @@ describe('with addresses', () => {
       person.userId,
     ])
     expect((await reset()).status).toBe(200)
+    expect((await mailTo(person.email, /was reset/)).text).toContain('second factors of the last day removed')
     expect(await logIn(person.email)).toMatchObject({ status: 202, body: { methods: ['passkey'] } })
     const token = await mfaTokenOf(person.email)
     for (const code of [codeOf(app.secret, 1), app.recoveryCodes[0] as string]) {

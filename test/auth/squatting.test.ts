@@ -208,7 +208,7 @@ test('all who claim an address sign in by their passwords until somebody proves 
   const first = await withPassword(email, PASSWORD)
   const second = await withPassword(email, 'a password until it is changed')
   const change = { currentPassword: second.password, newPassword: OWN_PASSWORD }
-  expect((await second.post('/auth/password', change)).status).toBe(204)
+  expect((await second.post('/auth/password', change)).status).toBe(200)
   expect(await signedIn(logIn(email))).toMatchObject({ id: (await me(first)).id })
   expect(await signedIn(logIn(email, OWN_PASSWORD))).toMatchObject({ id: (await me(second)).id })
   expect((await logIn(email, 'of none of them')).status).toBe(401)

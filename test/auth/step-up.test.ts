@@ -101,6 +101,18 @@ describe('without a second factor', () => {
     expect((await client.post('/auth/step-up', proof)).status).toBe(422)
   })
 
+  test('says what was wrong: the password, or that there is no second factor', async () => {
+    const { client } = await signUp()
+    expect(await stepUp(client, { password: 'x' })).toMatchObject({
+      status: 401,
+      body: { code: 'invalid_credentials', detail: 'The password is wrong.' },
+    })
+    expect(await stepUp(client, { code: '123456' })).toMatchObject({
+      status: 401,
+      body: { code: 'invalid_code', detail: expect.stringContaining('You have no second factor') },
+    })
+  })
+
   test('guesses are limited, and an API key has no person', async () => {
     const { client } = await newTenant()
     const key = createClient({ token: (await newKey(client, ['asset.list'])).key })
@@ -163,7 +175,7 @@ describe('with a second factor', () => {
     await grow(userId, 16)
     expect((await tryIt(before)).body.code).toBe('step_up_required')
     // A code once, here as elsewhere.
-    for (const proof of [{ code: codeOf(secret) }, { code: '000000' }, { code: 'nonsense' }]) {
+    for (const proof of [{ code: codeOf(secret) }, { code: '000000' }, { code: 'AAAAA-AAAAA' }]) {
       expect(await stepUp(before, proof)).toMatchObject({ status: 401, body: { code: 'invalid_code' } })
     }
     expect((await stepUp(before, { code: recoveryCodes[0] as string })).status).toBe(204)

@@ -17,7 +17,7 @@ import {
   hashBy,
   mfaTokenOf,
 } from '../support/factors.ts'
-import { mailTo } from '../support/mail.ts'
+import { mailRowsOf, mailTo } from '../support/mail.ts'
 import { logIn, PASSWORD, signUp } from '../support/tenants.ts'
 import { claimsOf, inForce, newClaims, over, resign, signToken } from '../support/tokens.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -82,6 +82,26 @@ describe('setting up', () => {
     const again = await confirm(client, codeOf(second.secret, 1))
     expect(again).toMatchObject({ status: 409, body: { code: 'already_enrolled' } })
     expect(again.body).toMatchObject({ detail: expect.stringContaining('POST /auth/mfa/recovery-codes') })
+  })
+
+  test('codes are taken as apps and people write them, and what can be none is no guess', async () => {
+    const { client, email } = await signUp()
+    const { secret } = await beginTotp(client)
+    for (const code of ['12345a', '12345', '1234567', '', 'ABCDE-23456', '１２３４５６']) {
+      expect(await confirm(client, code)).toMatchObject({
+        status: 422,
+        body: { errors: [{ pointer: '/code', message: 'must be the 6 digits that the app shows' }] },
+      })
+    }
+    const shown = codeOf(secret, -1).replace(/^.../, ' $& ')
+    expect((await confirm(client, `${shown} `)).status).toBe(200)
+    const token = await mfaTokenOf(email)
+    for (let i = 0; i < 12; i++) {
+      expect((await confirmLogin(token, '12345')).status).toBe(422)
+      expect((await client.post('/auth/step-up', { code: 'nonsense' })).status).toBe(422)
+    }
+    expect((await confirmLogin(token, codeOf(secret).replace(/^.../, '$&-'))).status).toBe(200)
+    expect((await client.post('/auth/step-up', { code: `${codeOf(secret, 1)}\n` })).status).toBe(204)
   })
 
   test('of two confirmations at once one is answered with codes, and they work', async () => {
@@ -361,20 +381,21 @@ describe('signing in', () => {
       `${later}.${mac}`,
       `${claims}.${'A'.repeat(32)}`,
     ]
+    const detail = 'The mfa_token is wrong or over: sign in again.'
     for (const other of [...others, person.token]) {
       expect(await confirmLogin(other, codeOf(person.secret)), other).toMatchObject({
         status: 401,
-        body: { code: 'unauthorized' },
+        body: { code: 'unauthorized', detail },
       })
     }
     const changed = await person.client.post('/auth/password', {
       currentPassword: PASSWORD,
       newPassword: `another ${PASSWORD}`,
     })
-    expect(changed.status).toBe(204)
+    expect(changed.status).toBe(200)
     expect(await confirmLogin(token, codeOf(person.secret))).toMatchObject({
       status: 401,
-      body: { code: 'unauthorized' },
+      body: { code: 'unauthorized', detail },
     })
     expect((await confirmLogin(token, person.recoveryCodes[0] as string)).status).toBe(401)
   })
@@ -414,6 +435,28 @@ describe('signing in', () => {
     const late = await confirmLogin(tokens[0] as string, codeOf(person.secret))
     expect(late).toMatchObject({ status: 429, body: { code: 'rate_limited' } })
     expect(Number(late.headers.get('retry-after'))).toBeGreaterThan(0)
+  })
+
+  test('their person is told of ten within an hour, once a day', async () => {
+    const person = await newPerson()
+    const guess = async (token: string) => {
+      expect((await confirmLogin(token, 'AAAAA-AAAAA')).body.code).toBe('invalid_code')
+    }
+    const token = await mfaTokenOf(person.email)
+    // Of another kind: wrong passwords, and whoever is signed in.
+    await logIn(person.email, 'wrong')
+    await person.client.post('/auth/step-up', { code: 'AAAAA-AAAAA' })
+    for (let i = 0; i < 9; i++) await guess(token)
+    const told = async () => (await mailRowsOf(person.email)).filter(({ kind }) => kind === 'factor_guessed')
+    expect(await told()).toEqual([])
+    await guess(token)
+    const mail = await mailTo(person.email, /has your password/)
+    expect(mail.text).toContain('change your password')
+    expect(mail.text).not.toContain('#token')
+    const body = { email: person.email, password: PASSWORD, device_token: person.deviceToken }
+    const login = await createClient().post<{ mfa_token: string }>('/auth/login', body)
+    await guess(login.body.mfa_token)
+    expect(await told()).toHaveLength(1)
   })
 
   test('a sign-in whose second factor comes after the password gets no session', async () => {

@@ -50,9 +50,52 @@ test.each(patientRoutes)(
   },
 )
 
-test('says of a field that is missing that it is required', async () => {
-  const { body } = await anywhere(shared).post<Refusal>('/auth/register', { email: newEmail() })
-  expect(body.errors).toEqual([{ pointer: '/password', message: 'is required' }])
+test('says in its own words what is wrong with a field', async () => {
+  const said = async (path: string, body: object) =>
+    Object.fromEntries(
+      (await anywhere(shared).post<Refusal>(path, body)).body.errors.map(({ pointer, message }) => [
+        pointer,
+        message,
+      ]),
+    )
+  expect(await said('/auth/register', { email: newEmail() })).toEqual({ '/password': 'is required' })
+  expect(await said('/auth/register', { email: 'x', password: 'short', name: 7 })).toMatchObject({
+    '/email': 'must be an e-mail address',
+    '/password': 'must have at least 10 characters',
+    '/name': 'must be text',
+  })
+  expect(await said('/assets/downloads', { ids: [] })).toEqual({ '/ids': 'must have at least 1 entry' })
+  expect(await said('/assets/downloads', { ids: ['x'] })).toEqual({ '/ids/0': 'must be a UUID' })
+  expect(
+    await said('/api-keys', { name: 'x'.repeat(101), scopes: ['usage.get'], expiresAt: 'x' }),
+  ).toMatchObject({
+    '/name': 'must have at most 100 characters',
+    '/expiresAt': 'must be a time in UTC, such as 2026-01-31T12:00:00Z',
+  })
+  expect(await said('/webhooks', { url: 7 })).toMatchObject({ '/url': 'must be text' })
+  expect(await said('/generations', { task: 'x', prompt: 'a', count: 1.5 })).toMatchObject({
+    '/task': expect.stringMatching(/^must be one of scene, /),
+    '/count': 'must be a whole number',
+  })
+  const { body } = await shared.get<Refusal>('/assets?limit=0')
+  expect(body.errors).toEqual([{ pointer: '/query/limit', message: 'must be at least 1' }])
+})
+
+test('answers 415 to a body that is compressed, and to JSON in another charset than UTF-8', async () => {
+  const send = (headers: Record<string, string>) =>
+    shared.request('PATCH', '/api/v1/auth/me', '{"name":"Ann"}', { ...asJson, ...headers })
+  for (const encoding of ['gzip', 'br', 'gzip, identity', 'x']) {
+    const answer = await send({ 'content-encoding': encoding })
+    expect(answer, encoding).toMatchObject({ status: 415, body: { code: 'unsupported_media_type' } })
+    expect(answer.body.detail).toContain('Content-Encoding')
+  }
+  for (const type of ['charset=iso-8859-1', 'charset="utf-16"', 'x=y;Charset=latin1'])
+    expect((await send({ 'content-type': `application/json; ${type}` })).status, type).toBe(415)
+  for (const headers of [
+    { 'content-encoding': 'Identity' },
+    { 'content-type': 'application/json;charset="UTF-8"' },
+  ])
+    expect((await send(headers)).status).toBe(200)
 })
 
 test.each(jsonRoutes)(

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { times } from '../support/at-once.ts'
 import { createClient } from '../support/client.ts'
-import { control } from '../support/control.ts'
+import { control, stack } from '../support/control.ts'
 import { asOwner } from '../support/database.ts'
 import { codeIn, mailRowsOf, mailsTo, mailTo, tokenIn, whenSettled } from '../support/mail.ts'
 import { newEmail, PASSWORD, signUp } from '../support/tenants.ts'
@@ -291,4 +291,13 @@ test('a caller asks for five mails an hour', async () => {
   const { client } = await signUp()
   const answers = await times(7, () => client.post('/auth/email/verify'))
   expect(answers.map(({ status }) => status).sort()).toEqual([202, 202, 202, 202, 202, 429, 429])
+})
+
+test('the inbox of the local stack shows a mail, and has none by what is no id', async () => {
+  const { email } = await signUp()
+  await createClient().post('/auth/password/reset', { email })
+  const { id } = await mailTo(email, /new password/)
+  const statusOf = async (path: string) => (await fetch(`${stack.inbox}/mails/${path}`)).status
+  expect(await statusOf(encodeURIComponent(id))).toBe(200)
+  for (const path of ['%zz', 'x', '%']) expect(await statusOf(path)).toBe(404)
 })

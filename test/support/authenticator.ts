@@ -141,7 +141,10 @@ export const requestOptions = async () =>
 /** Somebody has a passkey. */
 export const addPasskey = async (client: Client, authenticator = newAuthenticator()) => {
   const passkey = authenticator.create(await creationOptionsOf(client))
-  const answer = await client.post<{ id: string; recoveryCodes?: string[] }>('/auth/passkeys', { passkey })
+  const answer = await client.post<{ id: string; recoveryCodes?: string[]; device_token: string }>(
+    '/auth/passkeys',
+    { passkey },
+  )
   expect(answer.status, JSON.stringify(answer.body)).toBe(201)
   return { ...answer.body, authenticator }
 }

@@ -47,12 +47,14 @@ export const beginTotp = async (client: Client) =>
 export const addTotp = async (client: Client) => {
   const { secret } = await beginTotp(client)
   const confirm = () =>
-    client.post<{ recoveryCodes: string[] }>('/auth/mfa/totp/confirm', { code: codeOf(secret, -1) })
+    client.post<{ recoveryCodes: string[]; device_token: string }>('/auth/mfa/totp/confirm', {
+      code: codeOf(secret, -1),
+    })
   let answer = await confirm()
   // A step may have ended on the way.
   if (answer.status === 401) answer = await confirm()
   expect(answer.status, JSON.stringify(answer.body)).toBe(200)
-  return { secret, recoveryCodes: answer.body.recoveryCodes }
+  return { secret, recoveryCodes: answer.body.recoveryCodes, deviceToken: answer.body.device_token }
 }
 
 /** All codes of now are unused again. */

@@ -10,7 +10,8 @@ import { relyingPartyOf } from '../../env.ts'
 import { AppError, toAppError } from '../../errors.ts'
 import { forgive, takeTokens } from '../../limits/limits.ts'
 import { dispatchMails } from '../../mail/owed.ts'
-import { endStreams, ownWorkspaces, revokeOthers } from '../sessions.ts'
+import { issueDeviceToken } from '../device-tokens.ts'
+import { endStreams, ownWorkspaces, revokeOthers, selectDevice } from '../sessions.ts'
 import type { FactorKind } from './mfa-tokens.ts'
 import { decrypt, encrypt, hashesOfRecoveryCode, newRecoveryCodes } from './secrets.ts'
 import { keyUri, stepOf, toBase32 } from './totp.ts'
@@ -132,10 +133,13 @@ const isOn = () =>
 
 /**
  * From now on a code of the app is asked for. Takes two database requests, since the code is compared in between.
- * @returns the recovery codes, which are shown this once
+ * @returns the recovery codes, which are shown this once, and a token by which the device stays known
  * @throws {AppError} invalid_code; already_enrolled, when it is confirmed; not_found, without a secret that waits for it
  */
-export const confirmTotp = async (ctx: Ctx, code: string): Promise<string[]> => {
+export const confirmTotp = async (
+  ctx: Ctx,
+  code: string,
+): Promise<{ recoveryCodes: string[]; device_token: string }> => {
   const { gate, known } = await transact({ ...ctx, action: undefined }, (db) => ({
     known: db
       .select({ secret: totpSecrets.secret, confirmedAt: totpSecrets.confirmedAt })
@@ -166,14 +170,15 @@ export const confirmTotp = async (ctx: Ctx, code: string): Promise<string[]> => 
     ...replaceCodes(db, hashes),
     proved: markSession(db, ctx),
     told: tellOfFactor(db, mail),
+    device: selectDevice(db),
   }))
-  const { told, ...others } = await confirmed.catch((thrown) => {
+  const { told, device, ...others } = await confirmed.catch((thrown) => {
     throw toAppError(thrown).code === 'already_enrolled' ? isOn() : thrown
   })
   if (first(told.rows).owed) dispatchMails(ctx, [mail])
   await endStreamsOf(ctx, others)
   forgive(ctx)
-  return codes
+  return { recoveryCodes: codes, device_token: issueDeviceToken(ctx.env, first(device)) }
 }
 
 /** Statements: whoever has no factor left needs no recovery codes, and no session of theirs has been proved by one. */

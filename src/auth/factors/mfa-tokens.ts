@@ -26,10 +26,13 @@ export const issueMfaToken = (env: Env, claims: Claims, methods: FactorKind[]) =
   methods,
 })
 
+/** Of what is forged or over, and of a former password. */
+export const refuseMfaToken = (): AppError =>
+  new AppError('unauthorized', { detail: 'The mfa_token is wrong or over: sign in again.' })
+
 /** @throws {AppError} unauthorized */
 export const readMfaToken = (env: Env, token: string) => {
   const claims = readSigned(env, 'second factor', Claims, token)
-  if (!claims)
-    throw new AppError('unauthorized', { detail: 'The mfa_token is wrong or over: sign in again.' })
+  if (!claims) throw refuseMfaToken()
   return { ...claims, spent: { tokenHash: hash('sha256', token), expiresAt: new Date(claims.exp * 1000) } }
 }

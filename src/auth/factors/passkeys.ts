@@ -13,6 +13,8 @@ import { exists, first, type Page } from '../../db/sql.ts'
 import { type Env, relyingPartyOf } from '../../env.ts'
 import { AppError } from '../../errors.ts'
 import { dispatchMails } from '../../mail/owed.ts'
+import { issueDeviceToken } from '../device-tokens.ts'
+import { selectDevice } from '../sessions.ts'
 import { readSigned, sign } from '../signed.ts'
 import {
   endStreamsOf,
@@ -187,18 +189,19 @@ export type Passkey = Pick<typeof passkeys.$inferSelect, keyof typeof view>
 
 /**
  * Keeps what a browser has made. With the first factor come recovery codes, which are shown this once.
+ * @returns also a token by which the device stays known
  * @throws {AppError} invalid_passkey, token_used, already_enrolled, passkey_limit_reached
  */
 export const createPasskey = async (
   ctx: Ctx,
   input: { name?: string | undefined; passkey: Attestation },
-): Promise<Passkey & { recoveryCodes: string[] | undefined }> => {
+): Promise<Passkey & { recoveryCodes: string[] | undefined; deviceToken: string }> => {
   const { credential, credentialBackedUp, userId, spent } = await verifyAttestation(ctx.env, input.passkey)
   const { codes, hashes } = makeCodes(ctx, userId ?? '')
   const publicKey = Buffer.from(credential.publicKey).toString('base64url')
   const mail = uuidv7()
   const seals = [publicKey, ...hashes]
-  const { created, insertedCodes, told, ...others } = await transact({ ...ctx, seals }, (db) => ({
+  const { created, insertedCodes, told, device, ...others } = await transact({ ...ctx, seals }, (db) => ({
     turn: takeTurn(db),
     same: ensure(db, sql`${userId}::uuid = ${currentUserId}`, 'invalid_passkey'),
     few: ensure(
@@ -227,10 +230,12 @@ export const createPasskey = async (
       returning code_hash`),
     proved: markSession(db, ctx),
     told: tellOfFactor(db, mail),
+    device: selectDevice(db),
   }))
   if (first(told.rows).owed) dispatchMails(ctx, [mail])
   await endStreamsOf(ctx, others)
-  return { ...first(created), recoveryCodes: insertedCodes.rows.length > 0 ? codes : undefined }
+  const recoveryCodes = insertedCodes.rows.length > 0 ? codes : undefined
+  return { ...first(created), recoveryCodes, deviceToken: issueDeviceToken(ctx.env, first(device)) }
 }
 
 /** `limit + 1` of the caller's, newest first. */

@@ -46,7 +46,7 @@ export const verifyProof = async (
   { totp: [totp], passkey: [passkey] }: Known,
 ): Promise<Verified> => {
   if (proof.passkey) return { consume: await verifyAssertion(ctx, proof.passkey, passkey) }
-  const code = proof.code?.replaceAll(' ', '') ?? ''
+  const { code = '' } = proof
   if (/^\d{6}$/.test(code)) return verifyTotp(ctx, code, userId, totp)
   const hashes = hashesOfRecoveryCode(ctx.env, userId, code)
   if (hashes.length === 0) throw new AppError('invalid_code')

@@ -1,12 +1,12 @@
 /** The routes of second factors. */
 import { setCookie } from 'hono/cookie'
 import { z } from 'zod'
-import { IdPath, json, jsonBody, located, nameText, Timestamp } from '../../http/contract.ts'
+import { IdPath, json, jsonBody, located, nameText, Timestamp, typedCode } from '../../http/contract.ts'
 import { operation } from '../../http/operation.ts'
 import { listOf, Paging, toPage } from '../../http/paging.ts'
 import { createRouter } from '../../http/router.ts'
 import { PROOF_COOKIE, PROOF_LIFETIME } from '../proof-cookie.ts'
-import { SignedInView } from '../routes.ts'
+import { DeviceToken, SignedInView } from '../routes.ts'
 import { confirmTotp, createCodes, createTotp, deleteTotp, getFactors } from './factors.ts'
 import { factorKinds } from './mfa-tokens.ts'
 import {
@@ -22,8 +22,11 @@ import { stepUp } from './step-up.ts'
 
 const tag = 'Auth'
 
-/** Of an app, or a recovery code. */
-const code = z.string().max(40)
+const appCode = typedCode(/^\d{6}$/, 'must be the 6 digits that the app shows')
+const code = typedCode(
+  /^(\d{6}|[a-z2-7]{10})$/i,
+  'must be the 6 digits that the app shows, or a recovery code',
+)
 
 const RecoveryCodes = z
   .array(z.string())
@@ -194,13 +197,15 @@ routes.openapi(
       'From then on signing in by password asks for a code as well. Recovery codes from before work no more, and with the first factor your other sessions end. Confirmed again, it is refused with 409; if the answer was lost, `POST /auth/mfa/recovery-codes` makes new codes.',
     scope: 'user',
     limits: ['second-factor', 'second-factor-day', 'second-factor-person'],
-    request: jsonBody(z.strictObject({ code }), { code: '123456' }),
-    responses: { 200: json(z.object({ recoveryCodes: RecoveryCodes }), 'Turned on') },
+    request: jsonBody(z.strictObject({ code: appCode }), { code: '123456' }),
+    responses: {
+      200: json(z.object({ recoveryCodes: RecoveryCodes, device_token: DeviceToken }), 'Turned on'),
+    },
     refuses: ['invalid_code', 'already_enrolled', 'not_found'],
   }),
   async (c) => {
     c.header('cache-control', 'no-store')
-    return c.json({ recoveryCodes: await confirmTotp(c.get('ctx'), c.req.valid('json').code) }, 200)
+    return c.json(await confirmTotp(c.get('ctx'), c.req.valid('json').code), 200)
   },
 )
 
@@ -312,17 +317,27 @@ routes.openapi(
     }),
     responses: {
       201: {
-        ...json(z.object({ ...PasskeyView.shape, recoveryCodes: RecoveryCodes.optional() }), 'The passkey'),
+        ...json(
+          z.object({
+            ...PasskeyView.shape,
+            recoveryCodes: RecoveryCodes.optional(),
+            device_token: DeviceToken,
+          }),
+          'The passkey',
+        ),
         headers: located,
       },
     },
     refuses: ['invalid_passkey', 'token_used', 'already_enrolled', 'passkey_limit_reached'],
   }),
   async (c) => {
-    const { recoveryCodes, ...passkey } = await createPasskey(c.get('ctx'), c.req.valid('json'))
+    const { recoveryCodes, deviceToken, ...passkey } = await createPasskey(c.get('ctx'), c.req.valid('json'))
     c.header('cache-control', 'no-store')
     c.header('location', '/api/v1/auth/passkeys')
-    return c.json({ ...presentPasskey(passkey), ...(recoveryCodes && { recoveryCodes }) }, 201)
+    return c.json(
+      { ...presentPasskey(passkey), ...(recoveryCodes && { recoveryCodes }), device_token: deviceToken },
+      201,
+    )
   },
 )
 

@@ -8,10 +8,10 @@ import { exists, first } from '../../db/sql.ts'
 import { type ErrorCode, toAppError } from '../../errors.ts'
 import { forgive } from '../../limits/limits.ts'
 import { dispatchMails } from '../../mail/owed.ts'
-import { issueDeviceToken } from '../device-tokens.ts'
+import { issueDeviceToken, markDevice } from '../device-tokens.ts'
 import { asUser, newSession, refuseSignIn, tellOfDevice } from '../sessions.ts'
 import { spend, takeGuess } from './factors.ts'
-import { readMfaToken } from './mfa-tokens.ts'
+import { readMfaToken, refuseMfaToken } from './mfa-tokens.ts'
 import { type Assertion, selectPasskey, verifyAssertion } from './passkeys.ts'
 import { type Proof, selectFactors, type Verified, verifyProof } from './proofs.ts'
 
@@ -24,6 +24,17 @@ export const recordWrong = (ctx: Ctx, userId: string | undefined) => (thrown: un
   const error = toAppError(thrown)
   if (!wrong.includes(error.code)) throw thrown
   return refuseSignIn(ctx, { userId }, error)
+}
+
+/** The same of whoever has shown the right password before: of many guesses its person is told. */
+const recordWrongStep = (ctx: Ctx, userId: string) => async (thrown: unknown) => {
+  if (!wrong.includes(toAppError(thrown).code)) throw thrown
+  const mail = uuidv7()
+  const { told } = await transact({ ...ctx, action: 'session.refuse' }, (db) => ({
+    told: db.execute<{ owed: boolean }>(sql`select app.refuse_second_step(${mail}, ${userId}) as owed`),
+  }))
+  if (first(told.rows).owed) dispatchMails(ctx, [mail])
+  throw thrown
 }
 
 /** A session for whoever has proved themselves, and the proof used up: both or none. */
@@ -53,7 +64,9 @@ const begin = async (
   }))
   if (first(told.rows).owed) dispatchMails(ctx, [mail])
   forgive(ctx)
-  return { ...session.tokens, device_token: issueDeviceToken(ctx.env, first(own), deviceId) }
+  const person = first(own)
+  const device = { ...person, mark: markDevice(person) }
+  return { ...session.tokens, device_token: issueDeviceToken(ctx.env, device, deviceId) }
 }
 
 /**
@@ -67,18 +80,22 @@ export const completeSignIn = async (
   const { userId, mark, deviceId, spent } = readMfaToken(ctx.env, token)
   await takeGuess(ctx, userId, [deviceId, proof.passkey && 'passkey'])
   const isInForce = and(isActive(userId), sql`app.password_mark(${users.passwordHash}) = ${mark}`)
-  const known = await transact({ ...ctx, action: undefined }, (db) => ({
-    unchanged: ensure(db, exists(users, isInForce), 'unauthorized'),
-    ...selectFactors(db, proof, userId),
-  }))
   const complete = async () => {
+    const known = await transact({ ...ctx, action: undefined }, (db) => ({
+      unchanged: ensure(db, exists(users, isInForce), 'unauthorized'),
+      ...selectFactors(db, proof, userId),
+    }))
     const { consume, seals } = await verifyProof(ctx, proof, userId, known)
     return begin(ctx, { userId, deviceId }, isInForce, {
       consume: (db) => ({ once: spend(db, spent), ...consume(db) }),
       seals,
     })
   }
-  return complete().catch(recordWrong(ctx, userId))
+  return complete()
+    .catch((thrown) => {
+      throw toAppError(thrown).code === 'unauthorized' ? refuseMfaToken() : thrown
+    })
+    .catch(recordWrongStep(ctx, userId))
 }
 
 /** Without a password. Takes two database requests. @throws {AppError} unauthorized, invalid_passkey, token_used */

@@ -38,7 +38,11 @@ export const stepUp = async (
       })
     }
     if (!(await verifyPassword(ctx.env, given, hash))) {
-      return refuseSignIn(ctx, { userId }, new AppError('invalid_credentials'))
+      return refuseSignIn(
+        ctx,
+        { userId },
+        new AppError('invalid_credentials', { detail: 'The password is wrong.' }),
+      )
     }
     return {
       consume: (db) => ({
@@ -47,6 +51,11 @@ export const stepUp = async (
     }
   }
   const byFactor = async () => {
+    if (!hasFactor) {
+      throw new AppError(proof.passkey ? 'invalid_passkey' : 'invalid_code', {
+        detail: 'You have no second factor: send your password, or set one up.',
+      })
+    }
     if (!proof.passkey) await takeGuess(ctx, userId, ['step-up'])
     return verifyProof(ctx, proof, userId, known)
   }
