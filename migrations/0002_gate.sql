@@ -410,6 +410,22 @@ begin
   perform app.fund(app.user_id(), p_id);
 end $$;
 --> statement-breakpoint
+-- The invite of a token: whoever invited was shown it, or else it was mailed, and then leads to the newest invite of that address and workspace,
+-- so that to invite somebody again, which may cause no mail, leaves them the links that they have.
+create or replace function app.invite_by(p_token_hash text, p_mailed public.mails) returns public.invites
+  language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  v_invite public.invites;
+begin
+  if p_mailed.id is not null then
+    select * into v_invite from public.invites i where i.workspace_id = (p_mailed.data ->> 'workspaceId')::uuid and i.email = p_mailed.recipient
+     order by i.accepted_at is not null, i.id desc limit 1;
+  else
+    select * into v_invite from public.invites i where i.token_hash = p_token_hash;
+  end if;
+  return v_invite;
+end $$;
+--> statement-breakpoint
 -- Joins the workspace of an invite as the current user, and lets the rest of the transaction see it; idempotent. Who has the
 -- token that was mailed has proved the address with it; the one that whoever invited was shown is for who has before.
 create or replace function app.accept_invite(p_token_hash text) returns uuid
@@ -422,8 +438,7 @@ declare
 begin
   perform app.require(app.workspace_id() is null, 403, 'forbidden');
   select m.* into v_mailed from public.mails m where m.token_hash = p_token_hash and m.kind = 'invite';
-  select i.* into v_invite from public.invites i where i.token_hash = p_token_hash
-    or i.workspace_id = (v_mailed.data ->> 'workspaceId')::uuid and i.id = (v_mailed.data ->> 'inviteId')::uuid;
+  v_invite := app.invite_by(p_token_hash, v_mailed);
   select * into v_user from public.users u where u.id = app.user_id();
   perform app.require(v_invite.email = v_user.email, 404, 'not_found');
   if v_user.email_verified_at is null then
@@ -434,9 +449,9 @@ begin
   select w.plan into v_plan from public.workspaces w
    where w.id = v_invite.workspace_id and w.deleted_at is null for no key update;
   perform app.require(found, 404, 'not_found');
-  -- Again, under the workspace's lock: it may have been accepted or deleted meanwhile.
-  select i.* into v_invite from public.invites i where i.workspace_id = v_invite.workspace_id and i.id = v_invite.id;
-  perform app.require(found, 404, 'not_found');
+  -- Again, under the workspace's lock: it may have been accepted, deleted or made again meanwhile.
+  v_invite := app.invite_by(p_token_hash, v_mailed);
+  perform app.require(v_invite.id is not null, 404, 'not_found');
   perform app.set_context(app.context() || jsonb_build_object('workspaceId', v_invite.workspace_id, 'role', 'viewer'));
   if v_invite.accepted_at is not null then
     perform app.require(exists (select from public.memberships m

@@ -447,7 +447,7 @@ begin
   select * into v_by from public.users u where u.id = app.user_id();
   return v_invite.id is not null and v_by.email_verified_at is not null
     and app.owe_mail(p_mail, 'invite', v_invite.email, null, jsonb_strip_nulls(jsonb_build_object('workspaceId', v_workspace,
-      'inviteId', p_invite, 'workspace', (select w.name from public.workspaces w where w.id = v_workspace), 'by', v_by.name)));
+      'role', v_invite.role, 'workspace', (select w.name from public.workspaces w where w.id = v_workspace), 'by', v_by.name)));
 end $$;
 --> statement-breakpoint
 -- Takes a mail to send it, with the hashes of what its link and code will be, and answers what it is to say; null where
@@ -468,8 +468,7 @@ begin
   -- Of a reset the account is looked up here, after the answer, which so tells nothing of it.
   select * into v_user from public.users u where u.id = coalesce(v_mail.user_id, (app.holders_of(v_mail.recipient))[1]);
   if v_mail.kind = 'invite' then
-    select * into v_invite from public.invites i where i.workspace_id = (v_mail.data ->> 'workspaceId')::uuid
-       and i.id = (v_mail.data ->> 'inviteId')::uuid and i.accepted_at is null and i.expires_at > now();
+    v_invite := app.invite_by(null, v_mail);
   end if;
   v_end := case
     when v_mail.id is null or v_mail.status not in ('pending', 'sending') then v_mail.status
@@ -478,7 +477,7 @@ begin
     when v_mail.kind = 'verify' and (v_user.email is distinct from v_mail.recipient or v_user.email_verified_at is not null) then 'void'
     when v_mail.kind = 'reset' and v_user.id is null then 'void'
     when v_mail.kind = 'change_old' and v_user.email is distinct from v_mail.recipient then 'void'
-    when v_mail.kind = 'invite' and v_invite.id is null then 'void'
+    when v_mail.kind = 'invite' and (v_invite.accepted_at is null and v_invite.expires_at > now()) is not true then 'void'
     -- Who only complained still gets the ways back into their account, and what it suffers.
     when exists (select from public.bounces b where b.address = v_mail.recipient and (b.reason <> 'complaint'
       or v_mail.kind not in ('reset', 'email_changed', 'password_changed', 'password_reset', 'factor_guessed'))) then 'refused'

@@ -1364,7 +1364,7 @@ export interface paths {
         put?: never;
         /**
          * Invite somebody by e-mail address, by mail; the token is shown once
-         * @description The mail goes out if the caller has proved their own address. Its link also proves that of the invited; the token answered here is good for who has proved it. To give or take the role `owner` needs a proof that is not older than 15 minutes (`POST /auth/step-up`).
+         * @description The mail's link also proves the address of the invited; the token answered here is good for who has proved it. An invite that is made again replaces the earlier one with its token; links that were mailed stay good, for the newest role. To give or take the role `owner` needs a proof that is not older than 15 minutes (`POST /auth/step-up`).
          *
          *     Needs the role `admin` or a higher one. Not for API keys.
          */
@@ -4936,6 +4936,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Invite"] & {
+                        /** @description Whether this invite is mailed: not by whoever has not proved their own address, and not beyond 5 invites an hour and 20 a day to one address, or 100 mails a day that are caused from one network */
                         mailed: boolean;
                         token: string;
                     };

@@ -434,21 +434,29 @@ test('an invite carries no words that could be an address, and is mailed by nobo
   expect(await mailRowsOf(other)).toEqual([])
 })
 
-test('an invite that is withdrawn or replaced is not good by its mail any more', async () => {
+test('an invite that is made again leaves the links good that were mailed, for the newest role, until it is withdrawn', async () => {
   const owner = await newTenant()
   const guest = await newcomer()
-  await invite(owner.client, owner.workspaceId, guest.email)
-  const first = tokenIn(await mailTo(guest.email, /invitation/))
-  const { body } = await invite(owner.client, owner.workspaceId, guest.email)
-  expect(await acceptInvite(guest.client, first)).toMatchObject({
+  const made = []
+  for (let i = 0; i < 6; i++)
+    made.push(await invite(owner.client, owner.workspaceId, guest.email, i < 5 ? 'viewer' : 'admin'))
+  expect(made.map(({ body }) => body.mailed)).toEqual([true, true, true, true, true, false])
+  await whenSettled(guest.email, 6)
+  const mails = (await mailsTo(guest.email)).filter(({ subject }) => /invitation/.test(subject))
+  expect(mails).toHaveLength(5)
+  const link = tokenIn(mails[2] as never)
+  // What was shown is replaced.
+  expect(await acceptInvite(guest.client, made[4]?.body.token as string)).toMatchObject({
     status: 404,
     body: { detail: expect.stringContaining('replaced by a newer one') },
   })
-  await owner.client.delete(`/workspaces/${owner.workspaceId}/invites/${body.id}`)
-  await whenSettled(guest.email, 3)
-  const [second] = await mailsTo(guest.email)
-  expect((await acceptInvite(guest.client, tokenIn(second as never))).status).toBe(404)
+  const path = `/workspaces/${owner.workspaceId}/invites`
+  expect((await owner.client.delete(`${path}/${made[5]?.body.id}`)).status).toBe(204)
+  expect((await acceptInvite(guest.client, link)).status).toBe(404)
   expect(await me(guest.client)).toMatchObject({ emailVerified: false })
+  await invite(owner.client, owner.workspaceId, guest.email, 'member')
+  expect(await acceptInvite(guest.client, link)).toMatchObject({ status: 200, body: { role: 'member' } })
+  expect((await acceptInvite(guest.client, link)).status).toBe(200)
 })
 
 test('a link whose hour ends while its request waits in line is good no more', async () => {

@@ -16,7 +16,7 @@ import { ensureNotAbove, ensureProved } from './members.ts'
 const LIFETIME = sql`interval '7 days'`
 
 const NO_INVITE =
-  'No open invite to your address has this token: it may be to another address, or have been withdrawn or replaced by a newer one.'
+  'No open invite to your address has this token: it may be to another address, or have been withdrawn, or replaced by a newer one, which has a token of its own.'
 
 export type Invite = typeof invites.$inferSelect
 
@@ -24,7 +24,7 @@ const here = inWorkspace(invites)
 const isOpen = and(here, isNull(invites.acceptedAt), gt(invites.expiresAt, sql`now()`))
 
 /**
- * Replaces an earlier invite to the same address. The token is answered here and never again: only its hash is stored. The
+ * Replaces an earlier invite to the same address, whose mailed links lead to this one from now on. The token is answered here and never again: only its hash is stored. The
  * mail has another one, which proves the address, too; it goes out if whoever invites has proved theirs.
  * @throws {AppError} forbidden (a role above one's own), step_up_required, already_member, plan_limit_reached
  */

@@ -134,7 +134,7 @@ routes.openapi(
     path: '/workspaces/{id}/invites',
     tag,
     summary: 'Invite somebody by e-mail address, by mail; the token is shown once',
-    description: `The mail goes out if the caller has proved their own address. Its link also proves that of the invited; the token answered here is good for who has proved it. ${ownersNeedProof}`,
+    description: `The mail's link also proves the address of the invited; the token answered here is good for who has proved it. An invite that is made again replaces the earlier one with its token; links that were mailed stay good, for the newest role. ${ownersNeedProof}`,
     role: 'admin',
     workspaceInPath: true,
     limits: ['invite'],
@@ -147,7 +147,17 @@ routes.openapi(
     },
     responses: {
       201: {
-        ...json(InviteView.extend({ token: z.string(), mailed: z.boolean() }), 'The invite'),
+        ...json(
+          InviteView.extend({
+            token: z.string(),
+            mailed: z
+              .boolean()
+              .describe(
+                'Whether this invite is mailed: not by whoever has not proved their own address, and not beyond 5 invites an hour and 20 a day to one address, or 100 mails a day that are caused from one network',
+              ),
+          }),
+          'The invite',
+        ),
         headers: located,
       },
     },
