@@ -45,7 +45,10 @@ const problems = {
   passkey_limit_reached: [409, 'An account has at most 20 passkeys: delete one first.'],
   slug_taken: [409, 'This slug is already taken: choose another.'],
   already_finished: [409, 'The generation has already finished.'],
-  last_owner: [409, 'A workspace needs at least one owner: make another member an owner first.'],
+  last_owner: [
+    409,
+    'A workspace needs at least one owner who stays: make another member an owner first, who is not leaving.',
+  ],
   already_member: [409, 'This person is already a member of the workspace.'],
   invite_used: [409, 'This invite has already been accepted.'],
   invite_expired: [409, 'This invite has expired: ask for a new one.'],

@@ -2034,6 +2034,11 @@ export interface components {
             email: string | null;
             /** @description Whether they have proved that the address is theirs */
             emailVerified: boolean;
+            /**
+             * Format: date-time
+             * @description When they go, if they have deleted their account: they are no owner to rely on, unless they sign in before
+             */
+            leavesAt: string | null;
             name: string | null;
             /** @enum {string} */
             role: "viewer" | "member" | "admin" | "owner";

@@ -62,6 +62,7 @@ describe('members', () => {
       emailVerified: true,
       name: null,
       role: 'admin',
+      leavesAt: null,
       createdAt: expect.any(String),
     })
     const first = await viewer.client.get<Page<Member>>(`${base}/members?limit=3`)
@@ -136,6 +137,19 @@ describe('members', () => {
     expect((await setRole(owner, owner, 'admin')).status).toBe(200)
     expect(await remove(admin, member)).toMatchObject(forbidden)
     expect(await remove(member, member)).toMatchObject(lastOwner)
+  })
+})
+
+test('of a member who is leaving it shows, and whoever would rely on them is told so', async () => {
+  const { base, owner, admin } = await newTeam()
+  const { body } = await admin.client.delete<{ deletesAt: string }>('/auth/me')
+  const members = await owner.client.get<Page<Member>>(`${base}/members`)
+  expect(members.body.data.filter(({ leavesAt }) => leavesAt !== null)).toMatchObject([
+    { userId: admin.userId, leavesAt: body.deletesAt },
+  ])
+  expect(await owner.client.post(`${base}/transfer`, { userId: admin.userId })).toMatchObject({
+    status: 409,
+    body: { code: 'last_owner', detail: expect.stringContaining('This member has deleted their account') },
   })
 })
 

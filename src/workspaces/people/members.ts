@@ -4,7 +4,7 @@ import type { Ctx } from '../../context.ts'
 import { change, type Database, ensure, transact } from '../../db/client.ts'
 import { currentUserId, memberships, users } from '../../db/schema.ts'
 import { exists, first, inWorkspace, type Page } from '../../db/sql.ts'
-import { invalidField, toAppError } from '../../errors.ts'
+import { AppError, invalidField, toAppError } from '../../errors.ts'
 import { dismissListeners } from '../../events/events.ts'
 import type { Role } from '../../words.ts'
 
@@ -65,6 +65,7 @@ const selectMembers = (db: Database, where: SQL | undefined, limit = 1) => {
       emailVerifiedAt: users.emailVerifiedAt,
       name: users.name,
       role: page.role,
+      leavesAt: users.leavesAt,
       createdAt: page.createdAt,
     })
     .from(page)
@@ -73,6 +74,9 @@ const selectMembers = (db: Database, where: SQL | undefined, limit = 1) => {
 }
 
 export type Member = Awaited<ReturnType<typeof selectMembers>>[number]
+
+const NO_OWNER_STAYS =
+  'This member has deleted their account and leaves (`leavesAt`), so the workspace would have no owner: choose another one, or have them sign in, which undoes it.'
 
 const isOwner = (userId: string) => exists(memberships, and(isMember(userId), eq(memberships.role, 'owner')))
 
@@ -154,6 +158,8 @@ export const transferWorkspace = async (ctx: Ctx, userId: string): Promise<void>
         jsonb_build_object('owner_id', ${currentUserId}), jsonb_build_object('owner_id', ${userId}::uuid))`),
   }))
   await transferred.catch((thrown) => {
-    throw toAppError(thrown).code === 'validation_failed' ? invalidField('/userId', 'is your own') : thrown
+    const { code } = toAppError(thrown)
+    if (code === 'validation_failed') throw invalidField('/userId', 'is your own')
+    throw code === 'last_owner' ? new AppError(code, { detail: NO_OWNER_STAYS }) : thrown
   })
 }

@@ -18,6 +18,9 @@ const MemberView = z
     emailVerified: z.boolean().describe('Whether they have proved that the address is theirs'),
     name: z.string().nullable(),
     role: z.enum(roles),
+    leavesAt: Timestamp.nullable().describe(
+      'When they go, if they have deleted their account: they are no owner to rely on, unless they sign in before',
+    ),
     createdAt: Timestamp,
   })
   .openapi('Member')
@@ -28,6 +31,7 @@ const presentMember = (row: Member): z.output<typeof MemberView> => ({
   emailVerified: row.emailVerifiedAt !== null,
   name: row.name,
   role: row.role,
+  leavesAt: row.leavesAt?.toISOString() ?? null,
   createdAt: row.createdAt.toISOString(),
 })
 
