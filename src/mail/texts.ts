@@ -24,8 +24,18 @@ const paths = {
   export: '/account-export',
 }
 
-/** Somebody else's words, if nothing in them could be taken for an address. */
-const quoted = (words: string | undefined) => (words && !/[./:@\\]|www/i.test(words) ? words : undefined)
+/** As programs find addresses in texts: a dot between what are no blanks and no other marks, `@`, `://`. */
+const ADDRESS = /[^\s\p{P}][-_]*[.。][-_]*[^\s\p{P}]|@|:\/\//u
+
+/** Somebody else's words, if nothing in them could be taken for an address, whichever dots it has, and what can't be seen between them. */
+const quoted = (words: string | undefined) =>
+  words && !ADDRESS.test(words.normalize('NFKC').replace(/\p{Cf}/gu, '')) ? words : undefined
+
+const roleNames: Record<Language, Record<string, string>> = {
+  en: { viewer: 'viewer', member: 'member', admin: 'admin', owner: 'owner' },
+  de: { viewer: 'Betrachter', member: 'Mitglied', admin: 'Administrator', owner: 'Eigentümer' },
+  zh: { viewer: '查看者', member: '成员', admin: '管理员', owner: '所有者' },
+}
 
 /** Where somebody has signed in, as far as it is known. */
 const placeOf = (language: Language, { device, country }: Data, nowhere: string) => {
@@ -79,10 +89,11 @@ const texts: Record<Language, Texts> = {
       link: [paths.confirm, 'Confirm the address'],
       notes: ['Both work once, for an hour. If you have not asked for it, do nothing.'],
     }),
-    invite: ({ workspace, by }) => ({
+    invite: ({ workspace, by, role = '' }) => ({
       subject: 'An invitation to work together',
       lines: [
         `${quoted(by) ?? 'Somebody'} has invited you to ${quoted(workspace) ? `the workspace “${quoted(workspace)}”` : 'a workspace'}.`,
+        `Your role there: ${roleNames.en[role]}. The invitation is good for 7 days.`,
       ],
       link: [paths.invite, 'See the invitation'],
       notes: ['If you expect no invitation, do nothing.'],
@@ -210,10 +221,11 @@ const texts: Record<Language, Texts> = {
       link: [paths.confirm, 'Adresse bestätigen'],
       notes: ['Beides gilt einmal und eine Stunde lang. Wenn Sie nicht darum gebeten haben, tun Sie nichts.'],
     }),
-    invite: ({ workspace, by }) => ({
+    invite: ({ workspace, by, role = '' }) => ({
       subject: 'Eine Einladung zur Zusammenarbeit',
       lines: [
         `${quoted(by) ?? 'Jemand'} hat Sie in ${quoted(workspace) ? `den Arbeitsbereich „${quoted(workspace)}“` : 'einen Arbeitsbereich'} eingeladen.`,
+        `Ihre Rolle dort: ${roleNames.de[role]}. Die Einladung gilt 7 Tage lang.`,
       ],
       link: [paths.invite, 'Einladung ansehen'],
       notes: ['Wenn Sie keine Einladung erwarten, tun Sie nichts.'],
@@ -357,10 +369,11 @@ const texts: Record<Language, Texts> = {
       link: [paths.confirm, '确认邮箱'],
       notes: ['链接和验证码仅可使用一次，一小时内有效。如果这不是您的请求，请忽略此邮件。'],
     }),
-    invite: ({ workspace, by }) => ({
+    invite: ({ workspace, by, role = '' }) => ({
       subject: '协作邀请',
       lines: [
         `${quoted(by) ?? '有人'}邀请您加入${quoted(workspace) ? `工作区“${quoted(workspace)}”` : '一个工作区'}。`,
+        `您在其中的角色：${roleNames.zh[role]}。邀请 7 天内有效。`,
       ],
       link: [paths.invite, '查看邀请'],
       notes: ['如果您没有预期收到邀请，请忽略此邮件。'],

@@ -434,6 +434,59 @@ test('an invite carries no words that could be an address, and is mailed by nobo
   expect(await mailRowsOf(other)).toEqual([])
 })
 
+test.each([
+  [
+    true,
+    [
+      'Ann',
+      'St. John',
+      'Dr. Who',
+      'A/B & Co: Mugs',
+      'Smith (Bros.) Ltd.',
+      '.NET?',
+      '王小明',
+      'And so on…then',
+    ],
+  ],
+  [
+    false,
+    [
+      'Mr.Bean',
+      'evil。example',
+      'evil｡example',
+      'Bank․com',
+      'Bank．com',
+      'Bank﹒com',
+      'Bank\u200b.com',
+      'x@y',
+      'x＠y',
+      'go ://x',
+      'a_.b',
+    ],
+  ],
+])('what is no address is named in invites: %s', async (named, names) => {
+  const owner = await newTenant()
+  for (const name of names) {
+    await owner.client.patch('/auth/me', { name })
+    const email = newEmail()
+    await invite(owner.client, owner.workspaceId, email)
+    const { text } = await mailTo(email, /invitation/)
+    expect(text, name).toContain(`${named ? name : 'Somebody'} has invited you to the workspace`)
+  }
+})
+
+test.each([
+  ['en', 'Your role there: admin. The invitation is good for 7 days.'],
+  ['de', 'Ihre Rolle dort: Administrator. Die Einladung gilt 7 Tage lang.'],
+  ['zh', '您在其中的角色：管理员。邀请 7 天内有效。'],
+])('an invite says in %s as what and for how long', async (language, line) => {
+  const owner = await newTenant()
+  const email = newEmail()
+  const path = `/workspaces/${owner.workspaceId}/invites`
+  await owner.client.post(path, { email, role: 'admin' }, { 'accept-language': language })
+  expect((await mailTo(email, /./)).text).toContain(line)
+})
+
 test('an invite that is made again leaves the links good that were mailed, for the newest role, until it is withdrawn', async () => {
   const owner = await newTenant()
   const guest = await newcomer()
