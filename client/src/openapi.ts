@@ -663,7 +663,7 @@ export interface paths {
         post?: never;
         /**
          * Ask for codes of the app no more
-         * @description Recovery codes go with the last factor.
+         * @description Recovery codes go with the last factor. Without one, workspaces that demand it (`secondFactorRequired`), also those that the caller owns, answer 403 `second_factor_required` until another is set up, which needs no more than for the first one.
          *
          *     For whoever is signed in. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */
@@ -777,7 +777,7 @@ export interface paths {
         post?: never;
         /**
          * Accept a passkey no more
-         * @description Recovery codes go with the last factor.
+         * @description Recovery codes go with the last factor. Without one, workspaces that demand it (`secondFactorRequired`), also those that the caller owns, answer 403 `second_factor_required` until another is set up, which needs no more than for the first one.
          *
          *     For whoever is signed in. Needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Not for API keys.
          */

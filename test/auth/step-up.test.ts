@@ -212,6 +212,19 @@ describe('a workspace that demands a second factor', () => {
   const demand = (client: Client, workspaceId: string, secondFactorRequired = true) =>
     client.patch(`/workspaces/${workspaceId}`, { secondFactorRequired })
 
+  test('lets whoever removes their last factor in again with the next one', async () => {
+    const { client, workspaceId } = await newTenant()
+    await addTotp(client)
+    expect((await demand(client, workspaceId)).status).toBe(200)
+    expect((await client.delete('/auth/mfa')).status).toBe(204)
+    expect(await client.get('/assets')).toMatchObject({
+      status: 403,
+      body: { code: 'second_factor_required', detail: expect.stringContaining('set one up') },
+    })
+    await addTotp(client)
+    expect((await client.get('/assets')).status).toBe(200)
+  })
+
   test('lets in sessions that were proved by one, and keys', async () => {
     const owner = await newTenant()
     const member = await addMember(owner.workspaceId, 'member')

@@ -74,6 +74,9 @@ const Assertion = z
   })
   .openapi('AuthenticationResponseJSON')
 
+const lastFactor =
+  'Recovery codes go with the last factor. Without one, workspaces that demand it (`secondFactorRequired`), also those that the caller owns, answer 403 `second_factor_required` until another is set up, which needs no more than for the first one.'
+
 /** In examples, shortened. */
 const signed: z.input<typeof Assertion> = {
   id: 'AbVhw3Vb0kK0n3o3a0b1Lg',
@@ -237,7 +240,7 @@ routes.openapi(
     path: '/auth/mfa',
     tag,
     summary: 'Ask for codes of the app no more',
-    description: 'Recovery codes go with the last factor.',
+    description: lastFactor,
     scope: 'user',
     stepUp: true,
     responses: { 204: { description: 'Turned off, also if it was off' } },
@@ -363,7 +366,7 @@ routes.openapi(
     path: '/auth/passkeys/{id}',
     tag,
     summary: 'Accept a passkey no more',
-    description: 'Recovery codes go with the last factor.',
+    description: lastFactor,
     scope: 'user',
     stepUp: true,
     request: { params: IdPath },
