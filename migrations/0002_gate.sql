@@ -348,7 +348,9 @@ begin
     select count(*), min(m.workspace_id::text)::uuid into v_memberships, v_workspace
       from (select m.workspace_id from public.memberships m join public.workspaces w on w.id = m.workspace_id
              where m.user_id = v_user and w.deleted_at is null limit 2) m;
-    perform app.require(v_memberships = 1, 400, 'workspace_required', 'AG');
+    if v_memberships <> 1 then
+      raise exception using errcode = 'AG400', message = 'workspace_required', detail = v_memberships;
+    end if;
   end if;
   if v_role is null then
     select m.role into v_role from public.memberships m where m.workspace_id = v_workspace and m.user_id = v_user;

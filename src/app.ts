@@ -114,7 +114,7 @@ const createApp = (domain?: Domain, routers: Router[] = []) => {
   )
   for (const routes of routers) app.route(domain?.root ?? '/', routes)
 
-  app.onError((thrown, c) => problemResponse(thrown, c.get('requestId')))
+  app.onError((thrown, c) => problemResponse(thrown, c.get('requestId'), c.get('ctx')?.scope === 'workspace'))
 
   app.notFound((c) =>
     problemResponse(new AppError('not_found', { detail: 'There is no such route.' }), c.get('requestId')),

@@ -9,7 +9,7 @@ const problems = {
     400,
     'The request body broke off, or is not the multipart/form-data that it should be.',
   ],
-  workspace_required: [400, 'You belong to no workspace or to several: name one in X-Workspace-Id.'],
+  workspace_required: [400, 'You belong to several workspaces: name one in X-Workspace-Id.'],
   unauthorized: [401, 'The request has no valid credentials: send an access token or an API key.'],
   refresh_token_reused: [
     401,
@@ -77,6 +77,7 @@ export type ErrorCode = keyof typeof problems
 const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(problems, code)
 export const errorCodes = Object.keys(problems).filter(isErrorCode)
 export const statusOf = (code: ErrorCode) => problems[code][0]
+export const detailOf = (code: ErrorCode) => problems[code][1]
 
 interface FieldError {
   /** JSON pointer into the body, or `/query/…`, `/path/…`, `/header/…`. */
@@ -109,6 +110,8 @@ export class AppError extends Error {
 export const invalidField = (pointer: string, message: string) =>
   new AppError('validation_failed', { errors: [{ pointer, message }] })
 
+const NO_WORKSPACE = 'You belong to no workspace: create one, or accept an invite.'
+
 /** Unique constraints that a client can violate. */
 const constraintCodes: Record<string, ErrorCode> = {
   users_email_unique: 'email_taken',
@@ -127,6 +130,9 @@ export const toAppError = (thrown: unknown): AppError => {
   }
   if (!database) return new AppError('internal_error', { cause: thrown })
   const { code: sqlState, message, constraint } = database
+  if (message === 'workspace_required' && database.detail === '0') {
+    return new AppError(message, { detail: NO_WORKSPACE, cause: thrown })
+  }
   if (/^A[GP]/.test(sqlState ?? '') && isErrorCode(message)) return new AppError(message, { cause: thrown })
   if (sqlState === '23505' && constraint && constraintCodes[constraint]) {
     return new AppError(constraintCodes[constraint], { cause: thrown })

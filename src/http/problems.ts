@@ -1,7 +1,7 @@
 /** Problem details (RFC 9457): how every refusal and fault is declared in a contract and answered. */
 import { HTTPException } from 'hono/http-exception'
 import { z } from 'zod'
-import { AppError, type ErrorCode, errorCodes, statusOf, toAppError } from '../errors.ts'
+import { AppError, detailOf, type ErrorCode, errorCodes, statusOf, toAppError } from '../errors.ts'
 
 const titles: Record<number, string> = {
   400: 'Bad Request',
@@ -69,8 +69,11 @@ const httpCodes: Record<number, ErrorCode> = {
   415: 'unsupported_media_type',
 }
 
-/** The answer to anything thrown. */
-export const problemResponse = (thrown: unknown, requestId: string): Response => {
+/** What belongs to people and not to workspaces. */
+const NOT_YOURS = 'There is no such resource, or it is not yours.'
+
+/** The answer to anything thrown. `isOfWorkspace`: by an operation on what belongs to a workspace. */
+export const problemResponse = (thrown: unknown, requestId: string, isOfWorkspace = true): Response => {
   const code = thrown instanceof HTTPException ? httpCodes[thrown.status] : undefined
   const error = code ? new AppError(code, { cause: thrown }) : toAppError(thrown)
   const status = statusOf(error.code)
@@ -78,7 +81,7 @@ export const problemResponse = (thrown: unknown, requestId: string): Response =>
     type: 'about:blank',
     title: titles[status] ?? 'Error',
     status,
-    detail: error.message,
+    detail: isOfWorkspace || error.message !== detailOf('not_found') ? error.message : NOT_YOURS,
     code: error.code,
     requestId,
     ...(error.errors && { errors: error.errors }),

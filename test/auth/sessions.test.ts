@@ -211,7 +211,10 @@ test("ends one of the caller's own sessions at once, and nobody else's", async (
   const mine = await newSession()
   const other = await anotherSession(mine)
   const stranger = await newSession()
-  expect((await stranger.client.delete(`/auth/sessions/${other.id}`)).status).toBe(404)
+  expect(await stranger.client.delete(`/auth/sessions/${other.id}`)).toMatchObject({
+    status: 404,
+    body: { detail: 'There is no such resource, or it is not yours.' },
+  })
   expect(await statusOfMe(other)).toBe(200)
   expect((await mine.client.delete(`/auth/sessions/${other.id}`)).status).toBe(204)
   expect([await statusOfMe(other), (await refresh(other.refreshToken)).status]).toEqual([401, 401])

@@ -67,11 +67,15 @@ test('lists all, page by page, newest first', async () => {
 
 test('the header may be omitted by whoever belongs to exactly one workspace', async () => {
   const { client } = await signUp()
-  expect(await client.get('/usage')).toMatchObject({ status: 400, body: { code: 'workspace_required' } })
+  const refusal = (which: string) => ({
+    status: 400,
+    body: { code: 'workspace_required', detail: expect.stringContaining(`belong to ${which}`) },
+  })
+  expect(await client.get('/usage')).toMatchObject(refusal('no workspace'))
   await client.post('/workspaces', { name: 'one' })
   expect((await client.get('/usage')).status).toBe(200)
   await client.post('/workspaces', { name: 'two' })
-  expect(await client.get('/usage')).toMatchObject({ status: 400, body: { code: 'workspace_required' } })
+  expect(await client.get('/usage')).toMatchObject(refusal('several workspaces'))
 })
 
 test('an admin changes a workspace, a member does not', async () => {
