@@ -36,7 +36,7 @@ export const leave = async (ctx: Ctx): Promise<Date> => {
     })
   }
   dispatchMails(ctx, answer.mails)
-  ctx.waitUntil?.(endStreamsOf(ctx, answer))
+  ctx.waitUntil?.(tellFeeds(ctx, answer))
   return new Date(answer.leavesAt)
 }
 
@@ -44,7 +44,7 @@ export const leave = async (ctx: Ctx): Promise<Date> => {
 const SLICE = 20
 
 /** Of somebody who has left, and of their keys: they may be in many workspaces, and have left whether feeds hear of it or not. */
-const endStreamsOf = async (ctx: Ctx, { userId, workspaces, keys }: Ended): Promise<void> => {
+const tellFeeds = async (ctx: Ctx, { userId, workspaces, keys }: Ended): Promise<void> => {
   const byWorkspace = Map.groupBy(keys, ({ workspaceId }) => workspaceId)
   for (let i = 0; i < workspaces.length; i += SLICE) {
     await Promise.all(

@@ -4,6 +4,9 @@ import { z } from '@hono/zod-openapi'
 
 export { nameText, text } from '../text.ts'
 
+/** Made once: to make a schema costs more than to check by it. */
+export const uuid = z.uuid()
+
 export const json = <T extends z.ZodType>(schema: T, description: string) => ({
   description,
   content: { 'application/json': { schema } },

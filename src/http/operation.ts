@@ -4,7 +4,6 @@ import type { Context } from 'hono'
 import { getCookie } from 'hono/cookie'
 import { createMiddleware } from 'hono/factory'
 import { HTTPException } from 'hono/http-exception'
-import { z } from 'zod'
 import { type Action, keyScopes } from '../actions.ts'
 import { isApiKey, readApiKey } from '../api-keys/api-keys.ts'
 import { reportRefusal } from '../audit/audit.ts'
@@ -17,6 +16,7 @@ import { settleTokens } from '../limits/limits.ts'
 import type { PolicyName } from '../limits/policies.ts'
 import { languageOf } from '../mail/language.ts'
 import type { Role } from '../words.ts'
+import { uuid } from './contract.ts'
 import { callerOf, limited, networkOf } from './limited.ts'
 import { problemsOf } from './problems.ts'
 import type { AppEnv } from './router.ts'
@@ -188,8 +188,6 @@ const countryOf = ({ cf }: Request): string | undefined => {
   const country = cf?.country
   return typeof country === 'string' && /^[A-Z]{2}$/.test(country) && country !== 'XX' ? country : undefined
 }
-
-const uuid = z.uuid()
 
 /** The workspace that a request names, if it does. @throws {AppError} validation_failed */
 const namedWorkspace = (c: Context<AppEnv>, inPath: boolean): string | undefined => {

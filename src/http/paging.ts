@@ -1,10 +1,9 @@
 /** Lists: `limit` and `cursor` in the query, one page and the next cursor in the answer. */
 // Brings `.openapi` to zod's schemas.
 import { z } from '@hono/zod-openapi'
+import { uuid } from './contract.ts'
 
 const toCursor = (id: string) => Buffer.from(id.replaceAll('-', ''), 'hex').toString('base64url')
-
-const uuid = z.uuid()
 
 const Cursor = z
   .string()
