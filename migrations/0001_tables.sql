@@ -541,8 +541,6 @@ ALTER TABLE "asset_copies" ADD CONSTRAINT "asset_copies_workspace_id_asset_id_as
 ALTER TABLE "asset_exports" ADD CONSTRAINT "asset_exports_workspace_id_asset_id_assets_workspace_id_id_fk" FOREIGN KEY ("workspace_id","asset_id") REFERENCES "public"."assets"("workspace_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "asset_tags" ADD CONSTRAINT "asset_tags_workspace_id_id_assets_workspace_id_id_fk" FOREIGN KEY ("workspace_id","id") REFERENCES "public"."assets"("workspace_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "assets" ADD CONSTRAINT "assets_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-ALTER TABLE "credit_entries" ADD CONSTRAINT "credit_entries_workspace_id_generation_id_generations_workspace_id_id_fk" FOREIGN KEY ("workspace_id","generation_id") REFERENCES "public"."generations"("workspace_id","id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-ALTER TABLE "generation_events" ADD CONSTRAINT "generation_events_workspace_id_generation_id_generations_workspace_id_id_fk" FOREIGN KEY ("workspace_id","generation_id") REFERENCES "public"."generations"("workspace_id","id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "generation_outputs" ADD CONSTRAINT "generation_outputs_workspace_id_generation_id_generations_workspace_id_id_fk" FOREIGN KEY ("workspace_id","generation_id") REFERENCES "public"."generations"("workspace_id","id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "generation_outputs" ADD CONSTRAINT "generation_outputs_workspace_id_asset_id_assets_workspace_id_id_fk" FOREIGN KEY ("workspace_id","asset_id") REFERENCES "public"."assets"("workspace_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "generations" ADD CONSTRAINT "generations_workspace_id_workspaces_id_fk" FOREIGN KEY ("workspace_id") REFERENCES "public"."workspaces"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
@@ -600,7 +598,7 @@ CREATE INDEX "memberships_user" ON "memberships" USING btree ("user_id","workspa
 CREATE INDEX "memberships_entry" ON "memberships" USING btree ("workspace_id","entry_id");--> statement-breakpoint
 CREATE INDEX "outbox_due" ON "outbox" USING btree ("available_at");--> statement-breakpoint
 CREATE INDEX "passkeys_user" ON "passkeys" USING btree ("user_id","id");--> statement-breakpoint
-CREATE INDEX "provider_jobs_generation" ON "provider_jobs" USING btree ("workspace_id","generation_id");--> statement-breakpoint
+CREATE INDEX "provider_jobs_generation" ON "provider_jobs" USING btree ("workspace_id","generation_id","id");--> statement-breakpoint
 CREATE INDEX "sessions_user" ON "sessions" USING btree ("user_id","id") WHERE revoked_at is null;--> statement-breakpoint
 CREATE INDEX "sessions_all" ON "sessions" USING btree ("user_id");--> statement-breakpoint
 CREATE INDEX "sessions_end" ON "sessions" USING btree (least(revoked_at, expires_at));--> statement-breakpoint

@@ -312,14 +312,22 @@ begin
   when 'session' then
     -- With the membership and the plan, if a workspace is named; and whether there is a second factor, in one look with whether
     -- it was shown: the first one may be set up at the same time.
-    select s.user_id, m.role, w.plan, w.second_factor_required, s.second_factor, s.proved_at,
-        case when v_step_up then app.factors_of(s.user_id) <> '{}' end
-      into v_user, v_role, v_plan, v_demands_factor, v_second_factor, v_proved_at, v_has_factor
-      from public.sessions s join public.users u on u.id = s.user_id
-      left join public.memberships m on m.workspace_id = v_workspace and m.user_id = s.user_id
-      left join public.workspaces w on w.id = m.workspace_id and w.deleted_at is null
-     where s.id = (v_credential ->> 'id')::uuid and s.revoked_at is null and s.expires_at > now()
-       and u.disabled_at is null and u.leaves_at is null;
+    if v_workspace is null then
+      select s.user_id, s.second_factor, s.proved_at, case when v_step_up then app.factors_of(s.user_id) <> '{}' end
+        into v_user, v_second_factor, v_proved_at, v_has_factor
+        from public.sessions s join public.users u on u.id = s.user_id
+       where s.id = (v_credential ->> 'id')::uuid and s.revoked_at is null and s.expires_at > now()
+         and u.disabled_at is null and u.leaves_at is null;
+    else
+      select s.user_id, s.second_factor, s.proved_at, case when v_step_up then app.factors_of(s.user_id) <> '{}' end,
+          m.role, w.plan, w.second_factor_required
+        into v_user, v_second_factor, v_proved_at, v_has_factor, v_role, v_plan, v_demands_factor
+        from public.sessions s join public.users u on u.id = s.user_id
+        left join public.memberships m on m.workspace_id = v_workspace and m.user_id = s.user_id
+        left join public.workspaces w on w.id = m.workspace_id and w.deleted_at is null
+       where s.id = (v_credential ->> 'id')::uuid and s.revoked_at is null and s.expires_at > now()
+         and u.disabled_at is null and u.leaves_at is null;
+    end if;
     if not found then
       perform app.refuse(401, 'unauthorized', 'AG');
     end if;

@@ -119,11 +119,13 @@ end $$;
 --> statement-breakpoint
 -- The hash of a row, given the hash of the one before it.
 create or replace function app.audit_hash(p_previous text, p_row audit_logs) returns text
-  language sql immutable set search_path = pg_catalog, pg_temp
+  language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+begin
   return encode(sha256(convert_to(p_previous || jsonb_build_array(
     p_row.sequence, p_row.id, p_row.workspace_id, p_row.action, p_row.actor_type, p_row.actor_id, p_row.resource_type,
     p_row.resource_id, p_row.before, p_row.after, p_row.ip, p_row.user_agent, p_row.request_id,
     extract(epoch from p_row.created_at))::text, 'UTF8')), 'hex');
+end $$;
 --> statement-breakpoint
 -- Appends a row to its workspace's chain; the row lock on the head makes concurrent ones wait until the first commits.
 create or replace function app.chain_audit() returns trigger

@@ -18,10 +18,12 @@ end $$;
 -- What is sent of a generation that has its turn. A fresh one without photos goes along, so that its first calls of providers
 -- are known before it is claimed; a long one would not fit the queue's batches.
 create or replace function app.wake_of(p_row public.generations) returns jsonb
-  language sql stable set search_path = pg_catalog, pg_temp
+  language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
   return jsonb_build_object('id', p_row.id, 'row', case
     when p_row.attempts = 0 and cardinality(p_row.input_asset_ids) = 0
       and length(concat(p_row.prompt, p_row.text, p_row.webhook_url)) <= 1000 then to_jsonb(p_row) end);
+end $$;
 --> statement-breakpoint
 -- Last of each change of a generation: its events, if there is somebody to be told, and whom it makes room for: of the first in
 -- line, as many as there are places, those who were not sent yet, or so long ago that the message is lost.
@@ -229,7 +231,8 @@ begin
          started_at = case when v_starts then now() else g.started_at end,
          -- The time in line doesn't count.
          deadline_at = case when v_starts then now() + make_interval(secs => g.deadline) else g.deadline_at end,
-         eta = case when v_starts then app.eta(v_workspace, g.model, coalesce(g.duration, g.count), null, 0, 0) else g.eta end,
+         -- Who did not wait was told a moment ago.
+         eta = case when v_starts and (g.eta is null or g.created_at < now() - interval '2 seconds') then app.eta(v_workspace, g.model, coalesce(g.duration, g.count), null, 0, 0) else g.eta end,
          attempts = case when v_notes then jsonb_array_length(p_calls) else g.attempts end,
          offer = case when v_notes then (p_calls -> 0 ->> 'provider') || ':' || (p_calls -> 0 ->> 'model') else g.offer end,
          lease_expires_at = now() + v_lease,
@@ -302,19 +305,21 @@ end $$;
 -- operation, status, stored, fetches, failure and cost.
 create or replace function app.write_calls(p_workspace uuid, p_calls jsonb) returns void
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  v_call jsonb;
 begin
-  if jsonb_array_length(p_calls) > 0 then
+  -- One after the other, so that each is found by its id, however many calls a workspace has.
+  for v_call in select jsonb_array_elements(p_calls) loop
     update public.provider_jobs j
-       set status = coalesce(c ->> 'status', j.status),
-           operation = coalesce(j.operation, c -> 'operation'),
-           stored = coalesce(c -> 'stored', j.stored),
-           fetches = coalesce((c ->> 'fetches')::integer, j.fetches),
-           failure = coalesce(c -> 'failure', j.failure),
-           cost = coalesce((c ->> 'cost')::numeric, j.cost),
-           ended_at = case when c ->> 'status' <> 'running' then now() else j.ended_at end
-      from jsonb_array_elements(p_calls) c
-     where j.workspace_id = p_workspace and j.id = (c ->> 'id')::uuid and j.status in ('submitting', 'running');
-  end if;
+       set status = coalesce(v_call ->> 'status', j.status),
+           operation = coalesce(j.operation, v_call -> 'operation'),
+           stored = coalesce(v_call -> 'stored', j.stored),
+           fetches = coalesce((v_call ->> 'fetches')::integer, j.fetches),
+           failure = coalesce(v_call -> 'failure', j.failure),
+           cost = coalesce((v_call ->> 'cost')::numeric, j.cost),
+           ended_at = case when v_call ->> 'status' <> 'running' then now() else j.ended_at end
+     where j.workspace_id = p_workspace and j.id = (v_call ->> 'id')::uuid and j.status in ('submitting', 'running');
+  end loop;
 end $$;
 --> statement-breakpoint
 -- The same at once, whoever holds the generation by now.
@@ -401,15 +406,15 @@ begin
     values (v_workspace, p_row.id, 'refund', p_row.credits_reserved - v_charged, v_period);
   end if;
   if p_row.attempts > 0 then
-    select coalesce(bool_or(j.status in ('submitting', 'running')), false) into v_stops
-      from public.provider_jobs j where j.workspace_id = v_workspace and j.generation_id = p_row.id;
+    select coalesce(bool_or(j.status in ('submitting', 'running')), false), coalesce(array_agg(a) filter (where a <> all(v_used)), '{}')
+      into v_stops, v_erased
+      from public.provider_jobs j left join lateral unnest(j.asset_ids) a on true
+     where j.workspace_id = v_workspace and j.generation_id = p_row.id;
     update public.provider_jobs j
        set credits = case when j.status = 'succeeded' and v_made > 0 then round(v_charged::numeric * jsonb_array_length(j.stored) / v_made) end,
            ended_at = case when j.status = 'succeeded' then j.ended_at else now() end,
            status = case when j.status = 'succeeded' then 'succeeded' else 'canceled' end
      where j.workspace_id = v_workspace and j.generation_id = p_row.id and j.status in ('submitting', 'running', 'succeeded');
-    v_erased := array(select a from public.provider_jobs j, lateral unnest(j.asset_ids) a
-      where j.workspace_id = v_workspace and j.generation_id = p_row.id and a <> all(v_used));
   end if;
   -- Of an input that was deleted while it was prepared, the copy may be left.
   if cardinality(p_row.input_asset_ids) > 0 then
@@ -525,14 +530,14 @@ declare
   v_plans constant jsonb := p_with -> 'plans';
   v_calls constant jsonb := p_with -> 'calls';
 begin
-  select * into v_gate from app.enter(p_claim, p_proof);
+  v_gate := app.enter(p_claim, p_proof);
   case p_what
     when 'accept' then
-      select to_json(r) into v_row from app.accept(v_id, p_with -> 'request', p_with -> 'photos', v_plans, p_with ->> 'key', p_with ->> 'hash') r;
+      v_row := to_json(app.accept(v_id, p_with -> 'request', p_with -> 'photos', v_plans, p_with ->> 'key', p_with ->> 'hash'));
     when 'claim' then
-      select to_json(r) into v_row from app.claim(v_id, (p_with ->> 'early')::boolean, v_plans, v_calls) r;
+      v_row := to_json(app.claim(v_id, (p_with ->> 'early')::boolean, v_plans, v_calls));
     when 'note_calls' then
-      select to_json(r) into v_row from app.note_calls(v_id, v_fence, v_plans, v_calls) r;
+      v_row := to_json(app.note_calls(v_id, v_fence, v_plans, v_calls));
     when 'keep_operation' then
       v_row := json_build_object('wanted', app.keep_operation(v_id, p_with -> 'operation'));
     when 'keep_calls' then
@@ -540,11 +545,11 @@ begin
     when 'renew' then
       v_row := json_build_object('held', app.renew(v_id, v_fence));
     when 'release' then
-      select to_json(r) into v_row from app.release(v_id, v_fence, v_plans, (p_with ->> 'delay')::double precision, p_with -> 'changes', v_calls) r;
+      v_row := to_json(app.release(v_id, v_fence, v_plans, (p_with ->> 'delay')::double precision, p_with -> 'changes', v_calls));
     when 'settle' then
-      select to_json(r) into v_row from app.settle(v_id, v_fence, v_plans, p_with -> 'error', p_with -> 'outputs', v_calls) r;
+      v_row := to_json(app.settle(v_id, v_fence, v_plans, p_with -> 'error', p_with -> 'outputs', v_calls));
     when 'cancel' then
-      select to_json(r) into v_row from app.cancel(v_id, v_plans) r;
+      v_row := to_json(app.cancel(v_id, v_plans));
   end case;
   return json_build_object('row', v_row, 'gate', json_build_object(
     'userId', v_gate.user_id, 'workspaceId', v_gate.workspace_id, 'role', v_gate.role, 'plan', v_gate.plan));

@@ -16,32 +16,6 @@ create or replace function app.first_id() returns uuid language sql immutable pa
 -- workspace has on average: plans are made without parameters, ids are bounds even when they are null, `p_from` is looked
 -- at last, since two bounds pass for few rows, and rows are fetched by `limit 1`, which no join becomes. Where statistics might
 -- recommend another index, the order asked for is that of the right one.
-create or replace function app.me() returns json
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  v_user constant uuid := app.user_id();
-begin
-  return (select json_build_array(json_build_object('id', u.id, 'email', u.email, 'email_verified_at', u.email_verified_at, 'name', u.name,
-      'created_at', u.created_at, 'bounced', exists (select from public.bounces b where b.address = u.email), 'workspaces', coalesce(
-        (select json_agg(json_build_object('id', w.id, 'name', w.name, 'slug', w.slug, 'role', m.role) order by m.workspace_id)
-           from public.memberships m join public.workspaces w on w.id = m.workspace_id where m.user_id = v_user and w.deleted_at is null), '[]')))
-    from public.users u where u.id = v_user);
-end $$;
---> statement-breakpoint
--- Newest first, from before p_before on; or those that can still be restored, which are their owners' alone.
-create or replace function app.own_workspaces(p_limit integer, p_before uuid, p_deleted boolean)
-  returns json language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  v_user constant uuid := app.user_id();
-begin
-  return (select json_agg(r) from (
-    select w.id, w.name, w.slug, w.plan, w.second_factor_required, m.role, w.deleted_at, w.created_at, w.updated_at
-      from public.memberships m join public.workspaces w on w.id = m.workspace_id
-     where m.user_id = v_user and m.workspace_id < coalesce(p_before, app.last_id())
-       and case when p_deleted then m.role = 'owner' and w.deleted_at > now() - app.workspace_grace() else w.deleted_at is null end
-     order by m.workspace_id desc limit p_limit) r);
-end $$;
---> statement-breakpoint
 create or replace function app.asset(p_workspace uuid, p_id uuid) returns setof public.assets
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
@@ -251,12 +225,8 @@ declare
   v_gate record;
   v_rows json;
 begin
-  select * into v_gate from app.enter(p_claim, p_proof);
+  v_gate := app.enter(p_claim, p_proof);
   case p_what
-    when 'me' then
-      v_rows := app.me();
-    when 'workspaces' then
-      v_rows := app.own_workspaces((p_with ->> 'limit')::integer, (p_with ->> 'before')::uuid, coalesce((p_with ->> 'deleted')::boolean, false));
     when 'asset' then
       select json_agg(r) into v_rows from app.asset(v_gate.workspace_id, (p_with ->> 'id')::uuid) r;
     when 'generation' then
@@ -293,6 +263,35 @@ begin
   end case;
   return json_build_object('rows', coalesce(v_rows, '[]'), 'gate', json_build_object(
     'userId', v_gate.user_id, 'workspaceId', v_gate.workspace_id, 'role', v_gate.role, 'plan', v_gate.plan));
+end $$;
+--> statement-breakpoint
+-- The same of what is the caller's own: who they are, and their workspaces, newest first, from `before` on; or those that can
+-- still be restored, which are their owners' alone. It sees what no tenant does, and looks at nobody's but the caller's.
+create or replace function app.read_own(p_claim text, p_proof text, p_what text, p_with jsonb) returns json
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_gate constant record := app.enter(p_claim, p_proof);
+  v_deleted boolean;
+  v_rows json;
+begin
+  case p_what
+    when 'me' then
+      v_rows := (select json_build_array(json_build_object('id', u.id, 'email', u.email, 'email_verified_at', u.email_verified_at, 'name', u.name,
+          'created_at', u.created_at, 'bounced', exists (select from public.bounces b where b.address = u.email), 'workspaces', coalesce(
+            (select json_agg(json_build_object('id', w.id, 'name', w.name, 'slug', w.slug, 'role', m.role) order by m.workspace_id)
+               from public.memberships m join public.workspaces w on w.id = m.workspace_id
+              where m.user_id = v_gate.user_id and w.deleted_at is null), '[]')))
+        from public.users u where u.id = v_gate.user_id);
+    when 'workspaces' then
+      v_deleted := coalesce((p_with ->> 'deleted')::boolean, false);
+      v_rows := (select json_agg(r) from (
+        select w.id, w.name, w.slug, w.plan, w.second_factor_required, m.role, w.deleted_at, w.created_at, w.updated_at
+          from public.memberships m join public.workspaces w on w.id = m.workspace_id
+         where m.user_id = v_gate.user_id and m.workspace_id < coalesce((p_with ->> 'before')::uuid, app.last_id())
+           and case when v_deleted then m.role = 'owner' and w.deleted_at > now() - app.workspace_grace() else w.deleted_at is null end
+         order by m.workspace_id desc limit (p_with ->> 'limit')::integer) r);
+  end case;
+  return json_build_object('rows', coalesce(v_rows, '[]'), 'gate', json_build_object('userId', v_gate.user_id));
 end $$;
 --> statement-breakpoint
 -- What a bucket lists, held against the rows of assets: for walks through storage, which see all workspaces. `p_listed` has of

@@ -132,8 +132,8 @@ grant execute on function app.context(), app.workspace_id(), app.user_id(), app.
   app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.role_rank(text), app.own_rank(), app.record(text, text, uuid, jsonb, jsonb),
   app.audit_hash(text, audit_logs) to app_tenant, app_system;
 grant execute on function app.accept_invite(text), app.listen(), app.create_workspace(uuid, text, text), app.own_password_hash(), app.change_password(text, text),
-  app.forecast(uuid, text, integer, text, double precision, integer), app.misfit(uuid, uuid[], jsonb), app.me(),
-  app.own_workspaces(integer, uuid, boolean), app.read(text, text, text, jsonb), app.asset(uuid, uuid), app.some_assets(uuid, uuid[]),
+  app.forecast(uuid, text, integer, text, double precision, integer), app.misfit(uuid, uuid[], jsonb),
+  app.read(text, text, text, jsonb), app.read_own(text, text, text, jsonb), app.asset(uuid, uuid), app.some_assets(uuid, uuid[]),
   app.list_assets(uuid, integer, uuid, uuid, text[], text[], text[], text), app.matching_assets(text, uuid, uuid, text[], text[], text[], text, integer),
   app.search_assets(uuid, integer, uuid, uuid, text[], text[], text[], text, text, integer), app.head_of_line(uuid, integer),
   app.show_generations(uuid, uuid[], integer), app.list_generations(uuid, integer, uuid, uuid, text[], text[], integer),

@@ -152,7 +152,7 @@ const post = async (
   return rows[0][0]
 }
 
-const ask = <Answer>(ctx: Ctx, how: 'read' | 'change', params: readonly string[]) =>
+const ask = <Answer>(ctx: Ctx, how: 'read' | 'read_own' | 'change', params: readonly string[]) =>
   account(ctx, async () => {
     try {
       // `as`: what the function answers.
@@ -165,7 +165,10 @@ const ask = <Answer>(ctx: Ctx, how: 'read' | 'change', params: readonly string[]
     }
   })
 
-/** What `app.read` reads. */
+/** What `app.read_own` reads: the caller, and their workspaces. */
+const own: readonly string[] = ['me', 'workspaces']
+
+/** What is read so; all else by `app.read`. */
 type Readable =
   | 'me'
   | 'workspaces'
@@ -188,7 +191,8 @@ export const read = async <Row extends object>(
   parameters: Record<string, unknown> = {},
 ): Promise<Row[]> => {
   const { claim, proof } = signRead(ctx)
-  const { rows } = await ask<{ rows: Row[] }>(ctx, 'read', [claim, proof, what, JSON.stringify(parameters)])
+  const how = own.includes(what) ? 'read_own' : 'read'
+  const { rows } = await ask<{ rows: Row[] }>(ctx, how, [claim, proof, what, JSON.stringify(parameters)])
   return rows
 }
 

@@ -908,7 +908,8 @@ export const providerJobs = pgTable(
       columns: [table.workspaceId, table.generationId],
       foreignColumns: [generations.workspaceId, generations.id],
     }),
-    index('provider_jobs_generation').on(table.workspaceId, table.generationId),
+    // With their order, for which the primary key would read all of a workspace.
+    index('provider_jobs_generation').on(table.workspaceId, table.generationId, table.id),
     oneOf('provider_jobs', 'status', providerJobStatuses),
     tenantOnly,
     jobsToo,
@@ -944,7 +945,7 @@ export const idempotencyKeys = pgTable(
   ],
 )
 
-/** What happened to generations, in order; written by a trigger. Live progress and replay read it. */
+/** What happened to generations, in order; written by their trigger alone, hence without a foreign key. Live progress and replay read it. */
 export const generationEvents = pgTable(
   'generation_events',
   {
@@ -964,10 +965,6 @@ export const generationEvents = pgTable(
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.sequence] }),
     index('generation_events_generation').on(table.workspaceId, table.generationId, table.sequence),
-    foreignKey({
-      columns: [table.workspaceId, table.generationId],
-      foreignColumns: [generations.workspaceId, generations.id],
-    }),
     index('generation_events_time').on(table.createdAt),
     oneOf('generation_events', 'type', eventTypes),
     pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }),
@@ -1107,7 +1104,7 @@ export const workspaceCounters = pgTable(
   () => [pgPolicy('tenant', { for: 'select', to: tenant, using: inWorkspace }), systemToo, jobsToo, pruned],
 )
 
-/** Append-only. A generation is reserved for, then charged and refunded, each at most once. */
+/** Append-only. A generation is reserved for, then charged and refunded, each at most once; a trigger looks at it, and takes the place of a foreign key. */
 export const creditEntries = pgTable(
   'credit_entries',
   {
@@ -1124,10 +1121,6 @@ export const creditEntries = pgTable(
     primaryKey({ columns: [table.workspaceId, table.id] }),
     unique('credit_entries_once').on(table.workspaceId, table.generationId, table.kind),
     index('credit_entries_period').on(table.workspaceId, table.period),
-    foreignKey({
-      columns: [table.workspaceId, table.generationId],
-      foreignColumns: [generations.workspaceId, generations.id],
-    }),
     oneOf('credit_entries', 'kind', creditKinds),
     check('credit_entries_credits_positive', sql`credits > 0`),
     tenantOnly,
