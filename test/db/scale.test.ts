@@ -2,15 +2,17 @@
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
+import { startInstantModels } from '../../dev/rig/trials/instant-models.ts'
 import { listsOf } from '../../dev/rig/trials/lists.ts'
 import { type Facts, fillDatabase } from '../../dev/rig/trials/many-rows.ts'
 import { countRead, isUpkeep, type Statement, statementsOf } from '../../dev/rig/trials/replay.ts'
-import { ask, makeTenants, type Tenant } from '../../dev/rig/trials/tenants.ts'
+import { ask, asOwner, makeTenants, type Tenant } from '../../dev/rig/trials/tenants.ts'
 import { withClient } from '../../scripts/migrate.ts'
 
 /** Rows of each table, in each of two workspaces. */
 const ROWS = 4000
 
+let models: Awaited<ReturnType<typeof startInstantModels>>
 let rig: Rig
 let large: Tenant
 let empty: Tenant
@@ -18,7 +20,8 @@ let facts: Facts
 let replayer: pg.Client
 
 beforeAll(async () => {
-  rig = await startRig({ alone: true, cron: false })
+  models = await startInstantModels()
+  rig = await startRig({ alone: true, cron: false, settings: { REPLICATE_BASE_URL: models.origin } })
   const [first, second, third] = await makeTenants(rig, 3)
   if (!first || !second || !third) throw new Error('no tenants')
   large = first
@@ -34,6 +37,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await replayer?.end()
   await rig?.stop()
+  models?.stop()
 }, 60_000)
 
 /** What a page of the list reads in the database. */
@@ -154,4 +158,47 @@ test('what filters leave open comes merged, newest first, page by page', async (
     expect(ids, path).toEqual(all.slice(0, ids.length))
     expect(isAll ? ids.length : all.length > ids.length, path).toBe(isAll ? all.length : true)
   }
+}, 60_000)
+
+/** What a job reads from POST to success: its statements once more, for another job, which is then taken back. */
+const readByJob = async (tenant: Tenant) => {
+  const heard: Statement[] = []
+  rig.links.database.watch((request) => {
+    heard.push(...statementsOf(request).filter(({ query }) => query.includes('app.change')))
+  })
+  const { status, body } = await ask(rig.url, tenant, 'POST', '/generations', {
+    body: { task: 'scene', prompt: 'A mug' },
+  })
+  expect(status, body).toBe(202)
+  await expect
+    .poll(() => heard.map(({ params }) => params[2]), { timeout: 10_000 })
+    .toEqual(['accept', 'claim', 'settle'])
+  rig.links.database.watch(undefined)
+  const fresh = new Map<string, string>()
+  const parameters = heard.map(({ params }) => String(params[3]))
+  const called = JSON.stringify(heard.map(({ params }) => params[3]))
+  // `as`: the parameters of the first two.
+  const { id, key } = JSON.parse(parameters[0] ?? '') as { id: string; key: string | null }
+  const { calls } = JSON.parse(parameters[1] ?? '') as { calls: { id: string; asset_ids: string[] }[] }
+  for (const one of [id, key ?? id, ...calls.flatMap((call) => [call.id, ...call.asset_ids])]) {
+    expect(called).toContain(one)
+    fresh.set(one, crypto.randomUUID())
+  }
+  const again = heard.map(({ query, params }, i) => ({
+    query,
+    params: [
+      ...params.slice(0, 3),
+      [...fresh].reduce((text, [one, other]) => text.replaceAll(one, other), parameters[i] ?? ''),
+    ],
+  }))
+  return countRead(replayer, again)
+}
+
+test('a job reads as much where thousands were made before', async () => {
+  await asOwner(rig, `update generations set status = 'canceled' where status in ('queued', 'running')`)
+  // Those who stood in line are out of its index, too.
+  await asOwner(rig, 'vacuum generations')
+  const [least, most] = [await readByJob(empty), await readByJob(large)]
+  // Of its two endpoints each is told thrice.
+  expect(most, `${least} in an empty workspace`).toBeLessThan(least + 100)
 }, 60_000)

@@ -54,6 +54,10 @@ const steps = (workspace: string): string[] => [
       order by at`,
   `insert into generation_outputs (workspace_id, generation_id, index, asset_id)
      select workspace_id, generation_id, 0, asset_id from made where status = 'succeeded' and k % 2 = 0 order by at`,
+  `insert into provider_jobs (workspace_id, id, generation_id, indexes, provider, model, output, prompt, inputs, asset_ids, status, cost, expires_at, ended_at)
+     select workspace_id, pg_temp.id(at, 'call' || generation_id), generation_id, '{0}', 'replicate', 'google/nano-banana', '', 'On a table', '[]', array[asset_id],
+            case when status = 'running' then 'running' when status = 'succeeded' then 'succeeded' else 'failed' end, 0.039, at + interval '10 minutes', case when status <> 'running' then at end
+       from made where status <> 'queued' order by at`,
   `insert into credit_entries (workspace_id, id, generation_id, kind, credits, period, created_at)
      select workspace_id, pg_temp.id(at + n * interval '10 seconds', 'entry' || n || generation_id), generation_id,
             case when n = 0 then 'reserve' when status = 'succeeded' then 'charge' else 'refund' end, 4, date_trunc('month', at at time zone 'utc'), at
@@ -110,6 +114,7 @@ const filled = [
   'asset_tags',
   'generations',
   'generation_outputs',
+  'provider_jobs',
   'credit_entries',
   'generation_events',
   'audit_logs',
