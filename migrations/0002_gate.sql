@@ -243,6 +243,7 @@ declare
   v_role text;
   v_plan text;
   v_memberships integer;
+  v_workspace_now record;
   v_demands_factor boolean;
   v_second_factor boolean;
   v_has_factor boolean;
@@ -368,7 +369,9 @@ begin
   end if;
   -- Strangers don't get in line, and whoever has waited may have lost the right meanwhile.
   if v_turn or v_plan is null then
-    select p.plan, p.demands_factor into v_plan, v_demands_factor from app.plan_of(v_workspace, v_turn) p;
+    v_workspace_now := app.plan_of(v_workspace, v_turn);
+    v_plan := v_workspace_now.plan;
+    v_demands_factor := v_workspace_now.demands_factor;
     if v_plan is null then
       perform app.refuse(404, 'not_found', 'AG');
     end if;

@@ -129,7 +129,7 @@ const measures: Record<string, Measure> = {
 
 const builds: Build[] = []
 
-/** Each build's values of so many rounds, in turn; one more comes first, for warming up. */
+/** Each build's values of so many rounds, in turn; one more comes first, for warming up, and statistics of what it made, as autovacuum would. */
 const inTurn = async <T>(rounds: number, measure: (build: Build) => Promise<T>): Promise<T[][]> => {
   const values: T[][] = builds.map(() => [])
   for (let round = 0; round <= rounds; round++) {
@@ -138,6 +138,7 @@ const inTurn = async <T>(rounds: number, measure: (build: Build) => Promise<T>):
       const value = await measure(build)
       if (round > 0) own?.push(value)
     }
+    if (round === 0) for (const { rig } of builds) await asOwner(rig, 'analyze')
   }
   return values
 }
