@@ -2,8 +2,21 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { crc32 } from 'node:zlib'
 import sharp from 'sharp'
 import { createWebhooks } from '../../../models/protocols/webhooks.ts'
+
+/** The bytes of a chunk's length, type and check, of an end that has no content. */
+const END = 12
+
+/** The same picture with a comment, so that it is another file: of the same bytes a workspace stores one object. */
+const withComment = (png: Buffer, comment: string) => {
+  const content = Buffer.from(`tEXtComment\0${comment}`, 'latin1')
+  const [length, check] = [Buffer.alloc(4), Buffer.alloc(4)]
+  length.writeUInt32BE(content.length - 4)
+  check.writeUInt32BE(crc32(content))
+  return Buffer.concat([png.subarray(0, -END), length, content, check, png.subarray(-END)])
+}
 
 /** Without a secret it tells nobody. */
 export const startInstantModels = async (webhookSecret = '') => {
@@ -17,7 +30,7 @@ export const startInstantModels = async (webhookSecret = '') => {
     return JSON.stringify({
       id,
       status: isDone ? 'succeeded' : 'processing',
-      output: isDone ? `${origin}/picture.png` : null,
+      output: isDone ? `${origin}/pictures/${id}` : null,
       logs: '',
       error: null,
       urls: { get: `${origin}/predictions/${id}`, cancel: `${origin}/predictions/${id}/cancel` },
@@ -34,8 +47,9 @@ export const startInstantModels = async (webhookSecret = '') => {
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url ?? '', origin)
     const body = Buffer.concat(await Array.fromAsync(request)).toString()
-    if (pathname === '/picture.png') {
-      response.writeHead(200, { 'content-type': 'image/png', 'content-length': picture.length }).end(picture)
+    if (pathname.startsWith('/pictures/')) {
+      const own = withComment(picture, pathname)
+      response.writeHead(200, { 'content-type': 'image/png', 'content-length': own.length }).end(own)
       return
     }
     const isNew = request.method === 'POST' && pathname.endsWith('/predictions')
