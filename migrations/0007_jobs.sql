@@ -231,8 +231,8 @@ begin
          started_at = case when v_starts then now() else g.started_at end,
          -- The time in line doesn't count.
          deadline_at = case when v_starts then now() + make_interval(secs => g.deadline) else g.deadline_at end,
-         -- Who did not wait was told a moment ago.
-         eta = case when v_starts and (g.eta is null or g.created_at < now() - interval '2 seconds') then app.eta(v_workspace, g.model, coalesce(g.duration, g.count), null, 0, 0) else g.eta end,
+         -- Who had a place at once was told a moment ago.
+         eta = case when v_starts and (g.eta is null or g.woken_at is distinct from g.created_at or g.created_at < now() - interval '2 seconds') then app.eta(v_workspace, g.model, coalesce(g.duration, g.count), null, 0, 0) else g.eta end,
          attempts = case when v_notes then jsonb_array_length(p_calls) else g.attempts end,
          offer = case when v_notes then (p_calls -> 0 ->> 'provider') || ':' || (p_calls -> 0 ->> 'model') else g.offer end,
          lease_expires_at = now() + v_lease,
@@ -406,7 +406,7 @@ begin
     values (v_workspace, p_row.id, 'refund', p_row.credits_reserved - v_charged, v_period);
   end if;
   if p_row.attempts > 0 then
-    select coalesce(bool_or(j.status in ('submitting', 'running')), false), coalesce(array_agg(a) filter (where a <> all(v_used)), '{}')
+    select coalesce(bool_or(j.status in ('submitting', 'running')), false), coalesce(array_agg(a) filter (where a is not null and a <> all(v_used)), '{}')
       into v_stops, v_erased
       from public.provider_jobs j left join lateral unnest(j.asset_ids) a on true
      where j.workspace_id = v_workspace and j.generation_id = p_row.id;
