@@ -176,12 +176,10 @@ const readByJob = async (tenant: Tenant) => {
   rig.links.database.watch(undefined)
   const fresh = new Map<string, string>()
   const parameters = heard.map(({ params }) => String(params[3]))
-  const called = JSON.stringify(heard.map(({ params }) => params[3]))
   // `as`: the parameters of the first two.
   const { id, key } = JSON.parse(parameters[0] ?? '') as { id: string; key: string | null }
   const { calls } = JSON.parse(parameters[1] ?? '') as { calls: { id: string; asset_ids: string[] }[] }
   for (const one of [id, key ?? id, ...calls.flatMap((call) => [call.id, ...call.asset_ids])]) {
-    expect(called).toContain(one)
     fresh.set(one, crypto.randomUUID())
   }
   const again = heard.map(({ query, params }, i) => ({
