@@ -589,6 +589,7 @@ CREATE INDEX "generations_line" ON "generations" USING btree ("workspace_id","id
 CREATE INDEX "generations_task" ON "generations" USING btree ("workspace_id","task","status","id");--> statement-breakpoint
 CREATE INDEX "idempotency_keys_time" ON "idempotency_keys" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "invites_open" ON "invites" USING btree ("workspace_id","id") WHERE accepted_at is null;--> statement-breakpoint
+CREATE INDEX "invites_address" ON "invites" USING btree ("workspace_id","email","id");--> statement-breakpoint
 CREATE INDEX "invites_end" ON "invites" USING btree (least(accepted_at, expires_at));--> statement-breakpoint
 CREATE INDEX "mails_recipient" ON "mails" USING btree ("recipient","created_at");--> statement-breakpoint
 CREATE INDEX "mails_network" ON "mails" USING btree ("network","created_at");--> statement-breakpoint

@@ -202,6 +202,22 @@ end $$;
 create or replace trigger proof before update of proved_at, second_factor on sessions
   for each row execute function app.guard_proof();
 --> statement-breakpoint
+-- Ownership is given and taken only by people who have proved themselves of late, however they do it.
+create or replace function app.guard_ownership() returns trigger
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  if 'owner' in (old.role, new.role) and row_security_active(TG_RELID) and app.context() ->> 'actor' like 'user:%' then
+    perform app.require_own_proof();
+  end if;
+  return coalesce(new, old);
+end $$;
+--> statement-breakpoint
+create or replace trigger ownership before update of role or delete on memberships
+  for each row execute function app.guard_ownership();
+--> statement-breakpoint
+create or replace trigger ownership before insert on invites
+  for each row execute function app.guard_ownership();
+--> statement-breakpoint
 -- The plan of a workspace that is not deleted, else null, and whether it demands a second factor of its members. With its turn: its row is locked until the transaction ends, before
 -- any other row of it, so that changes of one workspace never wait for each other in circles.
 create or replace function app.plan_of(p_workspace uuid, p_turn boolean, out plan text, out demands_factor boolean)
@@ -225,6 +241,7 @@ end $$;
 --   stepUp       whether it takes a proof of the person that is not older than 15 minutes
 --   turn         whether the transaction changes the workspace: it then waits for those before it
 --   seals        SHA-256 of each secret that the transaction may store
+--   what, with   what app.change calls
 create or replace function app.enter(p_claim text, p_proof text, out user_id uuid, out workspace_id uuid, out role text, out plan text)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column

@@ -114,7 +114,7 @@ begin
   if not found then
     raise exception 'there is no workspace %', p_workspace using errcode = 'no_data_found';
   end if;
-  perform app.fund_owners();
+  perform app.fund_owners(array[p_workspace]);
 end $$;
 --> statement-breakpoint
 -- The hash of a row, given the hash of the one before it.

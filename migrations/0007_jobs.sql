@@ -1,7 +1,7 @@
 -- A generation's life, as functions behind the gate: planned once a connection, where the statements of a request are planned
--- each time. They run as app_jobs, which alone writes most of it; whom the gate let in, and for what, each asks the signed
--- context. `p_plans` is what each plan allows (src/plans.ts). What changes a generation answers the events that it made, with
--- their deliveries, and whom it wakes.
+-- each time. They run as app_jobs, which alone writes most of it, and are reached by `app.change`, the last of them; whom the
+-- gate let in, and for what, each asks the signed context. `p_places` is how many may run at the same time. What changes a
+-- generation answers the events that it made, with their deliveries, and whom it wakes.
 
 -- The context, if it is the server itself that acts in a workspace: nobody else takes jobs and ends them.
 create or replace function app.server_context() returns jsonb
@@ -83,16 +83,16 @@ begin
 end $$;
 --> statement-breakpoint
 -- Accepts a job in the workspace's turn: its row, the reservation of its credits, the note of what is owed, and how it is
--- answered. With a key that came before nothing happens, and `body` is the earlier answer. `p_photos` as in app.misfit.
-create or replace function app.accept(p_id uuid, p_request jsonb, p_photos jsonb, p_plans jsonb, p_key text, p_hash text,
+-- answered. With a key that came before nothing happens, and `body` is the earlier answer. `p_photos` as in app.misfit;
+-- `p_allowed`: what the workspace's plan does (src/plans.ts).
+create or replace function app.accept(p_id uuid, p_request jsonb, p_photos jsonb, p_allowed jsonb, p_key text, p_hash text,
     out made boolean, out request_hash text, out body jsonb, out events jsonb, out woken jsonb)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   v_context constant jsonb := app.context();
   v_workspace constant uuid := v_context ->> 'workspaceId';
-  v_allowed constant jsonb := p_plans -> (v_context ->> 'plan');
-  v_places constant integer := v_allowed ->> 'running';
+  v_places constant integer := p_allowed ->> 'running';
   v_period constant date := date_trunc('month', now() at time zone 'utc');
   v_asked constant public.generations := jsonb_populate_record(null::public.generations, p_request);
   v_is_free constant boolean := v_context ->> 'plan' = 'free';
@@ -131,14 +131,14 @@ begin
   end if;
   -- Without a number they are unlimited; the free ones are not every workspace's.
   if (v_asked.credits_reserved + case when v_counts.period = v_period then v_counts.reserved + v_counts.charged else 0 end
-    > (v_allowed ->> 'credits')::bigint) or v_is_free and not app.is_funded(v_workspace) then
+    > (p_allowed ->> 'credits')::bigint) or v_is_free and not app.is_funded() then
     perform app.refuse(402, 'insufficient_credits');
   end if;
   -- How large the outputs will be, nobody knows yet: there must be room for something.
-  if (coalesce(v_counts.stored_bytes, 0) < (v_allowed ->> 'storage')::bigint) is not true then
+  if (coalesce(v_counts.stored_bytes, 0) < (p_allowed ->> 'storage')::bigint) is not true then
     perform app.refuse(402, 'storage_quota_exceeded');
   end if;
-  if (v_queued < (v_allowed ->> 'queued')::integer) is not true then
+  if (v_queued < (p_allowed ->> 'queued')::integer) is not true then
     perform app.refuse(402, 'plan_limit_reached');
   end if;
   insert into public.generations (workspace_id, id, task, kind, model, prompt, text, style, aspect_ratio, count, seed, duration,
@@ -182,13 +182,12 @@ end $$;
 -- it must have been given back), after its end, before its next step is due (unless `p_early`: a provider has said that there
 -- is news), and in line while the workspace has no place. What has stood in line for as long as a job may is claimed to be ended.
 -- Of a job that was never claimed before, `p_calls` are noted as its first.
-create or replace function app.claim(p_id uuid, p_early boolean, p_plans jsonb, p_calls jsonb,
+create or replace function app.claim(p_id uuid, p_early boolean, p_places integer, p_calls jsonb,
     out generation jsonb, out inputs jsonb, out jobs jsonb, out held_for integer, out events jsonb, out woken jsonb)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.server_context();
   v_workspace constant uuid := v_context ->> 'workspaceId';
-  v_places constant integer := p_plans -> (v_context ->> 'plan') ->> 'running';
   -- Longer than a step takes; a call that lasts renews it. After it another consumer may claim the job.
   v_lease constant interval := interval '60 seconds';
   v_row public.generations;
@@ -218,7 +217,7 @@ begin
   end if;
   v_late := v_row.status = 'queued' and v_row.deadline_at <= now();
   if v_row.status = 'queued' and not v_late
-    and (select c.running from public.workspace_counters c where c.workspace_id = v_workspace) >= v_places then
+    and (select c.running from public.workspace_counters c where c.workspace_id = v_workspace) >= p_places then
     -- Whoever ends tells it again.
     update public.generations g set woken_at = null where g.workspace_id = v_workspace and g.id = p_id and g.woken_at is not null;
     return;
@@ -253,7 +252,7 @@ begin
     jobs := (select jsonb_agg(to_jsonb(j) order by j.id) from public.provider_jobs j
       where j.workspace_id = v_workspace and j.generation_id = p_id);
   end if;
-  select c.events, c.woken into events, woken from app.conclude(v_workspace, p_id, v_places) c;
+  select c.events, c.woken into events, woken from app.conclude(v_workspace, p_id, p_places) c;
 end $$;
 --> statement-breakpoint
 -- Refuses the transaction if another claim, or a cancellation, came in between.
@@ -271,8 +270,8 @@ begin
 end $$;
 --> statement-breakpoint
 -- Notes calls while the claim holds.
-create or replace function app.note_calls(p_id uuid, p_fence integer, p_plans jsonb, p_calls jsonb, out events jsonb, out woken jsonb)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+create or replace function app.note_calls(p_id uuid, p_fence integer, p_places integer, p_calls jsonb, out events jsonb, out woken jsonb)
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.server_context();
   v_workspace constant uuid := v_context ->> 'workspaceId';
@@ -284,12 +283,12 @@ begin
          offer = (p_calls -> 0 ->> 'provider') || ':' || (p_calls -> 0 ->> 'model')
    where g.workspace_id = v_workspace and g.id = p_id;
   select c.events, c.woken into events, woken
-    from app.conclude(v_workspace, p_id, (p_plans -> (v_context ->> 'plan') ->> 'running')::integer) c;
+    from app.conclude(v_workspace, p_id, p_places) c;
 end $$;
 --> statement-breakpoint
 -- Keeps what a provider calls its job; answers whether anybody still waits for it. Keeping twice is harmless.
 create or replace function app.keep_operation(p_id uuid, p_operation jsonb, out wanted boolean)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.server_context();
   v_workspace constant uuid := v_context ->> 'workspaceId';
@@ -324,7 +323,7 @@ end $$;
 --> statement-breakpoint
 -- The same at once, whoever holds the generation by now.
 create or replace function app.keep_calls(p_calls jsonb) returns void
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   perform app.write_calls((app.server_context() ->> 'workspaceId')::uuid, p_calls);
 end $$;
@@ -332,7 +331,7 @@ end $$;
 -- Keeps the claim; answers whether it held. What was given back meanwhile has no lease, and whoever has the job by now says
 -- when to look after it.
 create or replace function app.renew(p_id uuid, p_fence integer, out held boolean)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.server_context();
   v_workspace constant uuid := v_context ->> 'workspaceId';
@@ -350,9 +349,9 @@ end $$;
 --> statement-breakpoint
 -- Gives the lease back: the next step is due in so many seconds. `p_changes`: progress, phase, results_at. Answers whether
 -- the claim still held; what was found out about the calls is written in any case.
-create or replace function app.release(p_id uuid, p_fence integer, p_plans jsonb, p_delay double precision, p_changes jsonb,
+create or replace function app.release(p_id uuid, p_fence integer, p_places integer, p_delay double precision, p_changes jsonb,
     p_calls jsonb, out held boolean, out events jsonb, out woken jsonb)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.server_context();
   v_workspace constant uuid := v_context ->> 'workspaceId';
@@ -373,7 +372,7 @@ begin
      where o.workspace_id = v_workspace and o.kind = 'generation' and o.subject_id = p_id;
   end if;
   select c.events, c.woken into events, woken
-    from app.conclude(v_workspace, p_id, (p_plans -> (v_context ->> 'plan') ->> 'running')::integer) c;
+    from app.conclude(v_workspace, p_id, p_places) c;
 end $$;
 --> statement-breakpoint
 -- The end of a job, whose row is held: it is charged for the outputs' share of what was asked for, the rest of the reservation
@@ -434,9 +433,9 @@ end $$;
 --> statement-breakpoint
 -- Ends a job while the claim holds: it succeeds with `p_outputs`, or fails with `p_error`, and is charged nothing. `stops`:
 -- something may still run at providers.
-create or replace function app.settle(p_id uuid, p_fence integer, p_plans jsonb, p_error jsonb, p_outputs jsonb, p_calls jsonb,
+create or replace function app.settle(p_id uuid, p_fence integer, p_places integer, p_error jsonb, p_outputs jsonb, p_calls jsonb,
     out stops boolean, out events jsonb, out woken jsonb)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.server_context();
   v_workspace constant uuid := v_context ->> 'workspaceId';
@@ -456,12 +455,12 @@ begin
     stops := app.finish(v_row, 'failed', p_error, p_outputs);
   end if;
   select c.events, c.woken into events, woken
-    from app.conclude(v_workspace, p_id, (p_plans -> (v_context ->> 'plan') ->> 'running')::integer) c;
+    from app.conclude(v_workspace, p_id, p_places) c;
 end $$;
 --> statement-breakpoint
 -- Ends a job for its caller, whoever holds it; twice is the same as once. `stops` as above.
-create or replace function app.cancel(p_id uuid, p_plans jsonb, out generation jsonb, out stops boolean, out events jsonb, out woken jsonb)
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+create or replace function app.cancel(p_id uuid, p_places integer, out generation jsonb, out stops boolean, out events jsonb, out woken jsonb)
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.context();
   v_workspace constant uuid := v_context ->> 'workspaceId';
@@ -479,7 +478,7 @@ begin
   end if;
   generation := (select to_jsonb(g) from public.generations g where g.workspace_id = v_workspace and g.id = p_id);
   select c.events, c.woken into events, woken
-    from app.conclude(v_workspace, p_id, (p_plans -> (v_context ->> 'plan') ->> 'running')::integer) c;
+    from app.conclude(v_workspace, p_id, p_places) c;
 end $$;
 --> statement-breakpoint
 -- Of a deleted workspace's generations, at most so many that are open: cancels and refunds them, and has providers told.
@@ -517,39 +516,43 @@ begin
   on conflict (workspace_id, kind, subject_id) do nothing;
 end $$;
 --> statement-breakpoint
--- Every change by the above: the gate, and then the function of that name, with its parameters by name; answers the gate's
--- answer and the function's row. The text of the statement is short and always the same: to parse and plan a longer one
--- costs as much as to run it.
-create or replace function app.change(p_claim text, p_proof text, p_what text, p_with jsonb) returns json
-  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Every change by the above: the gate, and then what the claim says, `what` with the parameters `with`, by name. So the Worker
+-- has signed them, and no other statement can call what is above, nor this with other parameters. Answers the gate's answer
+-- and the function's row. The text of the statement is short and always the same: to parse and plan a longer one costs as
+-- much as to run it.
+create or replace function app.change(p_claim text, p_proof text) returns json
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
+  v_claim constant jsonb := p_claim;
+  v_with constant jsonb := v_claim -> 'with';
+  v_id constant uuid := v_with ->> 'id';
+  v_fence constant integer := v_with ->> 'fence';
+  v_calls constant jsonb := v_with -> 'calls';
   v_gate record;
+  v_places integer;
   v_row json;
-  v_id constant uuid := p_with ->> 'id';
-  v_fence constant integer := p_with ->> 'fence';
-  v_plans constant jsonb := p_with -> 'plans';
-  v_calls constant jsonb := p_with -> 'calls';
 begin
   v_gate := app.enter(p_claim, p_proof);
-  case p_what
+  v_places := v_with -> 'places' ->> v_gate.plan;
+  case v_claim ->> 'what'
     when 'accept' then
-      v_row := to_json(app.accept(v_id, p_with -> 'request', p_with -> 'photos', v_plans, p_with ->> 'key', p_with ->> 'hash'));
+      v_row := to_json(app.accept(v_id, v_with -> 'request', v_with -> 'photos', v_with -> 'plans' -> v_gate.plan, v_with ->> 'key', v_with ->> 'hash'));
     when 'claim' then
-      v_row := to_json(app.claim(v_id, (p_with ->> 'early')::boolean, v_plans, v_calls));
+      v_row := to_json(app.claim(v_id, (v_with ->> 'early')::boolean, v_places, v_calls));
     when 'note_calls' then
-      v_row := to_json(app.note_calls(v_id, v_fence, v_plans, v_calls));
+      v_row := to_json(app.note_calls(v_id, v_fence, v_places, v_calls));
     when 'keep_operation' then
-      v_row := json_build_object('wanted', app.keep_operation(v_id, p_with -> 'operation'));
+      v_row := json_build_object('wanted', app.keep_operation(v_id, v_with -> 'operation'));
     when 'keep_calls' then
       perform app.keep_calls(v_calls);
     when 'renew' then
       v_row := json_build_object('held', app.renew(v_id, v_fence));
     when 'release' then
-      v_row := to_json(app.release(v_id, v_fence, v_plans, (p_with ->> 'delay')::double precision, p_with -> 'changes', v_calls));
+      v_row := to_json(app.release(v_id, v_fence, v_places, (v_with ->> 'delay')::double precision, v_with -> 'changes', v_calls));
     when 'settle' then
-      v_row := to_json(app.settle(v_id, v_fence, v_plans, p_with -> 'error', p_with -> 'outputs', v_calls));
+      v_row := to_json(app.settle(v_id, v_fence, v_places, v_with -> 'error', v_with -> 'outputs', v_calls));
     when 'cancel' then
-      v_row := to_json(app.cancel(v_id, v_plans));
+      v_row := to_json(app.cancel(v_id, v_places));
   end case;
   return json_build_object('row', v_row, 'gate', json_build_object(
     'userId', v_gate.user_id, 'workspaceId', v_gate.workspace_id, 'role', v_gate.role, 'plan', v_gate.plan));

@@ -73,7 +73,8 @@ end $$;
 --> statement-breakpoint
 -- Somebody signs up, and from then on is the caller. Asked again within a quarter of an hour, with the same address and password (whose
 -- hashes are the same: src/auth/passwords.ts), it is a second click, or an answer that was lost: they are signed in to the account
--- that they have. Only the newest claim is compared: whoever tries passwords by signing up makes newer ones, and so has one try.
+-- that they have. Only the newest claim is compared: whoever tries passwords by signing up makes newer ones, and so has one try; none
+-- where there are so many that a newer one may get no address.
 create or replace function app.register(p_id uuid, p_email text, p_name text, p_language text, p_password_hash text, p_mail uuid) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -86,7 +87,8 @@ begin
   select u.id into v_user from public.users u
    where u.id = (select c.id from public.users c where c.email = p_email order by c.id desc limit 1)
      and u.password_hash = p_password_hash and u.created_at > now() - interval '15 minutes'
-     and u.disabled_at is null and u.leaves_at is null for update;
+     and u.disabled_at is null and u.leaves_at is null
+     and (select count(*) from (select from public.users c where c.email = p_email limit 20) c) < 20 for update;
   -- Looked up once the row is theirs: a factor may have come while this waited.
   if v_user is not null and app.factors_of(v_user) = '{}' then
     perform app.set_context(v_context || jsonb_build_object('userId', v_user, 'actor', 'user:' || v_user, 'action', 'session.create'));
@@ -634,6 +636,7 @@ begin
       return;
     end if;
     begin
+      perform from public.free_grants g where g.workspace_id = v_workspace or g.person = v_grant.person order by g.person for update;
       -- Whoever had it before has a grant for their next one.
       update public.free_grants g set workspace_id = null where g.workspace_id = v_workspace and g.person is distinct from v_grant.person;
       if v_grant.person is not null then
@@ -669,15 +672,14 @@ begin
   perform app.fund(app.user_id());
 end $$;
 --> statement-breakpoint
--- Whether a workspace, the current one, may have the caller's free credits: it is theirs alone, and they never had any. Keys and jobs are no callers.
-create or replace function app.may_fund(p_workspace uuid) returns boolean
+-- Whether the current workspace may have the caller's free credits: it is theirs alone, and they never had any. Keys and jobs are no callers.
+create or replace function app.may_fund() returns boolean
   language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.context();
 begin
   return (v_context ->> 'role' = 'owner' and v_context ->> 'plan' = 'free' and v_context ->> 'actor' = 'user:' || app.user_id()
-    and p_workspace = app.workspace_id()
-    and not exists (select from public.memberships m where m.workspace_id = p_workspace and m.role = 'owner' and m.user_id <> app.user_id())
+    and not exists (select from public.memberships m where m.workspace_id = app.workspace_id() and m.role = 'owner' and m.user_id <> app.user_id())
     and exists (select from public.users u where u.id = app.user_id() and u.email_verified_at is not null)
     and (app.grant_of(app.user_id())).person is null) is true;
 end $$;
@@ -686,19 +688,20 @@ end $$;
 create or replace function app.fund_first() returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  if app.may_fund(app.workspace_id()) then
+  if app.may_fund() then
     perform app.fund(app.user_id(), app.workspace_id());
   end if;
 end $$;
 --> statement-breakpoint
--- The plan of the current workspace has changed, or an owner's account is gone: its owners may have free credits. In one order for all.
-create or replace function app.fund_owners() returns void
+-- The plans of these workspaces have changed, or an owner's account is gone: their owners may have free credits. In one order for all.
+create or replace function app.fund_owners(p_workspaces uuid[]) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_owner uuid;
 begin
-  for v_owner in select m.user_id from public.memberships m join public.users u on u.id = m.user_id
-    where m.workspace_id = app.workspace_id() and m.role = 'owner' order by app.person_of(u.email), m.user_id
+  for v_owner in select u.id from public.users u
+    where u.id in (select m.user_id from public.memberships m where m.workspace_id = any(p_workspaces) and m.role = 'owner')
+    order by app.person_of(u.email), u.id
   loop
     perform app.fund(v_owner);
   end loop;
@@ -712,12 +715,12 @@ begin
     'request', app.context() -> 'request'), 'workspace', p_workspace, null, jsonb_build_object('reason', p_reason));
 end $$;
 --> statement-breakpoint
--- Whether a free workspace has the free credits, or has them with the caller's first job.
-create or replace function app.is_funded(p_workspace uuid) returns boolean
+-- Whether the current workspace, a free one, has the free credits, or has them with the caller's first job.
+create or replace function app.is_funded() returns boolean
   language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  return exists (select from app.grant_at(p_workspace) g
-    where not app.is_held(g.held_at, g.hold_reason) and g.since <= (now() at time zone 'utc')::date) or app.may_fund(p_workspace);
+  return exists (select from app.grant_at(app.workspace_id()) g
+    where not app.is_held(g.held_at, g.hold_reason) and g.since <= (now() at time zone 'utc')::date) or app.may_fund();
 end $$;
 --> statement-breakpoint
 -- The same of the current workspace, and why: one of `freeCreditStates` (src/words.ts), and since when.
@@ -731,7 +734,7 @@ begin
   state := case
     when app.is_held(v_grant.held_at, v_grant.hold_reason) then 'held'
     when v_grant.since > (now() at time zone 'utc')::date then 'later'
-    when v_grant.person is not null or app.may_fund(v_workspace) then 'granted'
+    when v_grant.person is not null or app.may_fund() then 'granted'
     when exists (select from public.memberships m join public.users u on u.id = m.user_id
       where m.workspace_id = v_workspace and m.role = 'owner' and u.email_verified_at is not null) then 'elsewhere'
     else 'unverified' end;

@@ -110,6 +110,7 @@ declare
   v_member record;
   v_heir uuid;
   v_deleted uuid[] := '{}';
+  v_left uuid[] := '{}';
 begin
   perform app.require(v_context ->> 'action' = 'user.erase', 403, 'forbidden');
   select * into v_user from public.users u where u.id = p_user for update;
@@ -142,9 +143,8 @@ begin
       update public.api_keys k set revoked_at = now()
        where k.workspace_id = v_member.workspace_id and k.created_by = p_user and k.revoked_at is null;
       delete from public.memberships m where m.workspace_id = v_member.workspace_id and m.user_id = p_user;
-      -- Free credits that were theirs there are gone: whoever is left as the owner may have their own.
       if (select count(*) from public.memberships m where m.workspace_id = v_member.workspace_id and m.role = 'owner') = 1 then
-        perform app.fund_owners();
+        v_left := v_left || v_member.workspace_id;
       end if;
     else
       perform app.set_context(v_context || jsonb_build_object('workspaceId', v_member.workspace_id, 'role', 'owner',
@@ -153,6 +153,8 @@ begin
       v_deleted := v_deleted || v_member.workspace_id;
     end if;
   end loop;
+  -- Free credits that were theirs there are gone: whoever is left as the owner may have their own.
+  perform app.fund_owners(v_left);
   -- Neither name nor address is written anew.
   perform app.set_context(v_context || '{"action": null}');
   update public.outbox o set available_at = now(), sends = 0 where o.workspace_id = app.nowhere() and o.kind = 'user.export'

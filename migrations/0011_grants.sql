@@ -138,12 +138,8 @@ grant execute on function app.accept_invite(text), app.listen(), app.create_work
   app.search_assets(uuid, integer, uuid, uuid, text[], text[], text[], text, text, integer), app.head_of_line(uuid, integer),
   app.show_generations(uuid, uuid[], integer), app.list_generations(uuid, integer, uuid, uuid, text[], text[], integer),
   app.list_audit(uuid, integer, uuid, uuid, uuid, uuid, text, text),
-  app.change(text, text, text, jsonb), app.accept(uuid, jsonb, jsonb, jsonb, text, text), app.claim(uuid, boolean, jsonb, jsonb),
-  app.note_calls(uuid, integer, jsonb, jsonb), app.keep_operation(uuid, jsonb), app.keep_calls(jsonb),
-  app.renew(uuid, integer), app.release(uuid, integer, jsonb, double precision, jsonb, jsonb),
-  app.settle(uuid, integer, jsonb, jsonb, jsonb, jsonb), app.cancel(uuid, jsonb),
-  app.end_generations(integer), app.ask_verification(uuid), app.ask_change(text, uuid, uuid), app.confirm_email(text, text[]),
-  app.tell_of_password(uuid), app.tell_of_factor(uuid), app.leave(uuid), app.ask_export(uuid), app.is_over(), app.workspace_grace(), app.enter_deleted(uuid), app.mail_invite(uuid, uuid), app.fund_caller(), app.is_funded(uuid), app.free_state()
+  app.change(text, text), app.end_generations(integer), app.ask_verification(uuid), app.ask_change(text, uuid, uuid), app.confirm_email(text, text[]),
+  app.tell_of_password(uuid), app.tell_of_factor(uuid), app.leave(uuid), app.ask_export(uuid), app.is_over(), app.workspace_grace(), app.enter_deleted(uuid), app.mail_invite(uuid, uuid), app.fund_caller(), app.is_funded(), app.free_state()
   to app_tenant;
 grant execute on function app.act_as(uuid), app.compare_storage(text, jsonb, uuid[], uuid[], timestamptz, integer),
   app.note_findings(text, jsonb, interval), app.register(uuid, text, text, text, text, uuid), app.holders_of(text, uuid), app.owe_mail(uuid, text, text, uuid, jsonb),
@@ -154,9 +150,12 @@ grant execute on function app.own_factors(), app.own_mark(), app.require_own_pro
 grant execute on function app.is_sealed(text) to app_tenant, app_system;
 grant execute on function app.factors_of(uuid), app.factors_since(uuid), app.password_mark(text) to app_system;
 grant execute on all functions in schema app to app_gate;
-grant execute on function app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(), app.server_context(),
+grant execute on function app.enter(text, text), app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(),
+  app.server_context(), app.accept(uuid, jsonb, jsonb, jsonb, text, text), app.claim(uuid, boolean, integer, jsonb), app.note_calls(uuid, integer, integer, jsonb),
+  app.keep_operation(uuid, jsonb), app.keep_calls(jsonb), app.renew(uuid, integer), app.release(uuid, integer, integer, double precision, jsonb, jsonb),
+  app.settle(uuid, integer, integer, jsonb, jsonb, jsonb), app.cancel(uuid, integer),
   app.wake_of(generations), app.conclude(uuid, uuid, integer), app.misfit(uuid, uuid[], jsonb), app.insert_calls(uuid, uuid, jsonb),
-  app.is_funded(uuid), app.fund_first(), app.spend_free(integer), app.hold(uuid, uuid, integer), app.write_calls(uuid, jsonb), app.finish(generations, text, jsonb, jsonb),
+  app.is_funded(), app.fund_first(), app.spend_free(integer), app.hold(uuid, uuid, integer), app.write_calls(uuid, jsonb), app.finish(generations, text, jsonb, jsonb),
   app.forecast(uuid, text, integer, text, double precision, integer), app.eta(uuid, text, integer, text, double precision, integer)
   to app_jobs;
 grant execute on function app.uuid_at(timestamptz), app.first_id(), app.last_id(), app.audit_life() to app_tenant, app_system, app_retention;
@@ -182,8 +181,7 @@ declare
 begin
   grant create on schema app to app_jobs;
   for v_function in select oid from pg_proc where pronamespace = 'app'::regnamespace and prosecdef
-    and proname in ('accept', 'claim', 'note_calls', 'keep_operation', 'keep_calls', 'renew', 'release', 'settle', 'cancel',
-      'end_generations') loop
+    and proname in ('change', 'end_generations') loop
     execute format('alter function %s owner to app_jobs', v_function);
   end loop;
   revoke create on schema app from app_jobs;

@@ -33,6 +33,9 @@ const base64 = (bytes: Buffer) => bytes.toString('base64').replace(/=+$/, '')
 /** What the password is compared with where there is none, so that both cases take the same time. */
 const DUMMY_HASH = `$scrypt$ln=14,r=8,p=5$${base64(Buffer.alloc(SALT_LENGTH))}$${base64(Buffer.alloc(KEY_LENGTH))}`
 
+/** Of a hash in PHC form all but the key. */
+const startOf = (hash: string) => hash.slice(0, hash.lastIndexOf('$') + 1)
+
 export class Hasher extends DurableObject {
   private waiting = 0
   /** The end of the line. All of it belongs to this object, so that it moves on whoever has left. */
@@ -49,20 +52,22 @@ export class Hasher extends DurableObject {
   }
 
   /**
-   * Which of the stored is the password's, of those that have the salt of the first: one hash, however many there are. -1 for a
-   * wrong password and, after the same work, where none is stored; null when the line is too long.
+   * Which of the stored is the password's: one hash for all that have the same salt. -1 for a wrong password and, after the same
+   * work, where none is stored; null when the line is too long.
    */
   find(password: string, stored: readonly (string | null)[]): Promise<number | null> {
     return this.inTurn(async () => {
-      const sample = stored.find((one) => one !== null) ?? DUMMY_HASH
-      const start = sample.slice(0, sample.lastIndexOf('$') + 1)
-      const [, , parameters = '', salt = ''] = start.split('$')
-      const [ln = 14, r = 8, p = 5] = parameters.split(',').map((part) => Number(part.split('=')[1]))
-      const actual = await derive(password, Buffer.from(salt, 'base64'), { N: 2 ** ln, r, p })
-      return stored.findIndex(
-        (one) =>
-          one?.startsWith(start) && timingSafeEqual(actual, Buffer.from(one.slice(start.length), 'base64')),
-      )
+      const starts = new Set(stored.flatMap((one) => (one === null ? [] : startOf(one))))
+      const keys = new Map<string, Buffer>()
+      for (const start of starts.size === 0 ? [startOf(DUMMY_HASH)] : starts) {
+        const [, , parameters = '', salt = ''] = start.split('$')
+        const [ln = 14, r = 8, p = 5] = parameters.split(',').map((part) => Number(part.split('=')[1]))
+        keys.set(start, await derive(password, Buffer.from(salt, 'base64'), { N: 2 ** ln, r, p }))
+      }
+      return stored.findIndex((one) => {
+        const key = one === null ? undefined : keys.get(startOf(one))
+        return key && one && timingSafeEqual(key, Buffer.from(one.slice(startOf(one).length), 'base64'))
+      })
     })
   }
 

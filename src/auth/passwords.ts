@@ -56,8 +56,8 @@ const ask = async <T>(
 }
 
 /**
- * All who claim an address have the salt that follows from it, so that one hash tells whose a password is, and a second click that it
- * is the same.
+ * All who claim an address have the salt that follows from it and the newest key, so that one hash, or one for each key that they were
+ * made with, tells whose a password is, and a second click that it is the same.
  * @throws {AppError} unavailable
  */
 export const hashPassword = (env: Env, password: string, claimed?: string | null): Promise<string> => {

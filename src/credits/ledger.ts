@@ -25,7 +25,7 @@ export const getUsage = async (ctx: Ctx) => {
     }>(sql`
       select ${counted.reserved} reserved, ${counted.charged} charged, ${counted.storedBytes} stored, ${counted.copiedBytes} copied,
              to_char(${currentPeriod} + interval '1 month', 'YYYY-MM-DD"T00:00:00.000Z"') renews_at,
-             app.is_funded((select app.workspace_id())) funded, f.state free, f.since from app.free_state() f`),
+             app.is_funded() funded, f.state free, f.since from app.free_state() f`),
   }))
   const row = first(counts.rows)
   const { credits, storage } = allowances[gate.plan]

@@ -49,10 +49,21 @@ const connectionOf = ({ env, scope }: Ctx): Connection => {
  * The gate: who is it, which workspace, may they? The claim is signed, so that nothing else that runs as the Worker's
  * login can make one, and comes back as a signed context.
  */
-const sign = (ctx: Ctx, turn: boolean) => {
+const sign = (ctx: Ctx, turn: boolean, called?: { what: Callable; with: object }) => {
   const { principal: credential, scope, workspaceId, role, stepUp, action, request } = ctx
   const seals = ctx.seals?.map((secret) => hash('sha256', secret))
-  const claim = JSON.stringify({ credential, scope, workspaceId, role, stepUp, action, request, seals, turn })
+  const claim = JSON.stringify({
+    credential,
+    scope,
+    workspaceId,
+    role,
+    stepUp,
+    action,
+    request,
+    seals,
+    turn,
+    ...called,
+  })
   return { claim, proof: proofOf(ctx, claim) }
 }
 
@@ -157,7 +168,7 @@ const ask = <Answer>(ctx: Ctx, how: 'read' | 'read_own' | 'change', params: read
     try {
       // `as`: what the function answers.
       return JSON.parse(
-        await post(connectionOf(ctx), `select app.${how}($1, $2, $3, $4)`, params),
+        await post(connectionOf(ctx), `select app.${how}(${params.map((_, i) => `$${i + 1}`)})`, params),
       ) as Answer & { gate: Gate }
     } catch (cause) {
       if (cause instanceof NeonDbError) throw cause
@@ -210,7 +221,7 @@ export type Callable =
 
 /**
  * The gate and one function that changes a generation in one statement (`app.change`), in the workspace's turn (`change`),
- * with parameters by name; what is undefined is null.
+ * with parameters by name, which the claim names, so that they are signed; what is undefined is null.
  * @returns the function's row, as Postgres makes JSON of it
  */
 export const call = async <Row extends object>(
@@ -218,13 +229,8 @@ export const call = async <Row extends object>(
   what: Callable,
   parameters: Record<string, unknown>,
 ): Promise<Row & { gate: Gate }> => {
-  const { claim, proof } = sign(ctx, true)
-  const { gate, row } = await ask<{ row: Row }>(ctx, 'change', [
-    claim,
-    proof,
-    what,
-    JSON.stringify(parameters),
-  ])
+  const { claim, proof } = sign(ctx, true, { what, with: parameters })
+  const { gate, row } = await ask<{ row: Row }>(ctx, 'change', [claim, proof])
   return { ...row, gate }
 }
 

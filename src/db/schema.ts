@@ -552,6 +552,7 @@ export const invites = pgTable(
     primaryKey({ columns: [table.workspaceId, table.id] }),
     // What is over is kept for a while, and may be most of it; so it is with keys and sessions.
     index('invites_open').on(table.workspaceId, table.id).where(sql`accepted_at is null`),
+    index('invites_address').on(table.workspaceId, table.email, table.id),
     index('invites_end').on(sql`least(accepted_at, expires_at)`),
     oneOf('invites', 'role', roles),
     tenantOnly,

@@ -13,6 +13,7 @@ import { first, rowOf } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { AppError, invalidField, toAppError } from '../errors.ts'
 import type { Idempotency } from '../idempotency.ts'
+import { allowances } from '../plans.ts'
 import { checkTarget } from '../webhooks/targets.ts'
 import { type AspectRatio, kindOf, type Style, type Task } from '../words.ts'
 import { counted, fitsStorage, grantedCredits, queuedLimit } from '../workspaces/quotas.ts'
@@ -111,6 +112,7 @@ const insert = async (
     id,
     request: row,
     photos: limitsOf(offers),
+    plans: allowances,
     key: idempotency?.key,
     hash: idempotency?.requestHash,
   }).catch((thrown: unknown) => {

@@ -28,7 +28,7 @@ const allowed = (what: keyof (typeof allowances)[(typeof plans)[number]]) =>
 
 /** SQL: credits a month, null when unlimited; the free ones are not every workspace's. */
 export const grantedCredits = sql`(case when (select plan from workspaces where id = (select app.workspace_id())) <> 'free'
-  or app.is_funded((select app.workspace_id())) then ${allowed('credits')} else 0 end)`
+  or app.is_funded() then ${allowed('credits')} else 0 end)`
 /** SQL: bytes of storage. */
 const storageQuota = allowed('storage')
 /** SQL: the workspace's files, and `more` bytes, fit its plan. */

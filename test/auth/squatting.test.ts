@@ -1,5 +1,5 @@
 /** An address belongs to whoever proves it: what others who claim it see, keep and lose, in every order of events. */
-import { hash, randomBytes } from 'node:crypto'
+import { hash, randomBytes, scryptSync } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
 import { times } from '../support/at-once.ts'
@@ -217,6 +217,22 @@ test('all who claim an address sign in by their passwords until somebody proves 
   expect([(await logIn(email)).status, (await logIn(email, OWN_PASSWORD)).status]).toEqual([401, 200])
 })
 
+test('those who claimed an address before the keys were rotated sign in as those after', async () => {
+  const email = newEmail()
+  const before = await withPassword(email, PASSWORD)
+  const salt = randomBytes(16)
+  const key = scryptSync(PASSWORD, salt, 32, { N: 2 ** 14, r: 8, p: 5, maxmem: 2 ** 26 })
+  const base64 = (bytes: Buffer) => bytes.toString('base64').replace(/=+$/, '')
+  await asOwner('update users set password_hash = $2 where email = $1', [
+    email,
+    `$scrypt$ln=14,r=8,p=5$${base64(salt)}$${base64(key)}`,
+  ])
+  const after = await withPassword(email, OWN_PASSWORD)
+  expect(await signedIn(logIn(email))).toMatchObject({ id: (await me(before)).id })
+  expect(await signedIn(logIn(email, OWN_PASSWORD))).toMatchObject({ id: (await me(after)).id })
+  expect((await logIn(email, 'of none of them')).status).toBe(401)
+})
+
 test('who has claimed an address first may be its owner, and later ones lose it', async () => {
   const email = newEmail()
   const owner = await withPassword(email, OWN_PASSWORD)
@@ -390,21 +406,32 @@ test('a claim whose mail is open stays, however often one network signs up with 
   expect((await logIn(email, OWN_PASSWORD)).status).toBe(200)
 })
 
+const claimsWithWorkspaces = `
+  with claims as (insert into users (id, email) select app.uuid_v7(), $1 from generate_series(1, $2) returning id),
+    made as (insert into workspaces (id, name, slug) select app.uuid_v7(), 'Trap', 'trap-' || id from claims returning id)
+  insert into memberships (workspace_id, user_id, role)
+  select m.id, c.id, 'owner' from (select id, row_number() over () n from made) m join (select id, row_number() over () n from claims) c using (n)`
+
 test('who claims an address that has twenty claims with workspaces has none, and resets the password', async () => {
   const email = newEmail()
-  await asOwner(
-    `with claims as (insert into users (id, email) select app.uuid_v7(), $1 from generate_series(1, 20) returning id),
-       made as (insert into workspaces (id, name, slug) select app.uuid_v7(), 'Trap', 'trap-' || id from claims returning id)
-     insert into memberships (workspace_id, user_id, role)
-     select m.id, c.id, 'owner' from (select id, row_number() over () n from made) m join (select id, row_number() over () n from claims) c using (n)`,
-    [email],
-  )
+  await asOwner(claimsWithWorkspaces, [email, 20])
   for (const claim of Object.values(claims))
     expect(await me(await claim(email))).toMatchObject({ email: null })
   await createClient().post('/auth/password/reset', { email })
   const body = { token: tokenIn(await mailTo(email, /new password/)), newPassword: OWN_PASSWORD }
   expect((await createClient().post('/auth/password/reset/confirm', body)).status).toBe(200)
   expect((await logIn(email, OWN_PASSWORD)).status).toBe(200)
+})
+
+test('nobody guesses the password of the newest of twenty claims by signing up', async () => {
+  const email = newEmail()
+  await asOwner(claimsWithWorkspaces, [email, 19])
+  const newest = await withPassword(email, OWN_PASSWORD)
+  await settleIn(newest)
+  const { id } = await me(newest)
+  for (const password of [PASSWORD, OWN_PASSWORD]) {
+    expect(await me(await withPassword(email, password))).not.toMatchObject({ id })
+  }
 })
 
 test('whoever has signed in from a device signs in there again, and to nothing else', async () => {

@@ -1,4 +1,5 @@
 /** Lists of a workspace with many rows, beside another with many and hundreds with few: what they read, and that they are right. */
+import { hash } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
@@ -160,6 +161,11 @@ test('what filters leave open comes merged, newest first, page by page', async (
   }
 }, 60_000)
 
+interface Claimed {
+  what: string
+  with: { id: string; key?: string; calls?: { id: string; asset_ids?: string[] }[] }
+}
+
 /** What a job reads from POST to success: its statements once more, for another job, which is then taken back. */
 const readByJob = async (tenant: Tenant) => {
   const heard: Statement[] = []
@@ -170,25 +176,23 @@ const readByJob = async (tenant: Tenant) => {
     body: { task: 'scene', prompt: 'A mug' },
   })
   expect(status, body).toBe(202)
+  // `as`: what a claim of the Worker's says.
+  const claims = () => heard.map(({ params }) => JSON.parse(String(params[0])) as Claimed)
   await expect
-    .poll(() => heard.map(({ params }) => params[2]), { timeout: 10_000 })
+    .poll(() => claims().map(({ what }) => what), { timeout: 10_000 })
     .toEqual(['accept', 'claim', 'settle'])
   rig.links.database.watch(undefined)
   const fresh = new Map<string, string>()
-  const parameters = heard.map(({ params }) => String(params[3]))
-  // `as`: the parameters of the first two.
-  const { id, key } = JSON.parse(parameters[0] ?? '') as { id: string; key: string | null }
-  const { calls } = JSON.parse(parameters[1] ?? '') as { calls: { id: string; asset_ids: string[] }[] }
-  for (const one of [id, key ?? id, ...calls.flatMap((call) => [call.id, ...call.asset_ids])]) {
-    fresh.set(one, crypto.randomUUID())
+  for (const { id, key, calls = [] } of claims().map((claim) => claim.with)) {
+    for (const one of [id, key ?? id, ...calls.flatMap((call) => [call.id, ...(call.asset_ids ?? [])])]) {
+      fresh.set(one, crypto.randomUUID())
+    }
   }
-  const again = heard.map(({ query, params }, i) => ({
-    query,
-    params: [
-      ...params.slice(0, 3),
-      [...fresh].reduce((text, [one, other]) => text.replaceAll(one, other), parameters[i] ?? ''),
-    ],
-  }))
+  const { GATE_KEY = '' } = rig.stack.settings
+  const again = heard.map(({ query, params }) => {
+    const claim = [...fresh].reduce((text, [one, other]) => text.replaceAll(one, other), String(params[0]))
+    return { query, params: [claim, hash('sha256', GATE_KEY + claim + GATE_KEY)] }
+  })
   return countRead(replayer, again)
 }
 

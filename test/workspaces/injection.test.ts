@@ -196,18 +196,18 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
     '42501',
   ],
   [
-    'a job in a request for something else',
+    'a job past what the Worker has signed',
     () => `select app.accept(gen_random_uuid(), '{}', '{}', '{}', null, null)`,
     '42501',
   ],
-  ['canceling in a request for something else', () => ofJobs(`cancel(id, '{}')`), '42501'],
-  ['taking jobs', () => ofJobs(`claim(id, true, '{}', '[]')`), '42501'],
-  ['noting calls', () => ofJobs(`note_calls(id, fence, '{}', '[]')`), '42501'],
+  ['canceling in a request for something else', () => ofJobs('cancel(id, 1)'), '42501'],
+  ['taking jobs', () => ofJobs(`claim(id, true, 1, '[]')`), '42501'],
+  ['noting calls', () => ofJobs(`note_calls(id, fence, 1, '[]')`), '42501'],
   ['naming calls', () => `select app.keep_operation(id, '{}') from provider_jobs`, '42501'],
   ['results of calls', () => `select app.keep_calls('[]')`, '42501'],
   ['holding jobs', () => ofJobs('renew(id, fence)'), '42501'],
-  ['giving jobs back', () => ofJobs(`release(id, fence, '{}', 0, '{}', '[]')`), '42501'],
-  ['ending jobs', () => ofJobs(`settle(id, fence, '{}', '{}', '[]', '[]')`), '42501'],
+  ['giving jobs back', () => ofJobs(`release(id, fence, 1, 0, '{}', '[]')`), '42501'],
+  ['ending jobs', () => ofJobs(`settle(id, fence, 1, '{}', '[]', '[]')`), '42501'],
   ['ending the jobs of a workspace', () => 'select app.end_generations(1)', '42501'],
   ['the steps of the functions', () => ofJobs(`finish(generations, 'failed', null, '[]')`), '42501'],
   ['rewriting the ledger', () => 'delete from credit_entries', '42501'],
@@ -351,6 +351,32 @@ test.each([
 ])('in %s: %s', async (action, statement, outcome) => {
   const seals = [hash('sha256', 'another secret')]
   expect(await attempt({ ...(await claimOf(ours, action)), seals }, statement)).toBe(outcome)
+})
+
+const isCredits = `select app.accept(gen_random_uuid(), '{"task": "scene", "credits_reserved": 0}', '{}', '{}', null, null)`
+
+test.each([
+  ['generation.create', isCredits, '42501'],
+  ['generation.retry', isCredits, '42501'],
+  ['generation.create', `select app.change('{"what": "accept"}', repeat('0', 64))`, 'AG503'],
+])('in %s no job at a price of its own', async (action, statement, outcome) => {
+  expect(await attempt(await claimOf(ours, action), statement)).toBe(outcome)
+})
+
+test.each([
+  [
+    'member.update',
+    `update memberships set role = 'viewer' where role = 'owner' and user_id <> app.user_id()`,
+  ],
+  ['member.update', `update memberships set role = 'owner' where role = 'viewer'`],
+  ['member.remove', `delete from memberships where role = 'owner' and user_id <> app.user_id()`],
+  ['invite.create', newInvite(`app.user_id(), 'owner'`)],
+])('in %s no ownership without a proof', async (action, statement) => {
+  const us = await newTenant()
+  await addMember(us.workspaceId, 'owner')
+  await addMember(us.workspaceId, 'viewer')
+  await asOwner(`update sessions set proved_at = now() - interval '1 hour' where user_id = $1`, [us.userId])
+  expect(await attempt(await claimOf(us, action), statement)).toBe('AG403')
 })
 
 test('the login that signs people in puts in no secret of its own, either', async () => {

@@ -11,7 +11,7 @@ import { dispatchMails } from '../../mail/owed.ts'
 import type { Role } from '../../words.ts'
 import { memberLimit } from '../quotas.ts'
 import type { WorkspaceWithRole } from '../workspaces.ts'
-import { ensureNotAbove, ensureProved } from './members.ts'
+import { ensureNotAbove } from './members.ts'
 
 const LIFETIME = sql`interval '7 days'`
 
@@ -39,7 +39,6 @@ export const createInvite = async (
   const hasRoom = sql`coalesce((select count(*) from memberships where ${inWorkspace(memberships)}) < ${memberLimit}, true)`
   const { created, mailed } = await change(ctx, (db) => ({
     granted: ensureNotAbove(db, input.role),
-    proved: ensureProved(db, sql`${input.role} = 'owner'`),
     newcomer: ensure(db, isNewcomer, 'already_member'),
     room: ensure(db, hasRoom, 'plan_limit_reached'),
     replaced: db.delete(invites).where(and(here, eq(invites.email, input.email), isNull(invites.acceptedAt))),

@@ -19,10 +19,6 @@ const ownRank = sql`(select app.own_rank())`
 export const ensureNotAbove = (db: Database, granted: Role) =>
   ensure(db, sql`${ownRank} >= ${rankOf(sql`${granted}`)}`, 'forbidden')
 
-/** A statement: whoever gives or takes ownership has proved themselves lately. @throws {AppError} step_up_required */
-export const ensureProved = (db: Database, concernsOwner: SQL) =>
-  db.execute(sql`select app.require_own_proof() where ${concernsOwner}`)
-
 /** Deletes the open invites of somebody who may not make them any more. */
 const withdrawInvites = (db: Database, userId: SQL) =>
   db.execute(sql`
@@ -78,8 +74,6 @@ export type Member = Awaited<ReturnType<typeof selectMembers>>[number]
 const NO_OWNER_STAYS =
   'This member has deleted their account and leaves (`leavesAt`), so the workspace would have no owner: choose another one, or have them sign in, which undoes it.'
 
-const isOwner = (userId: string) => exists(memberships, and(isMember(userId), eq(memberships.role, 'owner')))
-
 const ensureMember = (db: Database, userId: string) =>
   ensure(db, exists(memberships, isMember(userId)), 'not_found')
 
@@ -111,7 +105,6 @@ export const changeRole = async (ctx: Ctx, userId: string, role: Role): Promise<
     granted: ensureNotAbove(db, role),
     found: ensureMember(db, userId),
     allowed: ensure(db, exists(memberships, isNotAbove), 'forbidden'),
-    proved: ensureProved(db, sql`${role} = 'owner' or ${isOwner(userId)}`),
     changed: db.update(memberships).set({ role }).where(isMember(userId)),
     withdrawn: withdrawInvites(db, sql`${userId}::uuid`),
     revoked: revokeKeys(db, userId),
@@ -132,7 +125,6 @@ export const removeMember = async (ctx: Ctx, userId: string): Promise<void> => {
       exists(memberships, and(isMember(userId), or(isCaller, callerOutranks))),
       'forbidden',
     ),
-    proved: ensureProved(db, isOwner(userId)),
     removed: db.delete(memberships).where(isMember(userId)),
     withdrawn: withdrawInvites(db, sql`${userId}::uuid`),
     revoked: revokeKeys(db, userId),
