@@ -14,9 +14,7 @@ begin
   if v_type is null then
     return null;
   end if;
-  insert into public.event_heads (workspace_id, sequence) values (new.workspace_id, 1)
-    on conflict (workspace_id) do update set sequence = event_heads.sequence + 1
-    returning sequence into v_sequence;
+  update public.event_heads h set sequence = h.sequence + 1 where h.workspace_id = new.workspace_id returning h.sequence into v_sequence;
   insert into public.generation_events (workspace_id, sequence, generation_id, type, status, progress, phase, eta)
   values (new.workspace_id, v_sequence, new.id, v_type, new.status, new.progress, new.phase, new.eta);
   if new.webhook_url is null and not exists (select from public.webhook_endpoints e where e.workspace_id = new.workspace_id) then
@@ -51,9 +49,7 @@ create or replace function app.listen() returns void
 declare
   v_workspace constant uuid := app.workspace_id();
 begin
-  if exists (select from public.event_heads h where h.workspace_id = v_workspace and h.listened_until > now() + interval '11 minutes') then
-    return;
+  if not exists (select from public.event_heads h where h.workspace_id = v_workspace and h.listened_until > now() + interval '11 minutes') then
+    update public.event_heads h set listened_until = now() + interval '20 minutes' where h.workspace_id = v_workspace;
   end if;
-  insert into public.event_heads (workspace_id, sequence, listened_until) values (v_workspace, 0, now() + interval '20 minutes')
-  on conflict (workspace_id) do update set listened_until = excluded.listened_until;
 end $$;

@@ -1,13 +1,25 @@
 -- What triggers keep in the transaction that changes it. Counters instead of sums: storage, open jobs and the month's credits
 -- of a workspace; which object an asset has; and the index of tags.
+
+-- A workspace begins with its rows, so that whatever counts only updates them.
+create or replace function app.begin_counts() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into public.workspace_counters (workspace_id) values (new.id);
+  insert into public.event_heads (workspace_id, sequence) values (new.id, 0);
+  return null;
+end $$;
+--> statement-breakpoint
+create or replace trigger counters after insert on workspaces
+  for each row execute function app.begin_counts();
+--> statement-breakpoint
 create or replace function app.count_asset() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_bytes bigint := case when TG_OP <> 'DELETE' then new.size else 0 end - case when TG_OP <> 'INSERT' then old.size else 0 end;
 begin
-  insert into public.workspace_counters (workspace_id, stored_bytes)
-  values (case when TG_OP = 'DELETE' then old.workspace_id else new.workspace_id end, v_bytes)
-  on conflict (workspace_id) do update set stored_bytes = workspace_counters.stored_bytes + v_bytes;
+  update public.workspace_counters c set stored_bytes = c.stored_bytes + v_bytes
+   where c.workspace_id = case when TG_OP = 'DELETE' then old.workspace_id else new.workspace_id end;
   return null;
 end $$;
 --> statement-breakpoint
@@ -19,9 +31,8 @@ create or replace function app.count_copy() returns trigger
 declare
   v_bytes bigint := case when TG_OP <> 'DELETE' then new.size else 0 end - case when TG_OP <> 'INSERT' then old.size else 0 end;
 begin
-  insert into public.workspace_counters (workspace_id, copied_bytes)
-  values (case when TG_OP = 'DELETE' then old.workspace_id else new.workspace_id end, v_bytes)
-  on conflict (workspace_id) do update set copied_bytes = workspace_counters.copied_bytes + v_bytes;
+  update public.workspace_counters c set copied_bytes = c.copied_bytes + v_bytes
+   where c.workspace_id = case when TG_OP = 'DELETE' then old.workspace_id else new.workspace_id end;
   return null;
 end $$;
 --> statement-breakpoint
@@ -83,9 +94,8 @@ declare
   v_queued integer := (new.status = 'queued')::integer - coalesce((old.status = 'queued')::integer, 0);
   v_running integer := (new.status = 'running')::integer - coalesce((old.status = 'running')::integer, 0);
 begin
-  insert into public.workspace_counters (workspace_id, queued, running) values (new.workspace_id, v_queued, v_running)
-  on conflict (workspace_id) do update set queued = workspace_counters.queued + v_queued,
-    running = workspace_counters.running + v_running;
+  update public.workspace_counters c set queued = c.queued + v_queued, running = c.running + v_running
+   where c.workspace_id = new.workspace_id;
   return null;
 end $$;
 --> statement-breakpoint
@@ -127,12 +137,11 @@ declare
   v_reserved integer := case new.kind when 'reserve' then new.credits else -new.credits end;
   v_charged integer := case new.kind when 'charge' then new.credits else 0 end;
 begin
-  insert into public.workspace_counters as c (workspace_id, period, reserved, charged)
-  values (new.workspace_id, new.period, v_reserved, v_charged)
-  on conflict (workspace_id) do update set
-    period = greatest(c.period, new.period),
-    reserved = case when new.period > c.period then v_reserved when new.period = c.period then c.reserved + v_reserved else c.reserved end,
-    charged = case when new.period > c.period then v_charged when new.period = c.period then c.charged + v_charged else c.charged end;
+  update public.workspace_counters c
+     set period = greatest(c.period, new.period),
+         reserved = case when new.period > c.period then v_reserved when new.period = c.period then c.reserved + v_reserved else c.reserved end,
+         charged = case when new.period > c.period then v_charged when new.period = c.period then c.charged + v_charged else c.charged end
+   where c.workspace_id = new.workspace_id;
   -- What comes back was not spent; the job's id says on which day it was.
   if new.kind = 'refund' and app.context() ->> 'plan' = 'free'
     and new.generation_id >= app.uuid_at(date_trunc('day', now() at time zone 'utc') at time zone 'utc') then

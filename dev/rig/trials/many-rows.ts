@@ -64,7 +64,7 @@ const steps = (workspace: string): string[] => [
        from made, generate_series(0, 1) n where n = 0 or status not in ('queued', 'running') order by at`,
   `insert into generation_events (workspace_id, sequence, generation_id, type, status, progress, created_at)
      select workspace_id, k, generation_id, status, status, 0, at from made order by at`,
-  `insert into event_heads select id, rows from places where rows > 0`,
+  `insert into event_heads select id, rows from places where rows > 0 on conflict (workspace_id) do update set sequence = excluded.sequence`,
   // That they were made.
   `delete from audit_logs where workspace_id in (select id from places)`,
   `delete from audit_heads where workspace_id in (select id from places)`,
