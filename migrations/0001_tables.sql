@@ -50,8 +50,8 @@ CREATE TABLE "asset_exports" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"ended_at" timestamp with time zone,
 	CONSTRAINT "asset_exports_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
-	CONSTRAINT "asset_exports_channel_known" CHECK (channel in ('amazon-main', 'google-merchant', 'shopify', 'instagram-feed', 'instagram-reel', 'tiktok', 'web')),
-	CONSTRAINT "asset_exports_status_known" CHECK (status in ('queued', 'succeeded', 'refused'))
+	CONSTRAINT "asset_exports_channel_known" CHECK (channel = any('{amazon-main,google-merchant,shopify,instagram-feed,instagram-reel,tiktok,web}')),
+	CONSTRAINT "asset_exports_status_known" CHECK (status = any('{queued,succeeded,refused}'))
 );
 --> statement-breakpoint
 ALTER TABLE "asset_exports" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -88,10 +88,10 @@ CREATE TABLE "assets" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "assets_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
 	CONSTRAINT "assets_ready_known" CHECK (status = 'pending' or sha256 is not null),
-	CONSTRAINT "assets_kind_known" CHECK (kind in ('image', 'video', 'document')),
-	CONSTRAINT "assets_source_known" CHECK (source in ('upload', 'generation', 'export')),
-	CONSTRAINT "assets_status_known" CHECK (status in ('pending', 'ready')),
-	CONSTRAINT "assets_store_known" CHECK (store in ('home', 'fallback'))
+	CONSTRAINT "assets_kind_known" CHECK (kind = any('{image,video,document}')),
+	CONSTRAINT "assets_source_known" CHECK (source = any('{upload,generation,export}')),
+	CONSTRAINT "assets_status_known" CHECK (status = any('{pending,ready}')),
+	CONSTRAINT "assets_store_known" CHECK (store = any('{home,fallback}'))
 );
 --> statement-breakpoint
 ALTER TABLE "assets" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -155,7 +155,7 @@ CREATE TABLE "credit_entries" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "credit_entries_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
 	CONSTRAINT "credit_entries_once" UNIQUE("workspace_id","generation_id","kind"),
-	CONSTRAINT "credit_entries_kind_known" CHECK (kind in ('reserve', 'charge', 'refund')),
+	CONSTRAINT "credit_entries_kind_known" CHECK (kind = any('{reserve,charge,refund}')),
 	CONSTRAINT "credit_entries_credits_positive" CHECK (credits > 0)
 );
 --> statement-breakpoint
@@ -208,7 +208,7 @@ CREATE TABLE "generation_events" (
 	"eta" timestamp with time zone[],
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "generation_events_workspace_id_sequence_pk" PRIMARY KEY("workspace_id","sequence"),
-	CONSTRAINT "generation_events_type_known" CHECK (type in ('queued', 'running', 'progress', 'provider.switched', 'succeeded', 'failed', 'canceled'))
+	CONSTRAINT "generation_events_type_known" CHECK (type = any('{queued,running,progress,provider.switched,succeeded,failed,canceled}'))
 );
 --> statement-breakpoint
 ALTER TABLE "generation_events" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -269,8 +269,8 @@ CREATE TABLE "generations" (
 	"started_at" timestamp with time zone,
 	"completed_at" timestamp with time zone,
 	CONSTRAINT "generations_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
-	CONSTRAINT "generations_kind_known" CHECK (kind in ('image', 'video')),
-	CONSTRAINT "generations_status_known" CHECK (status in ('queued', 'running', 'succeeded', 'failed', 'canceled'))
+	CONSTRAINT "generations_kind_known" CHECK (kind = any('{image,video}')),
+	CONSTRAINT "generations_status_known" CHECK (status = any('{queued,running,succeeded,failed,canceled}'))
 );
 --> statement-breakpoint
 ALTER TABLE "generations" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -298,7 +298,7 @@ CREATE TABLE "invites" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "invites_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
 	CONSTRAINT "invites_token_hash_unique" UNIQUE("token_hash"),
-	CONSTRAINT "invites_role_known" CHECK (role in ('viewer', 'member', 'admin', 'owner'))
+	CONSTRAINT "invites_role_known" CHECK (role = any('{viewer,member,admin,owner}'))
 );
 --> statement-breakpoint
 ALTER TABLE "invites" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -324,8 +324,8 @@ CREATE TABLE "mails" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"ended_at" timestamp with time zone,
 	CONSTRAINT "mails_token_hash_unique" UNIQUE("token_hash"),
-	CONSTRAINT "mails_kind_known" CHECK (kind in ('verify', 'reset', 'change_old', 'change_new', 'invite', 'email_changed', 'password_changed', 'password_reset', 'factor_added', 'factor_removed', 'codes_renewed', 'new_device', 'factor_guessed', 'leaving', 'staying', 'export')),
-	CONSTRAINT "mails_status_known" CHECK (status in ('pending', 'sending', 'sent', 'refused', 'unknown', 'void'))
+	CONSTRAINT "mails_kind_known" CHECK (kind = any('{verify,reset,change_old,change_new,invite,email_changed,password_changed,password_reset,factor_added,factor_removed,codes_renewed,new_device,factor_guessed,leaving,staying,export}')),
+	CONSTRAINT "mails_status_known" CHECK (status = any('{pending,sending,sent,refused,unknown,void}'))
 );
 --> statement-breakpoint
 ALTER TABLE "mails" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -336,7 +336,7 @@ CREATE TABLE "memberships" (
 	"entry_id" uuid DEFAULT app.uuid_v7() NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "memberships_workspace_id_user_id_pk" PRIMARY KEY("workspace_id","user_id"),
-	CONSTRAINT "memberships_role_known" CHECK (role in ('viewer', 'member', 'admin', 'owner'))
+	CONSTRAINT "memberships_role_known" CHECK (role = any('{viewer,member,admin,owner}'))
 );
 --> statement-breakpoint
 ALTER TABLE "memberships" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -348,7 +348,7 @@ CREATE TABLE "outbox" (
 	"sends" integer DEFAULT 0 NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "outbox_workspace_id_kind_subject_id_pk" PRIMARY KEY("workspace_id","kind","subject_id"),
-	CONSTRAINT "outbox_kind_known" CHECK (kind in ('generation', 'prediction.cancel', 'object.delete', 'copies.delete', 'object.lost', 'object.move', 'export', 'upload.check', 'upload.end', 'webhook.deliver', 'webhook.delete', 'workspace.delete', 'user.erase', 'user.export', 'mail'))
+	CONSTRAINT "outbox_kind_known" CHECK (kind = any('{generation,prediction.cancel,object.delete,copies.delete,object.lost,object.move,export,upload.check,upload.end,webhook.deliver,webhook.delete,workspace.delete,user.erase,user.export,mail}'))
 );
 --> statement-breakpoint
 ALTER TABLE "outbox" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -389,7 +389,7 @@ CREATE TABLE "provider_jobs" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"ended_at" timestamp with time zone,
 	CONSTRAINT "provider_jobs_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
-	CONSTRAINT "provider_jobs_status_known" CHECK (status in ('submitting', 'running', 'succeeded', 'failed', 'canceled', 'lost'))
+	CONSTRAINT "provider_jobs_status_known" CHECK (status = any('{submitting,running,succeeded,failed,canceled,lost}'))
 );
 --> statement-breakpoint
 ALTER TABLE "provider_jobs" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -468,7 +468,7 @@ CREATE TABLE "users" (
 	"leaves_at" timestamp with time zone,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"updated_at" timestamp with time zone DEFAULT now() NOT NULL,
-	CONSTRAINT "users_language_known" CHECK (language in ('en', 'de', 'zh'))
+	CONSTRAINT "users_language_known" CHECK (language = any('{en,de,zh}'))
 );
 --> statement-breakpoint
 ALTER TABLE "users" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -488,7 +488,7 @@ CREATE TABLE "webhook_deliveries" (
 	"delivered_at" timestamp with time zone,
 	"ended_at" timestamp with time zone,
 	CONSTRAINT "webhook_deliveries_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
-	CONSTRAINT "webhook_deliveries_status_known" CHECK (status in ('pending', 'delivered', 'failed'))
+	CONSTRAINT "webhook_deliveries_status_known" CHECK (status = any('{pending,delivered,failed}'))
 );
 --> statement-breakpoint
 ALTER TABLE "webhook_deliveries" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -531,7 +531,7 @@ CREATE TABLE "workspaces" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"updated_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "workspaces_slug_unique" UNIQUE("slug"),
-	CONSTRAINT "workspaces_plan_known" CHECK (plan in ('free', 'pro', 'enterprise'))
+	CONSTRAINT "workspaces_plan_known" CHECK (plan = any('{free,pro,enterprise}'))
 );
 --> statement-breakpoint
 ALTER TABLE "workspaces" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint

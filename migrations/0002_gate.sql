@@ -242,7 +242,8 @@ end $$;
 --   turn         whether the transaction changes the workspace: it then waits for those before it
 --   seals        SHA-256 of each secret that the transaction may store
 --   what, with   what app.change calls
-create or replace function app.enter(p_claim text, p_proof text, out user_id uuid, out workspace_id uuid, out role text, out plan text)
+-- Answers with the rest the context that it has signed.
+create or replace function app.enter(p_claim text, p_proof text, out user_id uuid, out workspace_id uuid, out role text, out plan text, out context jsonb)
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -254,7 +255,7 @@ declare
   v_gate_key bytea;
   v_set text;
   v_workspace uuid := v_claim ->> 'workspaceId';
-  v_context jsonb := jsonb_build_object('action', v_action, 'request', v_claim -> 'request', 'seals', v_claim -> 'seals');
+  v_context constant jsonb := jsonb_build_object('action', v_action, 'request', v_claim -> 'request', 'seals', v_claim -> 'seals');
   v_user uuid;
   v_key public.api_keys;
   v_role text;
@@ -293,8 +294,9 @@ begin
         select w.plan into v_plan from public.workspaces w where w.id = v_workspace;
       end if;
     end if;
-    perform app.set_context(v_context || jsonb_build_object('workspaceId', v_workspace, 'role', 'owner', 'plan', v_plan,
-      'actor', coalesce(v_credential ->> 'actor', 'user:' || v_user, 'system:')), v_gate_key);
+    context := v_context || jsonb_build_object('workspaceId', v_workspace, 'role', 'owner', 'plan', v_plan,
+      'actor', coalesce(v_credential ->> 'actor', 'user:' || v_user, 'system:'));
+    perform app.set_context(context, v_gate_key);
     user_id := v_user; workspace_id := v_workspace; plan := v_plan;
     return;
   when 'api_key' then
@@ -316,8 +318,8 @@ begin
     end loop;
     v_workspace := v_key.workspace_id;
     v_role := 'member';
-    perform app.set_context(v_context || jsonb_build_object('workspaceId', v_workspace, 'role', v_role, 'plan', v_plan,
-      'actor', 'api_key:' || v_key.id), v_gate_key);
+    context := v_context || jsonb_build_object('workspaceId', v_workspace, 'role', v_role, 'plan', v_plan, 'actor', 'api_key:' || v_key.id);
+    perform app.set_context(context, v_gate_key);
     perform app.require(v_action = any(v_key.scopes), 403, 'forbidden', 'AG');
     -- To the minute, and without waiting for another request that does the same.
     update public.api_keys set last_used_at = now()
@@ -361,10 +363,10 @@ begin
       else now() end;
   end case;
   user_id := v_user;
-  v_context := v_context || jsonb_build_object('userId', v_user, 'actor', 'user:' || v_user, 'secondFactor', v_second_factor,
+  context := v_context || jsonb_build_object('userId', v_user, 'actor', 'user:' || v_user, 'secondFactor', v_second_factor,
     'provedAt', extract(epoch from v_proved_at));
   if v_claim ->> 'scope' is distinct from 'workspace' then
-    perform app.set_context(v_context, v_gate_key);
+    perform app.set_context(context, v_gate_key);
     if v_step_up then
       perform app.require_proof(v_has_factor, v_proved_at, v_second_factor);
     end if;
@@ -399,7 +401,8 @@ begin
       perform app.refuse(404, 'not_found', 'AG');
     end if;
   end if;
-  perform app.set_context(v_context || jsonb_build_object('workspaceId', v_workspace, 'role', v_role, 'plan', v_plan), v_gate_key);
+  context := context || jsonb_build_object('workspaceId', v_workspace, 'role', v_role, 'plan', v_plan);
+  perform app.set_context(context, v_gate_key);
   if app.role_rank(v_role) < app.role_rank(v_claim ->> 'role') then
     perform app.refuse(403, 'forbidden', 'AG');
   end if;

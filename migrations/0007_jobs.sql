@@ -1,20 +1,8 @@
 -- A generation's life, as functions behind the gate: planned once a connection, where the statements of a request are planned
 -- each time. They run as app_jobs, which alone writes most of it, and are reached by `app.change`, the last of them; whom the
--- gate let in, and for what, each asks the signed context. `p_places` is how many may run at the same time. What changes a
+-- gate let in, and for what, `p_context` says. `p_places` is how many may run at the same time. What changes a
 -- generation answers the events that it made, with their deliveries, and whom it wakes.
 
--- The context, if it is the server itself that acts in a workspace: nobody else takes jobs and ends them.
-create or replace function app.server_context() returns jsonb
-  language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-  v_context constant jsonb := app.context();
-begin
-  if v_context ->> 'actor' is distinct from 'system:' or v_context ->> 'workspaceId' is null then
-    raise exception 'only the server itself may do this' using errcode = 'insufficient_privilege';
-  end if;
-  return v_context;
-end $$;
---> statement-breakpoint
 -- What is sent of a generation that has its turn. A fresh one without photos goes along, so that its first calls of providers
 -- are known before it is claimed; a long one would not fit the queue's batches.
 create or replace function app.wake_of(p_row public.generations) returns jsonb
@@ -85,29 +73,28 @@ end $$;
 -- Accepts a job in the workspace's turn: its row, the reservation of its credits, the note of what is owed, and how it is
 -- answered. With a key that came before nothing happens, and `body` is the earlier answer. `p_photos` as in app.misfit;
 -- `p_allowed`: what the workspace's plan does (src/plans.ts).
-create or replace function app.accept(p_id uuid, p_request jsonb, p_photos jsonb, p_allowed jsonb, p_key text, p_hash text,
+create or replace function app.accept(p_context jsonb, p_id uuid, p_request jsonb, p_photos jsonb, p_allowed jsonb, p_key text, p_hash text,
     out made boolean, out request_hash text, out body jsonb, out events jsonb, out woken jsonb)
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
-  v_context constant jsonb := app.context();
-  v_workspace constant uuid := v_context ->> 'workspaceId';
+  v_workspace constant uuid := p_context ->> 'workspaceId';
   v_places constant integer := p_allowed ->> 'running';
   v_period constant date := date_trunc('month', now() at time zone 'utc');
   v_asked constant public.generations := jsonb_populate_record(null::public.generations, p_request);
-  v_is_free constant boolean := v_context ->> 'plan' = 'free';
+  v_is_free constant boolean := p_context ->> 'plan' = 'free';
   v_misfit text;
   v_counts public.workspace_counters;
   v_queued integer;
   v_has_place boolean;
   v_row public.generations;
 begin
-  if v_context ->> 'action' in ('generation.create', 'generation.retry') is not true then
-    raise exception 'the action is %', v_context ->> 'action' using errcode = 'insufficient_privilege';
+  if p_context ->> 'action' in ('generation.create', 'generation.retry') is not true then
+    raise exception 'the action is %', p_context ->> 'action' using errcode = 'insufficient_privilege';
   end if;
   if p_key is not null then
     select false, k.request_hash, k.body into made, request_hash, body from public.idempotency_keys k
-     where k.workspace_id = v_workspace and k.caller = v_context ->> 'actor' and k.key = p_key;
+     where k.workspace_id = v_workspace and k.caller = p_context ->> 'actor' and k.key = p_key;
     if found then
       return;
     end if;
@@ -148,7 +135,7 @@ begin
     -- How long it may stand in line; its first step sets when it must have ended.
     v_asked.deadline, now() + interval '1 day', v_asked.credits_reserved,
     app.eta(v_workspace, v_asked.model, coalesce(v_asked.duration, v_asked.count), null, null, v_places),
-    case when v_has_place then now() end, (v_context ->> 'userId')::uuid)
+    case when v_has_place then now() end, (p_context ->> 'userId')::uuid)
   returning * into v_row;
   insert into public.credit_entries (workspace_id, generation_id, kind, credits, period)
   values (v_workspace, p_id, 'reserve', v_row.credits_reserved, v_period);
@@ -157,7 +144,7 @@ begin
   body := to_jsonb(v_row) || jsonb_build_object('position', v_queued);
   if p_key is not null then
     insert into public.idempotency_keys (workspace_id, caller, key, request_hash, generation_id, body)
-    values (v_workspace, v_context ->> 'actor', p_key, p_hash, p_id, body);
+    values (v_workspace, p_context ->> 'actor', p_key, p_hash, p_id, body);
   end if;
   select c.events, c.woken into events, woken from app.conclude(v_workspace, p_id, v_places) c;
   if v_has_place then
@@ -182,12 +169,10 @@ end $$;
 -- it must have been given back), after its end, before its next step is due (unless `p_early`: a provider has said that there
 -- is news), and in line while the workspace has no place. What has stood in line for as long as a job may is claimed to be ended.
 -- Of a job that was never claimed before, `p_calls` are noted as its first.
-create or replace function app.claim(p_id uuid, p_early boolean, p_places integer, p_calls jsonb,
+create or replace function app.claim(p_workspace uuid, p_id uuid, p_early boolean, p_places integer, p_calls jsonb,
     out generation jsonb, out inputs jsonb, out jobs jsonb, out held_for integer, out events jsonb, out woken jsonb)
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  v_context constant jsonb := app.server_context();
-  v_workspace constant uuid := v_context ->> 'workspaceId';
   -- Longer than a step takes; a call that lasts renews it. After it another consumer may claim the job.
   v_lease constant interval := interval '60 seconds';
   v_row public.generations;
@@ -195,16 +180,16 @@ declare
   v_late boolean;
   v_notes boolean;
 begin
-  select * into v_row from public.generations g where g.workspace_id = v_workspace and g.id = p_id;
+  select * into v_row from public.generations g where g.workspace_id = p_workspace and g.id = p_id;
   if not found or v_row.status not in ('queued', 'running') then
     return;
   end if;
   -- The answer to this very claim was lost: nobody else knows the ids of its calls.
   if v_row.lease_expires_at > now() and v_row.fence = 1 and exists (select from public.provider_jobs j
-    where j.workspace_id = v_workspace and j.generation_id = p_id and j.id = (p_calls -> 0 ->> 'id')::uuid) then
+    where j.workspace_id = p_workspace and j.generation_id = p_id and j.id = (p_calls -> 0 ->> 'id')::uuid) then
     generation := to_jsonb(v_row);
     jobs := (select jsonb_agg(to_jsonb(j) order by j.id) from public.provider_jobs j
-      where j.workspace_id = v_workspace and j.generation_id = p_id);
+      where j.workspace_id = p_workspace and j.generation_id = p_id);
     return;
   end if;
   if v_row.lease_expires_at > now() then
@@ -217,9 +202,9 @@ begin
   end if;
   v_late := v_row.status = 'queued' and v_row.deadline_at <= now();
   if v_row.status = 'queued' and not v_late
-    and (select c.running from public.workspace_counters c where c.workspace_id = v_workspace) >= p_places then
+    and (select c.running from public.workspace_counters c where c.workspace_id = p_workspace) >= p_places then
     -- Whoever ends tells it again.
-    update public.generations g set woken_at = null where g.workspace_id = v_workspace and g.id = p_id and g.woken_at is not null;
+    update public.generations g set woken_at = null where g.workspace_id = p_workspace and g.id = p_id and g.woken_at is not null;
     return;
   end if;
   v_starts := v_row.started_at is null and not v_late;
@@ -231,28 +216,28 @@ begin
          -- The time in line doesn't count.
          deadline_at = case when v_starts then now() + make_interval(secs => g.deadline) else g.deadline_at end,
          -- Who had a place at once was told a moment ago.
-         eta = case when v_starts and (g.eta is null or g.woken_at is distinct from g.created_at or g.created_at < now() - interval '2 seconds') then app.eta(v_workspace, g.model, coalesce(g.duration, g.count), null, 0, 0) else g.eta end,
+         eta = case when v_starts and (g.eta is null or g.woken_at is distinct from g.created_at or g.created_at < now() - interval '2 seconds') then app.eta(p_workspace, g.model, coalesce(g.duration, g.count), null, 0, 0) else g.eta end,
          attempts = case when v_notes then jsonb_array_length(p_calls) else g.attempts end,
          offer = case when v_notes then (p_calls -> 0 ->> 'provider') || ':' || (p_calls -> 0 ->> 'model') else g.offer end,
          lease_expires_at = now() + v_lease,
          next_step_at = null,
          woken_at = null
-   where g.workspace_id = v_workspace and g.id = p_id
+   where g.workspace_id = p_workspace and g.id = p_id
   returning * into v_row;
   update public.outbox o set available_at = now() + v_lease + interval '1 second', sends = 0
-   where o.workspace_id = v_workspace and o.kind = 'generation' and o.subject_id = p_id;
+   where o.workspace_id = p_workspace and o.kind = 'generation' and o.subject_id = p_id;
   if v_notes then
-    perform app.insert_calls(v_workspace, p_id, p_calls);
+    perform app.insert_calls(p_workspace, p_id, p_calls);
   end if;
   generation := to_jsonb(v_row);
   if cardinality(v_row.input_asset_ids) > 0 then
-    inputs := (select jsonb_agg(to_jsonb(a)) from public.assets a where a.workspace_id = v_workspace and a.id = any(v_row.input_asset_ids));
+    inputs := (select jsonb_agg(to_jsonb(a)) from public.assets a where a.workspace_id = p_workspace and a.id = any(v_row.input_asset_ids));
   end if;
   if v_row.attempts > 0 then
     jobs := (select jsonb_agg(to_jsonb(j) order by j.id) from public.provider_jobs j
-      where j.workspace_id = v_workspace and j.generation_id = p_id);
+      where j.workspace_id = p_workspace and j.generation_id = p_id);
   end if;
-  select c.events, c.woken into events, woken from app.conclude(v_workspace, p_id, p_places) c;
+  select c.events, c.woken into events, woken from app.conclude(p_workspace, p_id, p_places) c;
 end $$;
 --> statement-breakpoint
 -- Refuses the transaction if another claim, or a cancellation, came in between.
@@ -270,34 +255,28 @@ begin
 end $$;
 --> statement-breakpoint
 -- Notes calls while the claim holds.
-create or replace function app.note_calls(p_id uuid, p_fence integer, p_places integer, p_calls jsonb, out events jsonb, out woken jsonb)
+create or replace function app.note_calls(p_workspace uuid, p_id uuid, p_fence integer, p_places integer, p_calls jsonb, out events jsonb, out woken jsonb)
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  v_context constant jsonb := app.server_context();
-  v_workspace constant uuid := v_context ->> 'workspaceId';
 begin
-  perform app.hold(v_workspace, p_id, p_fence);
-  perform app.insert_calls(v_workspace, p_id, p_calls);
+  perform app.hold(p_workspace, p_id, p_fence);
+  perform app.insert_calls(p_workspace, p_id, p_calls);
   update public.generations g
-     set attempts = (select count(*) from public.provider_jobs j where j.workspace_id = v_workspace and j.generation_id = p_id),
+     set attempts = (select count(*) from public.provider_jobs j where j.workspace_id = p_workspace and j.generation_id = p_id),
          offer = (p_calls -> 0 ->> 'provider') || ':' || (p_calls -> 0 ->> 'model')
-   where g.workspace_id = v_workspace and g.id = p_id;
+   where g.workspace_id = p_workspace and g.id = p_id;
   select c.events, c.woken into events, woken
-    from app.conclude(v_workspace, p_id, p_places) c;
+    from app.conclude(p_workspace, p_id, p_places) c;
 end $$;
 --> statement-breakpoint
 -- Keeps what a provider calls its job; answers whether anybody still waits for it. Keeping twice is harmless.
-create or replace function app.keep_operation(p_id uuid, p_operation jsonb, out wanted boolean)
+create or replace function app.keep_operation(p_workspace uuid, p_id uuid, p_operation jsonb, out wanted boolean)
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  v_context constant jsonb := app.server_context();
-  v_workspace constant uuid := v_context ->> 'workspaceId';
 begin
   update public.provider_jobs j
      set operation = p_operation, status = case j.status when 'submitting' then 'running' else j.status end
-   where j.workspace_id = v_workspace and j.id = p_id and j.operation is null;
+   where j.workspace_id = p_workspace and j.id = p_id and j.operation is null;
   wanted := exists (select from public.provider_jobs j join public.generations g on g.workspace_id = j.workspace_id and g.id = j.generation_id
-    where j.workspace_id = v_workspace and j.id = p_id and g.status in ('queued', 'running'));
+    where j.workspace_id = p_workspace and j.id = p_id and g.status in ('queued', 'running'));
 end $$;
 --> statement-breakpoint
 -- Writes what a step has found out about calls that may still be answered: objects with `id`, and what has changed of
@@ -322,39 +301,34 @@ begin
 end $$;
 --> statement-breakpoint
 -- The same at once, whoever holds the generation by now.
-create or replace function app.keep_calls(p_calls jsonb) returns void
+create or replace function app.keep_calls(p_workspace uuid, p_calls jsonb) returns void
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  perform app.write_calls((app.server_context() ->> 'workspaceId')::uuid, p_calls);
+  perform app.write_calls(p_workspace, p_calls);
 end $$;
 --> statement-breakpoint
 -- Keeps the claim; answers whether it held. What was given back meanwhile has no lease, and whoever has the job by now says
 -- when to look after it.
-create or replace function app.renew(p_id uuid, p_fence integer, out held boolean)
+create or replace function app.renew(p_workspace uuid, p_id uuid, p_fence integer, out held boolean)
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  v_context constant jsonb := app.server_context();
-  v_workspace constant uuid := v_context ->> 'workspaceId';
   v_lease constant interval := interval '60 seconds';
 begin
   update public.generations g set lease_expires_at = now() + v_lease
-   where g.workspace_id = v_workspace and g.id = p_id and g.fence = p_fence and g.status in ('queued', 'running')
+   where g.workspace_id = p_workspace and g.id = p_id and g.fence = p_fence and g.status in ('queued', 'running')
      and g.lease_expires_at is not null;
   held := found;
   if held then
     update public.outbox o set available_at = now() + v_lease + interval '1 second', sends = 0
-     where o.workspace_id = v_workspace and o.kind = 'generation' and o.subject_id = p_id;
+     where o.workspace_id = p_workspace and o.kind = 'generation' and o.subject_id = p_id;
   end if;
 end $$;
 --> statement-breakpoint
 -- Gives the lease back: the next step is due in so many seconds. `p_changes`: progress, phase, results_at. Answers whether
 -- the claim still held; what was found out about the calls is written in any case.
-create or replace function app.release(p_id uuid, p_fence integer, p_places integer, p_delay double precision, p_changes jsonb,
+create or replace function app.release(p_workspace uuid, p_id uuid, p_fence integer, p_places integer, p_delay double precision, p_changes jsonb,
     p_calls jsonb, out held boolean, out events jsonb, out woken jsonb)
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  v_context constant jsonb := app.server_context();
-  v_workspace constant uuid := v_context ->> 'workspaceId';
 begin
   update public.generations g
      set lease_expires_at = null,
@@ -362,17 +336,17 @@ begin
          progress = coalesce((p_changes ->> 'progress')::integer, g.progress),
          phase = coalesce(p_changes ->> 'phase', g.phase),
          results_at = coalesce((p_changes ->> 'results_at')::timestamptz, g.results_at),
-         eta = app.eta(v_workspace, g.model, coalesce(g.duration, g.count), g.offer, extract(epoch from now() - g.started_at), 0)
-   where g.workspace_id = v_workspace and g.id = p_id and g.fence = p_fence and g.status in ('queued', 'running');
+         eta = app.eta(p_workspace, g.model, coalesce(g.duration, g.count), g.offer, extract(epoch from now() - g.started_at), 0)
+   where g.workspace_id = p_workspace and g.id = p_id and g.fence = p_fence and g.status in ('queued', 'running');
   held := found;
-  perform app.write_calls(v_workspace, p_calls);
+  perform app.write_calls(p_workspace, p_calls);
   if held then
     -- The sweeper sends it again if the message is lost.
     update public.outbox o set available_at = now() + make_interval(secs => p_delay) + interval '15 seconds', sends = 0
-     where o.workspace_id = v_workspace and o.kind = 'generation' and o.subject_id = p_id;
+     where o.workspace_id = p_workspace and o.kind = 'generation' and o.subject_id = p_id;
   end if;
   select c.events, c.woken into events, woken
-    from app.conclude(v_workspace, p_id, p_places) c;
+    from app.conclude(p_workspace, p_id, p_places) c;
 end $$;
 --> statement-breakpoint
 -- The end of a job, whose row is held: it is charged for the outputs' share of what was asked for, the rest of the reservation
@@ -433,41 +407,38 @@ end $$;
 --> statement-breakpoint
 -- Ends a job while the claim holds: it succeeds with `p_outputs`, or fails with `p_error`, and is charged nothing. `stops`:
 -- something may still run at providers.
-create or replace function app.settle(p_id uuid, p_fence integer, p_places integer, p_error jsonb, p_outputs jsonb, p_calls jsonb,
+create or replace function app.settle(p_workspace uuid, p_id uuid, p_fence integer, p_places integer, p_error jsonb, p_outputs jsonb, p_calls jsonb,
     out stops boolean, out events jsonb, out woken jsonb)
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  v_context constant jsonb := app.server_context();
-  v_workspace constant uuid := v_context ->> 'workspaceId';
-  v_row constant public.generations := app.hold(v_workspace, p_id, p_fence);
+  v_row constant public.generations := app.hold(p_workspace, p_id, p_fence);
 begin
-  perform app.write_calls(v_workspace, p_calls);
+  perform app.write_calls(p_workspace, p_calls);
   if jsonb_array_length(p_outputs) > 0 then
     insert into public.assets (workspace_id, id, name, kind, mime_type, size, sha256, width, height, duration_seconds, pages, store, source, status, created_by)
-    select v_workspace, (o ->> 'assetId')::uuid, o ->> 'name', b.kind, b."mimeType", b.size, b.sha256, b.width, b.height, b."durationSeconds", b.pages, coalesce(b.store, 'home'), 'generation', 'ready', v_row.created_by
+    select p_workspace, (o ->> 'assetId')::uuid, o ->> 'name', b.kind, b."mimeType", b.size, b.sha256, b.width, b.height, b."durationSeconds", b.pages, coalesce(b.store, 'home'), 'generation', 'ready', v_row.created_by
       from jsonb_array_elements(p_outputs) o,
            lateral jsonb_to_record(o -> 'object') b (kind text, "mimeType" text, size bigint, sha256 text, width integer, height integer,
              "durationSeconds" real, pages integer, store text);
     insert into public.generation_outputs (workspace_id, generation_id, index, asset_id)
-    select v_workspace, p_id, (o ->> 'index')::integer, (o ->> 'assetId')::uuid from jsonb_array_elements(p_outputs) o;
+    select p_workspace, p_id, (o ->> 'index')::integer, (o ->> 'assetId')::uuid from jsonb_array_elements(p_outputs) o;
     stops := app.finish(v_row, 'succeeded', p_error, p_outputs);
   else
     stops := app.finish(v_row, 'failed', p_error, p_outputs);
   end if;
   select c.events, c.woken into events, woken
-    from app.conclude(v_workspace, p_id, p_places) c;
+    from app.conclude(p_workspace, p_id, p_places) c;
 end $$;
 --> statement-breakpoint
 -- Ends a job for its caller, whoever holds it; twice is the same as once. `stops` as above.
-create or replace function app.cancel(p_id uuid, p_places integer, out generation jsonb, out stops boolean, out events jsonb, out woken jsonb)
+create or replace function app.cancel(p_context jsonb, p_id uuid, p_places integer, out generation jsonb, out stops boolean, out events jsonb, out woken jsonb)
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  v_context constant jsonb := app.context();
-  v_workspace constant uuid := v_context ->> 'workspaceId';
+  v_workspace constant uuid := p_context ->> 'workspaceId';
   v_row public.generations;
 begin
-  if v_context ->> 'action' is distinct from 'generation.cancel' then
-    raise exception 'the action is %', v_context ->> 'action' using errcode = 'insufficient_privilege';
+  if p_context ->> 'action' is distinct from 'generation.cancel' then
+    raise exception 'the action is %', p_context ->> 'action' using errcode = 'insufficient_privilege';
   end if;
   select * into v_row from public.generations g where g.workspace_id = v_workspace and g.id = p_id for update;
   perform app.require(found, 404, 'not_found');
@@ -485,10 +456,10 @@ end $$;
 create or replace function app.end_generations(p_max integer) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
-  v_context constant jsonb := app.server_context();
+  v_context constant jsonb := app.context();
   v_workspace constant uuid := v_context ->> 'workspaceId';
 begin
-  if v_context ->> 'action' is distinct from 'workspace.delete' then
+  if (v_context ->> 'actor', v_context ->> 'action') is distinct from ('system:', 'workspace.delete') then
     raise exception 'the action is %', v_context ->> 'action' using errcode = 'insufficient_privilege';
   end if;
   with slice as materialized (
@@ -524,35 +495,41 @@ create or replace function app.change(p_claim text, p_proof text) returns json
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   v_claim constant jsonb := p_claim;
+  v_what constant text := v_claim ->> 'what';
   v_with constant jsonb := v_claim -> 'with';
   v_id constant uuid := v_with ->> 'id';
   v_fence constant integer := v_with ->> 'fence';
   v_calls constant jsonb := v_with -> 'calls';
   v_gate record;
+  v_workspace uuid;
   v_places integer;
   v_row json;
 begin
   v_gate := app.enter(p_claim, p_proof);
+  if v_what not in ('accept', 'cancel') and v_gate.context ->> 'actor' is distinct from 'system:' then
+    raise exception 'only the server itself takes jobs and ends them' using errcode = 'insufficient_privilege';
+  end if;
+  v_workspace := v_gate.workspace_id;
   v_places := v_with -> 'places' ->> v_gate.plan;
-  case v_claim ->> 'what'
+  case v_what
     when 'accept' then
-      v_row := to_json(app.accept(v_id, v_with -> 'request', v_with -> 'photos', v_with -> 'plans' -> v_gate.plan, v_with ->> 'key', v_with ->> 'hash'));
+      v_row := to_json(app.accept(v_gate.context, v_id, v_with -> 'request', v_with -> 'photos', v_with -> 'plans' -> v_gate.plan, v_with ->> 'key', v_with ->> 'hash'));
     when 'claim' then
-      v_row := to_json(app.claim(v_id, (v_with ->> 'early')::boolean, v_places, v_calls));
+      v_row := to_json(app.claim(v_workspace, v_id, (v_with ->> 'early')::boolean, v_places, v_calls));
     when 'note_calls' then
-      v_row := to_json(app.note_calls(v_id, v_fence, v_places, v_calls));
+      v_row := to_json(app.note_calls(v_workspace, v_id, v_fence, v_places, v_calls));
     when 'keep_operation' then
-      v_row := json_build_object('wanted', app.keep_operation(v_id, v_with -> 'operation'));
+      v_row := json_build_object('wanted', app.keep_operation(v_workspace, v_id, v_with -> 'operation'));
     when 'keep_calls' then
-      perform app.keep_calls(v_calls);
+      perform app.keep_calls(v_workspace, v_calls);
     when 'renew' then
-      v_row := json_build_object('held', app.renew(v_id, v_fence));
+      v_row := json_build_object('held', app.renew(v_workspace, v_id, v_fence));
     when 'release' then
-      v_row := to_json(app.release(v_id, v_fence, v_places, (v_with ->> 'delay')::double precision, v_with -> 'changes', v_calls));
+      v_row := to_json(app.release(v_workspace, v_id, v_fence, v_places, (v_with ->> 'delay')::double precision, v_with -> 'changes', v_calls));
     when 'settle' then
-      v_row := to_json(app.settle(v_id, v_fence, v_places, v_with -> 'error', v_with -> 'outputs', v_calls));
+      v_row := to_json(app.settle(v_workspace, v_id, v_fence, v_places, v_with -> 'error', v_with -> 'outputs', v_calls));
     when 'cancel' then
-      v_row := to_json(app.cancel(v_id, v_places));
+      v_row := to_json(app.cancel(v_gate.context, v_id, v_places));
   end case;
   return json_build_object('row', v_row, 'gate', json_build_object(
     'userId', v_gate.user_id, 'workspaceId', v_gate.workspace_id, 'role', v_gate.role, 'plan', v_gate.plan));

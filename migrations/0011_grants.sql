@@ -151,9 +151,9 @@ grant execute on function app.is_sealed(text) to app_tenant, app_system;
 grant execute on function app.factors_of(uuid), app.factors_since(uuid), app.password_mark(text) to app_system;
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.enter(text, text), app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(),
-  app.server_context(), app.accept(uuid, jsonb, jsonb, jsonb, text, text), app.claim(uuid, boolean, integer, jsonb), app.note_calls(uuid, integer, integer, jsonb),
-  app.keep_operation(uuid, jsonb), app.keep_calls(jsonb), app.renew(uuid, integer), app.release(uuid, integer, integer, double precision, jsonb, jsonb),
-  app.settle(uuid, integer, integer, jsonb, jsonb, jsonb), app.cancel(uuid, integer),
+  app.accept(jsonb, uuid, jsonb, jsonb, jsonb, text, text), app.claim(uuid, uuid, boolean, integer, jsonb), app.note_calls(uuid, uuid, integer, integer, jsonb),
+  app.keep_operation(uuid, uuid, jsonb), app.keep_calls(uuid, jsonb), app.renew(uuid, uuid, integer), app.release(uuid, uuid, integer, integer, double precision, jsonb, jsonb),
+  app.settle(uuid, uuid, integer, integer, jsonb, jsonb, jsonb), app.cancel(jsonb, uuid, integer),
   app.wake_of(generations), app.conclude(uuid, uuid, integer), app.misfit(uuid, uuid[], jsonb), app.insert_calls(uuid, uuid, jsonb),
   app.is_funded(), app.fund_first(), app.spend_free(integer), app.hold(uuid, uuid, integer), app.write_calls(uuid, jsonb), app.finish(generations, text, jsonb, jsonb),
   app.forecast(uuid, text, integer, text, double precision, integer), app.eta(uuid, text, integer, text, double precision, integer)

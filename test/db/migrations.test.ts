@@ -73,12 +73,10 @@ test('what is written by hand does the same twice as once', async () => {
   expect(await definitions()).toEqual(once)
 })
 
-const jobs =
-  'accept claim note_calls keep_operation keep_calls renew release settle cancel end_generations'.split(' ')
 const ownerOf = (name: string) =>
   ['prune', 'purge_workspace'].includes(name)
     ? 'app_retention'
-    : jobs.includes(name)
+    : ['change', 'end_generations'].includes(name)
       ? 'app_jobs'
       : 'app_gate'
 

@@ -197,17 +197,17 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
   ],
   [
     'a job past what the Worker has signed',
-    () => `select app.accept(gen_random_uuid(), '{}', '{}', '{}', null, null)`,
+    () => `select app.accept(app.context(), gen_random_uuid(), '{}', '{}', '{}', null, null)`,
     '42501',
   ],
-  ['canceling in a request for something else', () => ofJobs('cancel(id, 1)'), '42501'],
-  ['taking jobs', () => ofJobs(`claim(id, true, 1, '[]')`), '42501'],
-  ['noting calls', () => ofJobs(`note_calls(id, fence, 1, '[]')`), '42501'],
-  ['naming calls', () => `select app.keep_operation(id, '{}') from provider_jobs`, '42501'],
-  ['results of calls', () => `select app.keep_calls('[]')`, '42501'],
-  ['holding jobs', () => ofJobs('renew(id, fence)'), '42501'],
-  ['giving jobs back', () => ofJobs(`release(id, fence, 1, 0, '{}', '[]')`), '42501'],
-  ['ending jobs', () => ofJobs(`settle(id, fence, 1, '{}', '[]', '[]')`), '42501'],
+  ['canceling past it', () => ofJobs('cancel(app.context(), id, 1)'), '42501'],
+  ['taking jobs', () => ofJobs(`claim(workspace_id, id, true, 1, '[]')`), '42501'],
+  ['noting calls', () => ofJobs(`note_calls(workspace_id, id, fence, 1, '[]')`), '42501'],
+  ['naming calls', () => `select app.keep_operation(workspace_id, id, '{}') from provider_jobs`, '42501'],
+  ['results of calls', () => `select app.keep_calls(app.workspace_id(), '[]')`, '42501'],
+  ['holding jobs', () => ofJobs('renew(workspace_id, id, fence)'), '42501'],
+  ['giving jobs back', () => ofJobs(`release(workspace_id, id, fence, 1, 0, '{}', '[]')`), '42501'],
+  ['ending jobs', () => ofJobs(`settle(workspace_id, id, fence, 1, '{}', '[]', '[]')`), '42501'],
   ['ending the jobs of a workspace', () => 'select app.end_generations(1)', '42501'],
   ['the steps of the functions', () => ofJobs(`finish(generations, 'failed', null, '[]')`), '42501'],
   ['rewriting the ledger', () => 'delete from credit_entries', '42501'],
@@ -353,7 +353,7 @@ test.each([
   expect(await attempt({ ...(await claimOf(ours, action)), seals }, statement)).toBe(outcome)
 })
 
-const isCredits = `select app.accept(gen_random_uuid(), '{"task": "scene", "credits_reserved": 0}', '{}', '{}', null, null)`
+const isCredits = `select app.accept(app.context(), gen_random_uuid(), '{"task": "scene", "credits_reserved": 0}', '{}', '{}', null, null)`
 
 test.each([
   ['generation.create', isCredits, '42501'],
