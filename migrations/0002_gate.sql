@@ -188,6 +188,12 @@ create or replace trigger secret before insert or update of code_hash on recover
 create or replace trigger secret before insert or update of public_key on passkeys
   for each row execute function app.guard_secret('public_key');
 --> statement-breakpoint
+create or replace trigger secret before insert or update of key_hash on api_keys
+  for each row execute function app.guard_secret('key_hash');
+--> statement-breakpoint
+create or replace trigger secret before insert or update of token_hash on invites
+  for each row execute function app.guard_secret('token_hash');
+--> statement-breakpoint
 -- What makes a session proved is written behind the gate of what proves, or ends a proof, only.
 create or replace function app.guard_proof() returns trigger
   language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -500,10 +506,11 @@ begin
   return v_invite.workspace_id;
 end $$;
 --> statement-breakpoint
--- The caller's own: tenants see the rows of fellow members, so this column is granted to nobody.
+-- The caller's own, for what compares it: tenants see the rows of fellow members, so this column is granted to nobody.
 create or replace function app.own_password_hash() returns text
   language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select u.password_hash from public.users u where u.id = app.user_id()
+  select u.password_hash from public.users u
+   where u.id = app.user_id() and coalesce(app.context() ->> 'action', 'password.update') in ('password.update', 'session.prove')
 $$;
 --> statement-breakpoint
 -- Changes the caller's password. Of two changes at once only the first knew the current one.

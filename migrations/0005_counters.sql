@@ -105,7 +105,7 @@ create or replace trigger counters_insert after insert on generations
 create or replace trigger counters_update after update of status on generations
   for each row when (old.status is distinct from new.status) execute function app.count_generation();
 --> statement-breakpoint
--- What the ledger takes: a reservation of what its job costs, in the current month, and then at most as much of it back, as
+-- What the ledger takes: a reservation of what its job costs, in the current month or the one that has begun meanwhile, and then at most as much of it back, as
 -- charge and refund, in the same month. It runs as whoever inserts, and sees no other workspace's jobs than they do.
 create or replace function app.check_entry() returns trigger
   language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -121,7 +121,8 @@ begin
     select sum(case e.kind when 'reserve' then e.credits else -e.credits end), min(e.period) into v_left, v_period
       from public.credit_entries e where e.workspace_id = new.workspace_id and e.generation_id = new.generation_id;
   end if;
-  if (case new.kind when 'reserve' then new.credits = v_price else new.credits <= v_left end and new.period = v_period) is not true then
+  if (case new.kind when 'reserve' then new.credits = v_price else new.credits <= v_left end and (new.period = v_period
+    or new.kind = 'reserve' and new.period = (select c.period from public.workspace_counters c where c.workspace_id = new.workspace_id))) is not true then
     raise exception 'the ledger takes no such entry of generation %', new.generation_id using errcode = 'check_violation';
   end if;
   return new;

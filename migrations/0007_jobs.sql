@@ -80,7 +80,7 @@ create or replace function app.accept(p_context jsonb, p_id uuid, p_request json
 declare
   v_workspace constant uuid := p_context ->> 'workspaceId';
   v_places constant integer := p_allowed ->> 'running';
-  v_period constant date := date_trunc('month', now() at time zone 'utc');
+  v_period date := date_trunc('month', now() at time zone 'utc');
   v_asked constant public.generations := jsonb_populate_record(null::public.generations, p_request);
   v_is_free constant boolean := p_context ->> 'plan' = 'free';
   v_misfit text;
@@ -111,8 +111,10 @@ begin
     end if;
   end if;
   select * into v_counts from public.workspace_counters c where c.workspace_id = v_workspace;
-  v_queued := coalesce(v_counts.queued, 0);
-  v_has_place := v_queued + coalesce(v_counts.running, 0) < v_places;
+  -- Whoever began before the month's turn, and comes after others of the new one, is of that, too.
+  v_period := greatest(v_period, v_counts.period);
+  v_queued := v_counts.queued;
+  v_has_place := v_queued + v_counts.running < v_places;
   if v_is_free then
     perform app.fund_first();
   end if;
@@ -122,7 +124,7 @@ begin
     perform app.refuse(402, 'insufficient_credits');
   end if;
   -- How large the outputs will be, nobody knows yet: there must be room for something.
-  if (coalesce(v_counts.stored_bytes, 0) < (p_allowed ->> 'storage')::bigint) is not true then
+  if (v_counts.stored_bytes < (p_allowed ->> 'storage')::bigint) is not true then
     perform app.refuse(402, 'storage_quota_exceeded');
   end if;
   if (v_queued < (p_allowed ->> 'queued')::integer) is not true then

@@ -73,8 +73,8 @@ end $$;
 --> statement-breakpoint
 -- Somebody signs up, and from then on is the caller. Asked again within a quarter of an hour, with the same address and password (whose
 -- hashes are the same: src/auth/passwords.ts), it is a second click, or an answer that was lost: they are signed in to the account
--- that they have. Only the newest claim is compared: whoever tries passwords by signing up makes newer ones, and so has one try; none
--- where there are so many that a newer one may get no address.
+-- that they have. Only the newest claim is compared: whoever tries passwords by signing up makes newer ones, and so has one try, or as many
+-- as they move their own claims away in that time by mails; none where there are so many that a newer one may get no address.
 create or replace function app.register(p_id uuid, p_email text, p_name text, p_language text, p_password_hash text, p_mail uuid) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -158,8 +158,9 @@ begin
           and (m.used_at is null and m.status not in ('void', 'refused') or not exists (select from public.users u where u.email = p_recipient)));
     elsif p_kind = 'verify' and not v_registers then
       v_is_own := exists (select from public.users u where u.id = p_user and u.created_at < now() - interval '1 hour')
-        and not exists (select from public.mails m where m.created_at > now() - interval '1 hour'
-          and (m.user_id = p_user or m.recipient = p_recipient and m.kind = 'verify' and m.data ? 'beyond'));
+        and not exists (select from public.mails m where m.user_id = p_user and m.created_at > now() - interval '1 hour')
+        and not exists (select from public.mails m where m.recipient = p_recipient and m.kind = 'verify' and m.data ? 'beyond'
+          and m.created_at > now() - interval '1 hour');
     end if;
     select count(*) >= 20 or count(*) filter (where m.created_at > now() - interval '1 hour') >= 5
         or v_registers and count(*) filter (where m.network = v_network) >= 3 into v_is_beyond
@@ -631,12 +632,15 @@ begin
      where m.user_id = p_user and m.role = 'owner' and w.plan = 'free' and w.deleted_at is null
        and (app.grant_at(w.id)).person is null
      order by w.id is distinct from p_first,
-       exists (select from public.memberships o where o.workspace_id = w.id and o.role = 'owner' and o.user_id <> p_user), w.id limit 1;
+       (select count(*) from public.memberships o where o.workspace_id = w.id and o.role = 'owner' and o.user_id <> p_user) > 0, w.id limit 1;
     if not found then
       return;
     end if;
     begin
-      perform from public.free_grants g where g.workspace_id = v_workspace or g.person = v_grant.person order by g.person for update;
+      -- Found by its two indexes, and locked in one order.
+      perform from public.free_grants g
+       where g.person = any(array(select o.person from public.free_grants o where o.workspace_id = v_workspace) || v_grant.person)
+       order by g.person for update;
       -- Whoever had it before has a grant for their next one.
       update public.free_grants g set workspace_id = null where g.workspace_id = v_workspace and g.person is distinct from v_grant.person;
       if v_grant.person is not null then
@@ -740,7 +744,8 @@ begin
     else 'unverified' end;
 end $$;
 --> statement-breakpoint
--- Takes from the day's budget of all free workspaces together; one row, locked last and for a moment. Whoever began before midnight, and
+-- Takes from the day's budget of all free workspaces together; one row, locked last and for a moment (what comes back is
+-- counted earlier: app.count_credits). Whoever began before midnight, and
 -- comes when the next day has begun there, takes from that.
 create or replace function app.spend_free(p_credits integer) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$

@@ -40,8 +40,9 @@ export const createApiKey = async (
   input: { name: string; scopes: readonly Action[]; expiresAt?: string | undefined },
 ): Promise<ApiKey & { key: string }> => {
   const key = newKey()
+  const keyHash = hash('sha256', key)
   const hasRoom = sql`(select count(*) from api_keys where ${isInForce}) < ${keyLimit}`
-  const { created } = await change(ctx, (db) => ({
+  const { created } = await change({ ...ctx, seals: [keyHash] }, (db) => ({
     expired: db
       .update(apiKeys)
       .set({ revokedAt: sql`now()` })
@@ -53,7 +54,7 @@ export const createApiKey = async (
         id: uuidv7(),
         name: input.name,
         start: key.slice(0, PREFIX.length + 4),
-        keyHash: hash('sha256', key),
+        keyHash,
         scopes: [...new Set(input.scopes)],
         expiresAt: input.expiresAt ? new Date(input.expiresAt) : null,
       })

@@ -86,7 +86,7 @@ const isOwn = (column: string) => sql.raw(`${column} = (select app.user_id())`)
 const adminsOnly = pgPolicy('admin', { as: 'restrictive', for: 'all', to: tenant, using: isAtLeast('admin') })
 /** Reading the audit log: a key that gets so far has the scope for it. */
 const auditors = sql`${inWorkspace} and (${isAtLeast('admin')} or starts_with((select app.context() ->> 'actor'), 'api_key:'))`
-/** Narrows `ownOnly`: what proves somebody is written behind the gate of these actions only. */
+/** Narrows a policy: what proves somebody, or lets them in, is written behind the gate of these actions only. */
 const onlyFor = (command: 'insert' | 'update' | 'delete', ...actions: string[]) => {
   const isThat = sql.raw(`(select app.context() ->> 'action') in ('${actions.join("', '")}')`)
   return pgPolicy(`${command}_action`, {
@@ -513,6 +513,8 @@ export const memberships = pgTable(
     oneOf('memberships', 'role', roles),
     tenantOnly,
     pgPolicy('own', { for: 'select', to: tenant, using: isOwn('user_id') }),
+    onlyFor('update', 'member.update', 'workspace.transfer'),
+    onlyFor('delete', 'member.remove'),
     pgPolicy('promote', {
       as: 'restrictive',
       for: 'update',
@@ -561,6 +563,7 @@ export const invites = pgTable(
       to: tenant,
       withCheck: sql`${isNotAbove} and ${isOwn('invited_by')}`,
     }),
+    onlyFor('insert', 'invite.create'),
     systemToo,
     pruned,
   ],
@@ -594,6 +597,7 @@ export const apiKeys = pgTable(
     tenantOnly,
     adminsOnly,
     pgPolicy('make', { as: 'restrictive', for: 'insert', to: tenant, withCheck: isOwn('created_by') }),
+    onlyFor('insert', 'api_key.create'),
     systemToo,
     pruned,
   ],

@@ -161,6 +161,39 @@ test('what filters leave open comes merged, newest first, page by page', async (
   }
 }, 60_000)
 
+test('free credits are found among those of many', async () => {
+  await asOwner(
+    rig,
+    `insert into free_grants (person, user_id, since, domain, created_at)
+     select md5(n::text), gen_random_uuid(), now(), 'example.com', now() - interval '2 days' from generate_series(1, 3000) n`,
+  )
+  await asOwner(rig, 'analyze free_grants')
+  const { workspaceId } = empty
+  const read = await withClient(rig.stack.database.adminUrl, (owner) =>
+    countRead(owner, [
+      // As behind the gate.
+      {
+        query: `select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)`,
+        params: [],
+      },
+      {
+        query: `update users set email_verified_at = now() where id = any(array(select user_id from memberships where workspace_id = $1))`,
+        params: [workspaceId],
+      },
+      // Of somebody whose workspace is gone, and who has another one.
+      {
+        query: `insert into free_grants (person, user_id, since, domain) select app.person_of(u.email), u.id, now(), 'example.com'
+          from users u join memberships m on m.user_id = u.id where m.workspace_id = $1`,
+        params: [workspaceId],
+      },
+      { query: `update workspaces set plan = 'free' where id = $1`, params: [workspaceId] },
+      { query: 'select app.fund(user_id) from memberships where workspace_id = $1', params: [workspaceId] },
+      { query: 'select 1 / count(*) from free_grants where workspace_id = $1', params: [workspaceId] },
+    ]),
+  )
+  expect(read).toBeLessThan(500)
+}, 60_000)
+
 interface Claimed {
   what: string
   with: { id: string; key?: string; calls?: { id: string; asset_ids?: string[] }[] }

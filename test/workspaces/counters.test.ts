@@ -69,6 +69,26 @@ test('a month begins with nothing used, and what is settled of the month before 
   expect(await usageOf(tenant)).toMatchObject({ credits: { charged: creditsCharged, reserved: 0 } })
 })
 
+test("who began before the month's turn, and waited for others of the new one, uses up that", async () => {
+  const tenant = await newTenant()
+  const turn = (charged: number) =>
+    asOwner(
+      `update workspace_counters set charged = $2, period = date_trunc('month', now() at time zone 'utc') + interval '1 month'
+        where workspace_id = $1`,
+      [tenant.workspaceId, charged],
+    )
+  await turn(50)
+  const body = { task: 'scene', prompt: 'On a table' }
+  expect(await tenant.client.post('/generations', body)).toMatchObject({
+    status: 402,
+    body: { code: 'insufficient_credits' },
+  })
+  await turn(0)
+  const { creditsCharged } = await finished(tenant.client, (await generate(tenant.client)).id)
+  expect(creditsCharged).toBeGreaterThan(0)
+  expect(await isWrong(tenant)).toBe(false)
+})
+
 test('a counter that differs from its sum is found', async () => {
   const tenant = await newTenant()
   await tenant.client.upload('a.txt', 'some text')

@@ -270,10 +270,10 @@ test.each(attacks)('%s', async (_, statement, outcome) => {
 
 const newApiKey = (values: string) =>
   `insert into api_keys (id, name, start, key_hash, created_by, scopes)
-   values (gen_random_uuid(), 'x', 'mck_', gen_random_uuid(), ${values})`
+   values (gen_random_uuid(), 'x', 'mck_', 'sealed', ${values})`
 const newInvite = (values: string) =>
   `insert into invites (id, email, token_hash, expires_at, invited_by, role)
-   values (gen_random_uuid(), 'x@example.com', gen_random_uuid(), now() + interval '1 day', ${values})`
+   values (gen_random_uuid(), 'x@example.com', 'sealed', now() + interval '1 day', ${values})`
 const ownRole = (role: Role) => `update memberships set role = '${role}' where user_id = app.user_id()`
 
 /** What a role of our own workspace gets that is too low for it. */
@@ -376,7 +376,8 @@ test.each([
   await addMember(us.workspaceId, 'owner')
   await addMember(us.workspaceId, 'viewer')
   await asOwner(`update sessions set proved_at = now() - interval '1 hour' where user_id = $1`, [us.userId])
-  expect(await attempt(await claimOf(us, action), statement)).toBe('AG403')
+  const claim = { ...(await claimOf(us, action)), seals: [hash('sha256', 'sealed')] }
+  expect(await attempt(claim, statement)).toBe('AG403')
 })
 
 test('the login that signs people in puts in no secret of its own, either', async () => {
@@ -415,9 +416,40 @@ test('what the Worker has signed is stored', async () => {
   expect(rowCount).toBe(1)
 })
 
+/** The gate of these actions only lets what they do. */
+const actions: [string, string][] = [
+  ['update memberships', 'member.update'],
+  ['delete from memberships', 'member.remove'],
+  ['insert into api_keys', 'api_key.create'],
+  ['insert into invites', 'invite.create'],
+]
+
 test.each(ofRoles)('for %s: %s', async (role, _, statement, outcome) => {
   const { userId } = await addMember(ours.workspaceId, role)
-  expect(await attempt(await claimOf({ ...ours, userId }), statement(ours))).toBe(outcome)
+  const [, action] = actions.find(([start]) => statement(ours).startsWith(start)) ?? []
+  const claim = { ...(await claimOf({ ...ours, userId }, action)), seals: [hash('sha256', 'sealed')] }
+  expect(await attempt(claim, statement(ours))).toBe(outcome)
+})
+
+test.each([
+  ['workspace.get', newApiKey(`app.user_id(), '{asset.list}'`), '42501'],
+  ['workspace.get', newInvite(`app.user_id(), 'viewer'`), '42501'],
+  ['workspace.get', `update memberships set role = 'admin' where role = 'viewer'`, 0],
+  ['workspace.get', `delete from memberships where role = 'viewer'`, 0],
+  ['api_key.create', newApiKey(`app.user_id(), '{asset.list}'`).replace('sealed', 'another'), '42501'],
+  ['invite.create', newInvite(`app.user_id(), 'viewer'`).replace('sealed', 'another'), '42501'],
+])('an owner in %s lets nobody in by %s', async (action, statement, outcome) => {
+  await addMember(ours.workspaceId, 'viewer')
+  const claim = { ...(await claimOf(ours, action)), seals: [hash('sha256', 'sealed')] }
+  expect(await attempt(claim, statement)).toBe(outcome)
+})
+
+test.each(['api_key.create', 'workspace.get'])('behind %s no password hash', async (action) => {
+  await login.query('begin')
+  await enter(login, await claimOf(ours, action))
+  const { rows } = await login.query('select app.own_password_hash() as hash')
+  await login.query('rollback')
+  expect(rows).toEqual([{ hash: null }])
 })
 
 test.each([

@@ -29,11 +29,16 @@ const tables = (
 ).sort((a, b) => a.name.localeCompare(b.name))
 
 /** Runs as a login of the Worker's, behind the gate if somebody enters, in a transaction that is rolled back. */
-const asRole = async <T>(role: Role, who: Tenant | undefined, run: () => Promise<T>): Promise<T> => {
+const asRole = async <T>(
+  role: Role,
+  who: Tenant | undefined,
+  run: () => Promise<T>,
+  // One that also changes what proves somebody.
+  action = 'session.prove',
+): Promise<T> => {
   await logins[role].query('begin')
   try {
-    // For an action that also changes what proves somebody.
-    if (who) await enter(logins[role], await claimOf(who, 'session.prove'))
+    if (who) await enter(logins[role], await claimOf(who, action))
     return await run()
   } finally {
     await logins[role].query('rollback')
@@ -43,7 +48,8 @@ const asRole = async <T>(role: Role, who: Tenant | undefined, run: () => Promise
 /** Rows of a person name them, and the others the workspace. */
 const ownKey = (key: string, { userId, workspaceId }: Tenant) => (key === 'user_id' ? userId : workspaceId)
 
-const asTenant = <T>(who: Tenant | undefined, run: () => Promise<T>) => asRole('app_tenant', who, run)
+const asTenant = <T>(who: Tenant | undefined, run: () => Promise<T>, action?: string) =>
+  asRole('app_tenant', who, run, action)
 const count = async (table: string) =>
   Number((await login.query(`select count(*) from ${table}`)).rows[0].count)
 const sqlState = (query: Promise<unknown>) =>
@@ -132,11 +138,14 @@ describe.each(tables)('$name', ({ name, key, column }) => {
 
   test("refuses to change, move or delete the other tenant's rows", async () => {
     const change = (statement: string, id: string) =>
-      asTenant(ours, () =>
-        login.query(statement, [id]).then(
-          (result) => result.rowCount,
-          (error: { code: string }) => error.code,
-        ),
+      asTenant(
+        ours,
+        () =>
+          login.query(statement, [id]).then(
+            (result) => result.rowCount,
+            (error: { code: string }) => error.code,
+          ),
+        name === 'memberships' ? 'member.update' : undefined,
       )
     if (column) {
       const update = `update ${name} set ${column} = ${column} where ${key} = $1`

@@ -34,10 +34,11 @@ export const createInvite = async (
 ): Promise<Invite & { token: string; mailed: boolean }> => {
   const [id, mail] = [uuidv7(), uuidv7()]
   const token = randomBytes(32).toString('base64url')
+  const tokenHash = hash('sha256', token)
   const isNewcomer = sql`not exists (select from memberships m join users u on u.id = m.user_id
     where m.workspace_id = (select app.workspace_id()) and u.email = ${input.email} and u.email_verified_at is not null)`
   const hasRoom = sql`coalesce((select count(*) from memberships where ${inWorkspace(memberships)}) < ${memberLimit}, true)`
-  const { created, mailed } = await change(ctx, (db) => ({
+  const { created, mailed } = await change({ ...ctx, seals: [tokenHash] }, (db) => ({
     granted: ensureNotAbove(db, input.role),
     newcomer: ensure(db, isNewcomer, 'already_member'),
     room: ensure(db, hasRoom, 'plan_limit_reached'),
@@ -47,7 +48,7 @@ export const createInvite = async (
       .values({
         id,
         ...input,
-        tokenHash: hash('sha256', token),
+        tokenHash,
         expiresAt: sql`now() + ${LIFETIME}`,
       })
       .returning(),
