@@ -1,6 +1,6 @@
 /**
- * Builds the Worker into `dist`, for wrangler: an entry, and a chunk for each part that is loaded when it is first needed.
- * An isolate compiles all of them before it answers, so what nobody uses is left out.
+ * Builds the Worker into `dist`, for wrangler: an entry, and a chunk for each part that is loaded, and compiled, when it is
+ * first needed. What nobody uses is left out.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -19,7 +19,7 @@ const withoutLocales: Plugin = {
 
 /**
  * Certificates of passkeys: nobody asks for any, so none is accepted (src/auth/factors/passkeys.ts), and what would check
- * them is a tenth of everything that an isolate compiles.
+ * them is a tenth of everything.
  */
 const withoutCertificates: Plugin = {
   name: 'without-certificates',

@@ -1,5 +1,4 @@
 /** Detects a file's type by its content: media type, kind, and for images the size in pixels. */
-import { fileTypeFromBuffer } from 'file-type'
 import { imageSize } from 'image-size'
 import { AppError } from '../errors.ts'
 import { type AssetKind, mediaKinds } from '../words.ts'
@@ -62,6 +61,8 @@ export const createInspector = () => {
   return {
     /** @throws {AppError} unsupported_media_type */
     async head(bytes: Uint8Array): Promise<FileDescription> {
+      // A seventh of what lists of assets would load.
+      const { fileTypeFromBuffer } = await import('file-type')
       const type = await fileTypeFromBuffer(bytes).catch(() => undefined)
       const kind = type && mediaKinds[type.mime]
       if (kind) {
