@@ -617,6 +617,8 @@ CREATE POLICY "tenant" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_tenant" USING
 CREATE POLICY "admin" ON "api_keys" AS RESTRICTIVE FOR ALL TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin')));--> statement-breakpoint
 CREATE POLICY "make" ON "api_keys" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK (created_by = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "insert_action" ON "api_keys" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK ((select app.context() ->> 'action') in ('api_key.create'));--> statement-breakpoint
+CREATE POLICY "revoke" ON "api_keys" AS RESTRICTIVE FOR UPDATE TO "app_tenant" WITH CHECK (revoked_at is not null);--> statement-breakpoint
+CREATE POLICY "delete_action" ON "api_keys" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING ((select app.context() ->> 'action') in ('workspace.delete'));--> statement-breakpoint
 CREATE POLICY "system" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "asset_copies" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint

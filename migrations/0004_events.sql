@@ -49,7 +49,6 @@ create or replace function app.listen() returns void
 declare
   v_workspace constant uuid := app.workspace_id();
 begin
-  if not exists (select from public.event_heads h where h.workspace_id = v_workspace and h.listened_until > now() + interval '11 minutes') then
-    update public.event_heads h set listened_until = now() + interval '20 minutes' where h.workspace_id = v_workspace;
-  end if;
+  update public.event_heads h set listened_until = now() + interval '20 minutes'
+   where h.workspace_id = v_workspace and (h.listened_until > now() + interval '11 minutes') is not true;
 end $$;

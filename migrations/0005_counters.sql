@@ -122,7 +122,7 @@ begin
       from public.credit_entries e where e.workspace_id = new.workspace_id and e.generation_id = new.generation_id;
   end if;
   if (case new.kind when 'reserve' then new.credits = v_price else new.credits <= v_left end and (new.period = v_period
-    or new.kind = 'reserve' and new.period = (select c.period from public.workspace_counters c where c.workspace_id = new.workspace_id))) is not true then
+    or new.kind = 'reserve' and new.period > v_period and new.period = (select c.period from public.workspace_counters c where c.workspace_id = new.workspace_id))) is not true then
     raise exception 'the ledger takes no such entry of generation %', new.generation_id using errcode = 'check_violation';
   end if;
   return new;
@@ -158,12 +158,12 @@ create or replace trigger counters after insert on credit_entries
 create or replace function app.wrong_counters() returns setof uuid
   language sql stable set search_path = pg_catalog, pg_temp as $$
   select w.id from public.workspaces w left join public.workspace_counters c on c.workspace_id = w.id
-   where coalesce(c.stored_bytes, 0) <> (select coalesce(sum(a.size), 0) from public.assets a where a.workspace_id = w.id)
-      or coalesce(c.copied_bytes, 0) <> (select coalesce(sum(a.size), 0) from public.asset_copies a where a.workspace_id = w.id)
-      or coalesce(c.queued, 0) <> (select count(*) from public.generations g where g.workspace_id = w.id and g.status = 'queued')
-      or coalesce(c.running, 0) <> (select count(*) from public.generations g where g.workspace_id = w.id and g.status = 'running')
-      or coalesce(c.charged, 0) <> (select coalesce(sum(e.credits), 0) from public.credit_entries e
+   where c.stored_bytes is distinct from (select coalesce(sum(a.size), 0) from public.assets a where a.workspace_id = w.id)
+      or c.copied_bytes is distinct from (select coalesce(sum(a.size), 0) from public.asset_copies a where a.workspace_id = w.id)
+      or c.queued is distinct from (select count(*) from public.generations g where g.workspace_id = w.id and g.status = 'queued')
+      or c.running is distinct from (select count(*) from public.generations g where g.workspace_id = w.id and g.status = 'running')
+      or c.charged is distinct from (select coalesce(sum(e.credits), 0) from public.credit_entries e
            where e.workspace_id = w.id and e.period = c.period and e.kind = 'charge')
-      or coalesce(c.reserved, 0) <> (select coalesce(sum(case e.kind when 'reserve' then e.credits else -e.credits end), 0)
+      or c.reserved is distinct from (select coalesce(sum(case e.kind when 'reserve' then e.credits else -e.credits end), 0)
            from public.credit_entries e where e.workspace_id = w.id and e.period = c.period)
 $$;

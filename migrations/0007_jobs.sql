@@ -1,6 +1,6 @@
 -- A generation's life, as functions behind the gate: planned once a connection, where the statements of a request are planned
--- each time. They run as app_jobs, which alone writes most of it, and are reached by `app.change`, the last of them; whom the
--- gate let in, and for what, `p_context` says. `p_places` is how many may run at the same time. What changes a
+-- each time. They run as app_jobs, which alone writes most of it, and are reached by `app.change`, the last of them, which
+-- lets nobody but the server itself take jobs and end them; whom the gate let in else, and for what, `p_context` says. `p_places` is how many may run at the same time. What changes a
 -- generation answers the events that it made, with their deliveries, and whom it wakes.
 
 -- What is sent of a generation that has its turn. A fresh one without photos goes along, so that its first calls of providers

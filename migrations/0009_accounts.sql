@@ -632,6 +632,7 @@ begin
      where m.user_id = p_user and m.role = 'owner' and w.plan = 'free' and w.deleted_at is null
        and (app.grant_at(w.id)).person is null
      order by w.id is distinct from p_first,
+       -- An `exists` may be answered from all memberships that there are.
        (select count(*) from public.memberships o where o.workspace_id = w.id and o.role = 'owner' and o.user_id <> p_user) > 0, w.id limit 1;
     if not found then
       return;

@@ -598,6 +598,14 @@ export const apiKeys = pgTable(
     adminsOnly,
     pgPolicy('make', { as: 'restrictive', for: 'insert', to: tenant, withCheck: isOwn('created_by') }),
     onlyFor('insert', 'api_key.create'),
+    // For good.
+    pgPolicy('revoke', {
+      as: 'restrictive',
+      for: 'update',
+      to: tenant,
+      withCheck: sql`revoked_at is not null`,
+    }),
+    onlyFor('delete', 'workspace.delete'),
     systemToo,
     pruned,
   ],

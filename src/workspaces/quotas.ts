@@ -7,8 +7,8 @@ import { plans } from '../words.ts'
 export const currentPeriod = sql`date_trunc('month', now() at time zone 'utc')::date`
 
 const counter = (value: SQL) =>
-  sql`coalesce((select ${value} from workspace_counters where workspace_id = (select app.workspace_id())), 0)`
-const ofThisMonth = (value: SQL) => counter(sql`case when period = ${currentPeriod} then ${value} end`)
+  sql`(select ${value} from workspace_counters where workspace_id = (select app.workspace_id()))`
+const ofThisMonth = (value: SQL) => counter(sql`case when period = ${currentPeriod} then ${value} else 0 end`)
 
 /** SQL: what the workspace uses of its plan, kept by triggers (`migrations/0005_counters.sql`). */
 export const counted = {

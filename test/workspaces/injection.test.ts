@@ -131,6 +131,8 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
       values (gen_random_uuid(), 'x', gen_random_uuid(), 'x', 0, '{}', false)`,
     '42501',
   ],
+  ['reviving keys', () => 'update api_keys set revoked_at = null', '42501'],
+  ['removing keys', () => 'delete from api_keys', 0],
   ['counting a passkey back', () => 'update passkeys set counter = 0', 0],
   ['removing passkeys', () => 'delete from passkeys', 0],
   ['an app of its own', () => `insert into totp_secrets (secret) values ('x')`, '42501'],
