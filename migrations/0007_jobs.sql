@@ -170,8 +170,9 @@ end $$;
 -- Takes the lease and a new fence, in the workspace's turn. Refused while somebody holds the job (`held_for`: seconds until
 -- it must have been given back), after its end, before its next step is due (unless `p_early`: a provider has said that there
 -- is news), and in line while the workspace has no place. What has stood in line for as long as a job may is claimed to be ended.
--- Of a job that was never claimed before, `p_calls` are noted as its first.
-create or replace function app.claim(p_workspace uuid, p_id uuid, p_early boolean, p_places integer, p_calls jsonb,
+-- Of a job that was never claimed before, `p_calls` are noted as its first. `p_told`, what a provider calls the job of one of its calls,
+-- is kept in any case.
+create or replace function app.claim(p_workspace uuid, p_id uuid, p_early boolean, p_places integer, p_calls jsonb, p_told jsonb,
     out generation jsonb, out inputs jsonb, out jobs jsonb, out held_for integer, out events jsonb, out woken jsonb)
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -182,6 +183,9 @@ declare
   v_late boolean;
   v_notes boolean;
 begin
+  if p_told is not null then
+    perform app.keep_operation(p_workspace, (p_told ->> 'jobId')::uuid, p_told -> 'operation');
+  end if;
   select * into v_row from public.generations g where g.workspace_id = p_workspace and g.id = p_id;
   if not found or v_row.status not in ('queued', 'running') then
     return;
@@ -517,7 +521,7 @@ begin
     when 'accept' then
       v_row := to_json(app.accept(v_gate.context, v_id, v_with -> 'request', v_with -> 'photos', v_with -> 'plans' -> v_gate.plan, v_with ->> 'key', v_with ->> 'hash'));
     when 'claim' then
-      v_row := to_json(app.claim(v_workspace, v_id, (v_with ->> 'early')::boolean, v_places, v_calls));
+      v_row := to_json(app.claim(v_workspace, v_id, (v_with ->> 'early')::boolean, v_places, v_calls, v_with -> 'told'));
     when 'note_calls' then
       v_row := to_json(app.note_calls(v_workspace, v_id, v_fence, v_places, v_calls));
     when 'keep_operation' then

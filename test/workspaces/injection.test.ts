@@ -203,7 +203,7 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
     '42501',
   ],
   ['canceling past it', () => ofJobs('cancel(app.context(), id, 1)'), '42501'],
-  ['taking jobs', () => ofJobs(`claim(workspace_id, id, true, 1, '[]')`), '42501'],
+  ['taking jobs', () => ofJobs(`claim(workspace_id, id, true, 1, '[]', null)`), '42501'],
   ['noting calls', () => ofJobs(`note_calls(workspace_id, id, fence, 1, '[]')`), '42501'],
   ['naming calls', () => `select app.keep_operation(workspace_id, id, '{}') from provider_jobs`, '42501'],
   ['results of calls', () => `select app.keep_calls(app.workspace_id(), '[]')`, '42501'],

@@ -12,9 +12,9 @@ import type { GenerationPhase, Operation } from '../../words.ts'
 import type { Json } from '../changes.ts'
 import { progressByTime } from '../estimates.ts'
 import type { Generation } from '../generations.ts'
-import { type Claim, claimGeneration, fail, hold, noteCalls, release, succeed } from './claims.ts'
+import { type Claim, claimGeneration, fail, hold, type News, noteCalls, release, succeed } from './claims.ts'
 import { prepareInputs, type ReadyClaim } from './inputs.ts'
-import { costOfMade, isOpen, type JobChanges, keepOperation, keepResults, type ProviderJob } from './jobs.ts'
+import { costOfMade, isOpen, type JobChanges, keepResults, type ProviderJob } from './jobs.ts'
 import { chooseOffer } from './offers.ts'
 import { failed, type Outcome } from './outcome.ts'
 import { storeUrls } from './outputs.ts'
@@ -33,22 +33,17 @@ const MAX_STEPS = 1000
 /** Milliseconds that results wait for storage at most: their place and credits wait with them. */
 const MAX_STORING = 6 * 3600 * 1000
 
-interface Wake {
+interface Wake extends News {
   /** A fresh generation without photos, as it was accepted. */
   row?: Json | undefined
-  /** A provider has news. */
-  early?: boolean | undefined
   /** Calls that last are made here. */
   lasting?: boolean
-  /** What a provider calls a job whose answer may have been lost. */
-  told?: { jobId: string; operation: Operation } | undefined
 }
 
 /** @returns the seconds until whoever holds the job must have given it back, if it is held */
 export const advance = async (ctx: JobCtx, id: string, wake: Wake = {}): Promise<number | undefined> => {
-  if (wake.told) await keepOperation(ctx, wake.told.jobId, wake.told.operation)
   const plan = wake.row && (await planFirst(ctx, rowOf(generations, wake.row)))
-  const { claim, heldFor } = await claimGeneration(ctx, id, { early: wake.early, calls: plan?.calls })
+  const { claim, heldFor } = await claimGeneration(ctx, id, { ...wake, calls: plan?.calls })
   if (!claim) return heldFor
   const progress = createProgress(claim)
   const held = hold(ctx, claim)

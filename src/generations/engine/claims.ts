@@ -5,7 +5,7 @@ import { assets, generations, providerJobs } from '../../db/schema.ts'
 import { rowOf } from '../../db/sql.ts'
 import { toAppError } from '../../errors.ts'
 import { dispatch } from '../../outbox/outbox.ts'
-import type { GenerationError, StoredOutput } from '../../words.ts'
+import type { GenerationError, Operation, StoredOutput } from '../../words.ts'
 import { changeGeneration, type Json } from '../changes.ts'
 import type { Generation } from '../generations.ts'
 import { type JobChanges, type ProviderJob, persist, toCall, toChanges } from './jobs.ts'
@@ -24,19 +24,27 @@ type Claimed = {
   held_for: number | null
 }
 
+export interface News {
+  /** A provider has news. */
+  early?: boolean | undefined
+  /** What a provider calls a job whose answer may have been lost. */
+  told?: { jobId: string; operation: Operation } | undefined
+}
+
 /**
- * Takes the job, if it may be taken now (`app.claim`); `early`: a provider has said that there is news; `calls` are noted
- * with a job's first claim.
+ * Takes the job, if it may be taken now (`app.claim`); `calls` are noted with a job's first claim; what was `told` is kept in any
+ * case.
  * @returns the claim, or the seconds until whoever holds the job must have given it back, or nothing
  */
 export const claimGeneration = async (
   ctx: JobCtx,
   id: string,
-  { early = false, calls = [] }: { early?: boolean | undefined; calls?: ProviderJob[] | undefined } = {},
+  { early = false, calls = [], told }: News & { calls?: ProviderJob[] | undefined } = {},
 ): Promise<{ claim?: Claim; heldFor?: number }> => {
-  const claiming = () => changeGeneration<Claimed>(ctx, 'claim', { id, early, calls: calls.map(toCall) })
-  // A note without a call would keep others from calling until its time is over.
-  const claimed = await (calls.length > 0 ? persist(claiming) : claiming())
+  const claiming = () =>
+    changeGeneration<Claimed>(ctx, 'claim', { id, early, calls: calls.map(toCall), told })
+  // A note without a call would keep others from calling until its time is over, and a lost id is a job paid twice.
+  const claimed = await (calls.length > 0 || told ? persist(claiming) : claiming())
   const { generation, inputs, jobs, held_for: heldFor } = claimed
   if (!generation) return heldFor === null ? {} : { heldFor }
   return {
