@@ -506,7 +506,8 @@ begin
   return v_invite.workspace_id;
 end $$;
 --> statement-breakpoint
--- The caller's own, for what compares it, and first looks it up in a transaction without an action: tenants see the rows of fellow members, so this column is granted to nobody.
+-- The caller's own, for what compares it, and first looks it up in a transaction without an action: tenants see the rows of
+-- fellow members, so this column is granted to nobody.
 create or replace function app.own_password_hash() returns text
   language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select u.password_hash from public.users u

@@ -105,8 +105,9 @@ create or replace trigger counters_insert after insert on generations
 create or replace trigger counters_update after update of status on generations
   for each row when (old.status is distinct from new.status) execute function app.count_generation();
 --> statement-breakpoint
--- What the ledger takes: a reservation of what its job costs, in the current month or the one that has begun meanwhile, and then at most as much of it back, as
--- charge and refund, in the same month. It runs as whoever inserts, and sees no other workspace's jobs than they do.
+-- What the ledger takes: a reservation of what its job costs, in the current month or the one that has begun meanwhile, and then
+-- at most as much of it back, as charge and refund, in the same month. It runs as whoever inserts, and sees no other workspace's
+-- jobs than they do.
 create or replace function app.check_entry() returns trigger
   language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare

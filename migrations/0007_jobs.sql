@@ -1,7 +1,8 @@
 -- A generation's life, as functions behind the gate: planned once a connection, where the statements of a request are planned
 -- each time. They run as app_jobs, which alone writes most of it, and are reached by `app.change`, the last of them, which
--- lets nobody but the server itself take jobs and end them; whom the gate let in else, and for what, `p_context` says. `p_places` is how many may run at the same time. What changes a
--- generation answers the events that it made, with their deliveries, and whom it wakes.
+-- lets nobody but the server itself take jobs and end them; whom the gate let in else, and for what, `p_context` says.
+-- `p_places` is how many may run at the same time. What changes a generation answers the events that it made, with their
+-- deliveries, and whom it wakes.
 
 -- What is sent of a generation that has its turn. A fresh one without photos goes along, so that its first calls of providers
 -- are known before it is claimed; a long one would not fit the queue's batches.
@@ -170,8 +171,8 @@ end $$;
 -- Takes the lease and a new fence, in the workspace's turn. Refused while somebody holds the job (`held_for`: seconds until
 -- it must have been given back), after its end, before its next step is due (unless `p_early`: a provider has said that there
 -- is news), and in line while the workspace has no place. What has stood in line for as long as a job may is claimed to be ended.
--- Of a job that was never claimed before, `p_calls` are noted as its first. `p_told`, what a provider calls the job of one of its calls,
--- is kept in any case.
+-- Of a job that was never claimed before, `p_calls` are noted as its first. `p_told`, what a provider calls one of its calls, is
+-- kept in any case.
 create or replace function app.claim(p_workspace uuid, p_id uuid, p_early boolean, p_places integer, p_calls jsonb, p_told jsonb,
     out generation jsonb, out inputs jsonb, out jobs jsonb, out held_for integer, out events jsonb, out woken jsonb)
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
