@@ -30,7 +30,7 @@ const isOver = async () => {
 test('a job is one message, three requests to the database, and one submission, and ends in a second', async () => {
   let statements: string[] = []
   rig.links.database.watch((request) => {
-    if (!isUpkeep(request)) statements.push(/"[0-9a-f]{64}","(\w+)"/.exec(request)?.[1] ?? request)
+    if (!isUpkeep(request)) statements.push(/\\"what\\":\\"(\w+)\\"/.exec(request)?.[1] ?? request)
   })
   for (let i = 1; i <= 5; i++) {
     // The first request of a caller whom the process does not know takes one more.

@@ -85,8 +85,8 @@ const startProxy = async (gateway: string) => {
 
 /** What the requests of single steps contain. */
 export const steps = {
-  claim: ',"claim",',
-  keep: ',"keep_operation",',
+  claim: String.raw`\"what\":\"claim\"`,
+  keep: String.raw`\"what\":\"keep_operation\"`,
   settle: 'generation.succeed',
 }
 
