@@ -89,15 +89,21 @@ create or replace trigger audit after insert or update or delete on invites
 create or replace trigger audit after insert or update on api_keys
   for each row execute function app.audit('api_key', 'name', 'start', 'scopes', 'expires_at', 'revoked_at');
 --> statement-breakpoint
-create or replace trigger audit after insert or update or delete on assets
+-- An output is its generation's change.
+create or replace trigger audit_insert after insert on assets
+  for each row when (new.source <> 'generation')
+  execute function app.audit('asset', 'name', 'kind', 'mime_type', 'size', 'sha256', 'status', 'tags');
+--> statement-breakpoint
+create or replace trigger audit after update or delete on assets
   for each row execute function app.audit('asset', 'name', 'kind', 'mime_type', 'size', 'sha256', 'status', 'tags');
 --> statement-breakpoint
 create or replace trigger audit after insert or update of status on asset_exports
   for each row execute function app.audit('export', 'asset_id', 'channel', 'status', 'output_id', 'refusal');
 --> statement-breakpoint
+-- That it starts is nobody's action.
 create or replace trigger audit after insert or update of task, kind, status, model, prompt, text, style, count,
   input_asset_ids, error, credits_reserved, credits_charged on generations
-  for each row execute function app.audit('generation', 'task', 'kind', 'status', 'model', 'prompt', 'text', 'style', 'count',
+  for each row when (new.status <> 'running') execute function app.audit('generation', 'task', 'kind', 'status', 'model', 'prompt', 'text', 'style', 'count',
     'input_asset_ids', 'error', 'credits_reserved', 'credits_charged');
 --> statement-breakpoint
 create or replace trigger audit after insert or update or delete on webhook_endpoints

@@ -14,9 +14,11 @@ begin
   if v_type is null then
     return null;
   end if;
-  update public.event_heads h set sequence = h.sequence + 1 where h.workspace_id = new.workspace_id returning h.sequence into v_sequence;
+  with head as (
+    update public.event_heads h set sequence = h.sequence + 1 where h.workspace_id = new.workspace_id returning h.sequence)
   insert into public.generation_events (workspace_id, sequence, generation_id, type, status, progress, phase, eta)
-  values (new.workspace_id, v_sequence, new.id, v_type, new.status, new.progress, new.phase, new.eta);
+  select new.workspace_id, h.sequence, new.id, v_type, new.status, new.progress, new.phase, new.eta from head h
+  returning sequence into strict v_sequence;
   if new.webhook_url is null and not exists (select from public.webhook_endpoints e where e.workspace_id = new.workspace_id) then
     return null;
   end if;

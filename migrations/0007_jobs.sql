@@ -25,8 +25,10 @@ declare
 begin
   -- Mostly there is nobody. One change makes no more than three.
   select h.listened_until > now() or exists (select from public.webhook_deliveries d
-      where d.workspace_id = p_workspace and d.sequence > h.sequence - 3)
-    into v_told from public.event_heads h where h.workspace_id = p_workspace;
+        where d.workspace_id = p_workspace and d.sequence > h.sequence - 3),
+      case when c.queued > 0 then p_places - c.running end
+    into v_told, v_free
+    from public.event_heads h, public.workspace_counters c where h.workspace_id = p_workspace and c.workspace_id = p_workspace;
   if v_told then
     select jsonb_agg(to_jsonb(e) || jsonb_build_object('deliveries', array(
         select d.id from public.webhook_deliveries d where d.workspace_id = p_workspace and d.sequence = e.sequence)) order by e.sequence)
@@ -35,7 +37,6 @@ begin
        and ((select h.listened_until > now() from public.event_heads h where h.workspace_id = p_workspace)
          or exists (select from public.webhook_deliveries d where d.workspace_id = p_workspace and d.sequence = e.sequence));
   end if;
-  select p_places - c.running into v_free from public.workspace_counters c where c.workspace_id = p_workspace and c.queued > 0;
   if v_free > 0 then
     v_first := array(select h.id from (select q.id, q.woken_at from public.generations q
         where q.workspace_id = p_workspace and q.status = 'queued' order by q.id limit v_free) h
@@ -158,14 +159,16 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
--- Notes what providers are about to be asked: rows of provider_jobs, as JSON. Noting twice is harmless.
-create or replace function app.insert_calls(p_workspace uuid, p_id uuid, p_calls jsonb) returns void
+-- Notes what providers are about to be asked: rows of provider_jobs, as JSON. Noting twice is harmless; answers what was new.
+create or replace function app.insert_calls(p_workspace uuid, p_id uuid, p_calls jsonb, out jobs jsonb)
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-  insert into public.provider_jobs (workspace_id, id, generation_id, indexes, provider, model, output, prompt, inputs, asset_ids, cost, expires_at)
-  select p_workspace, c.id, p_id, c.indexes, c.provider, c.model, c.output, c.prompt, c.inputs, c.asset_ids, c.cost, c.expires_at
-    from jsonb_populate_recordset(null::public.provider_jobs, p_calls) c
-  on conflict do nothing;
+  with noted as (
+    insert into public.provider_jobs (workspace_id, id, generation_id, indexes, provider, model, output, prompt, inputs, asset_ids, cost, expires_at)
+    select p_workspace, c.id, p_id, c.indexes, c.provider, c.model, c.output, c.prompt, c.inputs, c.asset_ids, c.cost, c.expires_at
+      from jsonb_populate_recordset(null::public.provider_jobs, p_calls) c
+    on conflict do nothing returning *)
+  select jsonb_agg(to_jsonb(n) order by n.id) into jobs from noted n;
 end $$;
 --> statement-breakpoint
 -- Takes the lease and a new fence, in the workspace's turn. Refused while somebody holds the job (`held_for`: seconds until
@@ -233,14 +236,13 @@ begin
   returning * into v_row;
   update public.outbox o set available_at = now() + v_lease + interval '1 second', sends = 0
    where o.workspace_id = p_workspace and o.kind = 'generation' and o.subject_id = p_id;
-  if v_notes then
-    perform app.insert_calls(p_workspace, p_id, p_calls);
-  end if;
   generation := to_jsonb(v_row);
   if cardinality(v_row.input_asset_ids) > 0 then
     inputs := (select jsonb_agg(to_jsonb(a)) from public.assets a where a.workspace_id = p_workspace and a.id = any(v_row.input_asset_ids));
   end if;
-  if v_row.attempts > 0 then
+  if v_notes then
+    jobs := app.insert_calls(p_workspace, p_id, p_calls);
+  elsif v_row.attempts > 0 then
     jobs := (select jsonb_agg(to_jsonb(j) order by j.id) from public.provider_jobs j
       where j.workspace_id = p_workspace and j.generation_id = p_id);
   end if;

@@ -90,7 +90,7 @@ grant select, insert (workspace_id, kind, subject_id, available_at), update (ava
 grant select on generation_events, generation_timings, workspace_counters to app_tenant;
 grant select, insert, update (offer, seconds) on generation_timings to app_gate;
 grant select, insert, update on workspace_counters to app_gate;
-grant insert (workspace_id, sequence, generation_id, type, status, progress, phase, eta) on generation_events to app_gate;
+grant insert (workspace_id, sequence, generation_id, type, status, progress, phase, eta), select (sequence) on generation_events to app_gate;
 grant select, insert, update (sequence, listened_until) on event_heads to app_gate;
 grant select on event_heads to app_jobs;
 grant select, insert, update (url, events, failing_since, silent_attempts, quiet_until, disabled_at, deleted_at),

@@ -9,11 +9,18 @@ import { build, type Plugin } from 'esbuild'
 const PROJECT = join(import.meta.dirname, '..')
 const OUT = join(PROJECT, 'dist')
 
-/** zod's messages in fifty languages; English is a module of its own, which zod loads beside them. */
-const withoutLocales: Plugin = {
-  name: 'without-locales',
+/**
+ * What zod exports as parts of one object, and so would come along: its messages in fifty languages (English is a module of
+ * its own), a reader of JSON Schema, and a compiler to code, which the platform forbids.
+ */
+const withoutExtras: Plugin = {
+  name: 'without-extras',
   setup({ onLoad }) {
-    onLoad({ filter: /\/zod\/v4\/locales\/index\.js$/ }, () => ({ contents: 'export {}' }))
+    const unused = /\/zod\/v4\/(locales\/index|classic\/from-json-schema|core\/compile)\.js$/
+    onLoad({ filter: unused }, ({ path }) => {
+      const names = readFileSync(path, 'utf8').matchAll(/^export (?:const|function|class) (\w+)/gm)
+      return { contents: [...names].map(([, name]) => `export const ${name} = undefined`).join('\n') }
+    })
   },
 }
 
@@ -43,7 +50,7 @@ const { outputFiles } = await build({
   mainFields: ['workerd', 'browser', 'module', 'main'],
   conditions: ['workerd', 'worker', 'browser'],
   external: ['node:*', 'cloudflare:*'],
-  plugins: [withoutLocales, withoutCertificates],
+  plugins: [withoutExtras, withoutCertificates],
   minify: true,
   sourcemap: 'linked',
   logLevel: 'warning',
