@@ -90,12 +90,9 @@ create or replace trigger audit after insert or update on api_keys
   for each row execute function app.audit('api_key', 'name', 'start', 'scopes', 'expires_at', 'revoked_at');
 --> statement-breakpoint
 -- An output is its generation's change.
-create or replace trigger audit_insert after insert on assets
-  for each row when (new.source <> 'generation')
+create or replace trigger audit after insert or update or delete on assets
+  for each row when (current_user <> 'app_jobs')
   execute function app.audit('asset', 'name', 'kind', 'mime_type', 'size', 'sha256', 'status', 'tags');
---> statement-breakpoint
-create or replace trigger audit after update or delete on assets
-  for each row execute function app.audit('asset', 'name', 'kind', 'mime_type', 'size', 'sha256', 'status', 'tags');
 --> statement-breakpoint
 create or replace trigger audit after insert or update of status on asset_exports
   for each row execute function app.audit('export', 'asset_id', 'channel', 'status', 'output_id', 'refusal');

@@ -24,6 +24,19 @@ const isUpload = ({ method, path }: { method: string; path: string }) =>
 /** Milliseconds after which a read is worth a line of the log. */
 const SLOW = 1000
 
+/** Bytes of a refused body, and milliseconds, that are waited for. */
+const MOST_DRAINED = 4 * 1024 * 1024
+const DRAIN_PATIENCE = 1000
+
+/** Takes what nobody has read: who is still sending when the answer comes may see a reset in its place. */
+const drain = async ({ body, bodyUsed, headers }: Request): Promise<void> => {
+  if (!body || bodyUsed || Number(headers.get('content-length')) > MOST_DRAINED) return
+  // What breaks off is nobody's any more.
+  await body
+    .pipeTo(new WritableStream(), { signal: AbortSignal.timeout(DRAIN_PATIENCE) })
+    .catch(() => undefined)
+}
+
 /**
  * Outermost: sets the request's id, and after everything else the response's headers and the log line about it; of a read
  * that was quick and went well the platform's own log is enough.
@@ -58,6 +71,7 @@ export const identify = createMiddleware<AppEnv>(async (c, next) => {
     databaseRequests: requests,
     ...(c.error && { error: describeError(c.error) }),
   })
+  if (c.res.status >= 400) await drain(c.req.raw)
 })
 
 /** @throws {AppError} misconfigured */

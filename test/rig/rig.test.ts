@@ -325,6 +325,21 @@ test('a fresh process answers many first requests at once, though some who asked
   expect(rig.exceptions().slice(before)).toEqual([])
 })
 
+test('whoever sends what is refused unread gets the answer, and no reset', async () => {
+  const large = JSON.stringify({ name: 'x'.repeat(3_000_000) })
+  for (const [type, status] of [
+    ['application/json', 413],
+    ['text/plain', 415],
+  ] as const) {
+    for (let i = 0; i < 20; i++) {
+      const headers = { authorization: `Bearer ${token}`, 'content-type': type }
+      const answer = await fetch(`${rig.url}/api/v1/workspaces`, { method: 'POST', headers, body: large })
+      expect(answer.status).toBe(status)
+      await answer.body?.cancel()
+    }
+  }
+})
+
 test('while a hundred sign in, reads are answered at once, and whoever would wait for long is refused', async () => {
   const read = async () => {
     const asked = performance.now()

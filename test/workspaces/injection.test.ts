@@ -93,6 +93,13 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
   ['the system role', () => 'set role app_system', '42501'],
   ['the role of the gate', () => 'set role app_gate', '42501'],
   ['the owner', () => 'set role postgres', '42501'],
+  [
+    'an output that nobody made, with the context thrown away',
+    () =>
+      `insert into assets (id, name, kind, mime_type, size, sha256, source, status)
+       values (gen_random_uuid(), 'x', 'image', 'image/png', 1, '', 'generation', 'ready') returning set_config('app.context', '', true)`,
+    '42501',
+  ],
   ['password hashes', () => 'select password_hash from users', '42501'],
   [
     'a password hash of its own choice',
