@@ -100,7 +100,8 @@ create or replace trigger audit after insert or update of status on asset_export
 -- That it starts is nobody's action.
 create or replace trigger audit after insert or update of task, kind, status, model, prompt, text, style, count,
   input_asset_ids, error, credits_reserved, credits_charged on generations
-  for each row when (new.status <> 'running') execute function app.audit('generation', 'task', 'kind', 'status', 'model', 'prompt', 'text', 'style', 'count',
+  for each row when (new.status <> 'running')
+  execute function app.audit('generation', 'task', 'kind', 'status', 'model', 'prompt', 'text', 'style', 'count',
     'input_asset_ids', 'error', 'credits_reserved', 'credits_charged');
 --> statement-breakpoint
 create or replace trigger audit after insert or update or delete on webhook_endpoints

@@ -1,6 +1,7 @@
 /** The edge rig itself: what it promises to tests that are built on it; and what only its queue can show. */
+import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type Rig, startRig } from '../../dev/rig/rig.ts'
 import { withClient } from '../../scripts/migrate.ts'
@@ -338,6 +339,15 @@ test('whoever sends what is refused unread gets the answer, and no reset', async
       await answer.body?.cancel()
     }
   }
+})
+
+test('whoever announces what is refused, and never sends it, is answered, too', async () => {
+  const socket = connect(Number(new URL(rig.url).port), '127.0.0.1')
+  const head = 'POST /api/v1/workspaces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json'
+  socket.write(`${head}\r\nContent-Length: 300000\r\n\r\n{`)
+  const [answer] = await once(socket, 'data')
+  socket.destroy()
+  expect(String(answer)).toMatch(/^HTTP\/1.1 413 /)
 })
 
 test('while a hundred sign in, reads are answered at once, and whoever would wait for long is refused', async () => {
