@@ -9,15 +9,7 @@ import { secureHeaders } from 'hono/secure-headers'
 import { getPath } from 'hono/utils/url'
 import type { RawEnv } from './env.ts'
 import { AppError } from './errors.ts'
-import {
-  allowOrigins,
-  checkContentType,
-  checkEncoding,
-  configure,
-  identify,
-  limitBody,
-  METHODS,
-} from './http/middleware.ts'
+import { allowOrigins, checkContentType, configure, identify, METHODS, readBody } from './http/middleware.ts'
 import { problemResponse } from './http/problems.ts'
 import { type AppEnv, createRouter } from './http/router.ts'
 
@@ -109,8 +101,7 @@ const createApp = (domain?: Domain, routers: Router[] = []) => {
     allowOrigins,
     checkMethod,
     checkContentType,
-    limitBody,
-    checkEncoding,
+    readBody,
   )
   for (const routes of routers) app.route(domain?.root ?? '/', routes)
 

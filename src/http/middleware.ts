@@ -1,5 +1,4 @@
 /** The app's middleware, in the order that app.ts lists it. */
-import { bodyLimit } from 'hono/body-limit'
 import { cors } from 'hono/cors'
 import { createMiddleware } from 'hono/factory'
 import { type Ctx, log } from '../context.ts'
@@ -29,8 +28,8 @@ const MOST_DRAINED = 4 * 1024 * 1024
 const DRAIN_PATIENCE = 1000
 
 /** Takes what nobody has read: who is still sending when the answer comes may see a reset in its place. */
-const drain = async ({ body, bodyUsed, headers }: Request): Promise<void> => {
-  if (!body || bodyUsed || Number(headers.get('content-length')) > MOST_DRAINED) return
+const drain = async ({ body, headers }: Request): Promise<void> => {
+  if (!body || body.locked || Number(headers.get('content-length')) > MOST_DRAINED) return
   // What breaks off is nobody's any more. A signal would be heard with the next chunk only, and there may be none.
   const all = body.pipeTo(new WritableStream()).catch(() => undefined)
   await Promise.race([all, scheduler.wait(DRAIN_PATIENCE)])
@@ -148,33 +147,44 @@ export const checkContentType = createMiddleware<AppEnv>(async (c, next) => {
   return next()
 })
 
-const limitJson = (maxSize: number) =>
-  bodyLimit({
-    maxSize,
-    onError: () => {
-      throw new AppError('payload_too_large', { detail: `A JSON body has at most ${maxSize / 1024} KiB.` })
-    },
-  })
-const limitCallers = limitJson(MAX_JSON)
-const limitProviders = limitJson(MAX_NEWS)
+/**
+ * Bytes that come without a length are counted as they come. Not by Hono's `bodyLimit`, which would keep the rest from `drain`.
+ */
+const takeAtMost = async (body: ReadableStream<Uint8Array>, check: (size: number) => void): Promise<Blob> => {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of body.values({ preventCancel: true })) {
+    size += chunk.length
+    check(size)
+    chunks.push(chunk)
+  }
+  return new Blob(chunks)
+}
 
-/** The upload limits itself, as its bytes arrive. @throws {AppError} payload_too_large */
-export const limitBody = createMiddleware<AppEnv>((c, next) => {
-  if (!mayHaveBody(c.req) || isUpload(c.req)) return next()
-  return c.req.path.startsWith('/api/v1/providers/') ? limitProviders(c, next) : limitCallers(c, next)
-})
-
-/** JSON is UTF-8 (RFC 8259); what is not would be stored with replacement characters. @throws {AppError} malformed_json */
-export const checkEncoding = createMiddleware<AppEnv>(async (c, next) => {
-  if (!mayHaveBody(c.req) || c.req.header('content-type') !== 'application/json') return next()
+/**
+ * Reads a body, which is JSON: UTF-8 (RFC 8259), since what is not would be stored with replacement characters. The upload
+ * limits itself, as its bytes arrive.
+ * @throws {AppError} payload_too_large, malformed_json
+ */
+export const readBody = createMiddleware<AppEnv>(async (c, next) => {
+  const { body } = c.req.raw
+  if (!body || !mayHaveBody(c.req) || isUpload(c.req)) return next()
+  const most = c.req.path.startsWith('/api/v1/providers/') ? MAX_NEWS : MAX_JSON
+  const check = (size: number) => {
+    if (size <= most) return
+    throw new AppError('payload_too_large', { detail: `A JSON body has at most ${most / 1024} KiB.` })
+  }
+  // Who sends in chunks may say any length.
+  const length = c.req.header('transfer-encoding') === undefined ? c.req.header('content-length') : undefined
+  if (length !== undefined) check(Number(length))
   try {
+    if (length === undefined) c.req.raw = new Request(c.req.raw, { body: await takeAtMost(body, check) })
     // Read once: Hono makes text and JSON of the same bytes later.
     new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(await c.req.arrayBuffer())
   } catch (cause) {
-    throw new AppError('malformed_json', {
-      detail: 'The request body is not complete, or not UTF-8.',
-      cause,
-    })
+    if (cause instanceof AppError) throw cause
+    const detail = 'The request body is not complete, or not UTF-8.'
+    throw new AppError('malformed_json', { detail, cause })
   }
   return next()
 })

@@ -327,24 +327,33 @@ test('a fresh process answers many first requests at once, though some who asked
 })
 
 test('whoever sends what is refused unread gets the answer, and no reset', async () => {
-  const large = JSON.stringify({ name: 'x'.repeat(3_000_000) })
-  for (const [type, status] of [
-    ['application/json', 413],
-    ['text/plain', 415],
+  const large = new Blob([JSON.stringify({ name: 'x'.repeat(3_000_000) })])
+  for (const [type, status, asBody] of [
+    ['application/json', 413, () => large],
+    ['application/json', 413, () => large.stream()],
+    ['text/plain', 415, () => large],
+    ['text/plain', 415, () => large.stream()],
   ] as const) {
     for (let i = 0; i < 20; i++) {
       const headers = { authorization: `Bearer ${token}`, 'content-type': type }
-      const answer = await fetch(`${rig.url}/api/v1/workspaces`, { method: 'POST', headers, body: large })
+      const init = { method: 'POST', headers, body: asBody(), duplex: 'half' }
+      const answer = await fetch(`${rig.url}/api/v1/workspaces`, init)
       expect(answer.status).toBe(status)
       await answer.body?.cancel()
     }
   }
 })
 
-test('whoever announces what is refused, and never sends it, is answered, too', async () => {
+const chunkOf300KB = `${(300_000).toString(16)}\r\n${'x'.repeat(300_000)}\r\n`
+
+test.each([
+  ['announces', `Content-Length: 300000\r\n\r\n{`],
+  ['begins', `Transfer-Encoding: chunked\r\n\r\n${chunkOf300KB}`],
+  ['belittles', `Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n${chunkOf300KB}`],
+])('whoever %s what is refused, and never sends all of it, is answered, too', async (_, rest) => {
   const socket = connect(Number(new URL(rig.url).port), '127.0.0.1')
   const head = 'POST /api/v1/workspaces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json'
-  socket.write(`${head}\r\nContent-Length: 300000\r\n\r\n{`)
+  socket.write(`${head}\r\n${rest}`)
   const [answer] = await once(socket, 'data')
   socket.destroy()
   expect(String(answer)).toMatch(/^HTTP\/1.1 413 /)
