@@ -108,8 +108,8 @@ Generated from the code by \`npm run docs\`. The reference with all schemas is \
 
 Below \`/api/v1\`, but for health and keys. \`who\` is the least role in the workspace; \`or key\`: an API key may, if the
 action is one of its scopes; \`step-up\`: whoever proved themselves within the last 15 minutes (\`POST /auth/step-up\`). Every route for a signed-in caller also counts for the limit \`api\` (a key that was not seen in force
-lately: for \`key-ip\`, until it is), and an upload for the limit \`upload\` as soon as the workspace's plan is known. Not in the document: \`POST /providers/replicate/webhook\`, which
-Replicate calls.
+lately: for \`key-ip\`, until it is), and an upload for the limit \`upload\` as soon as the workspace's plan is known. Not in the document:
+\`POST /providers/replicate/webhook\` and \`POST /providers/fal/webhook\`, which these call.
 
 ${routeTables.join('\n\n')}
 
@@ -150,8 +150,9 @@ const findDeadNames = (path: string): string[] => {
 /** Folders of the source that the tour leaves out. */
 const findUntold = (): string[] =>
   readdirSync(join(ROOT, 'src'), { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && !read('docs/architecture.md').includes(` ${entry.name}/`))
-    .map(({ name }) => `docs/architecture.md does not name src/${name}/`)
+    .map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name))
+    .filter((name) => !read('docs/architecture.md').includes(` ${name}`))
+    .map((name) => `docs/architecture.md does not name src/${name}`)
 
 if (process.argv.includes('--check')) {
   const problems = [

@@ -2616,6 +2616,7 @@ export interface operations {
             /** @description The key */
             201: {
                 headers: {
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4084,6 +4085,7 @@ export interface operations {
             /** @description The user, signed in */
             201: {
                 headers: {
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4582,6 +4584,7 @@ export interface operations {
             /** @description The endpoint */
             201: {
                 headers: {
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {

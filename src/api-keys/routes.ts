@@ -1,7 +1,7 @@
 /** The routes of API keys. */
 import { z } from 'zod'
 import { keyScopes } from '../actions.ts'
-import { IdPath, json, jsonBody, nameText, Timestamp } from '../http/contract.ts'
+import { IdPath, json, jsonBody, located, nameText, Timestamp } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
@@ -59,7 +59,7 @@ routes.openapi(
         scopes: ['asset.create', 'generation.create', 'generation.get', 'generation.events'],
       },
     ),
-    responses: { 201: json(ApiKeyView.extend({ key: z.string() }), 'The key') },
+    responses: { 201: { ...json(ApiKeyView.extend({ key: z.string() }), 'The key'), headers: located } },
     refuses: ['plan_limit_reached'],
   }),
   async (c) => {

@@ -46,6 +46,16 @@ export const findBox = (bytes: Buffer, path: readonly string[]): Buffer | undefi
 /** Bytes of version and flags, which full boxes begin with. */
 export const FULL = 4
 
+/** Of a full box with times (`mvhd`, `mdhd`), as far as they are known: units a second, and units. */
+export const timesOf = (box: Buffer): { scale: number; units: number } | undefined => {
+  const isLong = box[0] === 1
+  if (box.length < (isLong ? 32 : 20)) return undefined
+  const scale = box.readUInt32BE(isLong ? 20 : 12)
+  const units = isLong ? Number(box.readBigUInt64BE(24)) : box.readUInt32BE(16)
+  // All ones: nobody knew when it was written.
+  return scale > 0 && units > 0 && units < (isLong ? 2 ** 63 : 0xffffffff) ? { scale, units } : undefined
+}
+
 /** Which properties an item has, as indexes from 1 (ISO/IEC 23008-12, 9.3). */
 const propertiesOf = (ipma: Buffer, item: number): number[] => {
   const [idBytes, indexBytes] = [(ipma[0] ?? 0) < 1 ? 2 : 4, (ipma[3] ?? 0) & 1 ? 2 : 1]

@@ -1,7 +1,7 @@
 /** Reads what a film is from its boxes (ISO/IEC 14496-12), by ranges: never the film itself. */
 import type { Env } from '../env.ts'
 import type { Asset } from './assets.ts'
-import { boxesIn, FULL, findBox, headerOf } from './boxes.ts'
+import { boxesIn, FULL, findBox, headerOf, timesOf } from './boxes.ts'
 import { originalOf, readRange } from './storage.ts'
 
 /** Bytes that are read first: of most films all but the pictures. */
@@ -59,13 +59,6 @@ const placesOf = async (env: Env, asset: Asset): Promise<Place[]> => {
   return places
 }
 
-/** Times of a box that has them in 32 or 64 bits: units a second, and units. */
-const timesOf = (box: Buffer | undefined): { scale: number; units: number } | undefined => {
-  if (!box || box.length < 20) return undefined
-  if (box[0] === 1) return { scale: box.readUInt32BE(20), units: Number(box.readBigUInt64BE(24)) }
-  return { scale: box.readUInt32BE(12), units: box.readUInt32BE(16) }
-}
-
 /** How many samples the table of a track's times has. */
 const samplesOf = (track: Buffer): number => {
   const stts = findBox(track, ['mdia', 'minf', 'stbl', 'stts'])
@@ -96,8 +89,9 @@ const readIndex = (moov: Buffer): Omit<Film, 'boxes' | 'claimed'> => {
     audioCodec: null,
     frameRate: null,
   }
-  const whole = timesOf(findBox(moov, ['mvhd']))
-  if (whole && whole.scale > 0 && whole.units > 0) film.durationSeconds = whole.units / whole.scale
+  const header = findBox(moov, ['mvhd'])
+  const whole = header && timesOf(header)
+  if (whole) film.durationSeconds = whole.units / whole.scale
   for (const { type, data: track } of boxesIn(moov)) {
     if (type !== 'trak') continue
     const handler = findBox(track, ['mdia', 'hdlr'])?.toString('latin1', 8, 12)
@@ -107,8 +101,9 @@ const readIndex = (moov: Buffer): Omit<Film, 'boxes' | 'claimed'> => {
     if (handler !== 'vide' || film.videoCodec !== null) continue
     film.videoCodec = codec
     Object.assign(film, sizeOf(track))
-    const times = timesOf(findBox(track, ['mdia', 'mdhd']))
-    if (times && times.units > 0) film.frameRate = (samplesOf(track) * times.scale) / times.units
+    const media = findBox(track, ['mdia', 'mdhd'])
+    const times = media && timesOf(media)
+    if (times) film.frameRate = (samplesOf(track) * times.scale) / times.units
   }
   return film
 }

@@ -1,5 +1,5 @@
 /** How long a film lasts, and how many pages a document has, as far as a few ranges of the file tell. */
-import { headerOf } from './boxes.ts'
+import { headerOf, timesOf } from './boxes.ts'
 
 /** Bytes from `offset` on, as many as there are of `length`. */
 export type ReadRange = (offset: number, length: number) => Promise<Buffer>
@@ -18,17 +18,6 @@ const HEADERS = 64
 /** Boxes beside each other that are looked at; a file of fragments has thousands. */
 const MAX_BOXES = 24
 
-/** Of the movie header box. Its first version has 32 bits for each number, the other 64 for times and duration. */
-const movieDuration = (header: Buffer): number | null => {
-  if (header.length < 32) return null
-  const isLong = header[0] === 1
-  const scale = header.readUInt32BE(isLong ? 20 : 12)
-  const duration = isLong ? Number(header.readBigUInt64BE(24)) : header.readUInt32BE(16)
-  // All ones: nobody knew when it was written.
-  const isKnown = duration > 0 && duration < (isLong ? 2 ** 63 : 0xffffffff)
-  return scale > 0 && isKnown ? duration / scale : null
-}
-
 /** The film's first box `moov`, wherever it lies, begins with the movie header. */
 const mp4Duration = async (size: number, read: ReadRange): Promise<number | null> => {
   let [at, start, bytes] = [0, 0, await read(0, RANGE)]
@@ -39,7 +28,8 @@ const mp4Duration = async (size: number, read: ReadRange): Promise<number | null
     if (box.type === 'moov') {
       const content = bytes.subarray(at - start + box.header)
       const child = headerOf(content)
-      return child?.type === 'mvhd' ? movieDuration(content.subarray(child.header)) : null
+      const times = child?.type === 'mvhd' ? timesOf(content.subarray(child.header)) : undefined
+      return times ? times.units / times.scale : null
     }
     at += box.size
   }

@@ -3,6 +3,7 @@
  * JPEG, WebP and MP4 have a place for it. A file that says so already, or carries C2PA's signed manifest, which any
  * change would break, stays as it is.
  */
+import { crc32 } from 'node:zlib'
 
 /** https://cv.iptc.org/newscodes/digitalsourcetype/ */
 const sourceTypes = [
@@ -38,16 +39,6 @@ const MARKED = [
   'caBX',
   'C2PA',
 ]
-
-/** CRC-32 (ISO 3309), as PNG has it. */
-const crc32 = (bytes: Uint8Array): number => {
-  let crc = 0xffffffff
-  for (const byte of bytes) {
-    crc ^= byte
-    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0)
-  }
-  return (crc ^ 0xffffffff) >>> 0
-}
 
 const uint32 = (value: number, littleEndian = false) => {
   const bytes = Buffer.alloc(4)

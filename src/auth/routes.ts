@@ -1,6 +1,6 @@
 /** The routes of signing up, in and out, and of one's profile, password and sessions. */
 import { z } from 'zod'
-import { Email, IdPath, json, jsonBody, nameText, Timestamp, typedCode } from '../http/contract.ts'
+import { Email, IdPath, json, jsonBody, located, nameText, Timestamp, typedCode } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
@@ -134,7 +134,12 @@ routes.openapi(
         }),
       { email: 'ann@example.com', password: 'one picture, one store', name: 'Ann' },
     ),
-    responses: { 201: json(z.object({ user: UserView, ...SignedInView.shape }), 'The user, signed in') },
+    responses: {
+      201: {
+        ...json(z.object({ user: UserView, ...SignedInView.shape }), 'The user, signed in'),
+        headers: located,
+      },
+    },
     refuses: ['email_taken'],
   }),
   async (c) => {
@@ -373,9 +378,9 @@ routes.openapi(
   },
 )
 
-/** Of a link. Another form is none of ours, and no hash is made for it. */
 /** In examples. */
 const MAILED = 'mNn0Zr0lq4Gl2yqXx8Qm3y0hKf5vQy7dW1tB9cE6uA4'
+/** Of a link. Another form is none of ours, and no hash is made for it. */
 const mailToken = z.string().regex(/^[\w-]{43}$/, 'must be the token of a link')
 const mailCode = typedCode(/^\d{8}$/, 'must be the 8 digits of a mail')
 

@@ -1,4 +1,4 @@
-/** Whether the API can work: the state of the database and of the storage. */
+/** Whether the API can work: the state of database, storages and offers, and what the last walk through storage has found. */
 import { sql } from 'drizzle-orm'
 import { checkStorage } from '../assets/storage.ts'
 import { modelsOf, usableModels, usableOffers } from '../catalogue/catalogue.ts'

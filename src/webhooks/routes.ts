@@ -1,6 +1,6 @@
 /** The routes of webhooks: endpoints and deliveries. */
 import { z } from 'zod'
-import { IdPath, json, jsonBody, someOf, Timestamp, text } from '../http/contract.ts'
+import { IdPath, json, jsonBody, located, someOf, Timestamp, text } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
@@ -136,7 +136,9 @@ routes.openapi(
       url: 'https://shop.example.com/hooks',
       events: ['succeeded', 'failed'],
     }),
-    responses: { 201: json(EndpointView.extend({ secret: z.string() }), 'The endpoint') },
+    responses: {
+      201: { ...json(EndpointView.extend({ secret: z.string() }), 'The endpoint'), headers: located },
+    },
     refuses: ['plan_limit_reached'],
   }),
   async (c) => {

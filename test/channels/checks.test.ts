@@ -272,6 +272,14 @@ test('a film that is too short, too wide and too slow for its channel', async ()
   expect(tiktok.rule('aspect')).toMatchObject({ found: '1.33:1', wanted: '9:16, 1:1 or 16:9' })
 })
 
+test('a film whose length nobody knew when it was written', async () => {
+  const bytes = Buffer.from(await film({ seconds: 5, first: true }))
+  // Version, flags, two times and a scale stand before it.
+  bytes.writeUInt32BE(0xffffffff, bytes.indexOf('mvhd') + 4 + 16)
+  const { rule } = await checkOf(bytes, 'tiktok', 'film.mp4')
+  expect(rule('duration')).toMatchObject({ passes: null, found: null })
+})
+
 test('a film that is cut off', async () => {
   const bytes = await film({ seconds: 5, first: true })
   const cut = await checkOf(bytes.subarray(0, bytes.length * 0.7), 'tiktok', 'film.mp4')

@@ -88,6 +88,7 @@ export const checkContract = (method: string, path: string, answer: Answer<unkno
   const declared = operation.responses[answer.status]
   const where = `${method} ${template} ${answer.status}`
   expect(declared, `${where} is declared (${JSON.stringify(answer.body)})`).toBeDefined()
+  if (answer.headers.has('location')) expect(declared?.headers, where).toHaveProperty('Location')
   const schema = Object.values(declared?.content ?? {})[0]?.schema
   if (schema) checkSchema(where, schema, answer.body)
 }

@@ -1,6 +1,6 @@
 /**
  * `npm run rig:memory`: what results that come with the answer cost an isolate. Ten jobs at once, each with four pictures of
- * 4 MB in base64, all answered at the same moment; AT_ONCE (wrangler.toml's, 20) is how many calls the queue lets last,
+ * 4 MB in base64, all answered at the same moment; AT_ONCE (wrangler.toml's, 8) is how many calls the queue lets last,
  * over PROCESSES (2), each an isolate; JOBS changes the ten. Prints the most memory of each isolate, and fails above production's limit.
  */
 import { randomBytes } from 'node:crypto'
@@ -14,7 +14,7 @@ import { startRig } from '../rig.ts'
 import { ask, asOwner, makeTenants } from './tenants.ts'
 
 const JOBS = Number(process.env.JOBS ?? 10)
-const AT_ONCE = Number(process.env.AT_ONCE ?? 20)
+const AT_ONCE = Number(process.env.AT_ONCE ?? 8)
 const PROCESSES = Number(process.env.PROCESSES ?? 2)
 const PICTURES = 4
 /** Noise, which no compression makes smaller: 1155 × 1155 × 3 bytes are 4 MB. */
