@@ -107,6 +107,14 @@ export class AppError extends Error {
   }
 }
 
+/** What is away for now; `seconds`: when to try again. */
+export const unavailable = (cause?: unknown, seconds = 1) =>
+  new AppError('unavailable', { headers: { 'retry-after': String(seconds) }, cause })
+
+/** Whether it may have been done all the same. */
+export const isUnknownOutcome = (thrown: unknown): boolean =>
+  ['unavailable', 'internal_error'].includes(toAppError(thrown).code)
+
 export const invalidField = (pointer: string, message: string) =>
   new AppError('validation_failed', { errors: [{ pointer, message }] })
 
@@ -126,7 +134,7 @@ export const toAppError = (thrown: unknown): AppError => {
   const database = findDatabaseError(thrown)
   // Neon's driver passes on what its `fetch` throws while the answer is read when it takes too long.
   if (!database && isTimeout(thrown)) {
-    return new AppError('unavailable', { headers: { 'retry-after': '1' }, cause: thrown })
+    return unavailable(thrown)
   }
   if (!database) return new AppError('internal_error', { cause: thrown })
   const { code: sqlState, message, constraint } = database
@@ -140,7 +148,7 @@ export const toAppError = (thrown: unknown): AppError => {
   // No SQLSTATE: the request did not reach Postgres. 08, 40, 53, 57: connection, conflict, resources, shutdown or a
   // statement's time; 25P04 and 55P03: the time of a transaction or for a lock is up.
   if (!sqlState || /^(08|40|53|57|25P04|55P03)/.test(sqlState)) {
-    return new AppError('unavailable', { headers: { 'retry-after': '1' }, cause: thrown })
+    return unavailable(thrown)
   }
   return new AppError('internal_error', { cause: thrown })
 }

@@ -21,6 +21,12 @@ const sortKeys = (_: string, value: unknown): unknown =>
 export const hashRequest = (action: 'create' | 'retry' | 'upload' | 'export', sent: unknown): string =>
   hash('sha256', JSON.stringify([action, sent], sortKeys))
 
+/** Of a request with a key. */
+export const idempotencyOf = (
+  key: string | undefined,
+  ...request: Parameters<typeof hashRequest>
+): Idempotency | undefined => (key === undefined ? undefined : { key, requestHash: hashRequest(...request) })
+
 /** SQL: the caller's own. */
 export const oneKey = ({ key }: Idempotency) =>
   and(

@@ -1,12 +1,12 @@
 /** API keys: for servers, bound to one workspace, allowed some actions. */
 import { hash, randomBytes } from 'node:crypto'
-import { and, desc, eq, isNull, lt, lte, sql } from 'drizzle-orm'
+import { and, desc, eq, isNull, lte, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Action } from '../actions.ts'
 import type { Ctx, Principal } from '../context.ts'
 import { change, ensure, transact } from '../db/client.ts'
 import { apiKeys } from '../db/schema.ts'
-import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
+import { afterCursor, exists, first, inWorkspace, type Page } from '../db/sql.ts'
 import { dismissListeners } from '../events/events.ts'
 import { keyLimit } from '../workspaces/quotas.ts'
 
@@ -69,7 +69,7 @@ export const listApiKeys = async (ctx: Ctx, page: Page): Promise<ApiKey[]> => {
     rows: db
       .select()
       .from(apiKeys)
-      .where(and(isInForce, page.cursor ? lt(apiKeys.id, page.cursor) : undefined))
+      .where(and(isInForce, afterCursor(apiKeys.id, page)))
       .orderBy(desc(apiKeys.id))
       .limit(page.limit + 1),
   }))

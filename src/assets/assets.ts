@@ -4,7 +4,7 @@ import type { Ctx, JobCtx } from '../context.ts'
 import { change, type Database, read, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations, outbox, providerJobs, uploads } from '../db/schema.ts'
 import { exists, first, inWorkspace, type Page, rowOf, rowsOf } from '../db/sql.ts'
-import { AppError } from '../errors.ts'
+import { AppError, unavailable } from '../errors.ts'
 import { dispatch, owe, settle } from '../outbox/outbox.ts'
 import { sweeperOf } from '../outbox/use.ts'
 import { assetKinds, assetSources, assetStatuses } from '../words.ts'
@@ -21,13 +21,15 @@ import {
   presignShown,
   readObject,
   sizeOf,
-  unavailable,
 } from './storage.ts'
 
 export type Asset = typeof assets.$inferSelect
 
 /** The note in the outbox that an object is to be deleted. */
-export const isErasureOf = (id: string) => and(eq(outbox.kind, 'object.delete'), eq(outbox.subjectId, id))
+const isErasureOf = (id: string) => and(eq(outbox.kind, 'object.delete'), eq(outbox.subjectId, id))
+
+/** SQL: the same before the sweeper has sent it: then the object may be gone. */
+export const isUnsentErasureOf = (id: string) => and(isErasureOf(id), eq(outbox.sends, 0))
 
 export interface AssetFilter extends Page {
   kind?: Asset['kind'] | undefined

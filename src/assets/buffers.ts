@@ -2,7 +2,7 @@
  * How many parts of files an isolate holds at the same time, whoever's they are: all of its requests share its memory. No
  * request can wait for what another one does, so those that find no room look again.
  */
-import { AppError } from '../errors.ts'
+import { unavailable } from '../errors.ts'
 
 /** Bytes: S3's least size of a part, and what a buffer holds at most. */
 export const PART_SIZE = 5 * 1024 * 1024
@@ -59,8 +59,7 @@ const tryPlace = () => {
   return place
 }
 
-const busy = (why: string) =>
-  new AppError('unavailable', { headers: { 'retry-after': '10' }, cause: new Error(why) })
+const busy = (why: string) => unavailable(new Error(why), 10)
 
 const waitForPlace = async () => {
   for (const started = Date.now(); ; ) {

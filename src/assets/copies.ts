@@ -4,7 +4,7 @@ import type { Ctx, JobCtx } from '../context.ts'
 import { change, ensure, transact } from '../db/client.ts'
 import { assetCopies, assets } from '../db/schema.ts'
 import { exists, first, inWorkspace } from '../db/sql.ts'
-import { AppError, invalidField } from '../errors.ts'
+import { AppError, invalidField, unavailable } from '../errors.ts'
 import { owe, settle } from '../outbox/outbox.ts'
 import { readChunks } from '../streams.ts'
 import type { CopyFormat, CopyWidth } from '../words.ts'
@@ -172,7 +172,7 @@ const waitForOther = async (ctx: Ctx, id: string, name: string): Promise<Copy> =
     if (!copy) break
     if (copy.madeAt || copy.refusedAt) return copy
   }
-  throw new AppError('unavailable', { headers: { 'retry-after': '1' } })
+  throw unavailable()
 }
 
 /** @throws {AppError} not_found, not_convertible, unavailable */

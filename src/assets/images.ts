@@ -1,6 +1,6 @@
 /** Cloudflare Images, as everything here asks it: its limits, one picture made of another, and whose fault it is if none comes. */
 import type { Ctx } from '../context.ts'
-import { AppError, describeError } from '../errors.ts'
+import { AppError, describeError, unavailable } from '../errors.ts'
 import { readChunks } from '../streams.ts'
 import type { Asset } from './assets.ts'
 import { openObject, presignDownload } from './storage.ts'
@@ -79,7 +79,7 @@ export const movingOrStill = async <T>(
 /** The original's bytes. @throws {AppError} unavailable */
 const openOriginal = async ({ env }: Pick<Ctx, 'env'>, asset: Asset) => {
   const { body } = await openObject(env, asset)
-  if (!body) throw new AppError('unavailable')
+  if (!body) throw unavailable()
   return body
 }
 
@@ -94,7 +94,7 @@ const openFrame = async ({ env }: Pick<Ctx, 'env'>, asset: Asset) => {
   const response = await fetch(`${env.IMAGES_URL}/cdn-cgi/media/${options}/${source}`)
   if (response.ok && response.body) return response.body
   const cause = new Error(`Cloudflare answered ${response.status}, ${response.headers.get('cf-resized')}`)
-  throw response.headers.get('cf-resized')?.includes(NO_FILM) ? cause : new AppError('unavailable', { cause })
+  throw response.headers.get('cf-resized')?.includes(NO_FILM) ? cause : unavailable(cause)
 }
 
 /** The original, or of a film a frame, as the binding takes it. @throws {AppError} unavailable; {Error} of Cloudflare Images */
@@ -121,7 +121,7 @@ const inTime = <T>(work: Promise<T>): Promise<T> =>
   Promise.race([
     work,
     scheduler.wait(PATIENCE).then(() => {
-      throw new AppError('unavailable', { cause: new Error('Cloudflare Images takes too long') })
+      throw unavailable(new Error('Cloudflare Images takes too long'))
     }),
   ])
 
@@ -158,7 +158,7 @@ export const orJudge = async <T>(
   try {
     await inTime(checkOthers(ctx, asset))
   } catch (cause) {
-    throw new AppError('unavailable', { cause })
+    throw unavailable(cause)
   }
   try {
     return await inTime(work())

@@ -1,11 +1,12 @@
 /** What a picture's file says of itself beside its pixels: colours and their profile, its marking; and a JPEG without it. */
 import { inflateSync } from 'node:zlib'
 import type { Env } from '../env.ts'
+import { unavailable } from '../errors.ts'
 import type { Asset } from './assets.ts'
 import { primaryColours } from './boxes.ts'
 import { inPlace, PART_SIZE } from './buffers.ts'
 import { isSourceType } from './provenance.ts'
-import { originalOf, readRange, unavailable } from './storage.ts'
+import { originalOf, readRange } from './storage.ts'
 
 /** Bytes of the beginning, and of the end, that it is looked for in; of a JPEG's where what comes before its pixels is longer. */
 const METADATA_HEAD = 256 * 1024

@@ -1,14 +1,7 @@
 /** Multipart uploads in storage: files in parts, which become an object when all are there. */
-import {
-  type Bucket,
-  fieldOf,
-  PATIENCE,
-  type Patience,
-  presignPut,
-  request,
-  textOf,
-  unavailable,
-} from './storage.ts'
+
+import { unavailable } from '../errors.ts'
+import { type Bucket, fieldOf, PATIENCE, type Patience, presignPut, request, textOf } from './storage.ts'
 
 const targetOf = (path: string, uploadId: string, partNumber?: number) =>
   `${path}?${partNumber === undefined ? '' : `partNumber=${partNumber}&`}uploadId=${encodeURIComponent(uploadId)}`

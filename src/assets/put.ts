@@ -1,6 +1,6 @@
 /** Streams a file to storage: judged and hashed on the way, a part sent while the next one is read. */
 import type { Env } from '../env.ts'
-import { AppError, invalidField, toAppError } from '../errors.ts'
+import { AppError, invalidField, toAppError, unavailable } from '../errors.ts'
 import type { Store } from '../words.ts'
 import { openBuffers, PART_SIZE } from './buffers.ts'
 import { createInspector, type FileDescription } from './inspect.ts'
@@ -16,7 +16,6 @@ import {
   pathOf,
   readRange,
   request,
-  unavailable,
 } from './storage.ts'
 
 export interface StoredObject extends FileDescription, Measures {

@@ -1,7 +1,7 @@
 /** Object storage by signed requests of S3's HTTP API, as R2 and MinIO have it; but for `parts.ts`, no other file knows S3. */
 import { AwsClient } from 'aws4fetch'
 import type { Env } from '../env.ts'
-import { AppError } from '../errors.ts'
+import { unavailable } from '../errors.ts'
 import { readChunks } from '../streams.ts'
 import type { PreparedInput, Store } from '../words.ts'
 
@@ -58,9 +58,6 @@ export const readKey = (key: string): { workspaceId: string; id: string; isCopy:
 
 /** Below the bucket's URL. */
 export const pathOf = (...of: Parameters<typeof keyOf>) => `/${keyOf(...of)}`
-
-export const unavailable = (cause: unknown) =>
-  new AppError('unavailable', { headers: { 'retry-after': '1' }, cause })
 
 /** By bucket: each keeps the keys that it has derived for the day. */
 const clients = new WeakMap<Bucket, AwsClient>()

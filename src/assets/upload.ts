@@ -1,16 +1,16 @@
 /** Uploads through the Worker: a form or a raw body, streamed to storage. */
-import { and, eq, sql } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
 import { change, ensure, transact } from '../db/client.ts'
 import { assets, outbox } from '../db/schema.ts'
 import { exists, first } from '../db/sql.ts'
 import type { Env } from '../env.ts'
-import { AppError, toAppError } from '../errors.ts'
+import { AppError, isUnknownOutcome } from '../errors.ts'
 import { takeTokens } from '../limits/limits.ts'
 import { owe, settle } from '../outbox/outbox.ts'
 import { fitsStorage } from '../workspaces/quotas.ts'
-import { type Asset, isErasureOf } from './assets.ts'
+import { type Asset, isUnsentErasureOf } from './assets.ts'
 import { isForm, MULTIPART_OVERHEAD, openMultipart, openRaw } from './multipart.ts'
 import { readFileName } from './names.ts'
 import { putObject, type StoredObject } from './put.ts'
@@ -77,10 +77,8 @@ export const uploadAsset = async (ctx: Ctx, upload: Upload): Promise<Asset> => {
   ctx.waitUntil?.(storing.catch(() => undefined))
   const file = await storing
   try {
-    // Once the sweeper has sent the note, the object may be gone.
-    const isUnsent = and(isErasureOf(id), eq(outbox.sends, 0))
     const { created } = await change({ ...ctx, workspaceId: gate.workspaceId }, (db) => ({
-      inTime: ensure(db, exists(outbox, isUnsent, 'for update'), 'upload_expired'),
+      inTime: ensure(db, exists(outbox, isUnsentErasureOf(id), 'for update'), 'upload_expired'),
       settled: settle(db, 'object.delete', id),
       created: db
         .insert(assets)
@@ -91,10 +89,9 @@ export const uploadAsset = async (ctx: Ctx, upload: Upload): Promise<Asset> => {
     return first(created)
   } catch (thrown) {
     // A refusal is a rollback. After an unknown outcome the row may exist, so the object's fate is left to the note.
-    const error = toAppError(thrown)
-    if (error.code !== 'unavailable' && error.code !== 'internal_error') {
+    if (!isUnknownOutcome(thrown)) {
       await deleteObject(ctx.env, gate.workspaceId, id).catch(() => undefined)
     }
-    throw error
+    throw thrown
   }
 }

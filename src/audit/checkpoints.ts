@@ -1,12 +1,12 @@
 /** Checkpoints of audit logs: the head of a chain, signed, so that nobody can write another past without it showing. */
-import { and, desc, lt, sql } from 'drizzle-orm'
+import { and, desc, sql } from 'drizzle-orm'
 import { CompactSign, compactVerify, createLocalJWKSet, importJWK } from 'jose'
 import { z } from 'zod'
 import { publicKey } from '../auth/tokens.ts'
 import { type Ctx, systemContext } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { auditCheckpoints } from '../db/schema.ts'
-import { inWorkspace, type Page } from '../db/sql.ts'
+import { afterCursor, inWorkspace, type Page } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { describeError } from '../errors.ts'
 
@@ -57,9 +57,7 @@ export const listCheckpoints = async (ctx: Ctx, page: Page): Promise<Checkpoint[
     rows: db
       .select()
       .from(auditCheckpoints)
-      .where(
-        and(inWorkspace(auditCheckpoints), page.cursor ? lt(auditCheckpoints.id, page.cursor) : undefined),
-      )
+      .where(and(inWorkspace(auditCheckpoints), afterCursor(auditCheckpoints.id, page)))
       .orderBy(desc(auditCheckpoints.id))
       .limit(page.limit + 1),
   }))

@@ -1,6 +1,6 @@
 /** Passwords: which are too common, and whom to ask for their hashes. */
 import { type Env, objectOf } from '../env.ts'
-import { AppError } from '../errors.ts'
+import { unavailable } from '../errors.ts'
 import type { Hasher } from './hasher.ts'
 import { macOf } from './macs.ts'
 
@@ -52,7 +52,7 @@ const ask = async <T>(
       cause = error
     }
   }
-  throw new AppError('unavailable', { headers: { 'retry-after': '5' }, cause })
+  throw unavailable(cause, 5)
 }
 
 /**

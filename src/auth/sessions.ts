@@ -1,15 +1,15 @@
 /** Users and their sessions: signing up, in and out, the caller's profile and password. */
 import { hash } from 'node:crypto'
-import { and, desc, eq, gt, isNull, lt, ne, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, isNull, ne, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
 import { authorize, type Database, ensure, read, transact } from '../db/client.ts'
 import { currentUserId, memberships, sessions, users } from '../db/schema.ts'
-import { exists, first, type Page, rowOf } from '../db/sql.ts'
+import { afterCursor, exists, first, type Page, rowOf } from '../db/sql.ts'
 import { AppError, invalidField } from '../errors.ts'
 import { dismissListeners } from '../events/events.ts'
 import { forgive, takeTokens } from '../limits/limits.ts'
-import { dispatchMails } from '../mail/owed.ts'
+import { dispatchIfOwed, dispatchMails } from '../mail/owed.ts'
 import type { Role } from '../words.ts'
 import { deviceOf } from './device.ts'
 import { hashAddress, issueDeviceToken, markDevice, markPassword, readDeviceToken } from './device-tokens.ts'
@@ -166,7 +166,7 @@ export const signIn = async (
     told: tellOfDevice(db, mail, session.row),
     session: db.insert(sessions).values(session.row),
   }))
-  if (first(told.rows).owed) dispatchMails(ctx, [mail])
+  dispatchIfOwed(ctx, told, mail)
   forgive(ctx)
   return {
     ...session.tokens,
@@ -334,7 +334,7 @@ export const listSessions = async (ctx: Ctx, page: Page) => {
         expiresAt: sessions.expiresAt,
       })
       .from(sessions)
-      .where(and(isMine, page.cursor ? lt(sessions.id, page.cursor) : undefined))
+      .where(and(isMine, afterCursor(sessions.id, page)))
       .orderBy(desc(sessions.id))
       .limit(page.limit + 1),
   }))

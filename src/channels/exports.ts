@@ -1,13 +1,13 @@
 /** Exports: what was asked to be made of an asset for channels, and the job that makes it. */
-import { and, desc, eq, inArray, lt, or, sql } from 'drizzle-orm'
+import { and, desc, eq, inArray, not, or, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { type Asset, oneAsset } from '../assets/assets.ts'
+import { type Asset, isUnsentErasureOf, oneAsset } from '../assets/assets.ts'
 import type { StoredObject } from '../assets/put.ts'
 import { deleteObject } from '../assets/storage.ts'
 import type { Ctx, JobCtx } from '../context.ts'
 import { change, ensure, transact } from '../db/client.ts'
 import { assetExports, assets, outbox } from '../db/schema.ts'
-import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
+import { afterCursor, exists, first, inWorkspace, type Page } from '../db/sql.ts'
 import { toAppError } from '../errors.ts'
 import { type Idempotency, isNewKey, noteKey, once } from '../idempotency.ts'
 import { dispatch, RESEND_DELAY, settle } from '../outbox/outbox.ts'
@@ -104,15 +104,15 @@ const insert = async (
 }
 
 /** `limit + 1` rows, newest first. @throws {AppError} not_found */
-export const listExports = async (ctx: Ctx, assetId: string, { limit, cursor }: Page): Promise<Export[]> => {
+export const listExports = async (ctx: Ctx, assetId: string, page: Page): Promise<Export[]> => {
   const { rows } = await transact(ctx, (db) => ({
     found: ensure(db, exists(assets, oneAsset(assetId)), 'not_found'),
     rows: db
       .select()
       .from(assetExports)
-      .where(and(exportsOf(assetId), cursor ? lt(assetExports.id, cursor) : undefined))
+      .where(and(exportsOf(assetId), afterCursor(assetExports.id, page)))
       .orderBy(desc(assetExports.id))
-      .limit(limit + 1),
+      .limit(page.limit + 1),
   }))
   return rows
 }
@@ -136,11 +136,7 @@ const claim = async (ctx: JobCtx, id: string) => {
        where ${and(isOpen, sql`lease_expires_at = now() + make_interval(secs => ${LEASE})`)}
       on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0`),
     // One that has ended, or whose asset is gone, is owed no more.
-    settled: db
-      .delete(outbox)
-      .where(
-        and(eq(outbox.kind, 'export'), eq(outbox.subjectId, id), sql`not ${exists(assetExports, isOpen)}`),
-      ),
+    settled: settle(db, 'export', id, not(exists(assetExports, isOpen))),
     source: db
       .select()
       .from(assets)
@@ -168,15 +164,13 @@ const refuse = (ctx: JobCtx, { id }: Claim, refusal: ExportRefusal) =>
 
 /** Ends it with an asset. @throws {AppError} storage_quota_exceeded, already_finished, upload_expired */
 const succeed = (ctx: JobCtx, { id, outputId, createdBy }: Claim, file: StoredObject & { name: string }) => {
-  const isErasure = and(eq(outbox.kind, 'object.delete'), eq(outbox.subjectId, outputId), eq(outbox.sends, 0))
   return change({ ...ctx, action: 'export.finish' }, (db) => ({
     isOpen: ensure(
       db,
       exists(assetExports, and(oneExport(id), eq(assetExports.status, 'queued'))),
       'already_finished',
     ),
-    // Once the sweeper has sent the note, the object may be gone.
-    inTime: ensure(db, exists(outbox, isErasure, 'for update'), 'upload_expired'),
+    inTime: ensure(db, exists(outbox, isUnsentErasureOf(outputId), 'for update'), 'upload_expired'),
     kept: settle(db, 'object.delete', outputId),
     created: db
       .insert(assets)

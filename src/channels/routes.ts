@@ -4,7 +4,7 @@ import { IdempotencyKey, IdPath, json, jsonBody, replayable, Timestamp } from '.
 import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
-import { hashRequest } from '../idempotency.ts'
+import { idempotencyOf } from '../idempotency.ts'
 import { channels, exportStatuses, tasks } from '../words.ts'
 import { checkAsset } from './checks.ts'
 import { createExports, type Export, listExports } from './exports.ts'
@@ -126,8 +126,7 @@ routes.openapi(
   async (c) => {
     const { id } = c.req.valid('param')
     const key = c.req.valid('header')['idempotency-key']
-    const requestHash = key && hashRequest('export', { id, ...(await c.req.json<object>()) })
-    const idempotency = key && requestHash ? { key, requestHash } : undefined
+    const idempotency = idempotencyOf(key, 'export', { id, ...(await c.req.json<object>()) })
     const { channels: asked } = c.req.valid('json')
     const { exports, replayed } = await createExports(c.get('ctx'), id, asked, idempotency)
     if (replayed) c.header('idempotent-replayed', 'true')

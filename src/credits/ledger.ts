@@ -1,9 +1,9 @@
 /** The credit ledger: reserved when a job is accepted, then charged or refunded; balances are the workspace's counters. */
-import { and, desc, lt, sql } from 'drizzle-orm'
+import { and, desc, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { creditEntries } from '../db/schema.ts'
-import { first, inWorkspace, type Page } from '../db/sql.ts'
+import { afterCursor, first, inWorkspace, type Page } from '../db/sql.ts'
 import { allowances } from '../plans.ts'
 import type { FreeCreditState } from '../words.ts'
 import { counted, currentPeriod } from '../workspaces/quotas.ts'
@@ -54,7 +54,7 @@ export const listEntries = async (ctx: Ctx, page: Page): Promise<CreditEntry[]> 
     rows: db
       .select()
       .from(creditEntries)
-      .where(and(inWorkspace(creditEntries), page.cursor ? lt(creditEntries.id, page.cursor) : undefined))
+      .where(and(inWorkspace(creditEntries), afterCursor(creditEntries.id, page)))
       .orderBy(desc(creditEntries.id))
       .limit(page.limit + 1),
   }))

@@ -1,5 +1,5 @@
 /** The conditions that every domain's SQL is made of. */
-import { Column, eq, getTableColumns, type SQL, sql } from 'drizzle-orm'
+import { Column, eq, getTableColumns, lt, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import { AppError } from '../errors.ts'
 import { currentWorkspaceId, workspaces } from './schema.ts'
@@ -57,3 +57,7 @@ export interface Page {
   limit: number
   cursor?: string | undefined
 }
+
+/** SQL: older than the last of the page before; lists begin with the newest, by ids that rise with time. */
+export const afterCursor = (id: PgColumn, { cursor }: Pick<Page, 'cursor'>): SQL | undefined =>
+  cursor ? lt(id, cursor) : undefined

@@ -10,7 +10,7 @@ import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { ErrorCodeView } from '../http/problems.ts'
 import { type AppEnv, createRouter } from '../http/router.ts'
-import { hashRequest } from '../idempotency.ts'
+import { idempotencyOf } from '../idempotency.ts'
 import {
   aspectRatios,
   generationKinds,
@@ -219,7 +219,7 @@ routes.openapi(
   }),
   async (c) => {
     const key = c.req.valid('header')['idempotency-key']
-    const idempotency = key ? { key, requestHash: hashRequest('create', await c.req.json()) } : undefined
+    const idempotency = idempotencyOf(key, 'create', await c.req.json())
     return accepted(c, await createGeneration(c.get('ctx'), toRequest(c.req.valid('json')), idempotency))
   },
 )
@@ -351,7 +351,7 @@ routes.openapi(
   async (c) => {
     const key = c.req.valid('header')['idempotency-key']
     const { id } = c.req.valid('param')
-    const idempotency = key ? { key, requestHash: hashRequest('retry', id) } : undefined
+    const idempotency = idempotencyOf(key, 'retry', id)
     return accepted(c, await retryGeneration(c.get('ctx'), id, idempotency))
   },
 )

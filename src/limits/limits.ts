@@ -1,7 +1,7 @@
 /** Takes a request's tokens from the limiter, and reports its answers in the RateLimit headers. */
 import type { Ctx, LimitState } from '../context.ts'
 import { objectOf } from '../env.ts'
-import { AppError, describeError } from '../errors.ts'
+import { AppError, describeError, unavailable } from '../errors.ts'
 import { remember } from '../remember.ts'
 import type { Plan } from '../words.ts'
 import type { Taken } from './limiter.ts'
@@ -91,7 +91,7 @@ const takeToken = async (ctx: Ctx, bucket: Bucket): Promise<LimitState | undefin
   } catch (cause) {
     ctx.log({ level: 'error', message: 'rate limiter unreachable', policy, error: describeError(cause) })
     if (policies[policy].unreachable === 'pass') return undefined
-    throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause })
+    throw unavailable(cause)
   }
 }
 

@@ -25,9 +25,9 @@ export const owe = (db: Database, kind: OwedMessage['kind'], subjectIds: readonl
     select ${kind}, unnest(${sql.param(subjectIds)}::uuid[]), now() + ${delay}
     on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0`)
 
-/** The job is done. */
-export const settle = (db: Database, kind: OwedMessage['kind'], subjectId: string) =>
-  db.delete(outbox).where(and(eq(outbox.kind, kind), eq(outbox.subjectId, subjectId)))
+/** The job is done, if the condition is met. */
+export const settle = (db: Database, kind: OwedMessage['kind'], subjectId: string, condition?: SQL) =>
+  db.delete(outbox).where(and(eq(outbox.kind, kind), eq(outbox.subjectId, subjectId), condition))
 
 /** Puts messages on the queues of their kinds. */
 export const send = async (env: Env, messages: readonly JobMessage[], delaySeconds = 0): Promise<void> => {

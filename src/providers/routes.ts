@@ -4,7 +4,7 @@ import { createRemoteJWKSet, importJWK } from 'jose'
 import { Webhook } from 'standardwebhooks'
 import { z } from 'zod'
 import type { Env } from '../env.ts'
-import { AppError } from '../errors.ts'
+import { AppError, unavailable } from '../errors.ts'
 import { type AppEnv, createRouter } from '../http/router.ts'
 import { send } from '../outbox/outbox.ts'
 import type { Operation } from '../words.ts'
@@ -32,7 +32,7 @@ const wakeUp = async (
   // Its news is owed nowhere: what the queue does not take, the provider is to tell again.
   await send(env, [{ kind: 'generation', workspaceId, subjectId: generationId, early: true, ...told }]).catch(
     (cause: unknown) => {
-      throw new AppError('unavailable', { headers: { 'retry-after': '1' }, cause })
+      throw unavailable(cause)
     },
   )
   return c.body(null, 204)

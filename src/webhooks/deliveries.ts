@@ -1,13 +1,13 @@
 /** Delivers messages by Standard Webhooks: signed, and sent again with backoff until they are taken. */
 import { createHmac, hkdfSync } from 'node:crypto'
-import { and, eq, gt, isNotNull, isNull, lte, or, sql } from 'drizzle-orm'
+import { and, eq, gt, isNotNull, isNull, lte, not, or, sql } from 'drizzle-orm'
 import { Webhook } from 'standardwebhooks'
 import type { Ctx, JobCtx } from '../context.ts'
 import { authorize, type Database, ensure, transact } from '../db/client.ts'
-import { outbox, webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
+import { webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
 import { exists, inWorkspace } from '../db/sql.ts'
 import type { Env } from '../env.ts'
-import { dispatch, owe } from '../outbox/outbox.ts'
+import { dispatch, owe, settle } from '../outbox/outbox.ts'
 import { type Delivery, heard } from './endpoints.ts'
 import { problemOfTarget } from './targets.ts'
 
@@ -130,15 +130,7 @@ const findPending = async (ctx: JobCtx, id: string) => {
 
 /** The delivery is over, so nothing of it is owed, unless it was asked for again meanwhile. */
 const settleIfOver = (db: Database, id: string) =>
-  db
-    .delete(outbox)
-    .where(
-      and(
-        eq(outbox.kind, 'webhook.deliver'),
-        eq(outbox.subjectId, id),
-        sql`not ${exists(webhookDeliveries, onePending(id))}`,
-      ),
-    )
+  settle(db, 'webhook.deliver', id, not(exists(webhookDeliveries, onePending(id))))
 
 /** What an attempt says of its endpoint, and when that is anything new: otherwise its row is left alone. */
 const verdictOf = ({ status, error, silence }: Outcome) => {

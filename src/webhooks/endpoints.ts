@@ -1,11 +1,11 @@
 /** The URLs that a workspace's events are sent to, and what was sent to them. */
 import { randomBytes } from 'node:crypto'
-import { and, desc, eq, isNotNull, isNull, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, isNotNull, isNull, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx, JobCtx } from '../context.ts'
 import { change, ensure, transact } from '../db/client.ts'
 import { webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
-import { exists, first, inWorkspace, type Page } from '../db/sql.ts'
+import { afterCursor, exists, first, inWorkspace, type Page } from '../db/sql.ts'
 import { dispatch, owe, RESEND_DELAY } from '../outbox/outbox.ts'
 import { endpointLimit } from '../workspaces/quotas.ts'
 import { checkTarget } from './targets.ts'
@@ -50,7 +50,7 @@ export const listEndpoints = async (ctx: Ctx, page: Page) => {
     rows: db
       .select()
       .from(webhookEndpoints)
-      .where(and(here, page.cursor ? lt(webhookEndpoints.id, page.cursor) : undefined))
+      .where(and(here, afterCursor(webhookEndpoints.id, page)))
       .orderBy(desc(webhookEndpoints.id))
       .limit(page.limit + 1),
   }))
@@ -149,7 +149,7 @@ export const listDeliveries = async (
   const fits = and(
     inWorkspace(webhookDeliveries),
     isVisible,
-    filter.cursor ? lt(webhookDeliveries.id, filter.cursor) : undefined,
+    afterCursor(webhookDeliveries.id, filter),
     filter.endpointId ? eq(webhookDeliveries.endpointId, filter.endpointId) : undefined,
     filter.status ? eq(webhookDeliveries.status, filter.status) : undefined,
   )

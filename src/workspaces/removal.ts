@@ -4,7 +4,7 @@ import type { JobCtx } from '../context.ts'
 import { change, type Database, ensure } from '../db/client.ts'
 import { workspaces } from '../db/schema.ts'
 import { exists, first, thisWorkspace } from '../db/sql.ts'
-import { dispatch, owe } from '../outbox/outbox.ts'
+import { dispatch, owe, RESEND_DELAY } from '../outbox/outbox.ts'
 
 /** Rows of each table in one transaction: some tenths of a second, far from what a statement may take. */
 const SLICE = 500
@@ -83,7 +83,7 @@ export const removeContents = async (ctx: JobCtx): Promise<void> => {
     answers: db.execute(sql`
       delete from idempotency_keys where ${here} and (select app.is_over()) and (${byKey}) in
         (select ${byKey} from idempotency_keys where ${here} order by ${byKey} limit ${SLICE})`),
-    note: owe(db, 'workspace.delete', [workspaceId], sql`interval '30 seconds'`),
+    note: owe(db, 'workspace.delete', [workspaceId], RESEND_DELAY),
     putOff: db.execute(sql`
       update outbox set available_at = (select deleted_at from workspaces where id = (select app.workspace_id())) + app.workspace_grace()
        where ${isNote} and not app.is_over() and ${isNone('generations', sql`${here} and status in ('queued', 'running')`, sql`status, id`)}`),

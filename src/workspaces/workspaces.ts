@@ -6,7 +6,7 @@ import { change, ensure, read, transact } from '../db/client.ts'
 import { webhookEndpoints, workspaces } from '../db/schema.ts'
 import { first, inWorkspace, type Page, rowOf, thisWorkspace } from '../db/sql.ts'
 import { dismissListeners } from '../events/events.ts'
-import { dispatch } from '../outbox/outbox.ts'
+import { dispatch, RESEND_DELAY } from '../outbox/outbox.ts'
 import type { Role } from '../words.ts'
 
 /** With the caller's role in it. */
@@ -104,7 +104,7 @@ export const deleteWorkspace = async (ctx: Ctx): Promise<void> => {
     funded: db.execute(sql`select app.fund_caller()`),
     note: db.execute(sql`
       insert into outbox (kind, subject_id, available_at)
-      values ('workspace.delete', app.workspace_id(), now() + interval '30 seconds')`),
+      values ('workspace.delete', app.workspace_id(), now() + ${RESEND_DELAY})`),
   }))
   const { workspaceId } = gate
   await dispatch(ctx, [{ kind: 'workspace.delete', workspaceId, subjectId: workspaceId }])

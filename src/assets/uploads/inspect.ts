@@ -1,11 +1,11 @@
 /** Looks at what somebody sent to storage, as if it had come through the Worker. */
 import type { Env } from '../../env.ts'
-import { AppError, toAppError } from '../../errors.ts'
+import { AppError, toAppError, unavailable } from '../../errors.ts'
 import type { Asset } from '../assets.ts'
 import { inPlace, PART_SIZE } from '../buffers.ts'
 import { createInspector, type FileDescription } from '../inspect.ts'
 import { type Measures, measure } from '../measure.ts'
-import { readObject, readRange, sizeOf, unavailable } from '../storage.ts'
+import { readObject, readRange, sizeOf } from '../storage.ts'
 
 /** Bytes that tell what a file is; as many as through the Worker for those that hide it behind something else. */
 const HEADS = [256 * 1024, PART_SIZE]

@@ -2,7 +2,7 @@
 import { and, eq, not, sql } from 'drizzle-orm'
 import type { JobCtx } from '../../context.ts'
 import { change, type Database, ensure, transact } from '../../db/client.ts'
-import { assets, outbox, uploads } from '../../db/schema.ts'
+import { assets, uploads } from '../../db/schema.ts'
 import { exists, first, inWorkspace } from '../../db/sql.ts'
 import { AppError, toAppError } from '../../errors.ts'
 import { settle } from '../../outbox/outbox.ts'
@@ -16,9 +16,7 @@ const isFree = sql`coalesce(${uploads.leaseExpiresAt} < now(), true)`
 
 /** What is not pending need not be read. */
 const settleCheck = (db: Database, id: string) =>
-  db
-    .delete(outbox)
-    .where(and(eq(outbox.kind, 'upload.check'), eq(outbox.subjectId, id), not(exists(assets, isPending(id)))))
+  settle(db, 'upload.check', id, not(exists(assets, isPending(id))))
 
 /** Longer than a range of it is read; renewed before each. */
 const lease = { leaseExpiresAt: sql`now() + interval '90 seconds'` }

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { IdempotencyKey, IdPath, json, jsonBody, replayable, Timestamp } from '../../http/contract.ts'
 import { operation } from '../../http/operation.ts'
 import { createRouter } from '../../http/router.ts'
-import { hashRequest } from '../../idempotency.ts'
+import { idempotencyOf } from '../../idempotency.ts'
 import { FileName } from '../names.ts'
 import { AssetView, presentAsset } from '../routes.ts'
 import { beginUpload, completeUpload, getUpload, MAX_DIRECT } from './uploads.ts'
@@ -79,7 +79,7 @@ routes.openapi(
   }),
   async (c) => {
     const key = c.req.valid('header')['idempotency-key']
-    const idempotency = key ? { key, requestHash: hashRequest('upload', await c.req.json()) } : undefined
+    const idempotency = idempotencyOf(key, 'upload', await c.req.json())
     const begun = await beginUpload(c.get('ctx'), c.req.valid('json'), idempotency)
     if (begun.replayed) c.header('idempotent-replayed', 'true')
     c.header('location', `/api/v1/assets/${begun.asset.id}`)

@@ -6,7 +6,7 @@ import { change, ensure, transact } from '../../db/client.ts'
 import { assets, idempotencyKeys, uploads } from '../../db/schema.ts'
 import { exists, first, inWorkspace } from '../../db/sql.ts'
 import type { Env } from '../../env.ts'
-import { AppError, toAppError } from '../../errors.ts'
+import { AppError, isUnknownOutcome, toAppError } from '../../errors.ts'
 import { type Idempotency, isNewKey, noteKey, once, oneKey } from '../../idempotency.ts'
 import { dispatch, owe, RESEND_DELAY, settle } from '../../outbox/outbox.ts'
 import { fitsStorage } from '../../workspaces/quotas.ts'
@@ -114,12 +114,9 @@ const start = async (ctx: Ctx, { asset, upload }: Pending): Promise<Pending> => 
     }))
     return { asset, upload: first(rows) }
   } catch (fault) {
-    const { code } = toAppError(fault)
     // After an unknown outcome it may be the upload's.
-    if (code !== 'unavailable' && code !== 'internal_error') {
-      await abortParts(ctx.env, path, uploadId).catch(() => undefined)
-    }
-    if (code !== 'not_found') throw fault
+    if (!isUnknownOutcome(fault)) await abortParts(ctx.env, path, uploadId).catch(() => undefined)
+    if (toAppError(fault).code !== 'not_found') throw fault
     const known = await readUpload(ctx, asset.id)
     if (known.upload?.uploadId) return { asset, upload: known.upload }
     throw fault

@@ -9,7 +9,7 @@ import { exists, first } from '../../db/sql.ts'
 import { relyingPartyOf } from '../../env.ts'
 import { AppError, toAppError } from '../../errors.ts'
 import { forgive, takeTokens } from '../../limits/limits.ts'
-import { dispatchMails } from '../../mail/owed.ts'
+import { dispatchIfOwed } from '../../mail/owed.ts'
 import { issueDeviceToken } from '../device-tokens.ts'
 import { endStreams, ownWorkspaces, revokeOthers, selectDevice } from '../sessions.ts'
 import type { FactorKind } from './mfa-tokens.ts'
@@ -120,7 +120,7 @@ export const createCodes = async (ctx: Ctx): Promise<string[]> => {
     ),
     told: tellOfFactor(db, mail),
   }))
-  if (first(told.rows).owed) dispatchMails(ctx, [mail])
+  dispatchIfOwed(ctx, told, mail)
   return codes
 }
 
@@ -175,7 +175,7 @@ export const confirmTotp = async (
   const { told, device, ...others } = await confirmed.catch((thrown) => {
     throw toAppError(thrown).code === 'already_enrolled' ? isOn() : thrown
   })
-  if (first(told.rows).owed) dispatchMails(ctx, [mail])
+  dispatchIfOwed(ctx, told, mail)
   await endStreamsOf(ctx, others)
   forgive(ctx)
   return { recoveryCodes: codes, device_token: issueDeviceToken(ctx.env, first(device)) }
@@ -209,7 +209,7 @@ export const deleteTotp = async (ctx: Ctx): Promise<void> => {
     deleted: db.delete(totpSecrets).where(isOwn),
     ...settleFactors(db),
   }))
-  if (first(told.rows).owed) dispatchMails(ctx, [mail])
+  dispatchIfOwed(ctx, told, mail)
 }
 
 /**

@@ -9,10 +9,10 @@ import { z } from 'zod'
 import type { Ctx } from '../../context.ts'
 import { type Database, ensure, transact } from '../../db/client.ts'
 import { currentUserId, passkeys, users } from '../../db/schema.ts'
-import { exists, first, type Page } from '../../db/sql.ts'
+import { afterCursor, exists, first, type Page } from '../../db/sql.ts'
 import { type Env, relyingPartyOf } from '../../env.ts'
 import { AppError } from '../../errors.ts'
-import { dispatchMails } from '../../mail/owed.ts'
+import { dispatchIfOwed } from '../../mail/owed.ts'
 import { issueDeviceToken } from '../device-tokens.ts'
 import { selectDevice } from '../sessions.ts'
 import { readSigned, sign } from '../signed.ts'
@@ -232,7 +232,7 @@ export const createPasskey = async (
     told: tellOfFactor(db, mail),
     device: selectDevice(db),
   }))
-  if (first(told.rows).owed) dispatchMails(ctx, [mail])
+  dispatchIfOwed(ctx, told, mail)
   await endStreamsOf(ctx, others)
   const recoveryCodes = insertedCodes.rows.length > 0 ? codes : undefined
   return { ...first(created), recoveryCodes, deviceToken: issueDeviceToken(ctx.env, first(device)) }
@@ -244,7 +244,7 @@ export const listPasskeys = async (ctx: Ctx, page: Page): Promise<Passkey[]> => 
     rows: db
       .select(view)
       .from(passkeys)
-      .where(and(isOwn, page.cursor ? lt(passkeys.id, page.cursor) : undefined))
+      .where(and(isOwn, afterCursor(passkeys.id, page)))
       .orderBy(desc(passkeys.id))
       .limit(page.limit + 1),
   }))
@@ -262,7 +262,7 @@ export const deletePasskey = async (ctx: Ctx, id: string): Promise<void> => {
     deleted: db.delete(passkeys).where(isThis),
     ...settleFactors(db),
   }))
-  if (first(told.rows).owed) dispatchMails(ctx, [mail])
+  dispatchIfOwed(ctx, told, mail)
 }
 
 /** PublicKeyCredentialRequestOptionsJSON: for whichever passkey of the relying party its person chooses. */

@@ -7,7 +7,7 @@ import { sessions, users } from '../../db/schema.ts'
 import { exists, first } from '../../db/sql.ts'
 import { type ErrorCode, toAppError } from '../../errors.ts'
 import { forgive } from '../../limits/limits.ts'
-import { dispatchMails } from '../../mail/owed.ts'
+import { dispatchIfOwed } from '../../mail/owed.ts'
 import { issueDeviceToken, markDevice } from '../device-tokens.ts'
 import { asUser, newSession, refuseSignIn, tellOfDevice } from '../sessions.ts'
 import { spend, takeGuess } from './factors.ts'
@@ -33,7 +33,7 @@ const recordWrongStep = (ctx: Ctx, userId: string) => async (thrown: unknown) =>
   const { told } = await transact({ ...ctx, action: 'session.refuse' }, (db) => ({
     told: db.execute<{ owed: boolean }>(sql`select app.refuse_second_step(${mail}, ${userId}) as owed`),
   }))
-  if (first(told.rows).owed) dispatchMails(ctx, [mail])
+  dispatchIfOwed(ctx, told, mail)
   throw thrown
 }
 
@@ -62,7 +62,7 @@ const begin = async (
       .from(users)
       .where(eq(users.id, userId)),
   }))
-  if (first(told.rows).owed) dispatchMails(ctx, [mail])
+  dispatchIfOwed(ctx, told, mail)
   forgive(ctx)
   const person = first(own)
   const device = { ...person, mark: markDevice(person) }

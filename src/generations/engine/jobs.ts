@@ -4,7 +4,7 @@ import type { JobCtx } from '../../context.ts'
 import { call, type Database, transact } from '../../db/client.ts'
 import { providerJobs } from '../../db/schema.ts'
 import { inWorkspace } from '../../db/sql.ts'
-import { toAppError } from '../../errors.ts'
+import { isUnknownOutcome, toAppError } from '../../errors.ts'
 import { settle } from '../../outbox/outbox.ts'
 import { ProviderError } from '../../providers/provider.ts'
 import { providerOf } from '../../providers/registry.ts'
@@ -34,8 +34,7 @@ export const persist = async <T>(attempt: () => Promise<T>): Promise<T> => {
     try {
       return await attempt()
     } catch (error) {
-      const { code } = toAppError(error)
-      if ((code !== 'unavailable' && code !== 'internal_error') || Date.now() + pause > end) throw error
+      if (!isUnknownOutcome(error) || Date.now() + pause > end) throw error
       await scheduler.wait(pause)
     }
   }

@@ -1,11 +1,11 @@
 /** Invites: a token for one e-mail address, shown once, good for seven days. */
 import { hash, randomBytes } from 'node:crypto'
-import { and, desc, eq, gt, isNull, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, isNull, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../../context.ts'
 import { change, ensure, transact } from '../../db/client.ts'
 import { currentUserId, invites, memberships, workspaces } from '../../db/schema.ts'
-import { exists, first, inWorkspace, type Page } from '../../db/sql.ts'
+import { afterCursor, exists, first, inWorkspace, type Page } from '../../db/sql.ts'
 import { AppError, toAppError } from '../../errors.ts'
 import { dispatchMails } from '../../mail/owed.ts'
 import type { Role } from '../../words.ts'
@@ -65,7 +65,7 @@ export const listInvites = async (ctx: Ctx, page: Page): Promise<Invite[]> => {
     rows: db
       .select()
       .from(invites)
-      .where(and(isOpen, page.cursor ? lt(invites.id, page.cursor) : undefined))
+      .where(and(isOpen, afterCursor(invites.id, page)))
       .orderBy(desc(invites.id))
       .limit(page.limit + 1),
   }))

@@ -1,9 +1,9 @@
 /** The members of a workspace: roles, leaving, removal, transfer. */
-import { and, desc, eq, lt, lte, or, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, lte, or, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../../context.ts'
 import { change, type Database, ensure, transact } from '../../db/client.ts'
 import { currentUserId, memberships, users } from '../../db/schema.ts'
-import { exists, first, inWorkspace, type Page } from '../../db/sql.ts'
+import { afterCursor, exists, first, inWorkspace, type Page } from '../../db/sql.ts'
 import { AppError, invalidField, toAppError } from '../../errors.ts'
 import { dismissListeners } from '../../events/events.ts'
 import type { Role } from '../../words.ts'
@@ -89,11 +89,7 @@ const ensureOwner = (db: Database) =>
 /** `limit + 1` members, newest first. */
 export const listMembers = async (ctx: Ctx, page: Page): Promise<Member[]> => {
   const { rows } = await transact(ctx, (db) => ({
-    rows: selectMembers(
-      db,
-      and(here, page.cursor ? lt(memberships.entryId, page.cursor) : undefined),
-      page.limit + 1,
-    ),
+    rows: selectMembers(db, and(here, afterCursor(memberships.entryId, page)), page.limit + 1),
   }))
   return rows
 }
