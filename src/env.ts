@@ -8,6 +8,7 @@ import type { JobMessage, Sweeping } from './outbox/messages.ts'
 import type { Breaker } from './providers/breaker.ts'
 
 const url = z.url({ protocol: /^https?$/ })
+const origin = url.transform((value) => new URL(value).origin)
 const endpoint = url.transform((value) => value.replace(/\/+$/, ''))
 const secret = z.string().min(16)
 const databaseUrl = z
@@ -50,14 +51,14 @@ const fallbackKeys = ['S3_FALLBACK_ACCESS_KEY_ID', 'S3_FALLBACK_SECRET_ACCESS_KE
 const Settings = z
   .object({
     /** Where clients reach this API; issuer and audience of the access tokens. */
-    PUBLIC_URL: url.transform((value) => new URL(value).origin),
+    PUBLIC_URL: origin,
     /** Comma-separated origins of front ends. */
     ALLOWED_ORIGINS: z
       .string()
       .default('')
       .transform((value) => value.split(',').flatMap((origin) => origin.trim() || [])),
     /** The front end, where the links of mails lead. */
-    APP_URL: url.transform((value) => value.replace(/\/+$/, '')),
+    APP_URL: endpoint,
     /** Whom mails are from, such as `Shop <no-reply@example.com>`: of a domain that may send by Cloudflare's Email Service. */
     MAIL_FROM: z
       .string()
@@ -112,7 +113,7 @@ const Settings = z
     GEMINI_BASE_URL: url.default('https://generativelanguage.googleapis.com/v1beta'),
     GEMINI_API_KEY: secret.optional(),
     /** A zone that transforms by URL: pictures that are too heavy for the binding, and films, of which the binding makes nothing. */
-    IMAGES_URL: url.transform((value) => new URL(value).origin).optional(),
+    IMAGES_URL: origin.optional(),
     CLOUDFLARE_AI_BASE_URL: url.default('https://api.cloudflare.com/client/v4'),
     CLOUDFLARE_ACCOUNT_ID: z.string().min(1).optional(),
     CLOUDFLARE_AI_TOKEN: secret.optional(),

@@ -47,7 +47,7 @@ const problems = {
   already_finished: [409, 'The generation has already finished.'],
   last_owner: [
     409,
-    'A workspace needs at least one owner who stays: make another member an owner first, who is not leaving.',
+    'A workspace needs at least one owner who stays: first make another member, who is not leaving, an owner.',
   ],
   already_member: [409, 'This person is already a member of the workspace.'],
   invite_used: [409, 'This invite has already been accepted.'],

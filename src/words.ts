@@ -150,6 +150,10 @@ export type FreeCreditState = (typeof freeCreditStates)[number]
 
 export const actorTypes = ['user', 'api_key', 'system'] as const
 
+/** Who can do something about a failure. */
+export const fixers = ['caller', 'operator', 'provider'] as const
+export type Fixer = (typeof fixers)[number]
+
 /** Why a generation failed, with who can do something about it, and what to tell them. */
 export const failureCodes = {
   content_rejected: {
@@ -189,7 +193,7 @@ export interface GenerationError {
   code: FailureCode
   message: string
   retryable: boolean
-  whoFixes: 'caller' | 'operator' | 'provider'
+  whoFixes: Fixer
 }
 
 /** An asset as it was when a provider was sent it. */
@@ -210,15 +214,17 @@ export interface PreparedInput {
 }
 
 /** Why an export was refused. */
+export const exportRefusals = [
+  'wrong_kind',
+  'unreadable',
+  'no_cutout',
+  'too_small',
+  'not_met',
+  'storage_quota_exceeded',
+  'service_unavailable',
+] as const
 export interface ExportRefusal {
-  code:
-    | 'wrong_kind'
-    | 'unreadable'
-    | 'no_cutout'
-    | 'too_small'
-    | 'not_met'
-    | 'storage_quota_exceeded'
-    | 'service_unavailable'
+  code: (typeof exportRefusals)[number]
   detail: string
   /** The task whose result could be exported. */
   helps: Task | null

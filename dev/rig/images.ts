@@ -106,7 +106,8 @@ const transformByUrl = async (path: string): Promise<{ type: string; bytes: Uint
   const options = Object.fromEntries(list.split(',').map((option) => option.split('=')))
   const response = await fetch(source)
   const bytes = await response.bytes()
-  if (!response.ok || bytes.length > MAX_BYTES_BY_URL) throw new Refused(9402, `${bytes.length} bytes`)
+  if (!response.ok || bytes.length > MAX_BYTES_BY_URL)
+    throw new Refused(CODES.source, `${bytes.length} bytes`)
   const input = await open(bytes, false)
   const { width, height } = await input.metadata()
   if (width * height > MAX_PIXELS) throw new Refused(CODES.tooLarge, `${width} x ${height} pixels`)
@@ -173,7 +174,7 @@ export const startImages = async () => {
           : await transform(await new Response(body, { headers }).formData())
       response.writeHead(200, { 'content-type': type }).end(bytes)
     } catch (error) {
-      const code = error instanceof Refused ? error.code : 9523
+      const code = error instanceof Refused ? error.code : CODES.internal
       const headers = { 'cf-images-binding': `err=${code}`, 'cf-resized': `err=${code}` }
       response.writeHead(400, headers).end(`ERROR ${code}: ${error}`)
     }

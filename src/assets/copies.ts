@@ -23,6 +23,7 @@ import {
   UnusablePhoto,
 } from './images.ts'
 import { metadataOf, withoutMetadata } from './metadata.ts'
+import { stemOf } from './names.ts'
 import { isSourceType, markAsGenerated } from './provenance.ts'
 import { putObject } from './put.ts'
 import { type Asking, deleteCopies, presignCopy } from './storage.ts'
@@ -208,7 +209,7 @@ const makeClaimed = async (ctx: Ctx, asset: Asset, wanted: Wanted): Promise<void
 
 /** The name of the original with the ending of what it is now. */
 const fileNameOf = (name: string, { width, format }: Wanted) =>
-  `${name.replace(/\.\w{1,5}$/, '')}-${width}.${format === 'jpeg' ? 'jpg' : format}`
+  `${stemOf(name)}-${width}.${format === 'jpeg' ? 'jpg' : format}`
 
 /** A URL of the copy that works for five minutes. @throws {AppError} not_found, validation_failed, not_convertible, unavailable */
 export const downloadCopy = async (ctx: Ctx, id: string, wanted: Wanted, asking: Asking): Promise<string> => {

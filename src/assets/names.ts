@@ -7,6 +7,9 @@ export const FileName = nameText({ max: 255 })
   .transform((path) => path.slice(1 + Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\'))).trim())
   .refine((last) => !['', '.', '..'].includes(last), 'must end in a name')
 
+/** Without its ending. */
+export const stemOf = (name: string): string => name.replace(/\.\w{1,5}$/, '')
+
 /** Of a form's file, or of one without a name. @throws {AppError} validation_failed */
 export const readFileName = (filename: string): string => {
   if (filename.trim() === '') return 'untitled'

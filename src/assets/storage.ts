@@ -404,7 +404,21 @@ export const presignShown = async (env: Env, asset: Delivered, type: 'inline' | 
 }
 
 /** Of what somebody has exported of themselves: of no workspace. */
-export const exportPath = (id: string) => `/people/exports/${id}.json`
+const exportPath = (id: string) => `/people/exports/${id}.json`
+
+/** @throws {AppError} unavailable */
+export const putExport = (env: Env, id: string, json: string) =>
+  request(env, exportPath(id), {
+    method: 'PUT',
+    headers: {
+      'content-type': 'application/json',
+      'content-disposition': 'attachment; filename="account.json"',
+    },
+    body: json,
+  })
+
+/** @throws {AppError} unavailable */
+export const deleteExport = (env: Env, id: string) => request(env, exportPath(id), { method: 'DELETE' })
 
 /** A URL that anyone may GET it by for five minutes. */
 export const presignExport = (env: Env, id: string): Promise<string> =>

@@ -1,7 +1,7 @@
 /** What is known of somebody, as a file for themselves: made by a job, kept for a day (migrations/0010_leaving.sql). */
 import { sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { exportPath, presignExport, request } from '../assets/storage.ts'
+import { deleteExport, presignExport, putExport } from '../assets/storage.ts'
 import type { Ctx } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { first } from '../db/sql.ts'
@@ -44,14 +44,7 @@ export const runUserExport = async (ctx: Ctx, id: string): Promise<void> => {
   }))
   const { data } = first(known.rows)
   if (data) {
-    await request(ctx.env, exportPath(id), {
-      method: 'PUT',
-      headers: {
-        'content-type': 'application/json',
-        'content-disposition': 'attachment; filename="account.json"',
-      },
-      body: JSON.stringify(data, sayTime, 2),
-    })
+    await putExport(ctx.env, id, JSON.stringify(data, sayTime, 2))
     const { ended } = await transact(ctx, (db) => ({
       ended: db.execute<{ answer: { mails: string[] } | null }>(
         sql`select app.end_export(${id}, ${uuidv7()}) as answer`,
@@ -60,6 +53,6 @@ export const runUserExport = async (ctx: Ctx, id: string): Promise<void> => {
     const { answer } = first(ended.rows)
     if (answer) return dispatchMails(ctx, answer.mails)
   }
-  await request(ctx.env, exportPath(id), { method: 'DELETE' })
+  await deleteExport(ctx.env, id)
   await transact(ctx, (db) => ({ settled: db.execute(sql`select app.forget_export(${id})`) }))
 }

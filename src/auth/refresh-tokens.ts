@@ -32,7 +32,7 @@ const assemble = (key: Key, sessionId: string, generation: number, secret: Buffe
 export const firstRefreshToken = (env: Env, sessionId: string): string =>
   assemble(env.ACCESS_TOKEN_KEYS[0], sessionId, 0, randomBytes(32))
 
-const OVER = 'This refresh token is none, or its session has ended: sign in again.'
+const OVER = 'This refresh token is not valid, or its session has ended: sign in again.'
 
 const PATTERN = /^(([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,9})\.([\w-]{43}))\.([\w-]{43})$/
 

@@ -67,7 +67,7 @@ export const misfitOf = (offer: Offer, wish: Wish): Misfit | undefined => {
   }
   if (!prompt && wish.style !== null) return { field: 'style', message: 'is not taken by this model' }
   if (wish.text !== null && !(prompt && letters))
-    return { field: 'text', message: 'is not taken by this model, which can not letter' }
+    return { field: 'text', message: 'is not taken by this model, which cannot render text' }
   if (!prompt && wish.prompt !== null) return { field: 'prompt', message: 'is not taken by this model' }
   if (wish.prompt === null && wish.photos === 0)
     return { field: 'prompt', message: 'is needed, unless there are inputAssetIds' }
@@ -79,7 +79,7 @@ export const misfitOf = (offer: Offer, wish: Wish): Misfit | undefined => {
     }
   }
   if (wish.aspectRatio !== null && ratios === 'none')
-    return { field: 'aspectRatio', message: "must be left out: this model keeps the photo's" }
+    return { field: 'aspectRatio', message: "must be left out: this model keeps the photo's ratio" }
   if (wish.aspectRatio !== null && Array.isArray(ratios) && !ratios.includes(wish.aspectRatio))
     return { field: 'aspectRatio', ...oneOf(ratios) }
   if (wish.duration !== null && !seconds) return { field: 'durationSeconds', message: 'is for films only' }

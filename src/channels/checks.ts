@@ -18,7 +18,7 @@ import type { Channel, Task } from '../words.ts'
 import { type Measures, measure } from './measure.ts'
 import { demands, type Rule } from './rules.ts'
 
-interface Check {
+export interface Check {
   rule: Rule['rule'] | 'kind'
   level: Rule['level']
   /** Null where it can't be told. */

@@ -11,6 +11,7 @@ import {
   UnusablePhoto,
 } from '../assets/images.ts'
 import { withoutMetadata } from '../assets/metadata.ts'
+import { stemOf } from '../assets/names.ts'
 import { readPng, writePng } from '../assets/png.ts'
 import { isSourceType, markAsGenerated, type SourceType } from '../assets/provenance.ts'
 import { putObject, type StoredObject } from '../assets/put.ts'
@@ -19,7 +20,7 @@ import type { JobCtx } from '../context.ts'
 import { AppError } from '../errors.ts'
 import { readChunks, toStream } from '../streams.ts'
 import type { Channel, ExportRefusal } from '../words.ts'
-import { demandsOf, type Facts, factsOf, isMadeHere, judgeAll } from './checks.ts'
+import { type Check, demandsOf, type Facts, factsOf, isMadeHere, judgeAll } from './checks.ts'
 import { compose } from './compose.ts'
 import { filmChunks } from './fast-start.ts'
 import type { Box, Measures } from './measure.ts'
@@ -186,13 +187,15 @@ const sourceTypeOf = ({ metadata: { sourceType }, isMade }: Facts): SourceType |
   return isMade ? 'compositeWithTrainedAlgorithmicMedia' : undefined
 }
 
+const missOf = ({ rule, found, wanted }: Check) => `${rule}: ${found ?? 'nothing'}, wanted ${wanted}`
+
 /** The rules that are missed, with the figures. */
 const missed = (channel: Channel, facts: Facts): string | undefined => {
   const { passes, checks } = judgeAll(channel, facts)
   if (passes) return undefined
   return checks
     .filter((check) => check.level === 'required' && check.passes === false)
-    .map(({ rule, found, wanted }) => `${rule}: ${found ?? 'nothing'}, wanted ${wanted}`)
+    .map(missOf)
     .join('; ')
 }
 
@@ -224,7 +227,7 @@ export const makeExport = async (
   // What is to be placed on white is measured, whatever the rules ask.
   const needed = { product: [BORDERS], whole: [BORDERS], light: [], film: [] }[target.kind]
   const facts = await factsOf(ctx, asset, needed, isMadeHere(asset))
-  const name = `${asset.name.replace(/\.\w{1,5}$/, '')}-${channel}.${ENDINGS[target.kind]}`
+  const name = `${stemOf(asset.name)}-${channel}.${ENDINGS[target.kind]}`
   const way: Way = { outputId, name, sourceType: sourceTypeOf(facts), most: target.most }
   const stored = await (target.kind === 'film'
     ? storeFilm(ctx, facts, channel, way)
@@ -251,7 +254,7 @@ const storeFilm = async (ctx: JobCtx, facts: Facts, channel: Channel, way: Way) 
       level === 'required' && passes === false && rule !== 'moov_first' && rule !== 'ai_marking',
   )
   if (unmet.length > 0 || !film) {
-    const reasons = unmet.map(({ rule, found, wanted }) => `${rule}: ${found ?? 'nothing'}, wanted ${wanted}`)
+    const reasons = unmet.map(missOf)
     return refusal('not_met', `Films are not encoded anew here: ${reasons.join('; ') || 'it is no MP4'}.`)
   }
   const chunks = await filmChunks(ctx.env, asset, film)

@@ -5,7 +5,7 @@ import { operation } from '../http/operation.ts'
 import { listOf, Paging, toPage } from '../http/paging.ts'
 import { createRouter } from '../http/router.ts'
 import { idempotencyOf } from '../idempotency.ts'
-import { channels, exportStatuses, tasks } from '../words.ts'
+import { channels, exportRefusals, exportStatuses, tasks } from '../words.ts'
 import { checkAsset } from './checks.ts'
 import { createExports, type Export, listExports } from './exports.ts'
 
@@ -47,15 +47,7 @@ const ExportView = z
     outputId: z.uuid().nullable().describe('The new asset, once there is one'),
     refusal: z
       .object({
-        code: z.enum([
-          'wrong_kind',
-          'unreadable',
-          'no_cutout',
-          'too_small',
-          'not_met',
-          'storage_quota_exceeded',
-          'service_unavailable',
-        ]),
+        code: z.enum(exportRefusals),
         detail: z.string(),
         helps: z.enum(tasks).nullable().describe('The task whose result could be exported'),
       })

@@ -82,6 +82,12 @@ const isAtLeast = (role: Role) => sql.raw(`(select app.own_rank() >= app.role_ra
 /** SQL: a role of at most the caller's own. */
 const isNotAbove = sql`app.role_rank(role) <= (select app.own_rank())`
 const isOwn = (column: string) => sql.raw(`${column} = (select app.user_id())`)
+const ownOnly = pgPolicy('tenant', {
+  for: 'all',
+  to: tenant,
+  using: isOwn('user_id'),
+  withCheck: isOwn('user_id'),
+})
 /** Narrows `tenantOnly`: what the API lets nobody below an admin do, the database does not either. */
 const adminsOnly = pgPolicy('admin', { as: 'restrictive', for: 'all', to: tenant, using: isAtLeast('admin') })
 /** Reading the audit log: a key that gets so far has the scope for it. */
@@ -187,12 +193,7 @@ export const sessions = pgTable(
     // Of those, too, that have ended.
     index('sessions_all').on(table.userId),
     index('sessions_end').on(sql`least(revoked_at, expires_at)`),
-    pgPolicy('tenant', {
-      for: 'all',
-      to: tenant,
-      using: sql`user_id = (select app.user_id())`,
-      withCheck: sql`user_id = (select app.user_id())`,
-    }),
+    ownOnly,
     systemToo,
     pruned,
   ],
@@ -227,13 +228,6 @@ export const erasedAccounts = pgTable(
   },
   (table) => [index('erased_accounts_time').on(table.erasedAt), gateOnly, pruned],
 )
-
-const ownOnly = pgPolicy('tenant', {
-  for: 'all',
-  to: tenant,
-  using: isOwn('user_id'),
-  withCheck: isOwn('user_id'),
-})
 
 /** The secret that somebody's authenticator app has. */
 export const totpSecrets = pgTable(

@@ -59,7 +59,7 @@ const planFor = (env: Env, request: GenerationRequest): Plan => {
   const found = findUsable(env, request.task, request.model)
   if (!found) {
     const named = request.model === undefined ? '/task' : '/model'
-    throw invalidField(named, `can not be served now: GET /api/v1/models lists what can`)
+    throw invalidField(named, 'cannot be served now: GET /api/v1/models lists what can')
   }
   const { model, offers } = found
   if (request.count > model.maxCount) throw invalidField('/count', `must be at most ${model.maxCount}`)

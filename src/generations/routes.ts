@@ -13,6 +13,7 @@ import { type AppEnv, createRouter } from '../http/router.ts'
 import { idempotencyOf } from '../idempotency.ts'
 import {
   aspectRatios,
+  fixers,
   generationKinds,
   generationPhases,
   generationStatuses,
@@ -134,7 +135,7 @@ const GenerationView = z
         code: z.string(),
         message: z.string(),
         retryable: z.boolean(),
-        whoFixes: z.enum(['caller', 'operator', 'provider']),
+        whoFixes: z.enum(fixers),
       })
       .optional(),
     creditsReserved: z.int(),

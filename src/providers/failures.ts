@@ -2,10 +2,11 @@
  * Why providers fail, as a closed list, and the table that recognises their words. What is not in the table counts as
  * a passing fault of the provider, and is logged whole.
  */
+import type { Fixer } from '../words.ts'
 
 interface Kind {
   /** Who can do something about it. */
-  whoFixes: 'caller' | 'operator' | 'provider'
+  whoFixes: Fixer
   /**
    * `job`: it ends the job. `offer`: this offer can't do it, another may; of an operator's fault the log tells.
    * `time`: it passes.

@@ -212,7 +212,7 @@ describe('signing in by a passkey alone', () => {
       signInBy(person.authenticator.get({ challenge: Buffer.from(challenge).toString('base64url') }))
     const late = await use(resign(signed, 'challenge', over()))
     expect(late).toMatchObject({ status: 401, body: { code: 'invalid_passkey' } })
-    expect(late.body.detail).toMatch(/challenge is over/)
+    expect(late.body.detail).toMatch(/challenge has expired/)
     expect((await use(resign(signed, 'challenge', inForce()))).status).toBe(200)
   })
 

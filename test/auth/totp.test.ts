@@ -381,7 +381,7 @@ describe('signing in', () => {
       `${later}.${mac}`,
       `${claims}.${'A'.repeat(32)}`,
     ]
-    const detail = 'The mfa_token is wrong or over: sign in again.'
+    const detail = 'The mfa_token is not valid, or has expired: sign in again.'
     for (const other of [...others, person.token]) {
       expect(await confirmLogin(other, codeOf(person.secret)), other).toMatchObject({
         status: 401,

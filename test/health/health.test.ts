@@ -205,7 +205,7 @@ test('without any provider nothing is offered, and readiness tells the operator 
       [{ task: 'scene', prompt: 'x', model: 'studio-scene' }, '/model'],
     ] as const
     for (const [request, pointer] of cases) {
-      const message = 'can not be served now: GET /api/v1/models lists what can'
+      const message = 'cannot be served now: GET /api/v1/models lists what can'
       expect(await ask('/api/v1/generations', request)).toMatchObject({
         status: 422,
         body: { errors: [{ pointer, message }] },

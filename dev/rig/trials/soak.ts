@@ -6,12 +6,11 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startRig } from '../rig.ts'
-import { ask, asOwner, makeTenants, type Tenant, untruths } from './tenants.ts'
+import { ask, asOwner, makeTenants, PASSWORD, type Tenant, untruths } from './tenants.ts'
 
 const MINUTES = Number(process.env.MINUTES ?? 60)
 const RATE = Number(process.env.RATE ?? 12)
 const WORKSPACES = 6
-const PASSWORD = 'correct horse battery staple'
 
 const rig = await startRig()
 const answers = new Map<string, Map<number, number>>()

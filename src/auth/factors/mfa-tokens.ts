@@ -28,7 +28,7 @@ export const issueMfaToken = (env: Env, claims: Claims, methods: FactorKind[]) =
 
 /** Of what is forged or over, and of a former password. */
 export const refuseMfaToken = (): AppError =>
-  new AppError('unauthorized', { detail: 'The mfa_token is wrong or over: sign in again.' })
+  new AppError('unauthorized', { detail: 'The mfa_token is not valid, or has expired: sign in again.' })
 
 /** @throws {AppError} unauthorized */
 export const readMfaToken = (env: Env, token: string) => {

@@ -71,7 +71,7 @@ const readChallenge = (env: Env, clientDataJSON: string) => {
   const challenge = data.data?.challenge ?? ''
   const claims = readSigned(env, 'challenge', Challenge, Buffer.from(challenge, 'base64url').toString())
   if (!claims) {
-    throw refusal('The challenge is over, or not of this API: ask for new options.')
+    throw refusal('The challenge has expired, or is not of this API: ask for new options.')
   }
   const spent = { tokenHash: hash('sha256', challenge), expiresAt: new Date(claims.exp * 1000) }
   return { challenge, userId: claims.userId, spent }
@@ -302,7 +302,7 @@ export const verifyAssertion = async (
   const { challenge, userId, spent } = readChallenge(env, response.clientDataJSON)
   if (userId) throw refusal('Its challenge is for a new passkey.')
   if (response.userHandle && response.userHandle !== toUserHandle(known.userId)) {
-    throw refusal('It says that it is of somebody else.')
+    throw refusal('It belongs to another account.')
   }
   const { verifyAuthenticationResponse } = await import('@simplewebauthn/server')
   const party = relyingPartyOf(env)

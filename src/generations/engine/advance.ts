@@ -167,7 +167,7 @@ const step = async (
   if (plan && claim.jobs.some(({ id }) => id === plan.calls[0]?.id)) {
     return submit(ctx, { ...claim, inputs: [] }, progress, plan)
   }
-  await look(ctx, claim, progress)
+  await pollJobs(ctx, claim, progress)
   const missing = missingOutputs(claim, progress)
   if (missing.length > 0 && !isLate(claim)) {
     if (claim.inputs.length < claim.inputAssetIds.length) return giveUp(progress, failed('input_deleted'))
@@ -201,7 +201,7 @@ const submit = async (
   const over = submitted.flatMap(({ job, standing }) =>
     standing && standing.status !== 'running' ? [[job.id, standing] as const] : [],
   )
-  await look(ctx, claim, progress, new Map(over))
+  await pollJobs(ctx, claim, progress, new Map(over))
   await awaitPictures(ctx, claim, progress)
   return standingOf(claim, progress)
 }
@@ -217,7 +217,7 @@ const awaitPictures = async (ctx: JobCtx, claim: Claim, progress: Progress): Pro
   for (let pause = 100; unsettled(progress).length > 0; pause = Math.min(pause * 1.5, 1000)) {
     if (Date.now() - started > MAX_WAIT) return
     await scheduler.wait(pause)
-    await look(ctx, claim, progress)
+    await pollJobs(ctx, claim, progress)
   }
 }
 
@@ -225,14 +225,14 @@ const awaitPictures = async (ctx: JobCtx, claim: Claim, progress: Progress): Pro
  * Asks providers how their jobs stand, or takes what they have `told`, and stores what has arrived; what goes wrong with one
  * keeps nothing of the others from being stored and written down.
  */
-const look = async (
+const pollJobs = async (
   ctx: JobCtx,
   claim: Claim,
   progress: Progress,
   told?: ReadonlyMap<string, Standing>,
 ): Promise<void> => {
   const jobs = unsettled(progress).filter(({ id }) => !told || told.has(id))
-  const looks = await Promise.allSettled(
+  const polls = await Promise.allSettled(
     jobs.map(async (job) => {
       if (!job.operation) {
         // Asked, and the answer was lost: a webhook may still name it, until nothing can come of it any more.
@@ -246,7 +246,7 @@ const look = async (
       progress.change(job, await changesOf(ctx, claim, job, standing))
     }),
   )
-  const fault = looks.find((one) => one.status === 'rejected')
+  const fault = polls.find((one) => one.status === 'rejected')
   if (fault) throw fault.reason
 }
 
