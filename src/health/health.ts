@@ -98,10 +98,13 @@ const findDatabase = async (ctx: Ctx): Promise<{ database: State; at: number }> 
 }
 
 /** What the last walk through storage has found. */
-const findWalk = async ({ env }: Ctx) => {
-  const walk = await sweeperOf(env)
+const findWalk = async (ctx: Ctx) => {
+  const walk = await sweeperOf(ctx.env)
     .lastWalk()
-    .catch(() => null)
+    .catch((error: unknown) => {
+      ctx.log({ level: 'warn', message: 'sweeper unreachable', error: describeError(error) })
+      return null
+    })
   if (!walk) return null
   const { endedAt, withoutRow, withoutObject, isTrusted } = walk
   return {

@@ -1,5 +1,8 @@
 /** The circuit breaker of each offer: one model that fails says nothing of its provider's others. */
+
+import { log } from '../context.ts'
 import { type Env, objectOf } from '../env.ts'
+import { describeError } from '../errors.ts'
 import type { Asking } from './breaker.ts'
 import { type Failure, type Reason, reasons } from './failures.ts'
 
@@ -20,6 +23,9 @@ const sound = new Map<string, number>()
 
 const isSound = (name: string) => Date.now() - (sound.get(name) ?? 0) < SOUND
 
+const noteUnreachable = (offer: string) => (error: unknown) =>
+  log({ level: 'warn', message: 'breaker unreachable', offer, error: describeError(error) })
+
 /** Whether the offer may be asked now. Only a hint: where its breaker can't be reached, it may. */
 export const admits = async (env: Env, offer: Named, asking: Asking): Promise<boolean> => {
   const name = nameOf(offer)
@@ -29,7 +35,8 @@ export const admits = async (env: Env, offer: Named, asking: Asking): Promise<bo
     if (failures === 0) sound.set(name, Date.now())
     else sound.delete(name)
     return admitted
-  } catch {
+  } catch (error) {
+    noteUnreachable(name)(error)
     return true
   }
 }
@@ -45,5 +52,5 @@ export const report = async (env: Env, offer: Named, failure: Failure | undefine
   const fault = failure && reasons[failure.reason].whoFixes === 'operator' ? failure.reason : undefined
   await breakerOf(env, offer)
     .report({ succeeded: failure === undefined, ...(fault && { fault }) })
-    .catch(() => undefined)
+    .catch(noteUnreachable(nameOf(offer)))
 }

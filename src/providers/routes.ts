@@ -13,7 +13,10 @@ const Query = z.object({ workspaceId: z.uuid(), generationId: z.uuid(), jobId: z
 
 export const routes = createRouter()
 
-/** Answers at once; what is forged, altered or old (five minutes) is 401. `read` verifies, and says what the job is called. */
+/**
+ * Answers at once; what is forged, altered or old (five minutes) is 401. `read` verifies, and says what the job is called;
+ * what keeps it from verifying, it throws as an AppError, and the provider tells again.
+ */
 const wakeUp = async (
   c: Context<AppEnv>,
   read: (env: Env, body: string) => Promise<Operation | undefined>,
@@ -25,6 +28,7 @@ const wakeUp = async (
     if (!query.success) throw new Error('not for us')
     operation = await read(env, await c.req.text())
   } catch (cause) {
+    if (cause instanceof AppError) throw cause
     throw new AppError('unauthorized', { detail: 'The signature does not fit.', cause })
   }
   const { workspaceId, generationId, jobId } = query.data
@@ -40,7 +44,8 @@ const wakeUp = async (
 
 routes.post('/providers/replicate/webhook', (c) =>
   wakeUp(c, async (env, body) => {
-    if (!env.REPLICATE_WEBHOOK_SECRET) throw new Error('no secret')
+    if (!env.REPLICATE_WEBHOOK_SECRET)
+      throw new AppError('unauthorized', { detail: 'No webhook of Replicate is expected.' })
     new Webhook(env.REPLICATE_WEBHOOK_SECRET).verify(body, c.req.header())
     const { data } = z.object({ id: z.string() }).safeParse(JSON.parse(body))
     return data && { id: data.id }
@@ -74,13 +79,13 @@ routes.post('/providers/fal/webhook', (c) =>
       }
       return false
     }
-    if (!keys.fresh)
-      await keys.reload().catch((error: unknown) => {
-        if (!keys.jwks()) throw error
-      })
+    const away = (error: unknown) => {
+      throw unavailable(error)
+    }
+    if (!keys.fresh) await keys.reload().catch((error) => keys.jwks() ?? away(error))
     if (await fits()) return undefined
     // The key may be newer than what was fetched; it is asked for again once in 30 seconds.
-    if (!keys.coolingDown) await keys.reload()
+    if (!keys.coolingDown) await keys.reload().catch(away)
     // Its three addresses are not told: the answer to the submission has them.
     if (await fits()) return undefined
     throw new Error('no key fits')

@@ -16,7 +16,7 @@ const newKey = () => {
 
 test('a new key of fal counts after ten minutes, and a known one while none can be fetched', async () => {
   const [old, next] = [newKey(), newKey()]
-  const answers = { '/keys': asJson(old.jwks) }
+  const answers = { '/keys': asJson({}, 500) }
   const server = await startAnswers(answers)
   const sendBatch = vi.fn(async () => undefined)
   // `as`: what the route reads.
@@ -48,6 +48,9 @@ test('a new key of fal counts after ten minutes, and a known one while none can 
     })
     return response.status
   }
+  // Nothing is forged yet while there is no key: it is to be told again.
+  expect(await tell(old)).toBe(503)
+  answers['/keys'] = asJson(old.jwks)
   expect(await tell(old)).toBe(204)
   answers['/keys'] = asJson({}, 500)
   vi.useFakeTimers({ now: Date.now() + 11 * 60_000, toFake: ['Date'] })
