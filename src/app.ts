@@ -31,7 +31,11 @@ const below = (root: Domain['root'], parts: string[], load: () => Promise<{ rout
 /** In the order of the reference. */
 const domains = [
   below('/', ['health', '.well-known'], () => [import('./health/routes.ts')]),
-  below('/api/v1', ['auth'], () => [import('./auth/routes.ts'), import('./auth/factors/routes.ts')]),
+  below('/api/v1', ['auth'], () => [
+    import('./auth/routes.ts'),
+    import('./auth/addresses/routes.ts'),
+    import('./auth/factors/routes.ts'),
+  ]),
   below('/api/v1', ['workspaces'], () => [
     import('./workspaces/routes.ts'),
     import('./workspaces/people/routes.ts'),

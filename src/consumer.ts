@@ -1,7 +1,7 @@
 /** The queues' consumer: runs each message's job, acknowledges it, or has it retried with backoff. */
 import type { Action } from './actions.ts'
-import { eraseObject, loseObject, moveObject } from './assets/assets.ts'
 import { eraseCopies } from './assets/copies.ts'
+import { eraseObject, loseObject, moveObject } from './assets/jobs.ts'
 import { readKey } from './assets/storage.ts'
 import { checkUpload, endUpload, noteArrival } from './assets/uploads/jobs.ts'
 import { recordRefusal } from './audit/audit.ts'

@@ -1,32 +1,18 @@
 /** A workspace's files: find, rename, tag, download, delete. */
-import { and, eq, gt, isNull, type SQL, sql } from 'drizzle-orm'
-import type { Ctx, JobCtx } from '../context.ts'
+import { and, eq, type SQL, sql } from 'drizzle-orm'
+import type { Ctx } from '../context.ts'
 import { change, type Database, read, transact } from '../db/client.ts'
 import { assets, generationOutputs, generations, outbox, providerJobs, uploads } from '../db/schema.ts'
-import { exists, first, inWorkspace, type Page, rowOf, rowsOf } from '../db/sql.ts'
-import { AppError, unavailable } from '../errors.ts'
-import { dispatch, owe, settle } from '../outbox/outbox.ts'
-import { sweeperOf } from '../outbox/use.ts'
+import { first, inWorkspace, type Page, rowOf, rowsOf } from '../db/sql.ts'
+import { AppError } from '../errors.ts'
+import { dispatch } from '../outbox/outbox.ts'
 import { assetKinds, assetSources, assetStatuses } from '../words.ts'
-import { putObject } from './put.ts'
-import {
-  type Asking,
-  deleteCopies,
-  deleteInput,
-  deleteObject,
-  emptyObject,
-  isStored,
-  originalOf,
-  presignDownload,
-  presignShown,
-  readObject,
-  sizeOf,
-} from './storage.ts'
+import { type Asking, presignDownload, presignShown } from './presign.ts'
 
 export type Asset = typeof assets.$inferSelect
 
 /** The note in the outbox that an object is to be deleted. */
-const isErasureOf = (id: string) => and(eq(outbox.kind, 'object.delete'), eq(outbox.subjectId, id))
+export const isErasureOf = (id: string) => and(eq(outbox.kind, 'object.delete'), eq(outbox.subjectId, id))
 
 /** SQL: the same before the sweeper has sent it: then the object may be gone. */
 export const isUnsentErasureOf = (id: string) => and(isErasureOf(id), eq(outbox.sends, 0))
@@ -124,7 +110,7 @@ export const updateAsset = async (
 }
 
 /** Deletes rows, and notes that what no other needs is to be deleted: objects and copies; or what has arrived of an upload. */
-const remove = (db: Database, condition: SQL | undefined) =>
+export const removeAssets = (db: Database, condition: SQL | undefined) =>
   db.execute<{ kind: 'object.delete' | 'upload.end'; subject_id: string }>(sql`
     with gone as (delete from ${assets} where ${condition} returning id, object_id, status),
     ended as (update ${uploads} set ends_at = least(ends_at, now())
@@ -137,107 +123,12 @@ const remove = (db: Database, condition: SQL | undefined) =>
 
 /** Deletes the row now, and soon after what no other needs. @throws {AppError} not_found */
 export const deleteAsset = async (ctx: Ctx, id: string): Promise<void> => {
-  const { gate, owed } = await change(ctx, (db) => ({ owed: remove(db, oneAsset(id)) }))
+  const { gate, owed } = await change(ctx, (db) => ({ owed: removeAssets(db, oneAsset(id)) }))
   first(owed.rows)
   await dispatch(
     ctx,
     owed.rows.map(({ kind, subject_id }) => ({ kind, workspaceId: gate.workspaceId, subjectId: subject_id })),
   )
-}
-
-/**
- * The job of a walk through storage that did not find an object: unless it is back, the assets that have it go, of which each
- * gives back its size.
- * @throws {AppError} unavailable, also while the last walk is not trusted
- */
-export const loseObject = async (ctx: JobCtx, id: string): Promise<void> => {
-  const isOf = and(inWorkspace(assets), eq(assets.objectId, id), eq(assets.status, 'ready'))
-  const { rows } = await transact(ctx, (db) => ({ rows: db.select().from(assets).where(isOf).limit(1) }))
-  const [asset] = rows
-  const isLost = asset !== undefined && !(await isStored(...originalOf(ctx.env, asset)))
-  if (isLost && !(await sweeperOf(ctx.env).lastWalk())?.isTrusted) {
-    throw unavailable(new Error('the last walk through storage is not trusted'))
-  }
-  await change({ ...ctx, action: 'asset.lose' }, (db) => ({
-    ...(isLost && { removed: remove(db, isOf) }),
-    settled: settle(db, 'object.lost', id),
-  }))
-}
-
-/** SQL: somebody may have a URL that the whole object can be sent to. Those are signed until the upload's end, for an hour. */
-export const isSendable = (id: string) =>
-  exists(
-    uploads,
-    and(
-      inWorkspace(uploads),
-      eq(uploads.id, id),
-      isNull(uploads.uploadId),
-      sql`${uploads.endsAt} + interval '1 hour' > now()`,
-    ),
-  )
-
-/** Deletes an object, or as long as it could be sent again empties it: `upload.end` deletes that. @throws {AppError} unavailable */
-export const removeObject = ({ env, workspaceId }: JobCtx, id: string, sendable: boolean): Promise<void> =>
-  sendable ? emptyObject(env, workspaceId, id) : deleteObject(env, workspaceId, id)
-
-/** The job of a deletion: deletes what no asset needs, wherever it is, and then the note. */
-export const eraseObject = async (ctx: JobCtx, id: string): Promise<void> => {
-  const { env, workspaceId } = ctx
-  const isOf = and(inWorkspace(assets), eq(assets.objectId, id))
-  const needed = {
-    object: exists(assets, isOf),
-    // What has come home never goes away again.
-    away: exists(assets, and(isOf, eq(assets.store, 'fallback'))),
-    copies: exists(assets, oneAsset(id)),
-  }
-  const { needs } = await transact(ctx, (db) => ({
-    // Counted first, so that an upload under way either has its row by now or can't get one.
-    sent: db
-      .update(outbox)
-      .set({ sends: sql`${outbox.sends} + 1` })
-      .where(isErasureOf(id)),
-    needs: db.execute<Record<keyof typeof needed, boolean> & { sendable: boolean }>(
-      sql`select ${needed.object} as object, ${needed.away} as away, ${needed.copies} as copies, ${isSendable(id)} as sendable`,
-    ),
-  }))
-  const { object, away, copies, sendable } = first(needs.rows)
-  if (!object) await removeObject(ctx, id, sendable)
-  if (!copies) {
-    await deleteInput(env, workspaceId, id)
-    await deleteCopies(env, workspaceId, id)
-  }
-  if (!away && env.FALLBACK) await deleteObject(env.FALLBACK, workspaceId, id)
-  // Unless it is owed anew.
-  await transact(ctx, (db) => ({
-    settled: db.delete(outbox).where(and(isErasureOf(id), gt(outbox.sends, 0))),
-  }))
-}
-
-/** When the last URL of where an object was is over. */
-const URLS_END = sql`interval '20 minutes'`
-
-/**
- * The job of an object that was stored elsewhere while storage was away: brings it home. Until its assets say so, nobody reads
- * what is there, so that it may break off anywhere; what is left over, also of an asset that was deleted meanwhile, is erased.
- * @throws {AppError} unavailable
- */
-export const moveObject = async (ctx: JobCtx, id: string): Promise<void> => {
-  const { env, workspaceId } = ctx
-  const isAway = and(inWorkspace(assets), eq(assets.objectId, id), eq(assets.store, 'fallback'))
-  const { rows } = await transact(ctx, (db) => ({ rows: db.select().from(assets).where(isAway).limit(1) }))
-  const [asset] = rows
-  if (asset) {
-    const { name, size, sha256 } = asset
-    const chunks = readObject(...originalOf(env, asset), size)
-    await putObject(env, { workspaceId, assetId: id, name }, chunks, size, { sha256 })
-    const stored = await sizeOf(...originalOf(env, { ...asset, store: 'home' }))
-    if (stored !== size) throw unavailable(new Error(`storage has ${stored} of ${size} bytes`))
-  }
-  await change(ctx, (db) => ({
-    moved: db.update(assets).set({ store: 'home' }).where(isAway),
-    left: owe(db, 'object.delete', [id], URLS_END),
-    settled: settle(db, 'object.move', id),
-  }))
 }
 
 const checkReady = (asset: Asset): Asset => {

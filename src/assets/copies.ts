@@ -24,9 +24,10 @@ import {
 } from './images.ts'
 import { metadataOf, withoutMetadata } from './metadata.ts'
 import { stemOf } from './names.ts'
+import { type Asking, presignCopy } from './presign.ts'
 import { isSourceType, markAsGenerated } from './provenance.ts'
 import { putObject } from './put.ts'
-import { type Asking, deleteCopies, presignCopy } from './storage.ts'
+import { deleteCopies } from './storage.ts'
 
 /** Bytes; an animation of fifty megapixels has less. */
 const MAX_COPY = 50_000_000

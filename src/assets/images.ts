@@ -3,7 +3,8 @@ import type { Ctx } from '../context.ts'
 import { AppError, describeError, unavailable } from '../errors.ts'
 import { readChunks } from '../streams.ts'
 import type { Asset } from './assets.ts'
-import { openObject, presignDownload } from './storage.ts'
+import { presignDownload } from './presign.ts'
+import { openObject } from './storage.ts'
 
 /** What it takes: pixels in all, and bytes, through the binding and by the URL of a zone. */
 export const MAX_PIXELS = 100_000_000

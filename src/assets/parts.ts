@@ -1,7 +1,8 @@
 /** Multipart uploads in storage: files in parts, which become an object when all are there. */
 
 import { unavailable } from '../errors.ts'
-import { type Bucket, fieldOf, PATIENCE, type Patience, presignPut, request, textOf } from './storage.ts'
+import { presignPut } from './presign.ts'
+import { type Bucket, fieldOf, PATIENCE, type Patience, request, textOf } from './storage.ts'
 
 const targetOf = (path: string, uploadId: string, partNumber?: number) =>
   `${path}?${partNumber === undefined ? '' : `partNumber=${partNumber}&`}uploadId=${encodeURIComponent(uploadId)}`

@@ -1,7 +1,8 @@
 /** What is known of somebody, as a file for themselves: made by a job, kept for a day (migrations/0010_leaving.sql). */
 import { sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { deleteExport, presignExport, putExport } from '../assets/storage.ts'
+import { presignExport } from '../assets/presign.ts'
+import { deleteExport, putExport } from '../assets/storage.ts'
 import type { Ctx } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { first } from '../db/sql.ts'

@@ -13,7 +13,8 @@ import { fitsStorage } from '../../workspaces/quotas.ts'
 import { type Asset, oneAsset } from '../assets.ts'
 import { kindOf } from '../inspect.ts'
 import { abortParts, completeParts, listParts, presignPart, startParts } from '../parts.ts'
-import { headersOf, pathOf, presignPut, sizeOf } from '../storage.ts'
+import { presignPut } from '../presign.ts'
+import { headersOf, pathOf, sizeOf } from '../storage.ts'
 import { inspectHead, inspectObject } from './inspect.ts'
 
 type Upload = typeof uploads.$inferSelect

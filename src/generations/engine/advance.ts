@@ -4,21 +4,20 @@ import type { JobCtx } from '../../context.ts'
 import { generations } from '../../db/schema.ts'
 import { rowOf } from '../../db/sql.ts'
 import { describeError, toAppError } from '../../errors.ts'
-import { report } from '../../providers/breakers.ts'
 import { reasons } from '../../providers/failures.ts'
 import { type JobProvider, ProviderError, type Standing } from '../../providers/provider.ts'
 import { providerOf } from '../../providers/registry.ts'
-import type { GenerationPhase, Operation } from '../../words.ts'
+import type { GenerationPhase } from '../../words.ts'
 import type { Json } from '../changes.ts'
 import { progressByTime } from '../estimates.ts'
 import type { Generation } from '../generations.ts'
 import { type Claim, claimGeneration, fail, hold, type News, noteCalls, release, succeed } from './claims.ts'
 import { prepareInputs, type ReadyClaim } from './inputs.ts'
-import { costOfMade, isOpen, type JobChanges, keepResults, type ProviderJob } from './jobs.ts'
+import { isOpen, keepResults, type ProviderJob } from './jobs.ts'
 import { chooseOffer } from './offers.ts'
 import { failed, type Outcome } from './outcome.ts'
-import { storeUrls } from './outputs.ts'
-import { planCalls, renderJobs, type Submitted, submitJobs } from './submit.ts'
+import { createProgress, type Progress, pollJobs, unsettled } from './poll.ts'
+import { planCalls, renderJobs, submitJobs } from './submit.ts'
 
 /** Milliseconds that a step waits for a picture before it hands over to a delayed message. */
 const MAX_WAIT = 2500
@@ -26,8 +25,6 @@ const MAX_WAIT = 2500
 const POLL_DELAY = { image: 2, video: 5 }
 /** The most seconds between two polls; webhooks make them a safety net. */
 const MAX_POLL_DELAY = { polling: 10, webhooks: 60 }
-/** Times that a missing or broken output is fetched again before the job goes on without it. */
-const MAX_FETCHES = 3
 /** Steps that a job may take. A healthy one takes far fewer: more means a loop, which costs money until it ends. */
 const MAX_STEPS = 1000
 /** Milliseconds that results wait for storage at most: their place and credits wait with them. */
@@ -76,29 +73,6 @@ const planFirst = async (ctx: JobCtx, row: Generation): Promise<Plan | undefined
   if (!provider.keepsJobs) return undefined
   return { offer, provider, calls: planCalls(claim, offer, [...Array(row.count).keys()]) }
 }
-
-/** What a step knows of the jobs at providers, and what of it is not written down yet. */
-const createProgress = (claim: Claim) => {
-  const jobs = new Map(claim.jobs.map((job) => [job.id, job]))
-  const changes = new Map<string, JobChanges>()
-  const standings = new Map<string, Standing>()
-  return {
-    jobs: () => [...jobs.values()],
-    changes,
-    standings,
-    change(job: ProviderJob, changed: JobChanges) {
-      jobs.set(job.id, { ...job, ...changed, ...(changed.status && { endedAt: new Date() }) })
-      if (Object.keys(changed).length > 0) changes.set(job.id, { ...changes.get(job.id), ...changed })
-    },
-    add({ job, changes: changed, standing }: Submitted) {
-      jobs.set(job.id, job)
-      if (Object.keys(changed).length > 0) changes.set(job.id, changed)
-      // What is over already is stored first.
-      if (standing?.status === 'running') standings.set(job.id, standing)
-    },
-  }
-}
-type Progress = ReturnType<typeof createProgress>
 
 /** The only place that writes how a step ended. @throws {AppError} already_finished, if the fence is lost */
 const conclude = async (ctx: JobCtx, before: Claim, progress: Progress, outcome: Outcome): Promise<void> => {
@@ -206,10 +180,6 @@ const submit = async (
   return standingOf(claim, progress)
 }
 
-/** Jobs at providers of which this step does not know the end yet. */
-const unsettled = (progress: Progress) =>
-  progress.jobs().filter((job) => isOpen(job) && progress.standings.get(job.id)?.status !== 'succeeded')
-
 /** Waits a little for pictures that were just asked for; nobody waits for a film that has just begun. */
 const awaitPictures = async (ctx: JobCtx, claim: Claim, progress: Progress): Promise<void> => {
   if (claim.kind !== 'image') return
@@ -219,94 +189,6 @@ const awaitPictures = async (ctx: JobCtx, claim: Claim, progress: Progress): Pro
     await scheduler.wait(pause)
     await pollJobs(ctx, claim, progress)
   }
-}
-
-/**
- * Asks providers how their jobs stand, or takes what they have `told`, and stores what has arrived; what goes wrong with one
- * keeps nothing of the others from being stored and written down.
- */
-const pollJobs = async (
-  ctx: JobCtx,
-  claim: Claim,
-  progress: Progress,
-  told?: ReadonlyMap<string, Standing>,
-): Promise<void> => {
-  const jobs = unsettled(progress).filter(({ id }) => !told || told.has(id))
-  const polls = await Promise.allSettled(
-    jobs.map(async (job) => {
-      if (!job.operation) {
-        // Asked, and the answer was lost: a webhook may still name it, until nothing can come of it any more.
-        if (job.expiresAt.getTime() < Date.now()) progress.change(job, { status: 'lost' })
-        return
-      }
-      const provider = providerOf(job.provider)
-      if (!provider.keepsJobs) return
-      const standing = told?.get(job.id) ?? (await standingAt(ctx, provider, job, job.operation))
-      progress.standings.set(job.id, standing)
-      progress.change(job, await changesOf(ctx, claim, job, standing))
-    }),
-  )
-  const fault = polls.find((one) => one.status === 'rejected')
-  if (fault) throw fault.reason
-}
-
-/** The truth about a job that a provider has. @throws {ProviderError} */
-const standingAt = async (
-  ctx: JobCtx,
-  provider: JobProvider,
-  job: ProviderJob,
-  operation: Operation,
-): Promise<Standing> => {
-  try {
-    return await provider.get(ctx.env, operation, job.output)
-  } catch (thrown) {
-    if (!(thrown instanceof ProviderError)) throw thrown
-    const { failure } = thrown
-    // Not the model, but the job is gone: another may have to make it.
-    if (failure.reason === 'model_gone') {
-      return { status: 'failed', failure: { reason: 'provider_failed', detail: failure.detail } }
-    }
-    const { ends, whoFixes } = reasons[failure.reason]
-    if (ends === 'time') throw thrown
-    // Who does not let us ask still makes it, and it is paid: until nothing can come of it, the operator may mend that.
-    if (whoFixes === 'operator' && job.expiresAt.getTime() > Date.now()) {
-      await report(ctx.env, job, failure)
-      throw thrown
-    }
-    return { status: 'failed', failure }
-  }
-}
-
-const changesOf = async (
-  ctx: JobCtx,
-  claim: Claim,
-  job: ProviderJob,
-  standing: Standing,
-): Promise<JobChanges> => {
-  if (standing.status === 'running') return {}
-  if (standing.status === 'failed') {
-    const { provider, model } = job
-    ctx.log({ level: 'warn', message: 'model failed', provider, model, jobId: job.id, ...standing.failure })
-    await report(ctx.env, job, standing.failure)
-    const { failure } = standing
-    // What it has made before counts, and nobody makes it again.
-    if (job.stored.length > 0)
-      return { status: 'succeeded', failure, cost: costOfMade(job, job.stored.length) }
-    return { status: 'failed', failure, cost: 0 }
-  }
-  const { stored, broken, waiting } = await storeUrls(ctx, claim, job, standing.urls)
-  if (waiting) return { stored }
-  // What broke may work in a moment; what never does is not charged.
-  const fetches = job.fetches + 1
-  if (broken && fetches < MAX_FETCHES) return { stored, fetches }
-  if (stored.length === 0) {
-    return {
-      status: 'failed',
-      fetches,
-      failure: { reason: 'no_output', detail: 'no output could be stored' },
-    }
-  }
-  return { status: 'succeeded', stored, fetches, cost: costOfMade(job, stored.length) }
 }
 
 /** Outputs that nobody makes, has made, or has refused to make for good. */

@@ -1,6 +1,6 @@
 /** Asks providers: each call is noted before it is made, so that it is never made twice while it may still be answered. */
 import { v7 as uuidv7 } from 'uuid'
-import { presignInput } from '../../assets/storage.ts'
+import { presignInput } from '../../assets/presign.ts'
 import { costOf, fieldsOf, photoFieldsOf } from '../../catalogue/input.ts'
 import type { Offer } from '../../catalogue/schema.ts'
 import type { JobCtx } from '../../context.ts'

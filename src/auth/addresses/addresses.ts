@@ -4,16 +4,16 @@
  */
 import { and, eq, not, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import type { Ctx } from '../context.ts'
-import { ensure, transact } from '../db/client.ts'
-import { users } from '../db/schema.ts'
-import { exists, first } from '../db/sql.ts'
-import { AppError, type ErrorCode, invalidField, toAppError } from '../errors.ts'
-import { dispatchMails } from '../mail/owed.ts'
-import { hashesOfCode, hashToken } from '../mail/tokens.ts'
-import { issueDeviceToken, markDevice, readDeviceToken } from './device-tokens.ts'
-import { hashPassword, OWN_ADDRESS, toAddress } from './passwords.ts'
-import { endStreams, isCaller, profile, type User } from './sessions.ts'
+import type { Ctx } from '../../context.ts'
+import { ensure, transact } from '../../db/client.ts'
+import { users } from '../../db/schema.ts'
+import { exists, first } from '../../db/sql.ts'
+import { AppError, type ErrorCode, invalidField, toAppError } from '../../errors.ts'
+import { dispatchMails } from '../../mail/owed.ts'
+import { hashesOfCode, hashToken } from '../../mail/tokens.ts'
+import { issueDeviceToken, markDevice, readDeviceToken } from '../device-tokens.ts'
+import { hashPassword, OWN_ADDRESS, toAddress } from '../passwords.ts'
+import { endStreams, isCaller, profile, type User } from '../sessions.ts'
 
 /** A refusal is answered and not thrown by the database, which has to count it. */
 interface Answer {
