@@ -71,6 +71,98 @@ const createSequencer = (start: number, emit: (event: FeedEvent) => void, missin
   }
 }
 
+/** The client's end: what it is sent, until one of both closes it, and whether it has read that. */
+const createSink = () => {
+  const encoder = new TextEncoder()
+  let controller: ReadableStreamDefaultController<Uint8Array> | undefined
+  let resume = () => {}
+  // Each text is one chunk, and the runtime asks for one ahead.
+  const unread = () => 1 - (controller?.desiredSize ?? 1)
+  /** @returns whether it was open */
+  const leave = () => {
+    const wasOpen = controller !== undefined
+    controller = undefined
+    resume()
+    return wasOpen
+  }
+  return {
+    open(own: ReadableStreamDefaultController<Uint8Array>) {
+      controller = own
+    },
+    isOpen: () => controller !== undefined,
+    send(text: string) {
+      controller?.enqueue(encoder.encode(text))
+    },
+    unread,
+    pull: () => resume(),
+    /** Resolves when the client has read what it was sent, or the stream is over. */
+    whenRead: () =>
+      new Promise<void>((resolve) => {
+        if (unread() === 0) resolve()
+        else resume = resolve
+      }),
+    /** The client has gone: there is nothing left to close. */
+    leave,
+    close() {
+      controller?.close()
+      return leave()
+    },
+  }
+}
+
+/**
+ * Reads pages when it is asked to, one after the other, each when the client has read the one before; what is asked for
+ * meanwhile is read by the same loop. `passPage` reads and passes one on, and says whether it was the last.
+ */
+const createCatchUp = (
+  sink: ReturnType<typeof createSink>,
+  passPage: () => Promise<boolean>,
+  stop: () => void,
+) => {
+  let isReading = false
+  let isAsked = false
+  let pages = 1
+  return async (): Promise<void> => {
+    isAsked = true
+    if (isReading) return
+    isReading = true
+    try {
+      while (isAsked) {
+        await sink.whenRead()
+        if (!sink.isOpen()) return
+        isAsked = false
+        if (await passPage()) continue
+        if (++pages >= MAX_PAGES) return stop()
+        isAsked = true
+      }
+    } catch {
+      // Signed out, removed, or the database is away: the client asks again and hears it.
+      stop()
+    } finally {
+      isReading = false
+    }
+  }
+}
+
+/** Listens to a workspace's feed for whoever was let in at `since` (milliseconds). */
+const listen = async (
+  ctx: Ctx,
+  { workspaceId, userId }: { workspaceId: string; userId: string | null },
+  since: number,
+  { hear, lose }: { hear: (message: FeedMessage) => void; lose: () => void },
+): Promise<WebSocket | null> => {
+  const query = new URLSearchParams(tagsOf(ctx, userId).map((tag) => ['tag', tag]))
+  query.set('since', String(since))
+  const { webSocket } = await feedOf(ctx, workspaceId).fetch(`https://feed/?${query}`, {
+    headers: { upgrade: 'websocket' },
+  })
+  // What `Feed` sent.
+  webSocket?.addEventListener('message', ({ data }) => hear(JSON.parse(String(data)) as FeedMessage))
+  webSocket?.addEventListener('close', lose)
+  webSocket?.accept()
+  return webSocket
+}
+
 /**
  * Streams events: of one generation until its last one, or of the whole workspace for as long as the client stays.
  * After a known event (`Last-Event-ID`) it goes on from there; a workspace's stream otherwise begins now. An id that
@@ -90,128 +182,67 @@ export const streamEvents = async (
   if (isUnknown && generationId) first = await readEvents(ctx, 0, generationId)
   if (first.hasEnded && first.events.length === 0) return undefined
 
-  const { workspaceId, userId } = first.gate
-  const encoder = new TextEncoder()
   const timers: ReturnType<typeof setInterval>[] = []
-  let socket: WebSocket | undefined
-  let isOver = false
-  let finish = () => {}
-  let resume = () => {}
-
-  const stop = () => {
-    if (isOver) return
-    isOver = true
+  let socket: WebSocket | null = null
+  const sink = createSink()
+  const release = () => {
     for (const timer of timers) clearInterval(timer)
     sequencer.stop()
     socket?.close()
-    resume()
-    finish()
   }
-  let send = (_text: string) => {}
-  /** How much the client has not read yet. */
-  let unread = () => 0
-  /** Resolves when the client has read what it was sent, or the stream is over. */
-  const whenRead = () =>
-    new Promise<void>((resolve) => {
-      if (isOver || unread() === 0) resolve()
-      else resume = resolve
-    })
+  const stop = () => {
+    if (sink.close()) release()
+  }
   const sequencer = createSequencer(
     generationId ? (isUnknown ? 0 : Number(start)) : start === 'now' || isUnknown ? first.head : start,
     (event) => {
-      if (isOver || (generationId && event.generationId !== generationId)) return
-      send(encode(event))
-      if (unread() > MAX_UNREAD) return stop()
+      if (generationId && event.generationId !== generationId) return
+      sink.send(encode(event))
+      if (sink.unread() > MAX_UNREAD) return stop()
       if (generationId && hasEnded(event.status)) stop()
     },
     () => void catchUp(),
   )
-
   /** Passes a page on. @returns whether it was the last */
   const passPage = ({ events, head }: Pick<typeof first, 'events' | 'head'>): boolean => {
     const isWhole = events.length < PAGE
     sequencer.skipTo(isWhole ? head : (events.at(-1)?.sequence ?? head), events)
     return isWhole
   }
-
-  /**
-   * Reads what the feed may have missed, a page when the one before it has been read; what is asked for meanwhile is read
-   * by the same loop.
-   */
-  let reading = false
-  let readAgain = false
-  let pages = 1
-  const catchUp = async () => {
-    readAgain = true
-    if (reading) return
-    reading = true
-    try {
-      while (readAgain && !isOver) {
-        await whenRead()
-        if (isOver) return
-        readAgain = false
-        if (passPage(await readEvents(ctx, sequencer.last(), generationId))) continue
-        if (++pages >= MAX_PAGES) return stop()
-        readAgain = true
-      }
-    } catch {
-      // Signed out, removed, or the database is away: the client asks again and hears it.
-      stop()
-    } finally {
-      reading = false
-    }
-  }
-
-  const connect = async () => {
-    const query = new URLSearchParams(tagsOf(ctx, userId).map((tag) => ['tag', tag]))
-    query.set('since', String(admittedAt))
-    const response = await feedOf(ctx, workspaceId).fetch(`https://feed/?${query}`, {
-      headers: { upgrade: 'websocket' },
-    })
-    socket = response.webSocket ?? undefined
-    socket?.addEventListener('message', ({ data }) => {
-      // What `Feed` sent.
-      const message = JSON.parse(String(data)) as FeedMessage
-      if ('events' in message) sequencer.take(message.events)
-      // The first message: events that were published before this listener came are in the table.
-      else if (message.head === null || message.head > sequencer.last()) void catchUp()
-    })
-    socket?.addEventListener('close', stop)
-    socket?.accept()
-    if (isOver) socket?.close()
+  const catchUp = createCatchUp(
+    sink,
+    async () => passPage(await readEvents(ctx, sequencer.last(), generationId)),
+    stop,
+  )
+  const hear = (message: FeedMessage) => {
+    if ('events' in message) sequencer.take(message.events)
+    // The first message: events that were published before this listener came are in the table.
+    else if (message.head === null || message.head > sequencer.last()) void catchUp()
   }
 
   return new ReadableStream({
     async start(controller) {
-      send = (text) => {
-        if (!isOver) controller.enqueue(encoder.encode(text))
-      }
-      // Each text is one chunk, and the runtime asks for one ahead.
-      unread = () => 1 - (controller.desiredSize ?? 1)
-      finish = () => controller.close()
-      send(`retry: ${RETRY}\n\n`)
+      sink.open(controller)
+      sink.send(`retry: ${RETRY}\n\n`)
       if (!passPage(first)) void catchUp()
-      if (isOver) return
+      if (!sink.isOpen()) return
       timers.push(
-        setInterval(() => send(': still here\n\n'), HEARTBEAT),
+        setInterval(() => sink.send(': still here\n\n'), HEARTBEAT),
         setTimeout(stop, LIFETIME),
         // A workspace's stream goes on anyway, and there the next event shows what is missing.
         ...(generationId ? [setInterval(() => void catchUp(), LOOK)] : []),
       )
       try {
-        await connect()
+        socket = await listen(ctx, first.gate, admittedAt, { hear, lose: stop })
+        if (!sink.isOpen()) socket?.close()
       } catch (error) {
         ctx.log({ level: 'warn', message: 'feed unreachable', error: String(error) })
         stop()
       }
     },
-    pull() {
-      resume()
-    },
+    pull: sink.pull,
     cancel() {
-      // The client has gone: there is nothing left to close.
-      finish = () => {}
-      stop()
+      if (sink.leave()) release()
     },
   })
 }
