@@ -22,10 +22,11 @@ export interface Kept<S> {
 }
 
 const RESTARTS = 3
-const RESTART_DELAY_MS = 500
+/** Milliseconds, as all here. */
+const RESTART_DELAY = 500
 /** A run that lasted this long was not another failure in a row. */
-const STEADY_MS = 30_000
-const PROBE_INTERVAL_MS = 10_000
+const STEADY = 30_000
+const PROBE_INTERVAL = 10_000
 const MISSES = 3
 
 /** `start` has to come up at the same address each time. Rejects only when the first start fails. */
@@ -58,10 +59,10 @@ export async function keepUp<S extends Service>(
       const since = Date.now()
       const why = unstarted ?? (await endOf(service, `${name} doesn't answer`))
       if (signal.aborted) return
-      failures = Date.now() - since > STEADY_MS ? 1 : failures + 1
+      failures = Date.now() - since > STEADY ? 1 : failures + 1
       if (failures > RESTARTS) return lose(why)
       log(`${why}: starting it again`)
-      await delay(RESTART_DELAY_MS * failures)
+      await delay(RESTART_DELAY * failures)
       if (signal.aborted) return
       starting = restart()
     }
@@ -89,7 +90,7 @@ function endOf(service: Service, silent: string): Promise<string> {
     if (misses < MISSES) return
     resolve(silent)
     await service.kill()
-  }, PROBE_INTERVAL_MS)
+  }, PROBE_INTERVAL)
   void service.ended.then((why) => {
     clearInterval(timer)
     resolve(why)

@@ -12,11 +12,12 @@ export interface LocalServer extends Service {
   group: number
 }
 
-const START_WAIT_MS = 60_000
-const START_PROBE_TIMEOUT_MS = 5_000
-const STOP_WAIT_MS = 10_000
+/** Milliseconds, as all here. */
+const START_WAIT = 60_000
+const START_PROBE_TIMEOUT = 5_000
+const STOP_WAIT = 10_000
 // Long, for a Worker at work may be silent for half a minute: hundreds of passwords at once, on a busy machine.
-const PROBE_TIMEOUT_MS = 60_000
+const PROBE_TIMEOUT = 60_000
 
 /** Serves when it resolves. What an earlier run wrote into the log stays there. */
 export async function startServer(
@@ -38,7 +39,7 @@ export async function startServer(
 ): Promise<LocalServer> {
   const { name, port, logPath } = options
   const url = `http://127.0.0.1:${port}`
-  const deadline = Date.now() + START_WAIT_MS
+  const deadline = Date.now() + START_WAIT
   // An earlier run that was killed may need a moment to let go of it.
   while (!(await isFree(port))) {
     if (signal?.aborted || Date.now() > deadline) throw new Error(`port ${port} is in use`)
@@ -66,19 +67,19 @@ export async function startServer(
       return 0
     }
   }
-  const stop = () => endChild(child, STOP_WAIT_MS, 'SIGKILL')
+  const stop = () => endChild(child, STOP_WAIT, 'SIGKILL')
   const kill = async () => {
     killGroup(child)
     await ended
   }
 
-  while ((await ask(options.health, START_PROBE_TIMEOUT_MS)) !== 200) {
+  while ((await ask(options.health, START_PROBE_TIMEOUT)) !== 200) {
     if (child.exitCode !== null || child.signalCode !== null || signal?.aborted || Date.now() > deadline) {
       await stop()
       throw new Error(`${name} doesn't start, see ${logPath}`)
     }
     await delay(100)
   }
-  const answers = async () => (await ask(options.probe, PROBE_TIMEOUT_MS)) > 0
+  const answers = async () => (await ask(options.probe, PROBE_TIMEOUT)) > 0
   return { url, logPath, group: child.pid ?? 0, ended, answers, stop, kill }
 }

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { type LocalServer, startServer } from './server.ts'
 import { PROJECT } from './stack.ts'
 
-const CRON_MS = 3_600_000
+/** Milliseconds. */
+const HOUR = 3_600_000
 
 /** Local cron doesn't run by itself, so it is triggered every hour. */
 export async function startWorker(
@@ -40,7 +41,7 @@ export async function startWorker(
   )
   const cron = setInterval(() => {
     fetch(`${server.url}/cdn-cgi/local/scheduled`).catch(() => {})
-  }, CRON_MS)
+  }, HOUR)
   void server.ended.then(() => clearInterval(cron))
   return server
 }

@@ -3,11 +3,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { MerchantClient } from '../client/src/index.ts'
 import type { Caught } from '../dev/inbox.ts'
 
-const PATIENCE_MS = 30_000
+/** Milliseconds. */
+const PATIENCE = 30_000
 
 /** The code of the newest mail to an address that has one, once there is one. @throws {Error} */
 export const readCode = async (inbox: string, to: string): Promise<string> => {
-  for (const started = Date.now(); Date.now() - started < PATIENCE_MS; await delay(100)) {
+  for (const started = Date.now(); Date.now() - started < PATIENCE; await delay(100)) {
     const response = await fetch(`${inbox}/mails?to=${encodeURIComponent(to)}`).catch(() => undefined)
     if (!response) throw new Error(`no inbox answers at ${inbox}: start the stack with npm run dev`)
     // `as`: the stack's own page.

@@ -102,6 +102,12 @@ const handleDeadLetter = async (ctx: JobCtx, job: JobMessage): Promise<undefined
   if (kind === 'refusal') await recordRefusal(ctx, job)
 }
 
+/** Seconds between two attempts at most. */
+const MAX_RETRY_DELAY = 300
+
+const retryLater = (message: Message) =>
+  message.retry({ delaySeconds: Math.min(2 ** message.attempts, MAX_RETRY_DELAY) })
+
 /** What the bucket tells of other things than uploads concerns nobody, and what is lost of it clients say themselves. */
 const handleEvent = async (env: Env, message: Message, event: BucketEvent, waitUntil: WaitUntil) => {
   const of = readKey(event.object.key)
@@ -116,7 +122,7 @@ const handleEvent = async (env: Env, message: Message, event: BucketEvent, waitU
   } catch (error) {
     if (toAppError(error).code === 'not_found') return message.ack()
     ctx.log({ level: 'error', message: 'arrival not noted', assetId: id, error: describeError(error) })
-    message.retry({ delaySeconds: Math.min(2 ** message.attempts, 300) })
+    retryLater(message)
   }
 }
 
@@ -128,7 +134,7 @@ const handleMailEvent = async (env: Env, message: Message, event: MailEvent, wai
     message.ack()
   } catch (error) {
     ctx.log({ level: 'error', message: 'mail event not noted', error: describeError(error) })
-    message.retry({ delaySeconds: Math.min(2 ** message.attempts, 300) })
+    retryLater(message)
   }
 }
 
@@ -167,7 +173,7 @@ export const consume = async (batch: MessageBatch, env: Env, waitUntil: WaitUnti
         // Or somebody else was faster.
         if (['already_finished', 'not_found'].includes(code)) return message.ack()
         ctx.log({ level: 'error', message: 'job failed', ...job, error: describeError(error) })
-        message.retry({ delaySeconds: Math.min(2 ** message.attempts, 300) })
+        retryLater(message)
       }
     }),
   )

@@ -115,6 +115,13 @@ export const unavailable = (cause?: unknown, seconds = 1) =>
 export const isUnknownOutcome = (thrown: unknown): boolean =>
   ['unavailable', 'internal_error'].includes(toAppError(thrown).code)
 
+/** For `catch`: what is said in place of a refusal that says too little. */
+export const insteadOf =
+  (code: ErrorCode, say: () => AppError) =>
+  (thrown: unknown): never => {
+    throw toAppError(thrown).code === code ? say() : thrown
+  }
+
 export const invalidField = (pointer: string, message: string) =>
   new AppError('validation_failed', { errors: [{ pointer, message }] })
 

@@ -59,3 +59,22 @@ export const toStream = (chunks: AsyncGenerator<Uint8Array>): ReadableStream<Uin
       await chunks.return(undefined)
     },
   })
+
+/** The same bytes, of which `change` makes others of the first `size`, or of all there are. */
+export const changeHead = async function* (
+  chunks: AsyncIterable<Uint8Array>,
+  size: number,
+  change: (head: Buffer) => Iterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  let head: Buffer | undefined = Buffer.alloc(0)
+  for await (const chunk of chunks) {
+    if (!head) {
+      yield chunk
+      continue
+    }
+    const begun: Buffer = Buffer.concat([head, chunk])
+    head = begun.length < size ? begun : undefined
+    if (!head) yield* change(begun)
+  }
+  if (head) yield* change(head)
+}

@@ -28,9 +28,10 @@ type TextQuery = pg.QueryArrayConfig & { queryMode: 'extended' }
 
 const MAX_BODY_BYTES = 10 * 1024 * 1024
 const MAX_PARAMS = 65_535
-const STOP_WAIT_MS = 2_000
-// Past the platform's idle time, or a reused connection could be closed under a request in flight.
-const KEEP_ALIVE_MS = 10 * 60_000
+/** Milliseconds. */
+const STOP_WAIT = 2_000
+/** Milliseconds: past the platform's idle time, or a reused connection could be closed under a request in flight. */
+const KEEP_ALIVE = 10 * 60_000
 const ISOLATION_LEVELS = new Map([
   ['ReadUncommitted', 'read uncommitted'],
   ['ReadCommitted', 'read committed'],
@@ -119,7 +120,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         () => request.socket.destroy(),
       )
   })
-  server.keepAliveTimeout = KEEP_ALIVE_MS
+  server.keepAliveTimeout = KEEP_ALIVE
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(options.port ?? 0, '127.0.0.1', resolve)
@@ -132,7 +133,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     // Statements in flight may end first, but not hold up the stop.
     const ended = Promise.all(logins.map(({ pool }) => pool.end()))
     const timeout = Promise.withResolvers<void>()
-    const timer = setTimeout(timeout.resolve, STOP_WAIT_MS)
+    const timer = setTimeout(timeout.resolve, STOP_WAIT)
     await Promise.race([ended, timeout.promise])
     clearTimeout(timer)
   }

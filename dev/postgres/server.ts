@@ -24,7 +24,8 @@ export interface PostgresServer {
   stop(): Promise<void>
 }
 
-const STOP_WAIT_MS = 10_000
+/** Milliseconds. */
+const STOP_WAIT = 10_000
 const START_ATTEMPTS = 5
 const SETTINGS = [
   'listen_addresses=127.0.0.1',
@@ -115,7 +116,7 @@ function serviceOf(child: ChildProcess, { path }: WriteStream): Service {
   })
   return {
     ended,
-    stop: () => endChild(child, STOP_WAIT_MS, 'SIGQUIT'),
+    stop: () => endChild(child, STOP_WAIT, 'SIGQUIT'),
     async kill() {
       killGroup(child)
       await ended
@@ -132,9 +133,9 @@ async function stopOrphan(data: string): Promise<void> {
   // The number alone proves nothing: it may be another process's by now.
   while (processAt(pid)?.command.includes(`-D ${data} `)) {
     const waited = Date.now() - started
-    if (waited > 2 * STOP_WAIT_MS)
+    if (waited > 2 * STOP_WAIT)
       throw new Error(`an old PostgreSQL on ${data} doesn't end: stop process ${pid}`)
-    process.kill(pid, waited > STOP_WAIT_MS ? 'SIGQUIT' : 'SIGINT')
+    process.kill(pid, waited > STOP_WAIT ? 'SIGQUIT' : 'SIGINT')
     await delay(50)
   }
   rmSync(lock, { force: true })

@@ -40,7 +40,8 @@ export interface RigOptions {
 export type Rig = Awaited<ReturnType<typeof startRig>>
 
 const CRON = '0 * * * *'
-const CRON_MS = 3_600_000
+/** Milliseconds. */
+const HOUR = 3_600_000
 
 /** Everything up when it resolves; nothing is kept. */
 export const startRig = async (options: RigOptions = {}) => {
@@ -228,7 +229,7 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
     forEvents()[0]?.event<{ outcome: string }>('/scheduled', { cron, scheduledTime: Date.now() })
   if (options.cron ?? true) {
     // A process that dies meanwhile costs this hour, as in production.
-    const timer = setInterval(() => void scheduled()?.catch(() => undefined), CRON_MS)
+    const timer = setInterval(() => void scheduled()?.catch(() => undefined), HOUR)
     undo.push(() => clearInterval(timer))
   }
 

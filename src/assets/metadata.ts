@@ -2,6 +2,7 @@
 import { inflateSync } from 'node:zlib'
 import type { Env } from '../env.ts'
 import { unavailable } from '../errors.ts'
+import { changeHead } from '../streams.ts'
 import type { Asset } from './assets.ts'
 import { primaryColours } from './boxes.ts'
 import { inPlace, PART_SIZE } from './buffers.ts'
@@ -238,34 +239,22 @@ const isNeeded = ({ marker, data }: { marker: number; data: Buffer }) =>
   (marker === 0xe2 && data.toString('latin1', 0, 12) === ICC_MARK) ||
   marker === 0xee
 
+const stripJpeg = function* (bytes: Buffer) {
+  const segments = segmentsOf(bytes)
+  yield bytes.subarray(0, 2)
+  for (const { marker, start, data } of segments) {
+    if (isNeeded({ marker, data })) yield bytes.subarray(start, start + 4 + data.length)
+  }
+  const last = segments.at(-1)
+  yield bytes.subarray(last ? last.start + 4 + last.data.length : 2)
+}
+
 /**
  * A picture of Cloudflare Images without EXIF, of which it keeps a JPEG's copyright; it discards other formats' by itself.
  * What is not within the first bytes passes: it is more than there is of it.
  */
-export const withoutMetadata = async function* (
+export const withoutMetadata = (
   mimeType: string,
   chunks: AsyncIterable<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  let head: Buffer | undefined = mimeType === 'image/jpeg' ? Buffer.alloc(0) : undefined
-  const strip = function* (bytes: Buffer) {
-    const segments = segmentsOf(bytes)
-    yield bytes.subarray(0, 2)
-    for (const { marker, start, data } of segments) {
-      if (isNeeded({ marker, data })) yield bytes.subarray(start, start + 4 + data.length)
-    }
-    const last = segments.at(-1)
-    yield bytes.subarray(last ? last.start + 4 + last.data.length : 2)
-  }
-  for await (const chunk of chunks) {
-    if (!head) {
-      yield chunk
-      continue
-    }
-    const bytes: Buffer = Buffer.concat([head, chunk])
-    head = bytes
-    if (bytes.length < METADATA_HEAD) continue
-    head = undefined
-    yield* strip(bytes)
-  }
-  if (head) yield* strip(head)
-}
+): AsyncIterable<Uint8Array> =>
+  mimeType === 'image/jpeg' ? changeHead(chunks, METADATA_HEAD, stripJpeg) : chunks

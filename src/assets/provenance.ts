@@ -4,6 +4,7 @@
  * change would break, stays as it is.
  */
 import { crc32 } from 'node:zlib'
+import { changeHead } from '../streams.ts'
 
 /** https://cv.iptc.org/newscodes/digitalsourcetype/ */
 const sourceTypes = [
@@ -145,25 +146,13 @@ export const markAsGenerated = async function* (
   chunks: AsyncIterable<Uint8Array>,
   type: SourceType,
 ): AsyncGenerator<Uint8Array> {
-  let head: Buffer | undefined = Buffer.alloc(0)
   let end: Buffer | undefined
-  const open = (bytes: Buffer): Uint8Array[] => {
-    head = undefined
+  yield* changeHead(chunks, HEAD, (bytes) => {
     if (bytes.length < LEAST) return [bytes]
     const insertion = insertionFor(bytes, type)
     if (!insertion) return [bytes]
     end = insertion.end
     return [insertion.begin, bytes.subarray(insertion.replaces)]
-  }
-  for await (const chunk of chunks) {
-    if (!head) {
-      yield chunk
-      continue
-    }
-    const bytes: Buffer = Buffer.concat([head, chunk])
-    head = bytes
-    if (bytes.length >= HEAD) yield* open(bytes)
-  }
-  if (head) yield* open(head)
+  })
   if (end) yield end
 }

@@ -3,7 +3,7 @@ import { sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
 import { ensure, transact } from '../db/client.ts'
 import { first } from '../db/sql.ts'
-import { invalidField, toAppError } from '../errors.ts'
+import { insteadOf, invalidField } from '../errors.ts'
 import { createVerifier } from './checkpoints.ts'
 
 /** Entries, and checkpoints, of one request: whichever comes first ends it. */
@@ -108,11 +108,9 @@ export const verifyAuditLogs = async (
       own: ensure(db, sql`app.workspace_id() = ${given.workspaceId}::uuid`, 'validation_failed'),
     }),
     found: db.execute<Findings>(findingsOf(since, given)),
-  })).catch((thrown: unknown) => {
-    throw toAppError(thrown).code === 'validation_failed'
-      ? invalidField('/query/checkpoint', 'is of another workspace')
-      : thrown
-  })
+  })).catch(
+    insteadOf('validation_failed', () => invalidField('/query/checkpoint', 'is of another workspace')),
+  )
   const page = first(found.rows)
   const genuine = await Promise.all(
     page.checkpoints.map(async ({ signature, sequence, hash, at }) => {

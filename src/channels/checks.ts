@@ -15,7 +15,7 @@ import { isSourceType } from '../assets/provenance.ts'
 import type { Ctx } from '../context.ts'
 import { AppError } from '../errors.ts'
 import type { Channel, Task } from '../words.ts'
-import { type Measures, measure } from './measure.ts'
+import { measurePixels, type PixelMeasures } from './pixels.ts'
 import { demands, type Rule } from './rules.ts'
 
 export interface Check {
@@ -45,7 +45,7 @@ export interface Facts {
   metadata: Metadata
   film: Film | undefined
   /** Measured, or where no rule asks for that only tried; `unseen`: too large for that. */
-  pixels: Measures | 'readable' | 'unreadable' | 'unseen' | undefined
+  pixels: PixelMeasures | 'readable' | 'unreadable' | 'unseen' | undefined
   /** Whether a model made it. */
   isMade: boolean
 }
@@ -68,7 +68,7 @@ const look = async (ctx: Readers, asset: Asset, isMeasured: boolean): Promise<Fa
   }
   try {
     return await orJudge(ctx, asset, async () => {
-      if (isMeasured) return measure(await readPng(await convertTo(MAX_ANSWER)))
+      if (isMeasured) return measurePixels(await readPng(await convertTo(MAX_ANSWER)))
       await new Response(await convertTo(GLANCE)).bytes()
       return 'readable'
     })
@@ -133,7 +133,7 @@ const judgeSize = (rule: Extract<Rule, { rule: 'size' }>, facts: Facts): Result 
   return { passes: within(value, rule), found: `${width} x ${height} px`, wanted, helps }
 }
 
-const judgeBackground = (measures: Measures, { width }: Asset): Result => {
+const judgeBackground = (measures: PixelMeasures, { width }: Asset): Result => {
   const { pixels, notWhite, darkest } = measures.background
   const wanted = 'every pixel more than 16 px from the product is #ffffff'
   const at = measures.width === width ? '' : `, at ${measures.width} x ${measures.height} px`
@@ -150,12 +150,12 @@ const judgeBackground = (measures: Measures, { width }: Asset): Result => {
 }
 
 /** Percent of the side that the product fills more of; undefined where nothing tells it from the rest. */
-const fillOf = ({ product, opaque, transparent, width, height }: Measures): number | undefined => {
+const fillOf = ({ product, opaque, transparent, width, height }: PixelMeasures): number | undefined => {
   const box = transparent ? opaque : product
   return box ? 100 * Math.max((box.right - box.left) / width, (box.bottom - box.top) / height) : undefined
 }
 
-const judgeFill = (rule: Extract<Rule, { rule: 'fill' }>, measures: Measures): Result => {
+const judgeFill = (rule: Extract<Rule, { rule: 'fill' }>, measures: PixelMeasures): Result => {
   const fill = fillOf(measures)
   const wanted = rangeOf(rule, '%')
   if (fill === undefined) {
@@ -165,7 +165,7 @@ const judgeFill = (rule: Extract<Rule, { rule: 'fill' }>, measures: Measures): R
   return { passes: within(fill, rule), found, wanted, helps: 'export' }
 }
 
-const judgeBorders = ({ frame, ground }: Measures): Result => {
+const judgeBorders = ({ frame, ground }: PixelMeasures): Result => {
   const sides = Object.entries(frame).filter(([, pixels]) => pixels > 0)
   const isWhite = ['r', 'g', 'b'].every(
     (_, i) => Number.parseInt(ground.slice(1 + 2 * i, 3 + 2 * i), 16) >= 250,

@@ -1,6 +1,6 @@
 /** Puts a part of a picture on white, row by row. */
 import type { Picture } from '../assets/png.ts'
-import type { Box } from './measure.ts'
+import type { Box } from './pixels.ts'
 
 export interface Composition {
   /** What is taken of the picture. */

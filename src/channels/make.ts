@@ -23,7 +23,7 @@ import type { Channel, ExportRefusal } from '../words.ts'
 import { type Check, demandsOf, type Facts, factsOf, isMadeHere, judgeAll } from './checks.ts'
 import { compose } from './compose.ts'
 import { filmChunks } from './fast-start.ts'
-import type { Box, Measures } from './measure.ts'
+import type { Box, PixelMeasures } from './pixels.ts'
 import type { Target } from './rules.ts'
 
 export type Made = (StoredObject & { name: string }) | { refusal: ExportRefusal }
@@ -46,14 +46,14 @@ interface Plan {
 }
 
 /** The product: what a cutout leaves, or what stands on white. */
-const outlineOf = ({ transparent, opaque, product, background }: Measures): Box | null => {
+const outlineOf = ({ transparent, opaque, product, background }: PixelMeasures): Box | null => {
   if (transparent) return opaque
   return background.pixels > 0 && background.notWhite === 0 ? product : null
 }
 
 const planProduct = (
   target: Extract<Target, { kind: 'product' }>,
-  measures: Measures,
+  measures: PixelMeasures,
 ): Plan | { refusal: ExportRefusal } => {
   const part = outlineOf(measures)
   if (!part) {
@@ -79,7 +79,7 @@ const planProduct = (
 
 const planWhole = (
   target: Extract<Target, { kind: 'whole' }>,
-  { width, height }: Measures,
+  { width, height }: PixelMeasures,
 ): Plan | { refusal: ExportRefusal } => {
   const [least, most] = target.aspect ?? [0, Number.POSITIVE_INFINITY]
   /** On as much white as its shape needs. */
@@ -100,7 +100,7 @@ const planWhole = (
 }
 
 /** A box of one picture in another of the same, whose size is a little off what was asked for. */
-const scaled = (box: Box, from: Measures, to: { width: number; height: number }): Box => ({
+const scaled = (box: Box, from: PixelMeasures, to: { width: number; height: number }): Box => ({
   left: Math.floor((box.left * to.width) / from.width),
   top: Math.floor((box.top * to.height) / from.height),
   right: Math.ceil((box.right * to.width) / from.width),
@@ -108,7 +108,7 @@ const scaled = (box: Box, from: Measures, to: { width: number; height: number })
 })
 
 /** The JPEG of a plan, as it streams. */
-const composed = async (ctx: JobCtx, asset: Asset, plan: Plan, measures: Measures, quality: number) => {
+const composed = async (ctx: JobCtx, asset: Asset, plan: Plan, measures: PixelMeasures, quality: number) => {
   const wanted = {
     width: Math.max(1, Math.round(measures.width * plan.scale)),
     height: Math.max(1, Math.round(measures.height * plan.scale)),

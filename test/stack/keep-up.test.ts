@@ -13,7 +13,8 @@ import { merchantAt } from '../support/merchant.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 const MAIN = join(import.meta.dirname, '../../dev/main.ts')
-const PATIENCE_MS = 90_000
+/** Milliseconds. */
+const PATIENCE = 90_000
 
 /** Of `pid`: its processes, and theirs. */
 function descendants(pid: number): { pid: number; command: string }[] {
@@ -90,7 +91,7 @@ test(
       stderr: '--reset starts the embedded database clean: drop the one in DATABASE_URL yourself\n',
     })
   },
-  PATIENCE_MS,
+  PATIENCE,
 )
 
 // By /proc, and never on somebody's own database.
@@ -114,8 +115,8 @@ describe.runIf(process.platform === 'linux' && !process.env.DATABASE_URL)('npm r
     stack.stderr?.on('data', (chunk) => {
       errors += chunk
     })
-    await waitFor('everything is up', async () => output.includes('Ctrl-C'), PATIENCE_MS)
-  }, PATIENCE_MS)
+    await waitFor('everything is up', async () => output.includes('Ctrl-C'), PATIENCE)
+  }, PATIENCE)
 
   afterAll(async () => {
     if (stack.exitCode === null) {
@@ -144,7 +145,7 @@ describe.runIf(process.platform === 'linux' && !process.env.DATABASE_URL)('npm r
         const now = await client.generations.get(id)
         return now.status === 'succeeded' && now
       },
-      PATIENCE_MS,
+      PATIENCE,
     )
     expect(job.outputs).toHaveLength(1)
     for (const { url } of job.outputs) expect((await fetch(url)).status).toBe(200)
@@ -162,12 +163,12 @@ describe.runIf(process.platform === 'linux' && !process.env.DATABASE_URL)('npm r
       const before = output.length
       killProcess(...words())
       const said = () => output.slice(before)
-      await waitFor('it is up again', async () => said().includes('is up again'), PATIENCE_MS)
+      await waitFor('it is up again', async () => said().includes('is up again'), PATIENCE)
       const lines = `^${name} ended \\(SIGKILL\\), see .*${logName}: starting it again\n${name} is up again\n$`
       expect(said()).toMatch(new RegExp(lines, 'i'))
       await works()
     },
-    2 * PATIENCE_MS,
+    2 * PATIENCE,
   )
 
   test('a download leads to another origin, where clients leave the token behind', async () => {
@@ -198,6 +199,6 @@ describe.runIf(process.platform === 'linux' && !process.env.DATABASE_URL)('npm r
       expect(children.length).toBeGreaterThan(5)
       await expect.poll(() => children.filter(({ pid }) => processAt(pid)), { timeout: 10_000 }).toEqual([])
     },
-    PATIENCE_MS,
+    PATIENCE,
   )
 })

@@ -8,7 +8,7 @@ import type { Ctx } from '../../context.ts'
 import { ensure, transact } from '../../db/client.ts'
 import { users } from '../../db/schema.ts'
 import { exists, first } from '../../db/sql.ts'
-import { AppError, type ErrorCode, invalidField, toAppError } from '../../errors.ts'
+import { AppError, type ErrorCode, insteadOf, invalidField } from '../../errors.ts'
 import { dispatchMails } from '../../mail/owed.ts'
 import { hashesOfCode, hashToken } from '../../mail/tokens.ts'
 import { issueDeviceToken, markDevice, readDeviceToken } from '../device-tokens.ts'
@@ -44,11 +44,7 @@ export const askChange = async (ctx: Ctx, email: string): Promise<void> => {
   const asked = transact(ctx, (db) => ({
     asked: db.execute(sql`select app.ask_change(${email}, ${older}, ${newer})`),
   }))
-  await asked.catch((thrown) => {
-    throw toAppError(thrown).code === 'validation_failed'
-      ? invalidField('/email', 'is your address already')
-      : thrown
-  })
+  await asked.catch(insteadOf('validation_failed', () => invalidField('/email', 'is your address already')))
   dispatchMails(ctx, [older, newer])
 }
 
@@ -132,9 +128,9 @@ export const resetPassword = async (
     // Whose address it is shows by then; the link stays good.
     other: ensure(db, not(exists(users, isOwnAddress)), 'validation_failed'),
   }))
-  const { reset } = await done.catch((thrown) => {
-    throw toAppError(thrown).code === 'validation_failed' ? invalidField('/newPassword', OWN_ADDRESS) : thrown
-  })
+  const { reset } = await done.catch(
+    insteadOf('validation_failed', () => invalidField('/newPassword', OWN_ADDRESS)),
+  )
   const answer = settleAnswer(ctx, reset.rows)
   await endAll(ctx, answer)
   const { userId: id, email, factorsSince, leavesAt } = answer

@@ -7,7 +7,7 @@ import { authorize, type Database, ensure, transact } from '../../db/client.ts'
 import { currentUserId, recoveryCodes, sessions, totpSecrets, users } from '../../db/schema.ts'
 import { exists, first } from '../../db/sql.ts'
 import { relyingPartyOf } from '../../env.ts'
-import { AppError, toAppError } from '../../errors.ts'
+import { AppError, insteadOf } from '../../errors.ts'
 import { forgive, takeTokens } from '../../limits/limits.ts'
 import { dispatchIfOwed } from '../../mail/owed.ts'
 import { issueDeviceToken } from '../device-tokens.ts'
@@ -172,9 +172,7 @@ export const confirmTotp = async (
     told: tellOfFactor(db, mail),
     device: selectDevice(db),
   }))
-  const { told, device, ...others } = await confirmed.catch((thrown) => {
-    throw toAppError(thrown).code === 'already_enrolled' ? isOn() : thrown
-  })
+  const { told, device, ...others } = await confirmed.catch(insteadOf('already_enrolled', isOn))
   dispatchIfOwed(ctx, told, mail)
   await endStreamsOf(ctx, others)
   forgive(ctx)

@@ -5,7 +5,7 @@ import type { Ctx } from '../../context.ts'
 import { ensure, transact } from '../../db/client.ts'
 import { sessions, users } from '../../db/schema.ts'
 import { exists, first } from '../../db/sql.ts'
-import { type ErrorCode, toAppError } from '../../errors.ts'
+import { type ErrorCode, insteadOf, toAppError } from '../../errors.ts'
 import { forgive } from '../../limits/limits.ts'
 import { dispatchIfOwed } from '../../mail/owed.ts'
 import { issueDeviceToken, markDevice } from '../device-tokens.ts'
@@ -91,11 +91,7 @@ export const completeSignIn = async (
       seals,
     })
   }
-  return complete()
-    .catch((thrown) => {
-      throw toAppError(thrown).code === 'unauthorized' ? refuseMfaToken() : thrown
-    })
-    .catch(recordWrongStep(ctx, userId))
+  return complete().catch(insteadOf('unauthorized', refuseMfaToken)).catch(recordWrongStep(ctx, userId))
 }
 
 /** Without a password. Takes two database requests. @throws {AppError} unauthorized, invalid_passkey, token_used */

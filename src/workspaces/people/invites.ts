@@ -6,7 +6,7 @@ import type { Ctx } from '../../context.ts'
 import { change, ensure, transact } from '../../db/client.ts'
 import { currentUserId, invites, memberships, workspaces } from '../../db/schema.ts'
 import { afterCursor, exists, first, inWorkspace, type Page } from '../../db/sql.ts'
-import { AppError, toAppError } from '../../errors.ts'
+import { AppError, insteadOf } from '../../errors.ts'
 import { dispatchMails } from '../../mail/owed.ts'
 import type { Role } from '../../words.ts'
 import { memberLimit } from '../quotas.ts'
@@ -95,9 +95,9 @@ export const acceptInvite = async (ctx: Ctx, token: string): Promise<WorkspaceWi
       .innerJoin(workspaces, eq(workspaces.id, memberships.workspaceId))
       .where(and(inWorkspace(memberships), eq(memberships.userId, currentUserId))),
   }))
-  const { rows } = await accepted.catch((thrown) => {
-    throw toAppError(thrown).code === 'not_found' ? new AppError('not_found', { detail: NO_INVITE }) : thrown
-  })
+  const { rows } = await accepted.catch(
+    insteadOf('not_found', () => new AppError('not_found', { detail: NO_INVITE })),
+  )
   const { workspace, role } = first(rows)
   return { ...workspace, role }
 }

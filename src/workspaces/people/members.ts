@@ -4,7 +4,7 @@ import type { Ctx } from '../../context.ts'
 import { change, type Database, ensure, transact } from '../../db/client.ts'
 import { currentUserId, memberships, users } from '../../db/schema.ts'
 import { afterCursor, exists, first, inWorkspace, type Page } from '../../db/sql.ts'
-import { AppError, invalidField, toAppError } from '../../errors.ts'
+import { AppError, insteadOf, invalidField } from '../../errors.ts'
 import { dismissListeners } from '../../events/events.ts'
 import type { Role } from '../../words.ts'
 
@@ -145,9 +145,7 @@ export const transferWorkspace = async (ctx: Ctx, userId: string): Promise<void>
       select app.record('workspace.transfer', 'workspace', app.workspace_id(),
         jsonb_build_object('owner_id', ${currentUserId}), jsonb_build_object('owner_id', ${userId}::uuid))`),
   }))
-  await transferred.catch((thrown) => {
-    const { code } = toAppError(thrown)
-    if (code === 'validation_failed') throw invalidField('/userId', 'is your own')
-    throw code === 'last_owner' ? new AppError(code, { detail: NO_OWNER_STAYS }) : thrown
-  })
+  await transferred
+    .catch(insteadOf('validation_failed', () => invalidField('/userId', 'is your own')))
+    .catch(insteadOf('last_owner', () => new AppError('last_owner', { detail: NO_OWNER_STAYS })))
 }

@@ -9,7 +9,7 @@ export interface Box {
   bottom: number
 }
 
-export interface Measures {
+export interface PixelMeasures {
   width: number
   height: number
   /** Whether any pixel is transparent, however little. */
@@ -103,7 +103,7 @@ const backgroundOf = (product: Uint8Array, notWhite: Uint32Array, darkest: Uint8
 type Size = Pick<Picture, 'width' | 'height'>
 
 /** Exact: every pixel is looked at. What it holds grows with width plus height, and by a few bytes each block. */
-export const measure = async ({ width, height, rows }: Picture): Promise<Measures> => {
+export const measurePixels = async ({ width, height, rows }: Picture): Promise<PixelMeasures> => {
   const across = Math.ceil(width / BLOCK)
   const blocks = across * Math.ceil(height / BLOCK)
   const [product, darkest] = [new Uint8Array(blocks), new Uint8Array(blocks).fill(255)]
