@@ -1,7 +1,7 @@
 /** Sized copies of pictures, and of films' frames: made by Cloudflare Images when one is first asked for, and kept beside the original. */
 import { and, eq, isNull, sql } from 'drizzle-orm'
 import type { Ctx, JobCtx } from '../context.ts'
-import { change, ensure, transact } from '../db/client.ts'
+import { change, type Database, ensure, transact } from '../db/client.ts'
 import { assetCopies, assets } from '../db/schema.ts'
 import { exists, first, inWorkspace } from '../db/sql.ts'
 import { AppError, invalidField, unavailable } from '../errors.ts'
@@ -87,8 +87,11 @@ const checkConvertible = (ctx: Ctx, asset: Asset): void => {
   }
 }
 
-/** Takes the making of a copy, unless somebody has it, and notes that copies may have to be deleted. */
-const claim = async (ctx: Ctx, id: string, name: string): Promise<boolean> => {
+/**
+ * Takes the making of a copy, unless somebody has it, and notes that copies may have to be deleted.
+ * @returns until when, in the database's words: of whoever has it next that is another
+ */
+const claim = async (ctx: Ctx, id: string, name: string): Promise<string | undefined> => {
   const lease = sql`now() + ${LEASE}`
   const { rows } = await change(ctx, (db) => ({
     found: ensure(db, exists(assets, oneAsset(id)), 'not_found'),
@@ -100,31 +103,42 @@ const claim = async (ctx: Ctx, id: string, name: string): Promise<boolean> => {
         set: { leaseExpiresAt: lease },
         setWhere: sql`${assetCopies.madeAt} is null and ${assetCopies.refusedAt} is null and ${assetCopies.leaseExpiresAt} < now()`,
       })
-      .returning({ name: assetCopies.name }),
+      .returning({ lease: sql<string>`${assetCopies.leaseExpiresAt}::text` }),
     note: owe(db, 'copies.delete', [id], sql`interval '10 minutes'`),
   }))
-  return rows.length > 0
+  return rows[0]?.lease
 }
 
 /** Copies that somebody is making now. */
 const underWay = (id: string) => and(copiesOf(id), isNull(assetCopies.madeAt), isNull(assetCopies.refusedAt))
 
-/** Ends a claim: with a copy, as refused, or as if nothing had been. @returns whether the asset is still there */
-const end = async (ctx: Ctx, id: string, name: string, outcome: { size: number } | 'refused' | 'again') => {
+/** A copy is one, whoever made it; as refused, or as if nothing had been, only who still has the claim ends it. @returns whether it did */
+const end = async (
+  ctx: Ctx,
+  id: string,
+  name: string,
+  outcome: { size: number } | { is: 'refused' | 'again'; lease: string },
+) => {
+  const isMine = (lease: string) =>
+    and(
+      oneCopy(id, name),
+      isNull(assetCopies.madeAt),
+      sql`${assetCopies.leaseExpiresAt} = ${lease}::timestamptz`,
+    )
+  const write = (db: Database) => {
+    if ('size' in outcome) {
+      return db
+        .update(assetCopies)
+        .set({ size: outcome.size, madeAt: sql`now()` })
+        .where(oneCopy(id, name))
+        .returning()
+    }
+    return outcome.is === 'again'
+      ? db.delete(assetCopies).where(isMine(outcome.lease)).returning()
+      : db.update(assetCopies).set({ refusedAt: sql`now()` }).where(isMine(outcome.lease)).returning()
+  }
   const { ended } = await change(ctx, (db) => ({
-    ended:
-      outcome === 'again'
-        ? db
-            .delete(assetCopies)
-            .where(and(oneCopy(id, name), isNull(assetCopies.madeAt)))
-            .returning()
-        : db
-            .update(assetCopies)
-            .set(
-              outcome === 'refused' ? { refusedAt: sql`now()` } : { size: outcome.size, madeAt: sql`now()` },
-            )
-            .where(and(oneCopy(id, name), outcome === 'refused' ? isNull(assetCopies.madeAt) : undefined))
-            .returning(),
+    ended: write(db),
     settled: db.execute(sql`
       delete from outbox where kind = 'copies.delete' and workspace_id = (select app.workspace_id()) and subject_id = ${id}
          and not ${exists(assetCopies, underWay(id))}`),
@@ -180,32 +194,42 @@ const waitForOther = async (ctx: Ctx, id: string, name: string): Promise<Copy> =
 /** @throws {AppError} not_found, not_convertible, unavailable */
 const makeOrWait = async (ctx: Ctx, asset: Asset, wanted: Wanted): Promise<void> => {
   const name = nameOf(wanted)
-  if (!(await claim(ctx, asset.id, name))) {
+  const lease = await claim(ctx, asset.id, name)
+  if (lease === undefined) {
     const { refusedAt } = await waitForOther(ctx, asset.id, name)
     if (refusedAt) throw refused(asset)
     return
   }
-  const making = makeClaimed(ctx, asset, wanted)
+  const making = makeClaimed(ctx, asset, wanted, lease)
   // Browsers hang up when their user goes on; others would wait for what nobody makes.
   ctx.waitUntil?.(making.catch(() => undefined))
   await making
 }
 
+/** Deletes the copies of an asset that is no more. @returns whether it is */
+const eraseIfGone = async (ctx: Ctx, workspaceId: string, id: string): Promise<boolean> => {
+  const { kept } = await transact(ctx, (db) => ({
+    kept: db.select({ id: assets.id }).from(assets).where(oneAsset(id)),
+  }))
+  if (kept.length > 0) return false
+  await deleteCopies(ctx.env, workspaceId, id)
+  return true
+}
+
 /** @throws {AppError} not_found, not_convertible, unavailable */
-const makeClaimed = async (ctx: Ctx, asset: Asset, wanted: Wanted): Promise<void> => {
+const makeClaimed = async (ctx: Ctx, asset: Asset, wanted: Wanted, lease: string): Promise<void> => {
   const name = nameOf(wanted)
-  let isThere: boolean
+  let isKept: boolean
   try {
-    isThere = await end(ctx, asset.id, name, { size: await make(ctx, asset, wanted) })
+    isKept = await end(ctx, asset.id, name, { size: await make(ctx, asset, wanted) })
   } catch (thrown) {
     const isRefused = thrown instanceof UnusablePhoto
-    await end(ctx, asset.id, name, isRefused ? 'refused' : 'again').catch(() => undefined)
+    await end(ctx, asset.id, name, { is: isRefused ? 'refused' : 'again', lease }).catch(() => undefined)
     throw isRefused ? refused(asset, thrown) : thrown
   }
-  if (isThere) return
-  // Its deletion may have come before the copy.
-  await deleteCopies(ctx.env, asset.workspaceId, asset.id)
-  throw new AppError('not_found')
+  if (isKept) return
+  // The asset was deleted before the copy was stored; or this took so long that somebody else had the claim, and gave it up.
+  throw (await eraseIfGone(ctx, asset.workspaceId, asset.id)) ? new AppError('not_found') : unavailable()
 }
 
 /** The name of the original with the ending of what it is now. */
@@ -226,9 +250,6 @@ export const downloadCopy = async (ctx: Ctx, id: string, wanted: Wanted, asking:
 
 /** The job of what was noted when a copy was begun: whoever made it may have died after the asset was deleted. */
 export const eraseCopies = async (ctx: JobCtx, id: string): Promise<void> => {
-  const { kept } = await transact(ctx, (db) => ({
-    kept: db.select({ id: assets.id }).from(assets).where(oneAsset(id)),
-  }))
-  if (kept.length === 0) await deleteCopies(ctx.env, ctx.workspaceId, id)
+  await eraseIfGone(ctx, ctx.workspaceId, id)
   await transact(ctx, (db) => ({ settled: settle(db, 'copies.delete', id) }))
 }

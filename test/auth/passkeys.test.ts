@@ -176,7 +176,7 @@ describe('signing in by a passkey alone', () => {
     ['with a challenge of its own', { challenge: 'AAAA' }, /challenge/],
     ['whose counter went back', { counter: 1 }, /counter/],
     ['whose counter began again', { counter: 0 }, /counter/],
-    ["with somebody else's handle", { userHandle: 'AAAA' }, /somebody else/],
+    ["with somebody else's handle", { userHandle: 'AAAA' }, /another account/],
     ['with a wrong signature', { broken: true }, /signature|changed/],
     ['that is a registration', { type: 'webauthn.create' }, /something else/],
   ])('is refused with an assertion %s', async (_, faults, detail) => {

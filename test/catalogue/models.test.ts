@@ -72,7 +72,7 @@ describe.each(catalogue.data)('$id', ({ id, task, price, inputs }) => {
       expect(refusal?.pointer).toBe('/aspectRatio')
       if (inputs.aspectRatios.length > 0)
         expect(refusal?.message).toBe(`must be one of ${inputs.aspectRatios.join(', ')} for this model`)
-      else expect(refusal?.message).toBe("must be left out: this model keeps the photo's")
+      else expect(refusal?.message).toBe("must be left out: this model keeps the photo's ratio")
     }
   })
 

@@ -68,6 +68,40 @@ test('a client that hangs up leaves a copy, and nobody waits for it in vain', as
   expect((await ask(`/assets/${id}/download?width=320`)).status).toBe(302)
 })
 
+test('who takes longer than the claim lasts leaves the next claim alone, and other copies too', async () => {
+  const { id } = await client.assets.upload(photo, { name: 'photo.jpg' })
+  const small = await ask(`/assets/${id}/download?width=64`)
+  const begin = async (width: number) => {
+    rig.links.images.delay(1500)
+    const asked = ask(`/assets/${id}/download?width=${width}`)
+    await waitFor('somebody makes it', async () => (await rowsOf(width)).length > 0)
+    return { asked }
+  }
+  const sql = (text: string, values: unknown[]) =>
+    withClient(rig.stack.database.adminUrl, async (database) => (await database.query(text, values)).rows)
+  const rowsOf = (width: number) =>
+    sql('select lease_expires_at from asset_copies where asset_id = $1 and name = $2', [id, `${width}.webp`])
+
+  // Somebody else has it by now, and this one fails.
+  const failing = await begin(320)
+  await sql(
+    "update asset_copies set lease_expires_at = now() + interval '30 seconds' where asset_id = $1 and name = '320.webp'",
+    [id],
+  )
+  await rig.links.images.stop()
+  expect((await failing.asked).status).toBe(503)
+  expect(await rowsOf(320)).toHaveLength(1)
+  await rig.links.images.start()
+
+  // Somebody else had it, and has given it up, and this one is ready.
+  const late = await begin(160)
+  await sql("delete from asset_copies where asset_id = $1 and name = '160.webp'", [id])
+  expect((await late.asked).status).toBe(503)
+  rig.links.images.delay(0)
+  expect((await fetch(String(small.headers.get('location')))).status).toBe(200)
+  expect((await ask(`/assets/${id}/download?width=160`)).status).toBe(302)
+})
+
 test('Cloudflare Images that is away is a 503, and then there is a copy', async () => {
   const { id } = await client.assets.upload(photo, { name: 'photo.jpg' })
   await rig.links.images.stop()

@@ -184,9 +184,10 @@ routes.openapi(
     refuses: ['already_enrolled'],
   }),
   async (c) => {
+    const created = await createTotp(c.get('ctx'))
     c.header('cache-control', 'no-store')
     c.header('location', '/api/v1/auth/mfa')
-    return c.json(await createTotp(c.get('ctx')), 201)
+    return c.json(created, 201)
   },
 )
 
@@ -228,9 +229,10 @@ routes.openapi(
     refuses: ['second_factor_required'],
   }),
   async (c) => {
+    const recoveryCodes = await createCodes(c.get('ctx'))
     c.header('cache-control', 'no-store')
     c.header('location', '/api/v1/auth/mfa')
-    return c.json({ recoveryCodes: await createCodes(c.get('ctx')) }, 201)
+    return c.json({ recoveryCodes }, 201)
   },
 )
 
