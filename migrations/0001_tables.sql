@@ -626,6 +626,7 @@ CREATE POLICY "tenant" ON "asset_exports" AS PERMISSIVE FOR ALL TO "app_tenant" 
 CREATE POLICY "tenant" ON "asset_tags" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "asset_tags" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "assets" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "delete_action" ON "assets" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING ((select app.context() ->> 'action') in ('asset.delete', 'asset.lose', 'asset.expire', 'asset.complete', 'asset.begin', 'workspace.delete'));--> statement-breakpoint
 CREATE POLICY "jobs" ON "assets" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "search" ON "assets" AS PERMISSIVE FOR SELECT TO "app_gate" USING (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "audit_checkpoints" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()) and ((select app.own_rank() >= app.role_rank('admin')) or starts_with((select app.context() ->> 'actor'), 'api_key:')));--> statement-breakpoint
@@ -700,6 +701,7 @@ CREATE POLICY "update_action" ON "recovery_codes" AS RESTRICTIVE FOR UPDATE TO "
 CREATE POLICY "delete_action" ON "recovery_codes" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING ((select app.context() ->> 'action') in ('totp.confirm', 'totp.delete', 'passkey.delete', 'recovery_code.create', 'session.prove'));--> statement-breakpoint
 CREATE POLICY "system" ON "recovery_codes" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "sessions" AS PERMISSIVE FOR ALL TO "app_tenant" USING (user_id = (select app.user_id())) WITH CHECK (user_id = (select app.user_id()));--> statement-breakpoint
+CREATE POLICY "ended" ON "sessions" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING (revoked_at is null) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "system" ON "sessions" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "sessions" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "spent_tokens" AS PERMISSIVE FOR INSERT TO "app_tenant" WITH CHECK (expires_at < now() + interval '1 day');--> statement-breakpoint
@@ -733,5 +735,6 @@ CREATE POLICY "retention" ON "workspace_counters" AS PERMISSIVE FOR ALL TO "app_
 CREATE POLICY "tenant" ON "workspaces" AS PERMISSIVE FOR ALL TO "app_tenant" USING (id = (select app.workspace_id())) WITH CHECK (id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "own" ON "workspaces" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (exists (select from memberships m where m.workspace_id = workspaces.id and m.user_id = (select app.user_id())));--> statement-breakpoint
 CREATE POLICY "admin" ON "workspaces" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin'))) WITH CHECK (deleted_at is null or (select app.own_rank() >= app.role_rank('owner')));--> statement-breakpoint
+CREATE POLICY "update_action" ON "workspaces" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.context() ->> 'action') in ('workspace.update', 'workspace.delete', 'workspace.restore')) WITH CHECK ((select app.context() ->> 'action') in ('workspace.update', 'workspace.delete', 'workspace.restore'));--> statement-breakpoint
 CREATE POLICY "system" ON "workspaces" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "workspaces" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);

@@ -316,9 +316,9 @@ begin
   perform app.write_calls(p_workspace, p_calls);
 end $$;
 --> statement-breakpoint
--- Keeps the claim; answers whether it held. What was given back meanwhile has no lease, and whoever has the job by now says
--- when to look after it.
-create or replace function app.renew(p_workspace uuid, p_id uuid, p_fence integer, out held boolean)
+-- Keeps the claim; answers whether the job is still open. What was given back meanwhile has no lease, and whoever has the job by
+-- now says when to look after it.
+create or replace function app.renew(p_workspace uuid, p_id uuid, p_fence integer, out is_open boolean)
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   v_lease constant interval := interval '60 seconds';
@@ -326,18 +326,24 @@ begin
   update public.generations g set lease_expires_at = now() + v_lease
    where g.workspace_id = p_workspace and g.id = p_id and g.fence = p_fence and g.status in ('queued', 'running')
      and g.lease_expires_at is not null;
-  held := found;
-  if held then
+  is_open := found;
+  if is_open then
     update public.outbox o set available_at = now() + v_lease + interval '1 second', sends = 0
      where o.workspace_id = p_workspace and o.kind = 'generation' and o.subject_id = p_id;
+  else
+    is_open := exists (select from public.generations g
+      where g.workspace_id = p_workspace and g.id = p_id and g.status in ('queued', 'running'));
   end if;
 end $$;
 --> statement-breakpoint
--- Gives the lease back: the next step is due in so many seconds. `p_changes`: progress, phase, results_at. Answers whether
--- the claim still held; what was found out about the calls is written in any case.
-create or replace function app.release(p_workspace uuid, p_id uuid, p_fence integer, p_places integer, p_delay double precision, p_changes jsonb,
-    p_calls jsonb, out held boolean, out events jsonb, out woken jsonb)
+-- Gives the lease back: the next step is due in so many seconds. `p_changes`: progress, phase, results_at. `p_lasting`: it waits
+-- for a consumer of calls that last, which may take long. Answers whether the claim still held; what was found out about the
+-- calls is written in any case.
+create or replace function app.release(p_workspace uuid, p_id uuid, p_fence integer, p_places integer, p_delay double precision, p_lasting boolean,
+    p_changes jsonb, p_calls jsonb, out held boolean, out events jsonb, out woken jsonb)
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  v_row public.generations;
 begin
   update public.generations g
      set lease_expires_at = null,
@@ -346,12 +352,15 @@ begin
          phase = coalesce(p_changes ->> 'phase', g.phase),
          results_at = coalesce((p_changes ->> 'results_at')::timestamptz, g.results_at),
          eta = app.eta(p_workspace, g.model, coalesce(g.duration, g.count), g.offer, extract(epoch from now() - g.started_at), 0)
-   where g.workspace_id = p_workspace and g.id = p_id and g.fence = p_fence and g.status in ('queued', 'running');
+   where g.workspace_id = p_workspace and g.id = p_id and g.fence = p_fence and g.status in ('queued', 'running')
+  returning * into v_row;
   held := found;
   perform app.write_calls(p_workspace, p_calls);
   if held then
-    -- The sweeper sends it again if the message is lost.
-    update public.outbox o set available_at = now() + make_interval(secs => p_delay) + interval '15 seconds', sends = 0
+    -- The sweeper sends it again if the message is lost; of one that only waits that would be another one each time.
+    update public.outbox o set sends = 0, available_at = now() + make_interval(secs => p_delay) + case when p_lasting
+        then least(greatest(interval '1 minute', (now() - v_row.started_at) / 2), greatest(interval '15 seconds', v_row.deadline_at - now()))
+        else interval '15 seconds' end
      where o.workspace_id = p_workspace and o.kind = 'generation' and o.subject_id = p_id;
   end if;
   select c.events, c.woken into events, woken
@@ -532,9 +541,9 @@ begin
     when 'keep_calls' then
       perform app.keep_calls(v_workspace, v_calls);
     when 'renew' then
-      v_row := json_build_object('held', app.renew(v_workspace, v_id, v_fence));
+      v_row := json_build_object('is_open', app.renew(v_workspace, v_id, v_fence));
     when 'release' then
-      v_row := to_json(app.release(v_workspace, v_id, v_fence, v_places, (v_with ->> 'delay')::double precision, v_with -> 'changes', v_calls));
+      v_row := to_json(app.release(v_workspace, v_id, v_fence, v_places, (v_with ->> 'delay')::double precision, (v_with ->> 'lasting')::boolean, v_with -> 'changes', v_calls));
     when 'settle' then
       v_row := to_json(app.settle(v_workspace, v_id, v_fence, v_places, v_with -> 'error', v_with -> 'outputs', v_calls));
     when 'cancel' then

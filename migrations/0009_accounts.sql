@@ -620,6 +620,10 @@ begin
   if not found then
     return;
   end if;
+  -- Those of a network come one after the other, so that each counts the ones before.
+  if v_network is not null then
+    perform pg_advisory_xact_lock(hashtextextended('network ' || v_network, 0));
+  end if;
   v_person := app.person_of(v_email);
   perform pg_advisory_xact_lock(hashtextextended('person ' || v_person, 0));
   loop

@@ -152,7 +152,7 @@ grant execute on function app.factors_of(uuid), app.factors_since(uuid), app.pas
 grant execute on all functions in schema app to app_gate;
 grant execute on function app.enter(text, text), app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(),
   app.accept(jsonb, uuid, jsonb, jsonb, jsonb, text, text), app.claim(uuid, uuid, boolean, integer, jsonb, jsonb), app.note_calls(uuid, uuid, integer, integer, jsonb),
-  app.keep_operation(uuid, uuid, jsonb), app.keep_calls(uuid, jsonb), app.renew(uuid, uuid, integer), app.release(uuid, uuid, integer, integer, double precision, jsonb, jsonb),
+  app.keep_operation(uuid, uuid, jsonb), app.keep_calls(uuid, jsonb), app.renew(uuid, uuid, integer), app.release(uuid, uuid, integer, integer, double precision, boolean, jsonb, jsonb),
   app.settle(uuid, uuid, integer, integer, jsonb, jsonb, jsonb), app.cancel(jsonb, uuid, integer),
   app.wake_of(generations), app.conclude(uuid, uuid, integer), app.misfit(uuid, uuid[], jsonb), app.insert_calls(uuid, uuid, jsonb),
   app.is_funded(), app.fund_first(), app.spend_free(integer), app.hold(uuid, uuid, integer), app.write_calls(uuid, jsonb), app.finish(generations, text, jsonb, jsonb),

@@ -4,6 +4,9 @@ import { z } from 'zod'
 /** Postgres can store it and people can read it: no control characters, no lone surrogates. */
 export const isPlain = (text: string): boolean => text.isWellFormed() && !/[^\P{Cc}\t\n\r]/u.test(text)
 
+/** Any text, as Postgres can store it. */
+export const toStorable = (text: string): string => text.toWellFormed().replaceAll('\0', '\ufffd')
+
 /** On one line, and without what turns the direction of the text around it: shown beside others, it would be read as another. */
 export const isName = (text: string): boolean =>
   isPlain(text) && !/[\t\n\r\u061c\u2028-\u202e\u2066-\u2069]/.test(text)

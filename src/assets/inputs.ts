@@ -5,7 +5,7 @@
 import type { JobCtx } from '../context.ts'
 import { change } from '../db/client.ts'
 import { assets } from '../db/schema.ts'
-import { AppError, toAppError } from '../errors.ts'
+import { AppError } from '../errors.ts'
 import { readChunks } from '../streams.ts'
 import type { PreparedInput } from '../words.ts'
 import { type Asset, oneAsset } from './assets.ts'
@@ -64,13 +64,10 @@ const makeCopy = async (ctx: JobCtx, asset: Asset): Promise<PreparedInput> => {
 export const prepareInput = async (ctx: JobCtx, asset: Asset): Promise<PreparedAsset> => {
   if (asset.prepared) return { ...asset, prepared: asset.prepared }
   const prepared = await orJudge(ctx, asset, () => makeCopy(ctx, asset))
-  const kept = await change(ctx, (db) => ({
+  const { rows } = await change(ctx, (db) => ({
     rows: db.update(assets).set({ prepared }).where(oneAsset(asset.id)).returning({ id: assets.id }),
-  })).catch((thrown: unknown) => {
-    if (toAppError(thrown).code === 'not_found') return { rows: [] }
-    throw thrown
-  })
-  if (kept.rows.length > 0) return { ...asset, prepared }
+  }))
+  if (rows.length > 0) return { ...asset, prepared }
   // Its deletion may have come before the copy.
   await deleteInput(ctx.env, ctx.workspaceId, asset.id)
   throw new AppError('not_found')

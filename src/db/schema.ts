@@ -194,6 +194,14 @@ export const sessions = pgTable(
     index('sessions_all').on(table.userId),
     index('sessions_end').on(sql`least(revoked_at, expires_at)`),
     ownOnly,
+    // What has ended has done so for good.
+    pgPolicy('ended', {
+      as: 'restrictive',
+      for: 'update',
+      to: tenant,
+      using: sql`revoked_at is null`,
+      withCheck: sql`true`,
+    }),
     systemToo,
     pruned,
   ],
@@ -482,6 +490,7 @@ export const workspaces = pgTable(
       using: isAtLeast('admin'),
       withCheck: sql`deleted_at is null or ${isAtLeast('owner')}`,
     }),
+    onlyFor('update', 'workspace.update', 'workspace.delete', 'workspace.restore'),
     systemToo,
     pruned,
   ],
@@ -655,6 +664,15 @@ export const assets = pgTable(
     oneOf('assets', 'status', assetStatuses),
     oneOf('assets', 'store', stores),
     tenantOnly,
+    onlyFor(
+      'delete',
+      'asset.delete',
+      'asset.lose',
+      'asset.expire',
+      'asset.complete',
+      'asset.begin',
+      'workspace.delete',
+    ),
     jobsToo,
     // For `app.matching_assets`, which names the workspace itself: behind a condition no index would search in names.
     pgPolicy('search', { for: 'select', to: gate, using: sql`true` }),

@@ -5,6 +5,7 @@ import type { Ctx } from '../context.ts'
 import { transact } from '../db/client.ts'
 import { first } from '../db/sql.ts'
 import { toAppError } from '../errors.ts'
+import { toStorable } from '../text.ts'
 import type { Language, MailKind } from '../words.ts'
 import { sendMail } from './service.ts'
 import { writeLetter } from './texts.ts'
@@ -97,6 +98,6 @@ export const noteMailEvent = async (ctx: Ctx, { type, payload }: MailEvent): Pro
     (type.endsWith('.rejected') && rejection?.reason === 'suppressed' && 'suppressed')
   if (!reason) return
   await transact(ctx, (db) => ({
-    noted: db.execute(sql`select app.note_bounce(${recipient}, ${reason.slice(0, 200)})`),
+    noted: db.execute(sql`select app.note_bounce(${recipient}, ${toStorable(reason.slice(0, 200))})`),
   }))
 }

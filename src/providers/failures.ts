@@ -2,6 +2,8 @@
  * Why providers fail, as a closed list, and the table that recognises their words. What is not in the table counts as
  * a passing fault of the provider, and is logged whole.
  */
+
+import { toStorable } from '../text.ts'
 import type { Fixer } from '../words.ts'
 
 interface Kind {
@@ -84,11 +86,7 @@ const MAX_DETAIL = 2000
  * providers repeat those that they were sent.
  */
 export const redact = (text: string): string =>
-  text
-    .slice(0, MAX_DETAIL)
-    .toWellFormed()
-    .replaceAll('\0', '\ufffd')
-    .replace(/(https?:\/\/[^\s"'<>?]+)\?[^\s"'<>]*/g, '$1?…')
+  toStorable(text.slice(0, MAX_DETAIL)).replace(/(https?:\/\/[^\s"'<>?]+)\?[^\s"'<>]*/g, '$1?…')
 
 /** @param status of the HTTP answer, if the words came with one */
 export const failureOf = (said: string, status?: number): Failure => {

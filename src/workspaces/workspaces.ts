@@ -112,7 +112,7 @@ export const deleteWorkspace = async (ctx: Ctx): Promise<void> => {
 }
 
 /**
- * Restores a deleted workspace as it was, but for the jobs that were ended. What was owed meanwhile was refused: uploads and
+ * Restores a deleted workspace as it was, but for the jobs that were ended. What was owed meanwhile was refused: jobs, uploads and
  * exports that are open, objects that are to come home, and endpoints that are to be removed, are owed anew. Deliveries that came due
  * have failed, since their endpoints were disabled; the others are still owed. Twice is the same as once.
  * @throws {AppError} not_found, forbidden, plan_limit_reached
@@ -131,6 +131,7 @@ export const restoreWorkspace = async (ctx: Ctx, id: string): Promise<WorkspaceW
       select 'upload.end', id, now() from uploads where ${here} and ${deletedAt} is not null
       union select 'object.move', object_id, now() from assets where ${here} and store = 'fallback' and ${deletedAt} is not null
       union all select 'upload.check', id, now() from uploads where ${here} and completed_at is not null and ${deletedAt} is not null
+      union all select 'generation', id, now() from generations where ${here} and status in ('queued', 'running') and ${deletedAt} is not null
       union all select 'export', id, now() from asset_exports where ${here} and status = 'queued' and ${deletedAt} is not null
       union all select 'webhook.delete', id, now() from webhook_endpoints where ${here} and deleted_at is not null and ${deletedAt} is not null
       on conflict do nothing`),

@@ -521,41 +521,54 @@ test('files pass over the links, inputs and outputs alike', async () => {
   expect([fetched.hits, stored.hits]).toEqual([1, 1])
 })
 
-test('a call that outlasts two leases, with two consumers, is made once', async () => {
-  const prompt = crypto.randomUUID()
-  const fault = (body: object) =>
-    fetch(`${rig.stack.models.origin}/faults`, {
-      method: 'POST',
-      body: JSON.stringify({ match: prompt, ...body }),
+test.each([
+  ['while the database is there', false],
+  ['while the database is away for longer than a lease', true],
+])(
+  'a call that outlasts two leases, with two consumers, is made once, %s',
+  async (_, goesAway) => {
+    const prompt = crypto.randomUUID()
+    const fault = (body: object) =>
+      fetch(`${rig.stack.models.origin}/faults`, {
+        method: 'POST',
+        body: JSON.stringify({ match: prompt, ...body }),
+      })
+    for (const provider of ['replicate', 'fal']) await fault({ kind: 'server_error', provider, times: 20 })
+    await fault({ kind: 'slow', provider: 'openai', delayMs: 130_000 })
+    const job = await merchantAt(rig.url, token).post('/generations', {
+      body: { task: 'scene', count: 2, prompt },
     })
-  for (const provider of ['replicate', 'fal']) await fault({ kind: 'server_error', provider, times: 20 })
-  await fault({ kind: 'slow', provider: 'openai', delayMs: 130_000 })
-  const job = await merchantAt(rig.url, token).post('/generations', {
-    body: { task: 'scene', count: 2, prompt },
-  })
-  // Whatever else wakes it meanwhile finds it held.
-  const wake = setInterval(() => {
-    rig.broker.send('jobs', { kind: 'generation', workspaceId, subjectId: job.id, early: true })
-    void rig.scheduled()
-  }, 10_000)
-  try {
-    const done = await waitFor(
-      'it succeeds',
-      async () => {
-        const now = await merchantAt(rig.url, token).generations.get(job.id)
-        return now.status !== 'queued' && now.status !== 'running' && now
-      },
-      200_000,
+    // Whatever else wakes it meanwhile finds it held.
+    const wake = setInterval(() => {
+      rig.broker.send('jobs', { kind: 'generation', workspaceId, subjectId: job.id, early: true })
+      void rig.scheduled()?.catch(() => undefined)
+    }, 10_000)
+    try {
+      if (goesAway) {
+        await sleep(25_000)
+        await rig.links.database.stop()
+        await sleep(65_000)
+        await rig.links.database.start()
+      }
+      const done = await waitFor(
+        'it succeeds',
+        async () => {
+          const now = await merchantAt(rig.url, token).generations.get(job.id)
+          return now.status !== 'queued' && now.status !== 'running' && now
+        },
+        200_000,
+      )
+      expect(done).toMatchObject({ status: 'succeeded', outputs: [{}, {}] })
+    } finally {
+      clearInterval(wake)
+    }
+    const calls = await withClient(rig.stack.database.adminUrl, (db) =>
+      db.query(`select status from provider_jobs where generation_id = $1 and provider = 'openai'`, [job.id]),
     )
-    expect(done).toMatchObject({ status: 'succeeded', outputs: [{}, {}] })
-  } finally {
-    clearInterval(wake)
-  }
-  const calls = await withClient(rig.stack.database.adminUrl, (db) =>
-    db.query(`select status from provider_jobs where generation_id = $1 and provider = 'openai'`, [job.id]),
-  )
-  expect(calls.rows).toEqual([{ status: 'succeeded' }])
-}, 240_000)
+    expect(calls.rows).toEqual([{ status: 'succeeded' }])
+  },
+  240_000,
+)
 
 /**
  * Of a healthy job, whatever the number of polls that its model's time makes; a loop would cost many times more. A message

@@ -17,7 +17,12 @@ beforeAll(async () => {
   await login.connect()
   ours = await newTenant()
   theirs = await newTenant()
-  for (const { client, workspaceId } of [ours, theirs]) {
+  for (const { client, workspaceId, userId } of [ours, theirs]) {
+    await asOwner(
+      `insert into sessions (id, user_id, refresh_hash, expires_at, revoked_at)
+       values (gen_random_uuid(), $1, gen_random_uuid(), now() + interval '1 day', now())`,
+      [userId],
+    )
     await client.upload('file.txt', 'some text')
     await finished(client, (await generate(client)).id)
     await client.post('/webhooks', { url: 'http://127.0.0.1:9/' })
@@ -46,7 +51,7 @@ const everything = () =>
             (select jsonb_agg(k order by k.id) from api_keys k where workspace_id = any($1)) as keys,
             (select jsonb_agg(e order by e.id) from webhook_endpoints e where workspace_id = any($1)) as endpoints,
             (select jsonb_agg(d order by d.id) from webhook_deliveries d where workspace_id = any($1)) as deliveries,
-            (select jsonb_agg(jsonb_build_array(s.id, s.proved_at, s.second_factor) order by s.id) from sessions s where user_id = any($2)) as sessions,
+            (select jsonb_agg(jsonb_build_array(s.id, s.proved_at, s.second_factor, s.revoked_at) order by s.id) from sessions s where user_id = any($2)) as sessions,
             (select jsonb_agg(t order by t.user_id) from totp_secrets t where user_id = any($2)) as apps,
             (select jsonb_agg(c order by c.code_hash) from recovery_codes c where user_id = any($2)) as codes,
             (select jsonb_agg(p order by p.id) from passkeys p where user_id = any($2)) as passkeys,
@@ -215,10 +220,14 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
   ['naming calls', () => `select app.keep_operation(workspace_id, id, '{}') from provider_jobs`, '42501'],
   ['results of calls', () => `select app.keep_calls(app.workspace_id(), '[]')`, '42501'],
   ['holding jobs', () => ofJobs('renew(workspace_id, id, fence)'), '42501'],
-  ['giving jobs back', () => ofJobs(`release(workspace_id, id, fence, 1, 0, '{}', '[]')`), '42501'],
+  ['giving jobs back', () => ofJobs(`release(workspace_id, id, fence, 1, 0, false, '{}', '[]')`), '42501'],
   ['ending jobs', () => ofJobs(`settle(workspace_id, id, fence, 1, '{}', '[]', '[]')`), '42501'],
   ['ending the jobs of a workspace', () => 'select app.end_generations(1)', '42501'],
   ['the steps of the functions', () => ofJobs(`finish(generations, 'failed', null, '[]')`), '42501'],
+  ['deleting files', () => 'delete from assets', 0],
+  ['changing the workspace', () => `update workspaces set name = 'x', second_factor_required = false`, 0],
+  ['deleting it', () => 'update workspaces set deleted_at = now()', 0],
+  ['a session that has ended', () => 'update sessions set revoked_at = null where revoked_at is not null', 0],
   ['rewriting the ledger', () => 'delete from credit_entries', '42501'],
   [
     'a forged audit row',
@@ -431,6 +440,7 @@ const actions: [string, string][] = [
   ['delete from memberships', 'member.remove'],
   ['insert into api_keys', 'api_key.create'],
   ['insert into invites', 'invite.create'],
+  ['update workspaces', 'workspace.update'],
 ]
 
 test.each(ofRoles)('for %s: %s', async (role, _, statement, outcome) => {

@@ -145,7 +145,7 @@ describe.each(tables)('$name', ({ name, key, column }) => {
             (result) => result.rowCount,
             (error: { code: string }) => error.code,
           ),
-        name === 'memberships' ? 'member.update' : undefined,
+        { memberships: 'member.update', workspaces: 'workspace.update' }[name],
       )
     if (column) {
       // A key is revoked for good.

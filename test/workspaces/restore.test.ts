@@ -4,6 +4,7 @@ import { tally, times } from '../support/at-once.ts'
 import { createClient, type Page } from '../support/client.ts'
 import { control } from '../support/control.ts'
 import { asOwner, holdRow } from '../support/database.ts'
+import { finished, generate } from '../support/generations.ts'
 import { addMember, NOBODY, newKey, newTenant, type Tenant } from '../support/tenants.ts'
 import { sendDirectly } from '../support/uploads.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -29,6 +30,8 @@ test('is there again with its members, files, keys and webhooks, and audited', a
   // All of its parts had arrived, and a job was to read it.
   const read = await sendDirectly(client, Buffer.from('more text'), { mimeType: 'text/plain' })
   await asOwner('update uploads set completed_at = now() where id = $1', [read])
+  const job = await generate(client)
+  await finished(client, job.id)
   expect(await deleted(tenant)).toEqual([])
   const { body: away } = await client.upload('b.txt', 'other text')
   await asOwner(`update assets set store = 'fallback' where id = $1`, [away.id])
@@ -45,6 +48,9 @@ test('is there again with its members, files, keys and webhooks, and audited', a
     return (await asOwner(soon, [workspaceId])).length === 0
   })
 
+  // Nor has a job that the deletion has not ended yet anybody who comes back to it.
+  await asOwner("update generations set status = 'running', completed_at = null where id = $1", [job.id])
+
   expect(await restore(tenant, workspaceId)).toMatchObject({
     status: 200,
     body: { id: workspaceId, name: 'Test Store', role: 'owner', deletedAt: null },
@@ -60,11 +66,12 @@ test('is there again with its members, files, keys and webhooks, and audited', a
     [off]: false,
   })
   const owed = await asOwner<{ kind: string; subject_id: string }>(
-    `select kind, subject_id from outbox where workspace_id = $1 and kind in ('upload.end', 'upload.check', 'object.move')
+    `select kind, subject_id from outbox where workspace_id = $1 and kind in ('upload.end', 'upload.check', 'object.move', 'generation')
       order by kind, subject_id`,
     [workspaceId],
   )
   expect(owed).toEqual([
+    { kind: 'generation', subject_id: job.id },
     { kind: 'object.move', subject_id: away.id },
     { kind: 'upload.check', subject_id: read },
     { kind: 'upload.end', subject_id: pending },

@@ -65,22 +65,25 @@ export const noteCalls = async (ctx: JobCtx, { id, fence }: Claim, jobs: Provide
   await persist(() => changeGeneration(ctx, 'note_calls', { id, fence, calls: jobs.map(toCall) }))
 }
 
-/** Keeps the claim. @returns false if it is lost */
+/** Keeps the claim, if it is not lost. @returns whether anybody still waits for the job */
 const renew = async (ctx: JobCtx, { id, fence }: Claim): Promise<boolean> => {
-  const { held } = await call<{ held: boolean }>(ctx, 'renew', { id, fence })
-  return held
+  const { is_open: isOpen } = await call<{ is_open: boolean }>(ctx, 'renew', { id, fence })
+  return isOpen
 }
 
-/** Keeps the claim for as long as the step lasts; the signal says that it is lost. */
+/**
+ * Keeps the claim for as long as the step lasts; the signal says that the job has ended. A claim that is lost, as when the database
+ * was away, ends no call: it is noted and paid, so that nobody else makes it, and what comes of it is kept.
+ */
 export const hold = (ctx: JobCtx, claim: Claim): { signal: AbortSignal; stop(): void } => {
-  const lost = new AbortController()
+  const over = new AbortController()
   const timer = setInterval(() => {
     void renew(ctx, claim)
       // A database that stumbles is asked again before the lease ends; of a deleted workspace nobody holds anything.
       .catch((error: unknown) => toAppError(error).code !== 'not_found')
-      .then((renewed) => renewed || lost.abort(new Error('the claim is lost')))
+      .then((isOpen) => isOpen || over.abort(new Error('the job has ended')))
   }, RENEWAL)
-  return { signal: lost.signal, stop: () => clearInterval(timer) }
+  return { signal: over.signal, stop: () => clearInterval(timer) }
 }
 
 export type Changes = Partial<Pick<Generation, 'progress' | 'phase' | 'resultsAt'>>
@@ -91,18 +94,28 @@ export const release = async (
   ctx: JobCtx,
   { id, fence }: Claim,
   jobs: JobChangesById,
-  { delaySeconds, changes = {}, lasting }: { delaySeconds: number; changes?: Changes; lasting?: boolean },
+  {
+    delaySeconds,
+    changes = {},
+    lasting = false,
+  }: { delaySeconds: number; changes?: Changes; lasting?: boolean },
 ): Promise<void> => {
   const { resultsAt, ...others } = changes
   const { held } = await changeGeneration<{ held: boolean }>(ctx, 'release', {
     id,
     fence,
     delay: delaySeconds,
+    lasting,
     changes: { ...others, results_at: resultsAt },
     calls: toChanges(jobs),
   })
   if (!held) return
-  const message = { kind: 'generation' as const, workspaceId: ctx.workspaceId, subjectId: id, lasting }
+  const message = {
+    kind: 'generation' as const,
+    workspaceId: ctx.workspaceId,
+    subjectId: id,
+    ...(lasting && { lasting }),
+  }
   await dispatch(ctx, [message], delaySeconds)
 }
 

@@ -6,7 +6,7 @@ import type { Offer } from '../../catalogue/schema.ts'
 import type { JobCtx } from '../../context.ts'
 import { AppError, describeError } from '../../errors.ts'
 import { report } from '../../providers/breakers.ts'
-import type { Failure } from '../../providers/failures.ts'
+import { type Failure, redact } from '../../providers/failures.ts'
 import {
   type AtOnceProvider,
   type JobProvider,
@@ -28,7 +28,7 @@ const MARGIN = 30_000
 export interface Submitted {
   job: ProviderJob
   changes: JobChanges
-  standing?: Standing
+  standing?: Standing | undefined
 }
 
 /** The outputs that a call of this offer makes, each call as many as it can. */
@@ -132,19 +132,31 @@ export const submitJobs = async (
 ): Promise<Submitted[]> =>
   Promise.all(
     jobs.map(async (job): Promise<Submitted> => {
+      let asked: Required<Submitted> | undefined
       try {
         const { operation, standing } = await provider.submit(
           ctx.env,
           await toSubmission(ctx, claim, offer, job),
         )
         const named = { operation, status: 'running' as const }
+        asked = { job: { ...job, ...named }, changes: named, standing }
         // What is over is written with the job's end; should this step die before, the provider's webhook names it again.
         const isNamedLater = standing?.status !== 'running' && provider.tells(ctx.env)
         const isWanted = isNamedLater || (await keepOperation(ctx, job.id, operation))
         await report(ctx.env, offer, undefined)
         if (!isWanted) await provider.cancel(ctx.env, operation)
-        return { job: { ...job, ...named }, changes: isNamedLater ? named : {}, standing }
+        return { ...asked, changes: isNamedLater ? named : {} }
       } catch (thrown) {
+        if (asked) {
+          // It is made, and paid: whatever else went wrong, its name is written with what the step comes to.
+          ctx.log({
+            level: 'warn',
+            message: 'call not kept yet',
+            jobId: job.id,
+            error: describeError(thrown),
+          })
+          return asked
+        }
         const changes = changesOf(ctx, job, thrown)
         if (thrown instanceof ProviderError) await report(ctx.env, offer, thrown.failure)
         return { job: { ...job, ...changes }, changes }
@@ -152,7 +164,7 @@ export const submitJobs = async (
     }),
   )
 
-/** One call that lasts, and ends when the claim is lost. */
+/** One call that lasts, and ends when the job does. */
 const render = async (
   ctx: JobCtx,
   claim: ReadyClaim,
@@ -190,7 +202,7 @@ const render = async (
       // The call is over: whatever it made is lost.
       return {
         status: 'lost',
-        failure: failure ?? { reason: 'unreachable', detail: describeError(thrown) },
+        failure: failure ?? { reason: 'unreachable', detail: redact(describeError(thrown)) },
       }
     }
   }
@@ -200,7 +212,7 @@ const render = async (
 /** What a call that lasts has died of; undefined if that says nothing of the offer: storage was away. */
 const failureOfCall = (thrown: unknown): Failure | undefined => {
   if (thrown instanceof ProviderError) return thrown.failure
-  const detail = describeError(thrown)
+  const detail = redact(describeError(thrown))
   if (!(thrown instanceof AppError)) return { reason: 'unreachable', detail }
   // What storage refuses is no picture.
   return thrown.code === 'unavailable' ? undefined : { reason: 'provider_failed', detail }
