@@ -93,6 +93,10 @@ create or replace function app.uuid_v7() returns uuid language sql volatile para
       placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
       from 1 for 6), 52, 1), 53, 1), 'hex')::uuid;
 --> statement-breakpoint
+-- The moment of a version 7 id, to the millisecond.
+create or replace function app.time_of(id uuid) returns timestamptz language sql immutable strict parallel safe
+  return to_timestamp(('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint / 1000.0);
+--> statement-breakpoint
 -- The least version 7 id of a moment: what was made before it has a smaller one.
 create or replace function app.uuid_at(moment timestamptz) returns uuid language sql immutable strict parallel safe
   return rpad(lpad(to_hex(greatest(0, floor(extract(epoch from moment) * 1000))::bigint), 12, '0'), 32, '0')::uuid;

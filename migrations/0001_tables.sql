@@ -564,6 +564,7 @@ CREATE INDEX "api_keys_in_force" ON "api_keys" USING btree ("workspace_id","id")
 CREATE INDEX "api_keys_maker" ON "api_keys" USING btree ("created_by");--> statement-breakpoint
 CREATE INDEX "api_keys_end" ON "api_keys" USING btree (least(revoked_at, expires_at));--> statement-breakpoint
 CREATE INDEX "asset_exports_asset" ON "asset_exports" USING btree ("workspace_id","asset_id","id");--> statement-breakpoint
+CREATE INDEX "asset_exports_output" ON "asset_exports" USING btree ("workspace_id","output_id");--> statement-breakpoint
 CREATE UNIQUE INDEX "asset_exports_open" ON "asset_exports" USING btree ("workspace_id","asset_id","channel") WHERE status = 'queued';--> statement-breakpoint
 CREATE INDEX "asset_tags_filter" ON "asset_tags" USING btree ("workspace_id","tag","kind","source","status","id");--> statement-breakpoint
 CREATE INDEX "assets_filter" ON "assets" USING btree ("workspace_id","kind","source","status","id");--> statement-breakpoint

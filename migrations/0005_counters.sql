@@ -40,17 +40,23 @@ create or replace trigger counters after insert or delete or update of size on a
   for each row execute function app.count_copy();
 --> statement-breakpoint
 -- Of the same bytes a workspace stores one object: an asset that is ready takes an earlier one's, and its own is deleted.
--- Changes of a workspace take turns, so that the earlier one is not just being deleted.
+-- Changes of a workspace take turns, so that the earlier one is not just being deleted. Lists are ordered and bounded by ids,
+-- so what is shown as the time of an asset is its id's.
 create or replace function app.share_object() returns trigger
   language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   v_earlier public.assets;
+  v_own uuid;
 begin
   if TG_OP = 'UPDATE' and old.status = 'ready' then
     raise exception 'asset % is what it is', new.id using errcode = 'insufficient_privilege';
   end if;
+  if TG_OP = 'INSERT' then
+    new.created_at := app.time_of(new.id);
+  end if;
   new.object_id := coalesce(new.object_id, new.id);
-  if new.status <> 'ready' or new.object_id <> new.id then
+  v_own := new.object_id;
+  if new.status <> 'ready' then
     return new;
   end if;
   select * into v_earlier from public.assets a
@@ -62,7 +68,7 @@ begin
   -- Its own object goes, or comes home.
   if found or new.store = 'fallback' then
     insert into public.outbox (workspace_id, kind, subject_id, available_at)
-    values (new.workspace_id, case when new.object_id = new.id then 'object.move' else 'object.delete' end, new.id, now() + interval '1 minute')
+    values (new.workspace_id, case when found then 'object.delete' else 'object.move' end, v_own, now() + interval '1 minute')
     on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0;
   end if;
   return new;

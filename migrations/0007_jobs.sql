@@ -83,6 +83,8 @@ declare
   v_workspace constant uuid := p_context ->> 'workspaceId';
   v_places constant integer := p_allowed ->> 'running';
   v_period date := date_trunc('month', now() at time zone 'utc');
+  -- Lists are ordered and bounded by ids.
+  v_created constant timestamptz := app.time_of(p_id);
   v_asked constant public.generations := jsonb_populate_record(null::public.generations, p_request);
   v_is_free constant boolean := p_context ->> 'plan' = 'free';
   v_misfit text;
@@ -133,13 +135,13 @@ begin
     perform app.refuse(402, 'plan_limit_reached');
   end if;
   insert into public.generations (workspace_id, id, task, kind, model, prompt, text, style, aspect_ratio, count, seed, duration,
-    input_asset_ids, webhook_url, retry_of, deadline, deadline_at, credits_reserved, eta, woken_at, created_by)
+    input_asset_ids, webhook_url, retry_of, deadline, deadline_at, credits_reserved, eta, woken_at, created_at, created_by)
   values (v_workspace, p_id, v_asked.task, v_asked.kind, v_asked.model, v_asked.prompt, v_asked.text, v_asked.style, v_asked.aspect_ratio,
     v_asked.count, v_asked.seed, v_asked.duration, v_asked.input_asset_ids, v_asked.webhook_url, v_asked.retry_of,
     -- How long it may stand in line; its first step sets when it must have ended.
     v_asked.deadline, now() + interval '1 day', v_asked.credits_reserved,
     app.eta(v_workspace, v_asked.model, coalesce(v_asked.duration, v_asked.count), null, null, v_places),
-    case when v_has_place then now() end, (p_context ->> 'userId')::uuid)
+    case when v_has_place then v_created end, v_created, (p_context ->> 'userId')::uuid)
   returning * into v_row;
   insert into public.credit_entries (workspace_id, generation_id, kind, credits, period)
   values (v_workspace, p_id, 'reserve', v_row.credits_reserved, v_period);
@@ -430,16 +432,18 @@ create or replace function app.settle(p_workspace uuid, p_id uuid, p_fence integ
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   v_row constant public.generations := app.hold(p_workspace, p_id, p_fence);
+  -- Of now, not of the objects, which have theirs since before they were made: who has read a list up to here finds them above.
+  v_ids constant uuid[] := array(select app.uuid_v7() from jsonb_array_elements(p_outputs) order by 1);
 begin
   perform app.write_calls(p_workspace, p_calls);
   if jsonb_array_length(p_outputs) > 0 then
-    insert into public.assets (workspace_id, id, name, kind, mime_type, size, sha256, width, height, duration_seconds, pages, store, source, status, created_by)
-    select p_workspace, (o ->> 'assetId')::uuid, o ->> 'name', b.kind, b."mimeType", b.size, b.sha256, b.width, b.height, b."durationSeconds", b.pages, coalesce(b.store, 'home'), 'generation', 'ready', v_row.created_by
-      from jsonb_array_elements(p_outputs) o,
+    insert into public.assets (workspace_id, id, object_id, name, kind, mime_type, size, sha256, width, height, duration_seconds, pages, store, source, status, created_by)
+    select p_workspace, v_ids[n], (o ->> 'assetId')::uuid, o ->> 'name', b.kind, b."mimeType", b.size, b.sha256, b.width, b.height, b."durationSeconds", b.pages, coalesce(b.store, 'home'), 'generation', 'ready', v_row.created_by
+      from jsonb_array_elements(p_outputs) with ordinality x (o, n),
            lateral jsonb_to_record(o -> 'object') b (kind text, "mimeType" text, size bigint, sha256 text, width integer, height integer,
              "durationSeconds" real, pages integer, store text);
     insert into public.generation_outputs (workspace_id, generation_id, index, asset_id)
-    select p_workspace, p_id, (o ->> 'index')::integer, (o ->> 'assetId')::uuid from jsonb_array_elements(p_outputs) o;
+    select p_workspace, p_id, (o ->> 'index')::integer, v_ids[n] from jsonb_array_elements(p_outputs) with ordinality x (o, n);
     stops := app.finish(v_row, 'succeeded', p_error, p_outputs);
   else
     stops := app.finish(v_row, 'failed', p_error, p_outputs);

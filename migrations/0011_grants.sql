@@ -62,7 +62,7 @@ grant select, update (accepted_at), delete on invites to app_gate;
 grant select, insert, update (revoked_at) on api_keys to app_tenant;
 grant select, update (last_used_at, revoked_at) on api_keys to app_gate;
 grant select, insert, update (size, lease_expires_at, made_at, refused_at), delete on asset_copies to app_tenant;
-grant select, insert, update (status, refusal, lease_expires_at, ended_at) on asset_exports to app_tenant;
+grant select, insert, update (status, output_id, refusal, lease_expires_at, ended_at) on asset_exports to app_tenant;
 grant select, insert, update (name, tags, prepared, status, sha256, width, height, duration_seconds, pages, store), delete
   on assets to app_tenant;
 grant select on asset_tags to app_tenant;
@@ -70,7 +70,7 @@ grant select (workspace_id, id), insert (workspace_id, tag, kind, source, status
 grant select, insert, update (upload_id, completed_at, lease_expires_at, ends_at, mismatch), delete on uploads to app_tenant;
 grant select on generations to app_tenant;
 grant select, insert (workspace_id, id, task, kind, model, prompt, text, style, aspect_ratio, count, seed, duration, input_asset_ids,
-  webhook_url, retry_of, deadline, deadline_at, credits_reserved, eta, woken_at, created_by),
+  webhook_url, retry_of, deadline, deadline_at, credits_reserved, eta, woken_at, created_at, created_by),
   update (status, progress, phase, offer, error, attempts, fence, eta, lease_expires_at, next_step_at, woken_at, results_at,
   deadline_at, credits_charged, started_at, completed_at, prompt, text, webhook_url) on generations to app_jobs;
 grant select on provider_jobs to app_tenant;
@@ -83,7 +83,7 @@ grant insert (workspace_id, generation_id, index, asset_id) on generation_output
 grant select (workspace_id, id, object_id, store, name, kind, source, status, tags, created_at) on assets to app_gate;
 grant select on credit_entries to app_tenant;
 grant select, insert (workspace_id, generation_id, kind, credits, period) on credit_entries to app_jobs;
-grant select, insert (workspace_id, id, name, kind, mime_type, size, sha256, width, height, duration_seconds, pages, store, source, status, created_by)
+grant select, insert (workspace_id, id, object_id, name, kind, mime_type, size, sha256, width, height, duration_seconds, pages, store, source, status, created_by)
   on assets to app_jobs;
 grant select on generation_events, generation_timings, workspace_counters, webhook_deliveries to app_jobs;
 grant select, insert (workspace_id, kind, subject_id, available_at), update (available_at, sends), delete on outbox to app_jobs;
@@ -150,7 +150,7 @@ grant execute on function app.own_factors(), app.own_mark(), app.require_own_pro
 grant execute on function app.is_sealed(text) to app_tenant, app_system;
 grant execute on function app.factors_of(uuid), app.factors_since(uuid), app.password_mark(text) to app_system;
 grant execute on all functions in schema app to app_gate;
-grant execute on function app.enter(text, text), app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(),
+grant execute on function app.enter(text, text), app.context(), app.require(boolean, integer, text, text), app.refuse(integer, text, text), app.uuid_v7(), app.time_of(uuid),
   app.accept(jsonb, uuid, jsonb, jsonb, jsonb, text, text), app.claim(uuid, uuid, boolean, integer, jsonb, jsonb), app.note_calls(uuid, uuid, integer, integer, jsonb),
   app.keep_operation(uuid, uuid, jsonb), app.keep_calls(uuid, jsonb), app.renew(uuid, uuid, integer), app.release(uuid, uuid, integer, integer, double precision, boolean, jsonb, jsonb),
   app.settle(uuid, uuid, integer, integer, jsonb, jsonb, jsonb), app.cancel(jsonb, uuid, integer),
@@ -158,7 +158,7 @@ grant execute on function app.enter(text, text), app.context(), app.require(bool
   app.is_funded(), app.fund_first(), app.spend_free(integer), app.hold(uuid, uuid, integer), app.write_calls(uuid, jsonb), app.finish(generations, text, jsonb, jsonb),
   app.forecast(uuid, text, integer, text, double precision, integer), app.eta(uuid, text, integer, text, double precision, integer)
   to app_jobs;
-grant execute on function app.uuid_at(timestamptz), app.first_id(), app.last_id(), app.audit_life() to app_tenant, app_system, app_retention;
+grant execute on function app.uuid_at(timestamptz), app.time_of(uuid), app.first_id(), app.last_id(), app.audit_life() to app_tenant, app_system, app_retention;
 grant execute on function app.context(), app.workspace_id(), app.workspace_grace(), app.is_over(), app.write_audit(jsonb, text, uuid, jsonb, jsonb)
   to app_retention;
 --> statement-breakpoint

@@ -1985,7 +1985,14 @@ export interface components {
             createdAt: string;
             /** Format: uuid */
             createdBy: string | null;
-            /** @description What made it; null for an upload */
+            /** @description Of which asset it is a copy, for which channel; null for others, and once that asset is deleted */
+            export: {
+                /** Format: uuid */
+                assetId: string;
+                /** @enum {string} */
+                channel: "amazon-main" | "google-merchant" | "shopify" | "instagram-feed" | "instagram-reel" | "tiktok" | "web";
+            } | null;
+            /** @description What made it; null for an upload and for an export */
             generation: {
                 /** @description Charged for this one of its outputs */
                 credits: number;

@@ -2,7 +2,15 @@
 import { and, eq, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
 import { change, type Database, read, transact } from '../db/client.ts'
-import { assets, generationOutputs, generations, outbox, providerJobs, uploads } from '../db/schema.ts'
+import {
+  assetExports,
+  assets,
+  generationOutputs,
+  generations,
+  outbox,
+  providerJobs,
+  uploads,
+} from '../db/schema.ts'
 import { first, inWorkspace, type Page, rowOf, rowsOf } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
 import { dispatch } from '../outbox/outbox.ts'
@@ -63,7 +71,7 @@ export const oneAsset = (id: string) => and(inWorkspace(assets), eq(assets.id, i
 export const getAsset = async (ctx: Ctx, id: string): Promise<Asset> =>
   rowOf(assets, first(await read(ctx, 'asset', { id })))
 
-/** The asset, what made it, and at which provider, if anything did. @throws {AppError} not_found */
+/** The asset, what made it, and at which provider, or what it is an export of, if anything did. @throws {AppError} not_found */
 export const getLineage = async (ctx: Ctx, id: string) => {
   const { rows } = await transact(ctx, (db) => ({
     rows: db
@@ -71,6 +79,7 @@ export const getLineage = async (ctx: Ctx, id: string) => {
         asset: assets,
         generation: generations,
         job: providerJobs,
+        madeFor: assetExports,
       })
       .from(assets)
       .leftJoin(
@@ -89,7 +98,16 @@ export const getLineage = async (ctx: Ctx, id: string) => {
         and(
           eq(providerJobs.workspaceId, assets.workspaceId),
           eq(providerJobs.generationId, generations.id),
-          sql`${assets.id} = any(${providerJobs.assetIds})`,
+          eq(providerJobs.status, 'succeeded'),
+          sql`${generationOutputs.index} = any(${providerJobs.indexes})`,
+        ),
+      )
+      .leftJoin(
+        assetExports,
+        and(
+          eq(assetExports.workspaceId, assets.workspaceId),
+          eq(assetExports.outputId, assets.id),
+          eq(assetExports.status, 'succeeded'),
         ),
       )
       .where(oneAsset(id)),

@@ -10,6 +10,7 @@ import {
   assetKinds,
   assetSources,
   assetStatuses,
+  channels,
   copyFormats,
   copyWidths,
   providerNames,
@@ -218,7 +219,13 @@ const Lineage = z
         requestedAt: Timestamp,
       })
       .nullable()
-      .describe('What made it; null for an upload'),
+      .describe('What made it; null for an upload and for an export'),
+    export: z
+      .object({ assetId: z.uuid(), channel: z.enum(channels) })
+      .nullable()
+      .describe(
+        'Of which asset it is a copy, for which channel; null for others, and once that asset is deleted',
+      ),
   })
   .openapi('Lineage')
 
@@ -232,7 +239,7 @@ routes.openapi(
     responses: { 200: json(Lineage, 'Its lineage') },
   }),
   async (c) => {
-    const { asset, generation, job } = await getLineage(c.get('ctx'), c.req.valid('param').id)
+    const { asset, generation, job, madeFor } = await getLineage(c.get('ctx'), c.req.valid('param').id)
     return c.json(
       {
         assetId: asset.id,
@@ -256,6 +263,7 @@ routes.openapi(
           requestedBy: generation.createdBy,
           requestedAt: generation.createdAt.toISOString(),
         },
+        export: madeFor && { assetId: madeFor.assetId, channel: madeFor.channel },
       },
       200,
     )

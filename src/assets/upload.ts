@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Ctx } from '../context.ts'
 import { change, ensure, transact } from '../db/client.ts'
 import { assets, outbox } from '../db/schema.ts'
-import { exists, first } from '../db/sql.ts'
+import { exists, first, idOfNow } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { AppError, isUnknownOutcome } from '../errors.ts'
 import { takeTokens } from '../limits/limits.ts'
@@ -82,7 +82,7 @@ export const uploadAsset = async (ctx: Ctx, upload: Upload): Promise<Asset> => {
       settled: settle(db, 'object.delete', id),
       created: db
         .insert(assets)
-        .values({ id, objectId: id, ...file, source: 'upload', status: 'ready' })
+        .values({ id: idOfNow, objectId: id, ...file, source: 'upload', status: 'ready' })
         .returning(),
       fits: ensure(db, fitsStorage(0), 'storage_quota_exceeded'),
     }))

@@ -7,7 +7,7 @@ import { deleteObject } from '../assets/storage.ts'
 import type { Ctx, JobCtx } from '../context.ts'
 import { change, ensure, transact } from '../db/client.ts'
 import { assetExports, assets, outbox } from '../db/schema.ts'
-import { afterCursor, exists, first, inWorkspace, type Page } from '../db/sql.ts'
+import { afterCursor, exists, first, idOfNow, inWorkspace, type Page } from '../db/sql.ts'
 import { toAppError } from '../errors.ts'
 import { type Idempotency, isNewKey, noteKey, once } from '../idempotency.ts'
 import { dispatch, RESEND_DELAY, settle } from '../outbox/outbox.ts'
@@ -117,26 +117,27 @@ export const listExports = async (ctx: Ctx, assetId: string, page: Page): Promis
   return rows
 }
 
+const isOpen = (id: string) => and(oneExport(id), eq(assetExports.status, 'queued'))
+
 /** Takes the job, unless somebody has it or it has ended, and notes that what it stores is deleted unless it becomes an asset. */
 const claim = async (ctx: JobCtx, id: string) => {
-  const isOpen = and(oneExport(id), eq(assetExports.status, 'queued'))
   const isFree = sql`(${assetExports.leaseExpiresAt} is null or ${assetExports.leaseExpiresAt} < now())`
   const { claimed, open, source } = await change(ctx, (db) => ({
     open: db
       .select({ heldFor: sql<number>`extract(epoch from ${assetExports.leaseExpiresAt} - now())::float8` })
       .from(assetExports)
-      .where(isOpen),
+      .where(isOpen(id)),
     claimed: db
       .update(assetExports)
-      .set({ leaseExpiresAt: sql`now() + make_interval(secs => ${LEASE})` })
-      .where(and(isOpen, isFree))
+      .set({ leaseExpiresAt: sql`now() + make_interval(secs => ${LEASE})`, outputId: uuidv7() })
+      .where(and(isOpen(id), isFree))
       .returning(),
     note: db.execute(sql`
       insert into outbox (kind, subject_id, available_at) select 'object.delete', output_id, now() + interval '1 hour' from asset_exports
-       where ${and(isOpen, sql`lease_expires_at = now() + make_interval(secs => ${LEASE})`)}
+       where ${and(isOpen(id), sql`lease_expires_at = now() + make_interval(secs => ${LEASE})`)}
       on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0`),
     // One that has ended, or whose asset is gone, is owed no more.
-    settled: settle(db, 'export', id, not(exists(assetExports, isOpen))),
+    settled: settle(db, 'export', id, not(exists(assetExports, isOpen(id)))),
     source: db
       .select()
       .from(assets)
@@ -152,31 +153,35 @@ const claim = async (ctx: JobCtx, id: string) => {
 }
 type Claim = Export & { source: Asset }
 
+/** SQL: nobody has claimed it since. */
+const isHeld = ({ id, outputId }: Claim) => and(isOpen(id), eq(assetExports.outputId, outputId))
+
 /** Ends it as refused; what it stored is deleted by the note. */
-const refuse = (ctx: JobCtx, { id }: Claim, refusal: ExportRefusal) =>
+const refuse = (ctx: JobCtx, claim: Claim, refusal: ExportRefusal) =>
   change({ ...ctx, action: 'export.finish' }, (db) => ({
     ended: db
       .update(assetExports)
       .set({ status: 'refused', refusal, endedAt: sql`now()` })
-      .where(and(oneExport(id), eq(assetExports.status, 'queued'))),
-    settled: settle(db, 'export', id),
+      .where(isHeld(claim)),
+    settled: settle(db, 'export', claim.id, not(exists(assetExports, isOpen(claim.id)))),
   }))
 
 /** Ends it with an asset. @throws {AppError} storage_quota_exceeded, already_finished, upload_expired */
-const succeed = (ctx: JobCtx, { id, outputId, createdBy }: Claim, file: StoredObject & { name: string }) => {
+const succeed = (ctx: JobCtx, claim: Claim, file: StoredObject & { name: string }) => {
+  const { id, outputId, createdBy } = claim
+  const newId = sql`(select output_id from asset_exports where ${oneExport(id)})`
   return change({ ...ctx, action: 'export.finish' }, (db) => ({
-    isOpen: ensure(
-      db,
-      exists(assetExports, and(oneExport(id), eq(assetExports.status, 'queued'))),
-      'already_finished',
-    ),
+    isOpen: ensure(db, exists(assetExports, isHeld(claim)), 'already_finished'),
     inTime: ensure(db, exists(outbox, isUnsentErasureOf(outputId), 'for update'), 'upload_expired'),
     kept: settle(db, 'object.delete', outputId),
+    ended: db
+      .update(assetExports)
+      .set({ status: 'succeeded', outputId: idOfNow, endedAt: sql`now()` })
+      .where(oneExport(id)),
     created: db
       .insert(assets)
-      .values({ id: outputId, objectId: outputId, ...file, source: 'export', status: 'ready', createdBy }),
+      .values({ id: newId, objectId: outputId, ...file, source: 'export', status: 'ready', createdBy }),
     fits: ensure(db, fitsStorage(0), 'storage_quota_exceeded'),
-    ended: db.update(assetExports).set({ status: 'succeeded', endedAt: sql`now()` }).where(oneExport(id)),
     settled: settle(db, 'export', id),
   }))
 }
@@ -206,7 +211,7 @@ export const runExport = async (ctx: JobCtx, id: string): Promise<number | undef
       await refuse(ctx, claimed, { code: 'service_unavailable', detail, helps: null })
     } else {
       await change(ctx, (db) => ({
-        released: db.update(assetExports).set({ leaseExpiresAt: null }).where(oneExport(id)),
+        released: db.update(assetExports).set({ leaseExpiresAt: null }).where(isHeld(claimed)),
       })).catch(() => undefined)
       throw thrown
     }

@@ -714,7 +714,7 @@ export const assetExports = pgTable(
     assetId: uuid('asset_id').notNull(),
     channel: text('channel', { enum: channels }).notNull(),
     status: text('status', { enum: exportStatuses }).notNull().default('queued'),
-    /** The asset that it becomes: of this export alone, so that making it twice overwrites it with the same. */
+    /** The object that it makes, another at each attempt; at its end the asset. */
     outputId: uuid('output_id').notNull(),
     refusal: jsonb('refusal').$type<ExportRefusal>(),
     /** Until then somebody makes it, and nobody else. */
@@ -730,6 +730,7 @@ export const assetExports = pgTable(
       foreignColumns: [assets.workspaceId, assets.id],
     }).onDelete('cascade'),
     index('asset_exports_asset').on(table.workspaceId, table.assetId, table.id),
+    index('asset_exports_output').on(table.workspaceId, table.outputId),
     // Who asks again while it waits gets the same.
     uniqueIndex('asset_exports_open')
       .on(table.workspaceId, table.assetId, table.channel)

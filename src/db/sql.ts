@@ -8,6 +8,12 @@ import { currentWorkspaceId, workspaces } from './schema.ts'
 export const inWorkspace = (table: { workspaceId: PgColumn }): SQL =>
   eq(table.workspaceId, sql`(select ${currentWorkspaceId})`)
 
+/**
+ * SQL: an id of the moment at which its row is written, in the workspace's turn. Lists are ordered and bounded by ids, so what
+ * takes its time before there is a row would come up below what others have read by then.
+ */
+export const idOfNow: SQL<string> = sql`app.uuid_v7()`
+
 /** SQL: the row of the workspace itself. */
 export const thisWorkspace: SQL = eq(workspaces.id, sql`(select ${currentWorkspaceId})`)
 

@@ -71,6 +71,8 @@ test('a cutout becomes what each channel of pictures accepts', async () => {
     const { body: asset } = await client.get<AssetBody>(`/assets/${outputId}`)
     const mimeType = channel === 'web' ? 'image/webp' : 'image/jpeg'
     expect(asset).toMatchObject({ source: 'export', status: 'ready', createdBy: userId, mimeType })
+    const { body: lineage } = await client.get(`/assets/${outputId}/lineage`)
+    expect(lineage).toMatchObject({ generation: null, export: { assetId: body.id, channel } })
   }
   const amazon = made.find(({ channel }) => channel === 'amazon-main')
   const { data, info } = await sharp(await bytesOf(client, amazon?.outputId))
