@@ -112,6 +112,34 @@ test('the sweeper resends jobs that were never dispatched, and jobs whose lease 
   expect(await creditsOf(client)).toMatchObject({ charged: 10, reserved: 0 })
 })
 
+test.each([
+  [true, 20, 600],
+  [true, 0, 60],
+  [false, 20, 15],
+])(
+  'what waits for a call that lasts (%s), begun %i minutes ago, is sent again after %i seconds',
+  async (lasting, minutes, seconds) => {
+    const { client, workspaceId } = await newTenant()
+    const { id } = await finished(client, (await generate(client)).id)
+    await asOwner(
+      `update generations set status = 'running', completed_at = null, fence = 7,
+       started_at = now() - make_interval(mins => $2), deadline_at = now() + interval '1 hour' where id = $1`,
+      [id, minutes],
+    )
+    await asOwner(
+      `insert into outbox (workspace_id, kind, subject_id, available_at) values ($1, 'generation', $2, now() + interval '1 hour')`,
+      [workspaceId, id],
+    )
+    await asOwner(`select app.release($1, $2, 7, 1, 0, $3, '{}', '[]')`, [workspaceId, id, lasting])
+    const [note] = await asOwner<{ seconds: number }>(
+      'select extract(epoch from available_at - now())::int as seconds from outbox where subject_id = $1',
+      [id],
+    )
+    expect(seconds - Number(note?.seconds)).toBeLessThan(5)
+    expect(note?.seconds).toBeLessThanOrEqual(seconds)
+  },
+)
+
 test('a workspace runs at most as many jobs as its plan allows, the others wait in line, and other workspaces do not', async () => {
   const [busy, other] = [await newTenant(), await newTenant()]
   const prompt = newPrompt()
