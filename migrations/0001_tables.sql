@@ -152,6 +152,7 @@ CREATE TABLE "credit_entries" (
 	"kind" text NOT NULL,
 	"credits" integer NOT NULL,
 	"period" date NOT NULL,
+	"grant_id" uuid,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "credit_entries_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
 	CONSTRAINT "credit_entries_once" UNIQUE("workspace_id","generation_id","kind"),
@@ -184,14 +185,18 @@ CREATE TABLE "free_budget" (
 ALTER TABLE "free_budget" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "free_grants" (
 	"person" text PRIMARY KEY NOT NULL,
+	"id" uuid DEFAULT app.uuid_v7() NOT NULL,
 	"user_id" uuid NOT NULL,
 	"workspace_id" uuid,
-	"since" date NOT NULL,
+	"came_from" uuid,
+	"used" integer DEFAULT 0 NOT NULL,
+	"period" date NOT NULL,
 	"network" text,
 	"domain" text NOT NULL,
 	"held_at" timestamp with time zone,
 	"hold_reason" text,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
+	CONSTRAINT "free_grants_id" UNIQUE("id"),
 	CONSTRAINT "free_grants_user" UNIQUE("user_id"),
 	CONSTRAINT "free_grants_workspace" UNIQUE("workspace_id")
 );

@@ -112,8 +112,8 @@ create or replace trigger counters_update after update of status on generations
   for each row when (old.status is distinct from new.status) execute function app.count_generation();
 --> statement-breakpoint
 -- What the ledger takes: a reservation of what its job costs, in the current month or the one that has begun meanwhile, and then
--- at most as much of it back, as charge and refund, in the same month. It runs as whoever inserts, and sees no other workspace's
--- jobs than they do.
+-- at most as much of it back, as charge and refund, in the same month and of the same grant. It runs as whoever inserts, and sees
+-- no other workspace's jobs than they do.
 create or replace function app.check_entry() returns trigger
   language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -125,7 +125,8 @@ begin
   select g.credits_reserved into v_price from public.generations g
    where g.workspace_id = new.workspace_id and g.id = new.generation_id for no key update;
   if new.kind <> 'reserve' then
-    select sum(case e.kind when 'reserve' then e.credits else -e.credits end), min(e.period) into v_left, v_period
+    select sum(case e.kind when 'reserve' then e.credits else -e.credits end), min(e.period), min(e.grant_id::text)::uuid
+      into v_left, v_period, new.grant_id
       from public.credit_entries e where e.workspace_id = new.workspace_id and e.generation_id = new.generation_id;
   end if;
   if (case new.kind when 'reserve' then new.credits = v_price else new.credits <= v_left end and (new.period = v_period
@@ -137,6 +138,18 @@ end $$;
 --> statement-breakpoint
 create or replace trigger fits before insert on credit_entries
   for each row execute function app.check_entry();
+--> statement-breakpoint
+-- What comes back is of the grant that paid, wherever that is by now. Before the day's budget is locked, for all entries of a statement.
+create or replace function app.return_free() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  update public.free_grants g set used = greatest(0, g.used - new.credits) where g.id = new.grant_id and g.period = new.period;
+  return new;
+end $$;
+--> statement-breakpoint
+-- After the one above, by its name, which says of what grant the entry is.
+create or replace trigger grants before insert on credit_entries
+  for each row when (new.kind = 'refund' and new.grant_id is not null) execute function app.return_free();
 --> statement-breakpoint
 -- A reservation pays for charge and refund of its own month: what is settled of an earlier one changes nothing here.
 create or replace function app.count_credits() returns trigger

@@ -92,6 +92,7 @@ declare
   v_queued integer;
   v_has_place boolean;
   v_row public.generations;
+  v_grant uuid;
 begin
   if p_context ->> 'action' in ('generation.create', 'generation.retry') is not true then
     raise exception 'the action is %', p_context ->> 'action' using errcode = 'insufficient_privilege';
@@ -119,13 +120,14 @@ begin
   v_period := greatest(v_period, v_counts.period);
   v_queued := v_counts.queued;
   v_has_place := v_queued + v_counts.running < v_places;
-  if v_is_free then
-    perform app.fund_first();
-  end if;
   -- Without a number they are unlimited; the free ones are not every workspace's.
   if (v_asked.credits_reserved + case when v_counts.period = v_period then v_counts.reserved + v_counts.charged else 0 end
-    > (p_allowed ->> 'credits')::bigint) or v_is_free and not app.is_funded() then
+    > (p_allowed ->> 'credits')::bigint) then
     perform app.refuse(402, 'insufficient_credits');
+  end if;
+  if v_is_free then
+    v_grant := app.take_free(v_asked.credits_reserved, (p_allowed ->> 'credits')::integer, v_period);
+    perform app.require(v_grant is not null, 402, 'insufficient_credits');
   end if;
   -- How large the outputs will be, nobody knows yet: there must be room for something.
   if (v_counts.stored_bytes < (p_allowed ->> 'storage')::bigint) is not true then
@@ -143,8 +145,8 @@ begin
     app.eta(v_workspace, v_asked.model, coalesce(v_asked.duration, v_asked.count), null, null, v_places),
     case when v_has_place then v_created end, v_created, (p_context ->> 'userId')::uuid)
   returning * into v_row;
-  insert into public.credit_entries (workspace_id, generation_id, kind, credits, period)
-  values (v_workspace, p_id, 'reserve', v_row.credits_reserved, v_period);
+  insert into public.credit_entries (workspace_id, generation_id, kind, credits, period, grant_id)
+  values (v_workspace, p_id, 'reserve', v_row.credits_reserved, v_period, v_grant);
   insert into public.outbox (workspace_id, kind, subject_id, available_at)
   values (v_workspace, 'generation', p_id, case when v_has_place then now() + interval '15 seconds' else v_row.deadline_at end);
   body := to_jsonb(v_row) || jsonb_build_object('position', v_queued);
@@ -494,7 +496,9 @@ begin
   refunded as (
     insert into public.credit_entries (workspace_id, generation_id, kind, credits, period)
     select v_workspace, e.generation_id, 'refund', e.credits, e.period from public.credit_entries e
-     where e.workspace_id = v_workspace and e.kind = 'reserve' and e.generation_id in (select id from ended)),
+     where e.workspace_id = v_workspace and e.kind = 'reserve' and e.generation_id in (select id from ended)
+     -- Grants are locked in one order.
+     order by e.grant_id),
   stopped as (
     update public.provider_jobs j set status = case when j.status in ('submitting', 'running') then 'canceled' else j.status end
      where j.workspace_id = v_workspace and j.generation_id in (select id from ended) returning j.asset_ids, j.generation_id),

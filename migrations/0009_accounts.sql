@@ -600,11 +600,20 @@ begin
   return v_grant;
 end $$;
 --> statement-breakpoint
+-- Whether a grant counts where it is.
+create or replace function app.has_place(p_grant public.free_grants) returns boolean
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  return exists (select from public.workspaces w where w.id = p_grant.workspace_id and w.deleted_at is null and w.plan = 'free'
+    and (app.grant_at(w.id)).person is not null);
+end $$;
+--> statement-breakpoint
 -- Free credits: granted to a proved person once, for the oldest free workspace that they own (alone, if there is one), and when that is gone, not free or
--- not theirs any more for the next one, from the next month on. What looks farmed is held for a week: the sixth of a network in a
+-- not theirs any more for the next one, less what was used of them this month. What looks farmed is held for a week: the sixth of a network in a
 -- day, or the twenty-first of a mail domain that is not one of everybody's. They come by what a person does themselves: a
--- workspace that they make (p_first, which is theirs before older ones), their proof, one that they hand over or delete, or a first job
--- that they ask for in one that is theirs alone. Who is made an owner is not funded by it, so nobody takes somebody else's credits by that.
+-- workspace that they make (p_first, which is theirs before older ones), their proof, or a job that they ask for in one that is theirs
+-- alone; and those that they have go on when their place is gone (app.pass_on). Who is made an owner is not funded by it, so nobody takes
+-- somebody else's credits by that.
 create or replace function app.fund(p_user uuid, p_first uuid default null) returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -620,16 +629,15 @@ begin
   if not found then
     return;
   end if;
-  -- Those of a network come one after the other, so that each counts the ones before.
-  if v_network is not null then
+  -- New ones of a network come one after the other, so that each counts the ones before.
+  if v_network is not null and (app.grant_of(p_user)).person is null then
     perform pg_advisory_xact_lock(hashtextextended('network ' || v_network, 0));
   end if;
   v_person := app.person_of(v_email);
   perform pg_advisory_xact_lock(hashtextextended('person ' || v_person, 0));
   loop
     v_grant := app.grant_of(p_user);
-    if exists (select from public.workspaces w
-      where w.id = v_grant.workspace_id and w.deleted_at is null and w.plan = 'free' and (app.grant_at(w.id)).person is not null) then
+    if app.has_place(v_grant) then
       return;
     end if;
     select m.workspace_id into v_workspace from public.memberships m join public.workspaces w on w.id = m.workspace_id
@@ -645,13 +653,14 @@ begin
       -- Found by its two indexes, and locked in one order.
       perform from public.free_grants g
        where g.person = any(array(select o.person from public.free_grants o where o.workspace_id = v_workspace) || v_grant.person)
-       order by g.person for update;
+       order by g.id for update;
       -- Whoever had it before has a grant for their next one.
       update public.free_grants g set workspace_id = null where g.workspace_id = v_workspace and g.person is distinct from v_grant.person;
       if v_grant.person is not null then
         -- It is of this account from now on, whatever address that has next: whoever had it may be gone.
         update public.free_grants g
-           set workspace_id = v_workspace, since = (date_trunc('month', now() at time zone 'utc') + interval '1 month')::date,
+           set workspace_id = v_workspace,
+             came_from = coalesce(g.came_from, (select w.id from public.workspaces w where w.id = g.workspace_id and w.deleted_at is not null and w.plan = 'free')),
              user_id = case when exists (select from public.free_grants o where o.user_id = p_user) then g.user_id else p_user end
          where g.person = v_grant.person;
         return;
@@ -660,7 +669,7 @@ begin
         when (select count(*) >= 5 from public.free_grants g where g.network = v_network and g.created_at > now() - interval '1 day') then 'network'
         when not app.is_everybodys(app.mail_domain(v_email)) and (select count(*) >= 20 from public.free_grants g
           where g.domain = app.mail_domain(v_email) and g.created_at > now() - interval '1 day') then 'domain' end;
-      insert into public.free_grants (person, user_id, workspace_id, since, network, domain, held_at, hold_reason)
+      insert into public.free_grants (person, user_id, workspace_id, period, network, domain, held_at, hold_reason)
       values (v_person, p_user, v_workspace, date_trunc('month', now() at time zone 'utc')::date, v_network, app.mail_domain(v_email),
         case when v_reason is not null then now() end, v_reason);
       if v_reason is not null then
@@ -673,15 +682,34 @@ begin
   end loop;
 end $$;
 --> statement-breakpoint
--- The caller has handed over or deleted the current workspace, and may have free credits for another. Its new owner, who was not
--- asked, and other owners have theirs by what they do.
-create or replace function app.fund_caller() returns void
+-- The current workspace was deleted, or has lost an owner: the free credits that it had go on to another one of whose they are, if they
+-- don't count here any more. A new owner, who was not asked, has theirs by what they do.
+create or replace function app.pass_on() returns void
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_grant public.free_grants;
 begin
-  perform app.fund(app.user_id());
+  select * into v_grant from public.free_grants g where g.workspace_id = app.workspace_id();
+  if found and not app.has_place(v_grant) and (app.grant_of(v_grant.user_id)).person = v_grant.person then
+    perform app.fund(v_grant.user_id);
+  end if;
 end $$;
 --> statement-breakpoint
--- Whether the current workspace may have the caller's free credits: it is theirs alone, and they never had any. Keys and jobs are no callers.
+-- The current workspace is being restored: it has the free credits again that it had, unless they were used elsewhere since.
+create or replace function app.take_back() returns void
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_workspace constant uuid := app.workspace_id();
+  v_person text;
+begin
+  select g.person into v_person from public.memberships m, lateral app.grant_of(m.user_id) g
+   where m.workspace_id = v_workspace and m.role = 'owner' and g.came_from = v_workspace limit 1;
+  update public.free_grants g set workspace_id = v_workspace, came_from = null
+   where g.person = v_person and g.came_from = v_workspace
+     and not exists (select from public.free_grants o where o.workspace_id = v_workspace);
+end $$;
+--> statement-breakpoint
+-- Whether the current workspace may have the caller's free credits: it is theirs alone, and they have none elsewhere. Keys and jobs are no callers.
 create or replace function app.may_fund() returns boolean
   language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -690,16 +718,7 @@ begin
   return (v_context ->> 'role' = 'owner' and v_context ->> 'plan' = 'free' and v_context ->> 'actor' = 'user:' || app.user_id()
     and not exists (select from public.memberships m where m.workspace_id = app.workspace_id() and m.role = 'owner' and m.user_id <> app.user_id())
     and exists (select from public.users u where u.id = app.user_id() and u.email_verified_at is not null)
-    and (app.grant_of(app.user_id())).person is null) is true;
-end $$;
---> statement-breakpoint
--- The caller asks for a job in the current workspace.
-create or replace function app.fund_first() returns void
-  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  if app.may_fund() then
-    perform app.fund(app.user_id(), app.workspace_id());
-  end if;
+    and not app.has_place(app.grant_of(app.user_id()))) is true;
 end $$;
 --> statement-breakpoint
 -- The plans of these workspaces have changed, or an owner's account is gone: their owners may have free credits. In one order for all.
@@ -724,29 +743,57 @@ begin
     'request', app.context() -> 'request'), 'workspace', p_workspace, null, jsonb_build_object('reason', p_reason));
 end $$;
 --> statement-breakpoint
--- Whether the current workspace, a free one, has the free credits, or has them with the caller's first job.
-create or replace function app.is_funded() returns boolean
-  language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  return exists (select from app.grant_at(app.workspace_id()) g
-    where not app.is_held(g.held_at, g.hold_reason) and g.since <= (now() at time zone 'utc')::date) or app.may_fund();
-end $$;
---> statement-breakpoint
--- The same of the current workspace, and why: one of `freeCreditStates` (src/words.ts), and since when.
-create or replace function app.free_state(out state text, out since date)
+-- How many of p_most free credits the current workspace, a free one, has this month, and why: one of `freeCreditStates` (src/words.ts).
+-- What is used of a grant elsewhere is not had here, nor what was used here of another one.
+create or replace function app.free_state(p_most integer, out state text, out granted integer)
   language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_workspace constant uuid := app.workspace_id();
-  v_grant constant public.free_grants := app.grant_at(v_workspace);
+  v_period constant date := date_trunc('month', now() at time zone 'utc');
+  v_grant public.free_grants := app.grant_at(v_workspace);
+  v_comes boolean := false;
 begin
-  since := v_grant.since;
+  -- The caller's come with a job of theirs.
+  if v_grant.person is null then
+    v_comes := app.may_fund();
+    if v_comes then
+      v_grant := app.grant_of(app.user_id());
+    end if;
+  end if;
   state := case
     when app.is_held(v_grant.held_at, v_grant.hold_reason) then 'held'
-    when v_grant.since > (now() at time zone 'utc')::date then 'later'
-    when v_grant.person is not null or app.may_fund() then 'granted'
+    when v_grant.person is not null or v_comes then 'granted'
     when exists (select from public.memberships m join public.users u on u.id = m.user_id
       where m.workspace_id = v_workspace and m.role = 'owner' and u.email_verified_at is not null) then 'elsewhere'
     else 'unverified' end;
+  granted := case when state = 'granted' then greatest(0, p_most - greatest(0,
+    case when v_grant.period >= v_period then v_grant.used else 0 end - coalesce((select c.reserved + c.charged
+      from public.workspace_counters c where c.workspace_id = v_workspace and c.period >= v_period), 0))) else 0 end;
+end $$;
+--> statement-breakpoint
+-- Takes credits of the grant that the current workspace has, or that comes with the caller's job, and answers which; null where they are
+-- too few. The grant's row says what was used of it, so it gives no more than p_most in a month, wherever it moves and whatever runs at the
+-- same time. Who comes late, when it has given some of the next month, takes from that.
+create or replace function app.take_free(p_credits integer, p_most integer, p_period date) returns uuid
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_workspace constant uuid := app.workspace_id();
+  v_person text := (app.grant_at(v_workspace)).person;
+  v_id uuid;
+begin
+  if v_person is null then
+    if not app.may_fund() then
+      return null;
+    end if;
+    perform app.fund(app.user_id(), v_workspace);
+    v_person := (app.grant_at(v_workspace)).person;
+  end if;
+  update public.free_grants g
+     set period = greatest(g.period, p_period), used = p_credits + case when g.period >= p_period then g.used else 0 end, came_from = null
+   where g.person = v_person and g.workspace_id = v_workspace and not app.is_held(g.held_at, g.hold_reason)
+     and p_credits + case when g.period >= p_period then g.used else 0 end <= p_most
+  returning g.id into v_id;
+  return v_id;
 end $$;
 --> statement-breakpoint
 -- Takes from the day's budget of all free workspaces together; one row, locked last and for a moment (what comes back is

@@ -48,8 +48,8 @@ grant select, insert (user_id, id), update (id, expires_at, created_at), delete 
 grant select (ip, user_agent, created_at) on sessions to app_gate;
 grant select on audit_logs to app_gate;
 grant select, insert (address, reason), update (reason, created_at) on bounces to app_gate;
-grant select, insert (person, user_id, workspace_id, since, network, domain, held_at, hold_reason),
-  update (user_id, workspace_id, since) on free_grants to app_gate;
+grant select, insert (person, user_id, workspace_id, period, network, domain, held_at, hold_reason),
+  update (user_id, workspace_id, came_from, used, period) on free_grants to app_gate;
 grant select, update (day, spent) on free_budget to app_gate;
 grant select, update (name, slug, second_factor_required, deleted_at, updated_at) on workspaces to app_tenant;
 grant select, update (deleted_at, updated_at) on workspaces to app_gate;
@@ -82,7 +82,7 @@ grant select on generation_outputs to app_tenant;
 grant insert (workspace_id, generation_id, index, asset_id) on generation_outputs to app_jobs;
 grant select (workspace_id, id, object_id, store, name, kind, source, status, tags, created_at) on assets to app_gate;
 grant select on credit_entries to app_tenant;
-grant select, insert (workspace_id, generation_id, kind, credits, period) on credit_entries to app_jobs;
+grant select, insert (workspace_id, generation_id, kind, credits, period, grant_id) on credit_entries to app_jobs;
 grant select, insert (workspace_id, id, object_id, name, kind, mime_type, size, sha256, width, height, duration_seconds, pages, store, source, status, created_by)
   on assets to app_jobs;
 grant select on generation_events, generation_timings, workspace_counters, webhook_deliveries to app_jobs;
@@ -139,7 +139,7 @@ grant execute on function app.accept_invite(text), app.listen(), app.create_work
   app.show_generations(uuid, uuid[], integer), app.list_generations(uuid, integer, uuid, uuid, text[], text[], integer),
   app.list_audit(uuid, integer, uuid, uuid, uuid, uuid, text, text),
   app.change(text, text), app.end_generations(integer), app.ask_verification(uuid), app.ask_change(text, uuid, uuid), app.confirm_email(text, text[]),
-  app.tell_of_password(uuid), app.tell_of_factor(uuid), app.leave(uuid), app.ask_export(uuid), app.is_over(), app.workspace_grace(), app.enter_deleted(uuid), app.mail_invite(uuid, uuid), app.fund_caller(), app.is_funded(), app.free_state()
+  app.tell_of_password(uuid), app.tell_of_factor(uuid), app.leave(uuid), app.ask_export(uuid), app.is_over(), app.workspace_grace(), app.enter_deleted(uuid), app.mail_invite(uuid, uuid), app.pass_on(), app.take_back(), app.free_state(integer)
   to app_tenant;
 grant execute on function app.act_as(uuid), app.compare_storage(text, jsonb, uuid[], uuid[], timestamptz, integer),
   app.note_findings(text, jsonb, interval), app.register(uuid, text, text, text, text, uuid), app.holders_of(text, uuid), app.owe_mail(uuid, text, text, uuid, jsonb),
@@ -155,7 +155,7 @@ grant execute on function app.enter(text, text), app.context(), app.require(bool
   app.keep_operation(uuid, uuid, jsonb), app.keep_calls(uuid, jsonb), app.renew(uuid, uuid, integer), app.release(uuid, uuid, integer, integer, double precision, boolean, jsonb, jsonb),
   app.settle(uuid, uuid, integer, integer, jsonb, jsonb, jsonb), app.cancel(jsonb, uuid, integer),
   app.wake_of(generations), app.conclude(uuid, uuid, integer), app.misfit(uuid, uuid[], jsonb), app.insert_calls(uuid, uuid, jsonb),
-  app.is_funded(), app.fund_first(), app.spend_free(integer), app.hold(uuid, uuid, integer), app.write_calls(uuid, jsonb), app.finish(generations, text, jsonb, jsonb),
+  app.take_free(integer, integer, date), app.spend_free(integer), app.hold(uuid, uuid, integer), app.write_calls(uuid, jsonb), app.finish(generations, text, jsonb, jsonb),
   app.forecast(uuid, text, integer, text, double precision, integer), app.eta(uuid, text, integer, text, double precision, integer)
   to app_jobs;
 grant execute on function app.uuid_at(timestamptz), app.time_of(uuid), app.first_id(), app.last_id(), app.audit_life() to app_tenant, app_system, app_retention;

@@ -1454,7 +1454,7 @@ export interface paths {
         put?: never;
         /**
          * Restore a workspace that was deleted less than 30 days ago
-         * @description Needs the role `owner` in it. Members, files, keys and webhooks are there again; jobs that were canceled stay so, and free credits that went on to another workspace stay there. One that is not deleted is answered as it is.
+         * @description Needs the role `owner` in it. Members, files, keys and webhooks are there again; jobs that were canceled stay so, and free credits that went on to another workspace stay there if they were used there. One that is not deleted is answered as it is.
          *
          *     For whoever is signed in. Not for API keys.
          */
@@ -2343,14 +2343,12 @@ export interface components {
         Usage: {
             credits: {
                 charged: number;
-                /** @description Of a free workspace, whether it has the free credits, which a person gets once: `granted`; `later`: from `since` on, in place of a workspace that is gone; `held`: they looked farmed, ask us; `elsewhere`: its owners have them in another workspace; `unverified`: no owner has proved an e-mail address */
+                /** @description Of a free workspace, whether it has the free credits, which a person gets once: `granted`; `held`: they looked farmed, ask us; `elsewhere`: its owners have them in another workspace; `unverified`: no owner has proved an e-mail address */
                 free: {
-                    /** Format: date */
-                    since: string | null;
                     /** @enum {string} */
-                    state: "granted" | "later" | "held" | "elsewhere" | "unverified";
+                    state: "granted" | "held" | "elsewhere" | "unverified";
                 } | null;
-                /** @description Per calendar month; null is unlimited */
+                /** @description Per calendar month; null is unlimited. Free ones without what was used of them in another workspace */
                 granted: number | null;
                 remaining: number | null;
                 /**

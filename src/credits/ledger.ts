@@ -19,18 +19,17 @@ export const getUsage = async (ctx: Ctx) => {
       renews_at: string
       stored: string
       copied: string
-      funded: boolean
       free: FreeCreditState
-      since: string | null
+      granted: number
     }>(sql`
       select ${counted.reserved} reserved, ${counted.charged} charged, ${counted.storedBytes} stored, ${counted.copiedBytes} copied,
              to_char(${currentPeriod} + interval '1 month', 'YYYY-MM-DD"T00:00:00.000Z"') renews_at,
-             app.is_funded() funded, f.state free, f.since from app.free_state() f`),
+             f.state free, f.granted from app.free_state(${allowances.free.credits}) f`),
   }))
   const row = first(counts.rows)
   const { credits, storage } = allowances[gate.plan]
   const isFree = gate.plan === 'free'
-  const granted = isFree && !row.funded ? 0 : credits
+  const granted = isFree ? row.granted : credits
   const reserved = Number(row.reserved)
   const charged = Number(row.charged)
   return {
@@ -42,7 +41,7 @@ export const getUsage = async (ctx: Ctx) => {
       // A plan that has shrunk leaves nothing, not less.
       remaining: granted === null ? null : Math.max(0, granted - reserved - charged),
       renewsAt: row.renews_at,
-      free: isFree ? { state: row.free, since: row.free === 'later' ? row.since : null } : null,
+      free: isFree ? { state: row.free } : null,
     },
     storage: { used: Number(row.stored), copies: Number(row.copied), quota: storage },
   }

@@ -13,19 +13,24 @@ const UsageView = z
   .object({
     plan: z.enum(plans),
     credits: z.object({
-      granted: z.int().nullable().describe('Per calendar month; null is unlimited'),
+      granted: z
+        .int()
+        .nullable()
+        .describe(
+          'Per calendar month; null is unlimited. Free ones without what was used of them in another workspace',
+        ),
       reserved: z.int(),
       charged: z.int(),
       remaining: z.int().nullable(),
       renewsAt: Timestamp,
       free: z
-        .object({ state: z.enum(freeCreditStates), since: z.iso.date().nullable() })
+        .object({ state: z.enum(freeCreditStates) })
         .nullable()
         .describe(
           [
-            'Of a free workspace, whether it has the free credits, which a person gets once: `granted`; `later`: from',
-            '`since` on, in place of a workspace that is gone; `held`: they looked farmed, ask us; `elsewhere`: its owners',
-            'have them in another workspace; `unverified`: no owner has proved an e-mail address',
+            'Of a free workspace, whether it has the free credits, which a person gets once: `granted`; `held`: they',
+            'looked farmed, ask us; `elsewhere`: its owners have them in another workspace; `unverified`: no owner has',
+            'proved an e-mail address',
           ].join(' '),
         ),
     }),

@@ -422,11 +422,16 @@ export const freeGrants = pgTable(
   {
     /** SHA-256 of the proved address without what makes it an alias, hex. */
     person: text('person').primaryKey(),
+    /** By which the ledger names it. */
+    id: uuid('id').notNull().unique('free_grants_id').default(sql`app.uuid_v7()`),
     userId: uuid('user_id').notNull().unique('free_grants_user'),
     /** Null after whoever took it over had a grant of their own for it. */
     workspaceId: uuid('workspace_id').unique('free_grants_workspace'),
-    /** From this day on, UTC. */
-    since: date('since', { mode: 'string' }).notNull(),
+    /** The deleted workspace that it has left, while nothing was used of it since: restored, that has it again. */
+    cameFrom: uuid('came_from'),
+    /** Credits that are reserved or charged of it, in whichever workspaces, in the month that begins on this day, UTC. */
+    used: integer('used').notNull().default(0),
+    period: date('period', { mode: 'string' }).notNull(),
     /** That it was asked from, and where the mailbox is: what many in a day share looks farmed. */
     network: text('network'),
     domain: text('domain').notNull(),
@@ -1139,6 +1144,8 @@ export const creditEntries = pgTable(
     credits: integer('credits').notNull(),
     /** First day of the month (UTC) whose grant pays: the month of the reservation. */
     period: date('period', { mode: 'string' }).notNull(),
+    /** Whose free credits pay, if they do. */
+    grantId: uuid('grant_id'),
     createdAt: createdAt(),
   },
   (table) => [

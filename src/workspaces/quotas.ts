@@ -26,9 +26,9 @@ const allowed = (what: keyof (typeof allowances)[(typeof plans)[number]]) =>
     sql` `,
   )} end from workspaces where id = (select app.workspace_id()))`
 
-/** SQL: credits a month, null when unlimited; the free ones are not every workspace's. */
-export const grantedCredits = sql`(case when (select plan from workspaces where id = (select app.workspace_id())) <> 'free'
-  or app.is_funded() then ${allowed('credits')} else 0 end)`
+/** SQL: credits a month, null when unlimited; the free ones are not every workspace's, and may have been used elsewhere. */
+export const grantedCredits = sql`(case when (select plan from workspaces where id = (select app.workspace_id())) = 'free'
+  then (select granted from app.free_state(${allowances.free.credits})) else ${allowed('credits')} end)`
 /** SQL: bytes of storage. */
 const storageQuota = allowed('storage')
 /** SQL: the workspace's files, and `more` bytes, fit its plan. */

@@ -157,7 +157,7 @@ routes.openapi(
     tag,
     summary: 'Restore a workspace that was deleted less than 30 days ago',
     description:
-      'Needs the role `owner` in it. Members, files, keys and webhooks are there again; jobs that were canceled stay so, and free credits that went on to another workspace stay there. One that is not deleted is answered as it is.',
+      'Needs the role `owner` in it. Members, files, keys and webhooks are there again; jobs that were canceled stay so, and free credits that went on to another workspace stay there if they were used there. One that is not deleted is answered as it is.',
     scope: 'user',
     request: { params: IdPath },
     responses: { 200: json(WorkspaceView, 'The workspace') },

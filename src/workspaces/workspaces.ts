@@ -101,7 +101,7 @@ export const deleteWorkspace = async (ctx: Ctx): Promise<void> => {
       .where(and(inWorkspace(webhookEndpoints), isNull(webhookEndpoints.disabledAt))),
     deleted: db.update(workspaces).set({ deletedAt: sql`now()` }).where(thisWorkspace),
     // What free credits it had are for another one.
-    funded: db.execute(sql`select app.fund_caller()`),
+    passed: db.execute(sql`select app.pass_on()`),
     note: db.execute(sql`
       insert into outbox (kind, subject_id, available_at)
       values ('workspace.delete', app.workspace_id(), now() + ${RESEND_DELAY})`),
@@ -112,7 +112,7 @@ export const deleteWorkspace = async (ctx: Ctx): Promise<void> => {
 }
 
 /**
- * Restores a deleted workspace as it was, but for the jobs that were ended. What was owed meanwhile was refused: jobs, uploads and
+ * Restores a deleted workspace as it was, but for the jobs that were ended, and for free credits that were used elsewhere since. What was owed meanwhile was refused: jobs, uploads and
  * exports that are open, objects that are to come home, and endpoints that are to be removed, are owed anew. Deliveries that came due
  * have failed, since their endpoints were disabled; the others are still owed. Twice is the same as once.
  * @throws {AppError} not_found, forbidden, plan_limit_reached
@@ -136,6 +136,7 @@ export const restoreWorkspace = async (ctx: Ctx, id: string): Promise<WorkspaceW
       union all select 'webhook.delete', id, now() from webhook_endpoints where ${here} and deleted_at is not null and ${deletedAt} is not null
       on conflict do nothing`),
     note: db.execute(sql`delete from outbox where ${here} and kind = 'workspace.delete'`),
+    funded: db.execute(sql`select app.take_back()`),
     restored: db
       .update(workspaces)
       .set({ deletedAt: null })

@@ -164,7 +164,7 @@ test('what filters leave open comes merged, newest first, page by page', async (
 test('free credits are found among those of many', async () => {
   await asOwner(
     rig,
-    `insert into free_grants (person, user_id, since, domain, created_at)
+    `insert into free_grants (person, user_id, period, domain, created_at)
      select md5(n::text), gen_random_uuid(), now(), 'example.com', now() - interval '2 days' from generate_series(1, 3000) n`,
   )
   await asOwner(rig, 'analyze free_grants')
@@ -182,7 +182,7 @@ test('free credits are found among those of many', async () => {
       },
       // Of somebody whose workspace is gone, and who has another one.
       {
-        query: `insert into free_grants (person, user_id, since, domain) select app.person_of(u.email), u.id, now(), 'example.com'
+        query: `insert into free_grants (person, user_id, period, domain) select app.person_of(u.email), u.id, now(), 'example.com'
           from users u join memberships m on m.user_id = u.id where m.workspace_id = $1`,
         params: [workspaceId],
       },

@@ -86,6 +86,9 @@ const ensureOwner = (db: Database) =>
     'last_owner',
   )
 
+/** A statement: free credits of somebody who is an owner no more are for another workspace of theirs. */
+const passOnCredits = (db: Database) => db.execute(sql`select app.pass_on()`)
+
 /** `limit + 1` members, newest first. */
 export const listMembers = async (ctx: Ctx, page: Page): Promise<Member[]> => {
   const { rows } = await transact(ctx, (db) => ({
@@ -105,6 +108,7 @@ export const changeRole = async (ctx: Ctx, userId: string, role: Role): Promise<
     withdrawn: withdrawInvites(db, sql`${userId}::uuid`),
     revoked: revokeKeys(db, userId),
     owned: ensureOwner(db),
+    passed: passOnCredits(db),
     rows: selectMembers(db, isMember(userId)),
   }))
   await endStreamsOfKeys(ctx, gate.workspaceId, revoked)
@@ -125,6 +129,7 @@ export const removeMember = async (ctx: Ctx, userId: string): Promise<void> => {
     withdrawn: withdrawInvites(db, sql`${userId}::uuid`),
     revoked: revokeKeys(db, userId),
     owned: ensureOwner(db),
+    passed: passOnCredits(db),
   }))
   await dismissListeners(ctx, [gate.workspaceId], `user:${userId}`)
   await endStreamsOfKeys(ctx, gate.workspaceId, revoked)
@@ -139,8 +144,7 @@ export const transferWorkspace = async (ctx: Ctx, userId: string): Promise<void>
     promoted: db.update(memberships).set({ role: 'owner' }).where(isMember(userId)),
     owned: ensureOwner(db),
     withdrawn: withdrawInvites(db, currentUserId),
-    // What free credits it had are for another one of the giver's.
-    funded: db.execute(sql`select app.fund_caller()`),
+    passed: passOnCredits(db),
     recorded: db.execute(sql`
       select app.record('workspace.transfer', 'workspace', app.workspace_id(),
         jsonb_build_object('owner_id', ${currentUserId}), jsonb_build_object('owner_id', ${userId}::uuid))`),
