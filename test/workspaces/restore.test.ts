@@ -34,7 +34,10 @@ test('is there again with its members, files, keys and webhooks, and audited', a
   await finished(client, job.id)
   expect(await deleted(tenant)).toEqual([])
   const { body: away } = await client.upload('b.txt', 'other text')
-  await asOwner(`update assets set store = 'fallback' where id = $1`, [away.id])
+  const [{ object_id: objectId } = {}] = await asOwner<{ object_id: string }>(
+    `update assets set store = 'fallback' where id = $1 returning object_id`,
+    [away.id],
+  )
   expect((await client.delete(`/workspaces/${workspaceId}`)).status).toBe(204)
   expect(await deleted(tenant)).toMatchObject([{ id: workspaceId, deletedAt: expect.any(String) }])
   expect(await deleted(admin)).toEqual([])
@@ -72,7 +75,7 @@ test('is there again with its members, files, keys and webhooks, and audited', a
   )
   expect(owed).toEqual([
     { kind: 'generation', subject_id: job.id },
-    { kind: 'object.move', subject_id: away.id },
+    { kind: 'object.move', subject_id: objectId },
     { kind: 'upload.check', subject_id: read },
     { kind: 'upload.end', subject_id: pending },
     { kind: 'upload.end', subject_id: read },
