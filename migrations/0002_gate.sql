@@ -44,14 +44,15 @@ create or replace function app.hash_account(p_provider text, p_account text) ret
   return encode(sha256(convert_to(jsonb_build_array(p_provider, p_account)::text, 'UTF8')), 'hex');
 --> statement-breakpoint
 -- The user of a front end's session: by provider account, else whoever has proved the address that the provider has verified,
--- else a new one. Who gets an address, and what becomes of those who only claimed it: migrations/0009_accounts.sql.
+-- else a new one, without an address where the provider tells none. Who gets an address, and what becomes of those who only
+-- claimed it: migrations/0009_accounts.sql.
 create or replace function app.resolve_account(p_credential jsonb, p_request jsonb) returns uuid
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_provider text := p_credential ->> 'provider';
   v_account text := p_credential ->> 'providerAccountId';
   v_email text := p_credential ->> 'email';
-  v_verified boolean := coalesce((p_credential ->> 'emailVerified')::boolean, false);
+  v_verified boolean := v_email is not null and coalesce((p_credential ->> 'emailVerified')::boolean, false);
   v_signed_in_at timestamptz := to_timestamp((p_credential ->> 'signedInAt')::double precision);
   v_holder uuid;
   v_user public.users;
@@ -59,7 +60,6 @@ begin
   select u.* into v_user from public.accounts a join public.users u on u.id = a.user_id
    where a.provider = v_provider and a.provider_account_id = v_account;
   if not found then
-    perform app.require(v_email is not null, 401, 'unauthorized', 'AG');
     -- A page sends several first requests at once: one of them makes the account.
     perform pg_advisory_xact_lock(hashtextextended(v_provider || ':' || v_account, 0));
     select u.* into v_user from public.accounts a join public.users u on u.id = a.user_id
@@ -69,7 +69,9 @@ begin
       perform app.require(not exists (select from public.erased_accounts e
         where e.account_hash = app.hash_account(v_provider, v_account) and coalesce(v_signed_in_at <= e.erased_at, true)),
         401, 'unauthorized', 'AG');
-      perform app.turn_of_email(v_email);
+      if v_email is not null then
+        perform app.turn_of_email(v_email);
+      end if;
       select u.id into v_holder from public.users u where u.email = v_email and u.email_verified_at is not null;
       if v_verified and v_holder is not null then
         select * into v_user from public.users u where u.id = v_holder;
@@ -80,7 +82,7 @@ begin
         perform app.set_context(jsonb_build_object(
           'actor', 'user:' || (p_credential ->> 'newUserId'), 'action', 'user.create', 'request', p_request));
         insert into public.users (id, email, name, language)
-        values ((p_credential ->> 'newUserId')::uuid, case when v_holder is null then app.claim_email(v_email) end, p_credential ->> 'name',
+        values ((p_credential ->> 'newUserId')::uuid, case when v_holder is null and v_email is not null then app.claim_email(v_email) end, p_credential ->> 'name',
           p_request ->> 'language')
         returning * into v_user;
       end if;

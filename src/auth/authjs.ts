@@ -11,7 +11,8 @@ const cookieNames = ['__Secure-authjs.session-token', 'authjs.session-token'] as
 
 /**
  * What Auth.js puts into its token, and what the front end's `jwt` callback should add: without the provider's
- * account the token's own `sub` stands for it, and without `emailVerified` no account is linked by e-mail. `signedInAt`, in seconds, is when this person
+ * account the token's own `sub` stands for it, and without `emailVerified` no account is linked by e-mail. An `email` that is none here
+ * is none at all. `signedInAt`, in seconds, is when this person
  * signed in; without it that is when the token was made, which Auth.js does anew while a page is open.
  */
 const Claims = z.object({

@@ -228,14 +228,51 @@ describe('a session cookie stands for', () => {
     expect((await userOf(victim.email))?.accounts).toHaveLength(1)
   })
 
-  test('nobody without an account, or with a new account and no address', async () => {
-    for (const claims of [
-      { sub: undefined },
-      { sub: '' },
-      { sub: 7 },
-      { email: undefined },
-      { email: 'nobody' },
-    ]) {
+  test.each([undefined, null, '', 'nobody', 'zoë@münchen.example'])(
+    'a user without an address whose e-mail is %j, whatever the token says of it, who may prove one',
+    async (email) => {
+      const profile = newGoogleProfile({ email })
+      const answers = await Promise.all(Array.from({ length: 5 }, () => meAs(profile)))
+      for (const answer of answers) {
+        expect(answer).toMatchObject({
+          status: 200,
+          body: { email: null, emailVerified: false, name: 'Ann' },
+        })
+      }
+      expect(new Set(answers.map(({ body }) => body.id)).size).toBe(1)
+      const cookie = `${NAME}=${await mint(profile)}`
+      const send = (method: string, path: string, body?: unknown) =>
+        request<{ id: string; code: string }>(cookie, [method, path, body], { origin: ORIGIN })
+      const { body: workspace } = await send('POST', '/workspaces', { name: 'Shop' })
+      expect(await send('GET', `/workspaces/${workspace.id}/members`)).toMatchObject({
+        status: 200,
+        body: { data: [{ email: null, emailVerified: false, role: 'owner' }] },
+      })
+      const job = await send('POST', '/generations', { task: 'scene', prompt: 'x' })
+      expect(job).toMatchObject({ status: 402, body: { code: 'insufficient_credits' } })
+      expect((await send('POST', '/auth/email/verify')).status).toBe(404)
+      expect((await send('POST', '/auth/mfa/totp')).status).toBe(201)
+      expect((await send('POST', '/auth/email/change', { email: newEmail() })).status).toBe(202)
+      // Once the provider tells one, and has verified it, it is theirs.
+      const verified = { ...profile, email: newEmail() }
+      expect(await meAs(verified)).toMatchObject({
+        body: { id: answers[0]?.body.id, email: verified.email, emailVerified: true },
+      })
+      expect((await meAs(profile)).body).toMatchObject({ email: verified.email, emailVerified: true })
+    },
+  )
+
+  test('nobody who has proved an address that the token does not name', async () => {
+    const profile = newGoogleProfile({ emailVerified: false })
+    const { body } = await meAs(profile)
+    for (const email of [null, 'nobody']) {
+      expect((await meAs({ ...profile, email, emailVerified: true })).body).toEqual(body)
+    }
+    expect(await userOf(profile.email)).toMatchObject({ id: body.id, email_verified_at: null })
+  })
+
+  test('nobody without an account', async () => {
+    for (const claims of [{ sub: undefined }, { sub: '' }, { sub: 7 }]) {
       const answer = await meAs({ ...newProfile(), ...claims })
       expect(answer, JSON.stringify(claims)).toMatchObject({ status: 401, body: { code: 'unauthorized' } })
     }
