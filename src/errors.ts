@@ -54,7 +54,7 @@ const problems = {
   invite_expired: [409, 'This invite has expired: ask for a new one.'],
   not_retryable: [
     409,
-    'Only a generation that failed or was canceled can be retried, and only while its model is offered.',
+    'Only a generation that failed or was canceled can be retried, and only while its model is offered and takes what it asks for.',
   ],
   upload_incomplete: [
     409,

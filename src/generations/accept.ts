@@ -166,6 +166,8 @@ export const createGeneration = async (
   return insert(ctx, request, idempotency)
 }
 
+const PHOTO_IS_GONE = 'A photo of it has been deleted: ask for a new generation with another one.'
+
 /**
  * The same again as a new job, linked to the old one, at today's price.
  * @throws {AppError} not_found, not_retryable, insufficient_credits, storage_quota_exceeded, plan_limit_reached, idempotency_key_reused
@@ -178,8 +180,12 @@ export const retryGeneration = async (
   const original = await getGeneration(ctx, originalId)
   const request = { ...original, durationSeconds: original.duration }
   return insert(ctx, request, idempotency, originalId).catch((thrown: unknown) => {
+    // Only of inputs, since the job itself was found.
+    if (thrown instanceof AppError && thrown.code === 'not_found') {
+      throw new AppError('not_retryable', { detail: PHOTO_IS_GONE, cause: thrown })
+    }
     // What the model could do then, it can't do now.
-    throw thrown instanceof AppError && thrown.code === 'validation_failed' && !thrown.cause
+    throw thrown instanceof AppError && thrown.code === 'validation_failed'
       ? new AppError('not_retryable', { cause: thrown })
       : thrown
   })

@@ -322,6 +322,28 @@ describe('an end', () => {
     expect(await again()).toMatchObject({ status: 409, body: { code: 'not_retryable' } })
   })
 
+  test('a retry is refused once a photo of it is deleted, or is more than its model takes today', async () => {
+    const { client } = await newTenant()
+    const { body: asset } = await client.upload('mug.jpg', photo)
+    const { id } = await generate(client, { inputAssetIds: [asset.id] })
+    await client.post(`/generations/${id}/cancel`)
+    const again = (key: string) =>
+      client.post<GenerationBody>(`/generations/${id}/retry`, undefined, { 'idempotency-key': key })
+    const first = await again('before')
+    expect(first.status).toBe(202)
+    await asOwner('update assets set size = 1e9 where id = $1', [asset.id])
+    expect(await again('large')).toMatchObject({ status: 409, body: { code: 'not_retryable' } })
+    expect((await client.delete(`/assets/${asset.id}`)).status).toBe(204)
+    const refused = await again('after')
+    expect(refused).toMatchObject({
+      status: 409,
+      body: { code: 'not_retryable', detail: expect.stringContaining('photo of it has been deleted') },
+    })
+    expect(refused.body).not.toHaveProperty('errors')
+    expect((await again('before')).body).toEqual(first.body)
+    expect(await client.post(`/generations/${NOBODY}/retry`)).toMatchObject({ status: 404 })
+  })
+
   test('a failed job is retried once for each idempotency key; answers 409 for one that succeeded', async () => {
     const { client } = await newTenant()
     const prompt = newPrompt()
