@@ -171,7 +171,16 @@ export const resendDelivery = async (ctx: Ctx, id: string): Promise<Delivery> =>
     found: ensure(db, exists(webhookDeliveries, isThis), 'not_found'),
     updated: db
       .update(webhookDeliveries)
-      .set({ status: 'pending', attempts: 0, nextAttemptAt: null, endedAt: null })
+      // Of what was before nothing is left: not even that it was delivered.
+      .set({
+        status: 'pending',
+        attempts: 0,
+        nextAttemptAt: null,
+        responseStatus: null,
+        error: null,
+        deliveredAt: null,
+        endedAt: null,
+      })
       .where(isThis)
       .returning(),
     note: owe(db, 'webhook.deliver', [id], RESEND_DELAY),

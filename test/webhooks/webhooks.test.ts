@@ -62,6 +62,7 @@ type Deliveries = Page<{
   attempts: number
   responseStatus: number | null
   error: string | null
+  deliveredAt: string | null
 }>
 
 /** A delivery to the tenant's endpoint that nobody was told of. */
@@ -166,6 +167,36 @@ test('a delivery that fails stays pending, redirects are not followed, and it is
     expect(at(path).map(({ headers }) => headers['webhook-id'])).toEqual([delivery.id, delivery.id])
   }
   expect(at('/elsewhere')).toEqual([])
+})
+
+test('what is sent again shows nothing of the time before', async () => {
+  const tenant = await newTenant()
+  const path = newPath()
+  const endpoint = await newEndpoint(tenant, path)
+  await runJob(tenant)
+  const find = async () => (await tenant.client.get<Deliveries>('/webhooks/deliveries')).body.data[0]
+  const becomes = (what: string, is: (delivery: Deliveries['data'][number]) => boolean) =>
+    waitFor(what, async () => {
+      const delivery = await find()
+      return delivery && is(delivery) && delivery
+    })
+  const delivered = await becomes('it is delivered', ({ status }) => status === 'delivered')
+  expect(delivered).toMatchObject({ responseStatus: 204, deliveredAt: expect.any(String) })
+  const resend = () => tenant.client.post(`/webhooks/deliveries/${delivered.id}/resend`)
+  const fresh = { status: 'pending', attempts: 0, responseStatus: null, error: null, deliveredAt: null }
+
+  answers.set(path, 500)
+  expect(await resend()).toMatchObject({ status: 202, body: fresh })
+  const failed = await becomes('an attempt has failed', ({ attempts }) => attempts === 1)
+  expect(failed).toMatchObject({ status: 'pending', responseStatus: 500, deliveredAt: null })
+
+  await tenant.client.patch(`/webhooks/${endpoint.id}`, { enabled: false })
+  expect(await resend()).toMatchObject({ status: 202, body: fresh })
+  expect(await becomes('it is over', ({ status }) => status === 'failed')).toMatchObject({
+    ...fresh,
+    status: 'failed',
+    error: 'the endpoint is disabled',
+  })
 })
 
 test('an endpoint is disabled after days of failure, and receives again once it is enabled', async () => {
