@@ -247,6 +247,7 @@ end $$;
 --   scope        workspace | user | system: without a workspace in scope only the caller is established
 --   workspaceId, role (the least), action, request (id, ip, userAgent)
 --   stepUp       whether it takes a proof of the person that is not older than 15 minutes
+--   removes      the member whom it removes
 --   turn         whether the transaction changes the workspace: it then waits for those before it
 --   seals        SHA-256 of each secret that the transaction may store
 --   what, with   what app.change calls
@@ -414,7 +415,9 @@ begin
   if app.role_rank(v_role) < app.role_rank(v_claim ->> 'role') then
     perform app.refuse(403, 'forbidden', 'AG');
   end if;
-  if v_demands_factor and v_second_factor is not true then
+  -- Whoever has none may leave all the same.
+  if v_demands_factor and v_second_factor is not true
+    and ((v_claim ->> 'removes')::uuid = v_user and app.factors_of(v_user) = '{}') is not true then
     perform app.refuse(403, 'second_factor_required', 'AG');
   end if;
   if v_step_up then

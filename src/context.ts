@@ -53,6 +53,8 @@ export interface Ctx {
   readonly role: Role
   /** Takes a proof of the person that is not older than 15 minutes. */
   readonly stepUp?: boolean
+  /** The member whom this removes; whoever has no second factor may leave a workspace that demands one. */
+  readonly removes?: string
   /** Also the audit action; undefined while nothing is done that is audited. */
   readonly action: Action | undefined
   /** Secrets that this may store, and no others: hashes, ciphertexts, public keys. The database is told what they hash to. */

@@ -1427,7 +1427,7 @@ export interface paths {
         post?: never;
         /**
          * Leave a workspace, or remove a member (admin)
-         * @description To give or take the role `owner` needs a proof that is not older than 15 minutes (`POST /auth/step-up`).
+         * @description To give or take the role `owner` needs a proof that is not older than 15 minutes (`POST /auth/step-up`). Whoever has no second factor may leave a workspace that demands one.
          *
          *     Needs the role `viewer` or a higher one. Not for API keys.
          */

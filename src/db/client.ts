@@ -50,7 +50,7 @@ const connectionOf = ({ env, scope }: Ctx): Connection => {
  * login can make one, and comes back as a signed context.
  */
 const sign = (ctx: Ctx, turn: boolean, called?: { what: Callable; with: object }) => {
-  const { principal: credential, scope, workspaceId, role, stepUp, action, request } = ctx
+  const { principal: credential, scope, workspaceId, role, stepUp, removes, action, request } = ctx
   const seals = ctx.seals?.map((secret) => hash('sha256', secret))
   const claim = JSON.stringify({
     credential,
@@ -58,6 +58,7 @@ const sign = (ctx: Ctx, turn: boolean, called?: { what: Callable; with: object }
     workspaceId,
     role,
     stepUp,
+    removes,
     action,
     request,
     seals,

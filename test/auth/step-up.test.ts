@@ -13,6 +13,7 @@ import {
   addMember,
   invite,
   logIn,
+  NOBODY,
   newEmail,
   newKey,
   newTenant,
@@ -272,6 +273,46 @@ describe('a workspace that demands a second factor', () => {
     expect([(await again.get('/assets')).status, (await before.get('/assets')).status]).toEqual([403, 403])
     expect((await demand(owner.client, owner.workspaceId, false)).status).toBe(200)
     expect((await again.get('/assets')).status).toBe(200)
+  })
+
+  test('lets whoever has none leave, and remove nobody else', async () => {
+    const owner = await newTenant()
+    const [admin, member, other] = [
+      await addMember(owner.workspaceId, 'admin'),
+      await addMember(owner.workspaceId, 'member'),
+      await addMember(owner.workspaceId, 'owner'),
+    ]
+    const { key } = await newKey(admin.client, ['asset.list'])
+    await addTotp(owner.client)
+    expect((await demand(owner.client, owner.workspaceId)).status).toBe(200)
+    const remove = (by: Client, { userId }: { userId: string }) =>
+      by.delete(`/workspaces/${owner.workspaceId}/members/${userId}`)
+    for (const whom of [member, owner, { userId: NOBODY }]) {
+      const refused = await remove(admin.client, whom)
+      expect(refused).toMatchObject({ status: 403, body: { code: 'second_factor_required' } })
+      expect(databaseRequestsOf(refused)).toBe(1)
+    }
+    // A thief of the password of somebody who has one.
+    const careful = await addMember(owner.workspaceId, 'member')
+    await addTotp(careful.client)
+    const thief = await byPassword(careful.userId, owner.workspaceId)
+    expect((await remove(thief, careful)).body.code).toBe('second_factor_required')
+    expect((await remove(careful.client, careful)).status).toBe(204)
+    for (const who of [member, admin]) {
+      const left = await remove(who.client, who)
+      expect([left.status, databaseRequestsOf(left)]).toEqual([204, 1])
+      expect(await rowsOfRequest(left.headers)).toContainEqual(
+        expect.objectContaining({ action: 'member.remove' }),
+      )
+      expect((await who.client.get('/assets')).status).toBe(404)
+    }
+    expect((await createClient({ token: key }).get('/assets')).status).toBe(401)
+    // An owner's place is given up by who has proved themselves of late, as everywhere.
+    await grow(other.userId, 20)
+    expect((await remove(other.client, other)).body.code).toBe('step_up_required')
+    await stepUp(other.client, { password: PASSWORD })
+    expect((await remove(other.client, other)).status).toBe(204)
+    expect((await remove(owner.client, owner)).body.code).toBe('last_owner')
   })
 
   test('is demanded by owners only', async () => {

@@ -115,10 +115,10 @@ export const changeRole = async (ctx: Ctx, userId: string, role: Role): Promise<
   return first(rows)
 }
 
-/** Oneself, or as an admin somebody of no higher role. @throws {AppError} not_found, forbidden, step_up_required, last_owner */
+/** Oneself, also from where a second factor is demanded that one has not, or as an admin somebody of no higher role. @throws {AppError} not_found, forbidden, step_up_required, last_owner */
 export const removeMember = async (ctx: Ctx, userId: string): Promise<void> => {
   const callerOutranks = sql`${ownRank} >= greatest(${rankOf(sql`'admin'`)}, ${rankOf(memberships.role)})`
-  const { gate, revoked } = await change(ctx, (db) => ({
+  const { gate, revoked } = await change({ ...ctx, removes: userId }, (db) => ({
     found: ensureMember(db, userId),
     allowed: ensure(
       db,

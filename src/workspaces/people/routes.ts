@@ -96,7 +96,7 @@ routes.openapi(
     path: '/workspaces/{id}/members/{userId}',
     tag,
     summary: 'Leave a workspace, or remove a member (admin)',
-    description: ownersNeedProof,
+    description: `${ownersNeedProof} Whoever has no second factor may leave a workspace that demands one.`,
     workspaceInPath: true,
     request: { params: memberPath },
     responses: { 204: { description: 'Removed' } },
