@@ -33,6 +33,28 @@ export const openWindow = (body: ReadableStream<Uint8Array>) => {
   }
 }
 
+/** Milliseconds without a byte after which a body has broken off, and how often that is looked at. */
+const SILENCE = 15_000
+const LOOKS = 3000
+
+/** Ends reads that wait for too long: with one timer for all of a body, of which there may be thousands. */
+export const watchSilence = () => {
+  let askedAt = 0
+  let giveUp: ((reason: Error) => void) | undefined
+  const timer = setInterval(() => {
+    if (Date.now() - askedAt > SILENCE) giveUp?.(new Error('no byte of the body came'))
+  }, LOOKS)
+  return {
+    inTime: <T>(read: () => Promise<T>) =>
+      new Promise<T>((resolve, reject) => {
+        askedAt = Date.now()
+        giveUp = reject
+        read().then(resolve, reject)
+      }),
+    end: () => clearInterval(timer),
+  }
+}
+
 /** The stream's chunks; each is valid until the next is asked for. What is not read is not sent. */
 export const readChunks = async function* (body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
   const window = openWindow(body)

@@ -1,6 +1,6 @@
 /** Reads the file of a body as a stream: the one `file` of multipart/form-data (RFC 7578), or the whole body. */
 import { AppError, invalidField } from '../errors.ts'
-import { openWindow } from '../streams.ts'
+import { openWindow, watchSilence } from '../streams.ts'
 
 export interface FilePart {
   /** As the client sent it, possibly with a path; empty if it did not. */
@@ -13,10 +13,6 @@ export interface FilePart {
 const MAX_HEADERS = 16 * 1024
 /** Bytes that a body may have besides its file: boundaries and headers. */
 export const MULTIPART_OVERHEAD = 64 * 1024
-
-/** Milliseconds without a byte after which a body has broken off, and how often that is looked at. */
-const SILENCE = 15_000
-const LOOKS = 3000
 
 /** Bytes that have to come in so many milliseconds of what nobody wants any more. */
 const LEAST = 256 * 1024
@@ -53,26 +49,15 @@ const extendedFilename = (headers: string): string | undefined => {
 /** A window over the body that ends in problems: one that breaks off, or falls silent, is malformed, one over `maxSize` bytes too large. */
 const openBody = (body: ReadableStream<Uint8Array>, maxSize: number) => {
   const window = openWindow(body)
+  const watch = watchSilence()
   let received = 0
   let ended = false
-  let askedAt = 0
-  let giveUp: ((reason: Error) => void) | undefined
-  // One timer for all reads, of which a body has thousands.
-  const watch = setInterval(() => {
-    if (Date.now() - askedAt > SILENCE) giveUp?.(new Error('no byte of the body came'))
-  }, LOOKS)
-  const read = () =>
-    new Promise<boolean>((resolve, reject) => {
-      askedAt = Date.now()
-      giveUp = reject
-      window.fill().then(resolve, reject)
-    })
 
   /** False at the end of the body. */
   const fill = async (): Promise<boolean> => {
     const before = window.view().length
     try {
-      if (ended || !(await read())) {
+      if (ended || !(await watch.inTime(window.fill))) {
         ended = true
         return false
       }
@@ -109,7 +94,7 @@ const openBody = (body: ReadableStream<Uint8Array>, maxSize: number) => {
       } catch {
         await window.cancel()
       } finally {
-        clearInterval(watch)
+        watch.end()
       }
     },
   }

@@ -5,6 +5,7 @@ import { type Ctx, log } from '../context.ts'
 import { MisconfiguredError, parseEnv } from '../env.ts'
 import { AppError, describeError } from '../errors.ts'
 import { limitHeaders } from '../limits/limits.ts'
+import { watchSilence } from '../streams.ts'
 import { mediaKinds } from '../words.ts'
 import type { AppEnv } from './router.ts'
 
@@ -148,17 +149,30 @@ export const checkContentType = createMiddleware<AppEnv>(async (c, next) => {
 })
 
 /**
- * Bytes that come without a length are counted as they come. Not by Hono's `bodyLimit`, which would keep the rest from `drain`.
+ * All of a body; undefined if that is more than `most` bytes, which are counted as they come. Not by Hono's `bodyLimit`,
+ * which would keep the rest from `drain`; of one that broke off or fell silent `drain` waits for nothing.
  */
-const takeAtMost = async (body: ReadableStream<Uint8Array>, check: (size: number) => void): Promise<Blob> => {
+const takeAtMost = async (
+  body: ReadableStream<Uint8Array>,
+  most: number,
+): Promise<Uint8Array<ArrayBuffer> | undefined> => {
+  const reader = body.getReader()
+  const watch = watchSilence()
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of body.values({ preventCancel: true })) {
-    size += chunk.length
-    check(size)
-    chunks.push(chunk)
+  try {
+    for (;;) {
+      const { value, done } = await watch.inTime(() => reader.read())
+      if (done) return Buffer.concat(chunks)
+      size += value.length
+      chunks.push(value)
+      if (size > most) break
+    }
+  } finally {
+    watch.end()
   }
-  return new Blob(chunks)
+  reader.releaseLock()
+  return undefined
 }
 
 /**
@@ -170,17 +184,15 @@ export const readBody = createMiddleware<AppEnv>(async (c, next) => {
   const { body } = c.req.raw
   if (!body || !mayHaveBody(c.req) || isUpload(c.req)) return next()
   const most = c.req.path.startsWith('/api/v1/providers/') ? MAX_NEWS : MAX_JSON
-  const check = (size: number) => {
-    if (size <= most) return
-    throw new AppError('payload_too_large', { detail: `A JSON body has at most ${most / 1024} KiB.` })
-  }
   // Who sends in chunks may say any length.
   const length = c.req.header('transfer-encoding') === undefined ? c.req.header('content-length') : undefined
-  if (length !== undefined) check(Number(length))
   try {
-    if (length === undefined) c.req.raw = new Request(c.req.raw, { body: await takeAtMost(body, check) })
-    // Read once: Hono makes text and JSON of the same bytes later.
-    new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(await c.req.arrayBuffer())
+    const bytes = Number(length ?? 0) > most ? undefined : await takeAtMost(body, most)
+    if (!bytes) {
+      throw new AppError('payload_too_large', { detail: `A JSON body has at most ${most / 1024} KiB.` })
+    }
+    new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes)
+    c.req.raw = new Request(c.req.raw, { body: bytes })
   } catch (cause) {
     if (cause instanceof AppError) throw cause
     const detail = 'The request body is not complete, or not UTF-8.'

@@ -360,6 +360,22 @@ test.each([
   expect(String(answer)).toMatch(/^HTTP\/1.1 413 /)
 })
 
+test.each([
+  ['announces', 'Content-Length: 100\r\n\r\n{'],
+  ['begins', 'Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n'],
+])(
+  'whoever %s a body and falls silent is answered before long',
+  async (_, rest) => {
+    const socket = connect(Number(new URL(rig.url).port), '127.0.0.1')
+    const head = 'POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json'
+    socket.write(`${head}\r\n${rest}`)
+    const [answer] = await once(socket, 'data', { signal: AbortSignal.timeout(25_000) })
+    socket.destroy()
+    expect(String(answer)).toMatch(/^HTTP\/1.1 400 .*"code":"malformed_json"/s)
+  },
+  40_000,
+)
+
 test('while a hundred sign in, reads are answered at once, and whoever would wait for long is refused', async () => {
   const read = async () => {
     const asked = performance.now()
