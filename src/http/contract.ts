@@ -58,7 +58,12 @@ export const someOf = <Shape extends z.core.$ZodShape>(shape: Shape) =>
     .partial()
     .refine((changes) => Object.keys(changes).length > 0, 'must have at least one field')
 
-export const uuidPath = (name: string) => z.uuid().openapi({ param: { name, in: 'path' } })
+/** Lower-cased, since case makes no difference: the same request is so however its ids are written. */
+export const uuidPath = (name: string) =>
+  z
+    .uuid()
+    .toLowerCase()
+    .openapi({ param: { name, in: 'path' } })
 export const IdPath = z.object({ id: uuidPath('id') })
 
 /** Header of what may be sent again without being done again. */

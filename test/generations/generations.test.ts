@@ -357,6 +357,8 @@ describe('an end', () => {
     expect(second.body).toEqual(first.body)
     expect(await finished(client, first.body.id)).toMatchObject({ status: 'succeeded' })
     expect((await again()).body).toEqual(first.body)
+    const inCapitals = `/generations/${job.id.toUpperCase()}/retry`
+    expect((await client.post(inCapitals, undefined, { 'idempotency-key': 'r1' })).body).toEqual(first.body)
     const refused = await client.post(`/generations/${first.body.id}/retry`)
     expect(refused).toMatchObject({ status: 409, body: { code: 'not_retryable' } })
     expect(await creditsOf(client)).toMatchObject({ charged: 4, reserved: 0 })
