@@ -33,6 +33,23 @@ import { uploadAsset } from './upload.ts'
 
 const tag = 'Assets'
 
+export const exampleAsset = {
+  id: '0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11',
+  workspaceId: '0198c1dd-2b84-7d10-8f6e-5c1d3e9a4b02',
+  name: 'mug.jpg',
+  kind: 'image',
+  mimeType: 'image/jpeg',
+  size: 48_213,
+  sha256: '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
+  width: 1200,
+  height: 900,
+  source: 'upload',
+  status: 'ready',
+  tags: ['spring'],
+  createdBy: '0198c1dc-91f3-7a6e-b0c4-2d7f8e1a5c33',
+  createdAt: '2026-01-31T12:00:00.000Z',
+}
+
 export const AssetView = z
   .object({
     id: z.uuid(),
@@ -52,24 +69,7 @@ export const AssetView = z
     createdBy: z.uuid().nullable(),
     createdAt: Timestamp,
   })
-  .openapi('Asset', {
-    example: {
-      id: '0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11',
-      workspaceId: '0198c1dd-2b84-7d10-8f6e-5c1d3e9a4b02',
-      name: 'mug.jpg',
-      kind: 'image',
-      mimeType: 'image/jpeg',
-      size: 48_213,
-      sha256: '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
-      width: 1200,
-      height: 900,
-      source: 'upload',
-      status: 'ready',
-      tags: ['spring'],
-      createdBy: '0198c1dc-91f3-7a6e-b0c4-2d7f8e1a5c33',
-      createdAt: '2026-01-31T12:00:00.000Z',
-    },
-  })
+  .openapi('Asset', { example: exampleAsset })
 
 export const presentAsset = (row: Asset): z.output<typeof AssetView> => ({
   id: row.id,

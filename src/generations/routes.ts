@@ -3,7 +3,7 @@ import type { Context } from 'hono'
 import { z } from 'zod'
 import type { Asset } from '../assets/assets.ts'
 import { presignShown } from '../assets/presign.ts'
-import { AssetView, presentAsset } from '../assets/routes.ts'
+import { AssetView, exampleAsset, presentAsset } from '../assets/routes.ts'
 import type { Env } from '../env.ts'
 import { IdempotencyKey, IdPath, json, jsonBody, replayable, Timestamp, text } from '../http/contract.ts'
 import { operation } from '../http/operation.ts'
@@ -85,6 +85,16 @@ const toRequest = (input: z.output<typeof GenerationInput>): GenerationRequest =
   webhookUrl: input.webhookUrl ?? null,
 })
 
+/** Without one of its own an output would have an asset's, which has no URL. */
+const exampleOutput = {
+  ...exampleAsset,
+  name: 'scene-1.png',
+  mimeType: 'image/png',
+  source: 'generation',
+  url: 'https://storage.example.com/merchant-assets/workspaces/0198c1dd-2b84-7d10-8f6e-5c1d3e9a4b02/0198c1de-6e1f-7c5a-9d35-0a4b6f2f7a11?X-Amz-Expires=900',
+  urlExpiresAt: '2026-01-31T12:15:00.000Z',
+}
+
 const GenerationView = z
   .object({
     id: z.uuid(),
@@ -128,7 +138,7 @@ const GenerationView = z
       AssetView.extend({
         url: z.url().describe('For ten minutes at a time the same, so that it can be cached'),
         urlExpiresAt: Timestamp.describe('At least five minutes from now'),
-      }),
+      }).openapi({ example: exampleOutput }),
     ),
     error: z
       .object({

@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { createClient } from '../support/client.ts'
-import { checkNamed, checkSchema, type Json, openApi } from '../support/contract.ts'
+import { checkSchema, type Json, openApi } from '../support/contract.ts'
 import { stack } from '../support/control.ts'
 import { routes } from '../support/routes.ts'
 
@@ -45,16 +45,30 @@ test('the document describes every operation and tag, its licence, and the form 
   expect(upload?.schema).toMatchObject({ properties: { file: { type: 'string' } }, required: ['file'] })
 })
 
+/** Every example below a part of the document, with where it stands and what it is one of. */
+const examplesIn = (part: unknown, where: string): { where: string; schema: Json; example: unknown }[] => {
+  if (typeof part !== 'object' || part === null) return []
+  const { example, ...rest } = part as Json
+  // Beside the schema, or in it; below `properties` it is a field's name.
+  const isOne = example !== undefined && !where.endsWith('/properties')
+  const own = isOne ? [{ where, schema: (rest.schema ?? rest) as Json, example }] : []
+  return [...own, ...Object.entries(rest).flatMap(([key, value]) => examplesIn(value, `${where}/${key}`))]
+}
+
 test('every JSON body has an example, and all examples keep their schemas', () => {
   for (const operation of Object.values(openApi.paths).flatMap((methods) => Object.values(methods))) {
     const body = operation.requestBody?.content['application/json']
-    if (body) checkSchema(`example of ${operation.operationId}`, body.schema, body.example)
+    if (body) expect(body.example, operation.operationId).toBeDefined()
   }
-  const named = Object.entries(openApi.components.schemas).filter(([, { example }]) => example)
-  expect(named.map(([name]) => name)).toEqual(
-    expect.arrayContaining(['Asset', 'GenerationEvent', 'Problem', 'WebhookMessage']),
+  const examples = examplesIn(openApi, '#')
+  const named = ['Asset', 'GenerationEvent', 'Problem', 'WebhookMessage']
+  expect(examples.map(({ where }) => where)).toEqual(
+    expect.arrayContaining([
+      ...named.map((name) => `#/components/schemas/${name}`),
+      '#/components/schemas/Generation/properties/outputs/items',
+    ]),
   )
-  for (const [name, { example }] of named) checkNamed(name, example)
+  for (const { where, schema, example } of examples) checkSchema(`example of ${where}`, schema, example)
 })
 
 test('no field of a body has a default in the document, which generators would take for required', () => {
