@@ -2054,14 +2054,16 @@ export interface components {
         };
         Model: {
             id: string;
+            /** @description What the model can be asked for, each by itself. Several may make it who can do different things, so that not every combination is taken: `POST /generations/quote` says whether one is, and else what could be. */
             inputs: {
-                /** @description None: the photo's */
+                /** @description None: the photo's. Not each goes with all else */
                 aspectRatios: ("1:1" | "4:3" | "3:4" | "16:9" | "9:16")[];
-                /** @description Seconds; null for pictures */
+                /** @description Seconds; null for pictures. Not each goes with all else, such as no photo */
                 durations: number[] | null;
                 maxCount: number;
                 /** @description Images of whichever type: they are prepared for the model */
                 maxInputAssets: number;
+                /** @description The least, whatever else is asked for: some of it may take more */
                 minInputAssets: number;
                 /** @description Takes an instruction, and a style */
                 prompt: boolean;

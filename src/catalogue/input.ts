@@ -1,5 +1,12 @@
 /** From a request to what one offer's provider is sent: its own names, its own values, and nothing that it would drop. */
-import type { AspectRatio, GenerationKind, PreparedInput, Style, Task } from '../words.ts'
+import {
+  type AspectRatio,
+  aspectRatios,
+  type GenerationKind,
+  type PreparedInput,
+  type Style,
+  type Task,
+} from '../words.ts'
 import { composePrompt, NEGATIVE_PROMPT } from './prompts.ts'
 import type { Offer } from './schema.ts'
 
@@ -50,10 +57,25 @@ const ratiosOf = ({ input: { shape } }: Offer): AspectRatio[] | 'any' | 'none' =
 /** As the contract counts characters. */
 const lengthOf = (text: string) => Array.from(text).length
 
-const oneOf = (values: readonly (string | number)[]) => ({
-  message: `must be one of ${values.join(', ')} for this model`,
+const oneOf = (values: readonly (string | number)[], given = '') => ({
+  message: `must be one of ${values.join(', ')} for this model${given}`,
   values,
 })
+
+/** All that the offer can do there, whatever else is asked for; none where it is not one of a few. */
+const valuesOf = (offer: Offer, field: Misfit['field']): readonly (string | number)[] => {
+  if (field === 'durationSeconds') return offer.input.seconds?.values ?? []
+  if (field !== 'aspectRatio') return []
+  const ratios = ratiosOf(offer)
+  if (ratios === 'none') return []
+  return ratios === 'any' ? aspectRatios : ratios
+}
+
+/** What else is asked for there, in words. */
+const givenOf = (field: Misfit['field'], { photos }: Wish) => {
+  if (field !== 'inputAssetIds') return `with this ${field}`
+  return photos === 0 ? 'without a photo' : 'with these photos'
+}
 
 /** The first thing of the request that the offer can't do. */
 export const misfitOf = (offer: Offer, wish: Wish): Misfit | undefined => {
@@ -89,14 +111,32 @@ export const misfitOf = (offer: Offer, wish: Wish): Misfit | undefined => {
   return undefined
 }
 
-/** What to tell of a request that none of the offers can do: of the one that comes nearest, with what any of them could. */
-export const nearestOf = (misfits: readonly Misfit[]): Misfit | undefined => {
-  const [nearest] = misfits.toSorted((a, b) => checked.indexOf(b.field) - checked.indexOf(a.field))
-  const values = misfits.flatMap((misfit) => (misfit.field === nearest?.field ? (misfit.values ?? []) : []))
-  const all = [...new Set(values)].sort((a, b) =>
+/**
+ * What to tell of a request that none of the offers can do: of the one that comes nearest, with what any of them could, and
+ * with what else of the request keeps others from doing more.
+ */
+export const nearestOf = (offers: readonly Offer[], wish: Wish): Misfit | undefined => {
+  const misfits = offers.flatMap((offer) => {
+    const misfit = misfitOf(offer, wish)
+    return misfit ? [{ offer, misfit }] : []
+  })
+  const nearest = misfits
+    .map(({ misfit }) => misfit)
+    .toSorted((a, b) => checked.indexOf(b.field) - checked.indexOf(a.field))[0]
+  if (!nearest?.values) return nearest
+  const { field } = nearest
+  const could = misfits.flatMap(({ misfit }) => (misfit.field === field ? (misfit.values ?? []) : []))
+  const values = [...new Set(could)].sort((a, b) =>
     typeof a === 'number' && typeof b === 'number' ? a - b : 0,
   )
-  return nearest?.values ? { ...nearest, ...oneOf(all) } : nearest
+  const kept = misfits.filter(
+    ({ offer, misfit }) =>
+      misfit.field !== field && valuesOf(offer, field).some((value) => !values.includes(value)),
+  )
+  const given = checked
+    .filter((other) => kept.some(({ misfit }) => misfit.field === other))
+    .map((other) => givenOf(other, wish))
+  return { field, ...oneOf(values, given.length > 0 ? ` ${given.join(' and ')}` : '') }
 }
 
 /** Whether the model can use the photo, as it is prepared. */

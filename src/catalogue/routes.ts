@@ -23,17 +23,26 @@ const ModelView = z
     }).describe(
       'Of one: a request costs as many times this as it has pictures, or seconds of film, rounded up to whole credits, and at least 1. Who makes it is the first who can do all of it, so that what else is asked for, such as an `aspectRatio`, may have another price: `POST /generations/quote` says what a request costs.',
     ),
-    inputs: z.object({
-      prompt: z.boolean().describe('Takes an instruction, and a style'),
-      text: z.boolean().describe('Takes lettering'),
-      seed: z.boolean(),
-      minInputAssets: z.int(),
-      maxInputAssets: z.int().describe('Images of whichever type: they are prepared for the model'),
-      maxCount: z.int(),
-      aspectRatios: z.array(z.enum(aspectRatios)).describe("None: the photo's"),
-      styles: z.array(z.enum(styles)),
-      durations: z.array(z.int()).nullable().describe('Seconds; null for pictures'),
-    }),
+    inputs: z
+      .object({
+        prompt: z.boolean().describe('Takes an instruction, and a style'),
+        text: z.boolean().describe('Takes lettering'),
+        seed: z.boolean(),
+        minInputAssets: z.int().describe('The least, whatever else is asked for: some of it may take more'),
+        maxInputAssets: z.int().describe('Images of whichever type: they are prepared for the model'),
+        maxCount: z.int(),
+        aspectRatios: z
+          .array(z.enum(aspectRatios))
+          .describe("None: the photo's. Not each goes with all else"),
+        styles: z.array(z.enum(styles)),
+        durations: z
+          .array(z.int())
+          .nullable()
+          .describe('Seconds; null for pictures. Not each goes with all else, such as no photo'),
+      })
+      .describe(
+        'What the model can be asked for, each by itself. Several may make it who can do different things, so that not every combination is taken: `POST /generations/quote` says whether one is, and else what could be.',
+      ),
   })
   .openapi('Model')
 

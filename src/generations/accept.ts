@@ -64,10 +64,9 @@ const planFor = (env: Env, request: GenerationRequest): Plan => {
   const { model, offers } = found
   if (request.count > model.maxCount) throw invalidField('/count', `must be at most ${model.maxCount}`)
   const wish = wishOf(request)
-  const misfits = offers.map((offer) => misfitOf(offer, wish))
-  const [offer, ...others] = offers.filter((_, i) => misfits[i] === undefined)
+  const [offer, ...others] = offers.filter((one) => misfitOf(one, wish) === undefined)
   if (!offer) {
-    const misfit = nearestOf(misfits.flatMap((one) => one ?? []))
+    const misfit = nearestOf(offers, wish)
     throw invalidField(`/${misfit?.field}`, misfit?.message ?? 'is nothing that this model can do')
   }
   const credits = creditsOf(offer, wish)

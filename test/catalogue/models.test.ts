@@ -95,3 +95,24 @@ describe.each(catalogue.data)('$id', ({ id, task, price, inputs }) => {
     expect(refusal?.message).toMatch(new RegExp(`^must name .*\\b${inputs.maxInputAssets} of your images`))
   })
 })
+
+test.each([
+  ["a duration that is nobody's", 1, {}, 7, 'must be one of 5, 6, 8, 10 for this model'],
+  ['one that takes a photo', 0, {}, 5, 'must be one of 6, 8 for this model without a photo'],
+  [
+    'one that keeps its ratio',
+    1,
+    { aspectRatio: '9:16' },
+    5,
+    'must be one of 6, 8 for this model with this aspectRatio',
+  ],
+])('a refusal says what it depends on: %s', async (_, count, wish, durationSeconds, message) => {
+  const { body } = await client.post('/generations/quote', {
+    task: 'animate',
+    prompt: 'x',
+    inputAssetIds: photos.slice(0, count),
+    durationSeconds,
+    ...wish,
+  })
+  expect(body.errors).toEqual([{ pointer: '/durationSeconds', message }])
+})
