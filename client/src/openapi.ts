@@ -169,8 +169,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Redirect to the file by a URL that works for 5 minutes
-         * @description With a `width`, to a copy of a picture, or of a frame of a film in H.264 of less than 40 MB where the deployment makes those, that is at most so many pixels wide: upright, in sRGB, without EXIF, made once. What is transparent or moves stays so where the `format` can. `HEAD` leads to a URL for `HEAD`.
+         * Redirect to the file by a URL that works for 5 minutes, or a URL as JSON
+         * @description With a `width`, to a copy of a picture, or of a frame of a film in H.264 of less than 40 MB where the deployment makes those, that is at most so many pixels wide: upright, in sRGB, without EXIF, made once. What is transparent or moves stays so where the `format` can. `HEAD` leads to a URL for `HEAD`. Whose `Accept` names `application/json` gets a URL to GET, as of `POST /assets/downloads`: browsers need that on pages of another origin than the API, since they follow the redirect as nobody (`Origin: null`).
          *
          *     Needs the role `viewer` or a higher one. An API key needs the scope `asset.download`.
          */
@@ -2858,6 +2858,26 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Where the file is, if JSON was asked for */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /**
+                         * Format: date-time
+                         * @description In UTC, ending in `Z`
+                         */
+                        expiresAt: string;
+                        /**
+                         * Format: uri
+                         * @description For ten minutes at a time the same, so that it can be cached
+                         */
+                        url: string;
+                    };
+                };
+            };
             /** @description To the file */
             302: {
                 headers: {
@@ -3045,7 +3065,10 @@ export interface operations {
                                 code: components["schemas"]["ErrorCode"];
                                 detail: string;
                             };
-                            /** Format: uri */
+                            /**
+                             * Format: uri
+                             * @description For ten minutes at a time the same, so that it can be cached
+                             */
                             url?: string;
                         }[];
                     };

@@ -15,7 +15,7 @@ import { first, inWorkspace, type Page, rowOf, rowsOf } from '../db/sql.ts'
 import { AppError } from '../errors.ts'
 import { dispatch } from '../outbox/outbox.ts'
 import { assetKinds, assetSources, assetStatuses } from '../words.ts'
-import { type Asking, presignDownload, presignShown } from './presign.ts'
+import { presignShown } from './presign.ts'
 
 export type Asset = typeof assets.$inferSelect
 
@@ -149,14 +149,12 @@ export const deleteAsset = async (ctx: Ctx, id: string): Promise<void> => {
   )
 }
 
-const checkReady = (asset: Asset): Asset => {
+/** One whose file is there. @throws {AppError} not_found, upload_incomplete */
+export const getReadyAsset = async (ctx: Ctx, id: string): Promise<Asset> => {
+  const asset = await getAsset(ctx, id)
   if (asset.status === 'pending') throw new AppError('upload_incomplete')
   return asset
 }
-
-/** A URL that works for five minutes. @throws {AppError} not_found, upload_incomplete */
-export const downloadAsset = async (ctx: Ctx, id: string, asking: Asking): Promise<string> =>
-  presignDownload(ctx.env, checkReady(await getAsset(ctx, id)), asking)
 
 /** A URL of each that may be had, in the order of the ids. */
 export const downloadAssets = async (ctx: Ctx, ids: readonly string[], type: 'inline' | 'attachment') => {

@@ -24,7 +24,7 @@ import {
 } from './images.ts'
 import { metadataOf, withoutMetadata } from './metadata.ts'
 import { stemOf } from './names.ts'
-import { type Asking, presignCopy } from './presign.ts'
+import type { Delivered } from './presign.ts'
 import { isSourceType, markAsGenerated } from './provenance.ts'
 import { putObject } from './put.ts'
 import { deleteCopies } from './storage.ts'
@@ -236,16 +236,20 @@ const makeClaimed = async (ctx: Ctx, asset: Asset, wanted: Wanted, lease: string
 const fileNameOf = (name: string, { width, format }: Wanted) =>
   `${stemOf(name)}-${width}.${format === 'jpeg' ? 'jpg' : format}`
 
-/** A URL of the copy that works for five minutes. @throws {AppError} not_found, validation_failed, not_convertible, unavailable */
-export const downloadCopy = async (ctx: Ctx, id: string, wanted: Wanted, asking: Asking): Promise<string> => {
+/** The copy, made if it is not there. @throws {AppError} not_found, upload_incomplete, validation_failed, not_convertible, unavailable */
+export const getCopy = async (ctx: Ctx, id: string, wanted: Wanted): Promise<Delivered> => {
   const name = nameOf(wanted)
   const { asset, copy } = await readBoth(ctx, id, name)
   checkConvertible(ctx, asset)
   if (copy?.refusedAt) throw refused(asset)
   if (!copy?.madeAt) await makeOrWait({ ...ctx, workspaceId: asset.workspaceId }, asset, wanted)
-  const [file, mimeType] = [fileNameOf(asset.name, wanted), mimeTypeOf(wanted.format)]
-  const { workspaceId } = asset
-  return presignCopy(ctx.env, { workspaceId, assetId: id, copy: name, name: file, mimeType }, asking)
+  return {
+    workspaceId: asset.workspaceId,
+    assetId: id,
+    copy: name,
+    name: fileNameOf(asset.name, wanted),
+    mimeType: mimeTypeOf(wanted.format),
+  }
 }
 
 /** The job of what was noted when a copy was begun: whoever made it may have died after the asset was deleted. */

@@ -42,10 +42,21 @@ const presign = async (
   return (await clientOf(bucket).sign(url, { method, ...(headers && { headers }), aws })).url
 }
 
-interface Delivered extends Placed {
-  name: string
-  mimeType: string
+/** A sized copy: always at home. */
+interface Copied {
+  workspaceId: string
+  assetId: string
+  copy: string
 }
+
+/** What people get by a URL: an asset's file, or a sized copy. */
+export type Delivered = (Placed | Copied) & { name: string; mimeType: string }
+
+/** @throws {AppError} unavailable */
+const placeOf = (env: Env, delivered: Delivered): [Bucket, string] =>
+  'copy' in delivered
+    ? [env, pathOf(delivered.workspaceId, delivered.assetId, undefined, delivered.copy)]
+    : originalOf(env, delivered)
 
 /**
  * What browsers may show where storage is at home, with no headers but these: pictures and films run nothing. Text may be
@@ -70,33 +81,25 @@ export interface Asking {
 /** A URL by which anyone may ask so for five minutes. */
 export const presignDownload = async (
   env: Env,
-  asset: Delivered,
+  delivered: Delivered,
   { type, method = 'GET' }: Asking,
 ): Promise<string> =>
-  presign(...originalOf(env, asset), {
+  presign(...placeOf(env, delivered), {
     method,
-    query: overridesOf(asset, type),
-    seconds: PRESIGNED_LIFETIME,
-  })
-
-/** The same of a sized copy. */
-export const presignCopy = (
-  env: Env,
-  copy: { workspaceId: string; assetId: string; copy: string; name: string; mimeType: string },
-  { type, method = 'GET' }: Asking,
-): Promise<string> =>
-  presign(env, pathOf(copy.workspaceId, copy.assetId, undefined, copy.copy), {
-    method,
-    query: overridesOf(copy, type),
+    query: overridesOf(delivered, type),
     seconds: PRESIGNED_LIFETIME,
   })
 
 /** A URL that anyone may GET for at least five minutes. For ten at a time it is the same, so that browsers keep what it shows. */
-export const presignShown = async (env: Env, asset: Delivered, type: 'inline' | 'attachment' = 'inline') => {
+export const presignShown = async (
+  env: Env,
+  delivered: Delivered,
+  type: 'inline' | 'attachment' = 'inline',
+) => {
   const from = Math.floor(Date.now() / 1000 / SAME_URL) * SAME_URL * 1000
   const seconds = SAME_URL + PRESIGNED_LIFETIME
-  const url = await presign(...originalOf(env, asset), {
-    query: overridesOf(asset, type),
+  const url = await presign(...placeOf(env, delivered), {
+    query: overridesOf(delivered, type),
     from,
     seconds,
   })

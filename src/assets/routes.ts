@@ -1,4 +1,5 @@
 /** The routes of assets. */
+import { parseAccept } from 'hono/utils/accept'
 import { z } from 'zod'
 import { AppError } from '../errors.ts'
 import { IdPath, json, jsonBody, located, nameText, someOf, Timestamp, text } from '../http/contract.ts'
@@ -20,15 +21,16 @@ import {
 import {
   type Asset,
   deleteAsset,
-  downloadAsset,
   downloadAssets,
   getAsset,
   getLineage,
+  getReadyAsset,
   listAssets,
   updateAsset,
 } from './assets.ts'
-import { downloadCopy } from './copies.ts'
+import { getCopy } from './copies.ts'
 import { FileName } from './names.ts'
+import { presignDownload, presignShown } from './presign.ts'
 import { uploadAsset } from './upload.ts'
 
 const tag = 'Assets'
@@ -102,6 +104,11 @@ const Disposition = z
   .enum(['inline', 'attachment'])
   .default('attachment')
   .describe('Pictures and films may be shown inline; others are attachments all the same')
+
+const Link = z.object({
+  url: z.url().describe('For ten minutes at a time the same, so that it can be cached'),
+  expiresAt: Timestamp,
+})
 
 const Tag = nameText({ max: 50 })
 
@@ -313,14 +320,18 @@ routes.openapi(
   },
 )
 
+/** Whether JSON is asked for by its name: who takes anything takes the file. */
+const asksForJson = (accept = '') =>
+  parseAccept(accept).some(({ type, q }) => type.toLowerCase() === 'application/json' && q > 0)
+
 routes.openapi(
   operation('asset.download', {
     method: 'get',
     path: '/assets/{id}/download',
     tag,
-    summary: 'Redirect to the file by a URL that works for 5 minutes',
+    summary: 'Redirect to the file by a URL that works for 5 minutes, or a URL as JSON',
     description:
-      'With a `width`, to a copy of a picture, or of a frame of a film in H.264 of less than 40 MB where the deployment makes those, that is at most so many pixels wide: upright, in sRGB, without EXIF, made once. What is transparent or moves stays so where the `format` can. `HEAD` leads to a URL for `HEAD`.',
+      'With a `width`, to a copy of a picture, or of a frame of a film in H.264 of less than 40 MB where the deployment makes those, that is at most so many pixels wide: upright, in sRGB, without EXIF, made once. What is transparent or moves stays so where the `format` can. `HEAD` leads to a URL for `HEAD`. Whose `Accept` names `application/json` gets a URL to GET, as of `POST /assets/downloads`: browsers need that on pages of another origin than the API, since they follow the redirect as nobody (`Origin: null`).',
     request: {
       params: IdPath,
       query: z.object({
@@ -329,17 +340,24 @@ routes.openapi(
         format: z.enum(copyFormats).default('webp').describe('Of a sized copy'),
       }),
     },
-    responses: { 302: { description: 'To the file', headers: located } },
+    responses: {
+      200: json(Link, 'Where the file is, if JSON was asked for'),
+      302: { description: 'To the file', headers: located },
+    },
     refuses: ['upload_incomplete', 'not_convertible'],
   }),
   async (c) => {
     const { id } = c.req.valid('param')
     const { disposition, width, format } = c.req.valid('query')
-    const asking = { type: disposition, method: c.req.method === 'HEAD' ? 'HEAD' : 'GET' } as const
-    const url = width
-      ? await downloadCopy(c.get('ctx'), id, { width, format }, asking)
-      : await downloadAsset(c.get('ctx'), id, asking)
-    return c.redirect(url, 302)
+    const ctx = c.get('ctx')
+    const file = width ? await getCopy(ctx, id, { width, format }) : await getReadyAsset(ctx, id)
+    c.header('vary', 'accept', { append: true })
+    c.header('cache-control', 'no-store')
+    if (asksForJson(c.req.header('accept'))) {
+      return c.json(await presignShown(ctx.env, file, disposition), 200)
+    }
+    const method = c.req.method === 'HEAD' ? 'HEAD' : 'GET'
+    return c.redirect(await presignDownload(ctx.env, file, { type: disposition, method }), 302)
   },
 )
 
@@ -362,10 +380,8 @@ routes.openapi(
       200: json(
         z.object({
           data: z.array(
-            z.object({
+            Link.partial().extend({
               id: z.uuid(),
-              url: z.url().optional(),
-              expiresAt: Timestamp.optional(),
               problem: z.object({ code: ErrorCodeView, detail: z.string() }).optional(),
             }),
           ),

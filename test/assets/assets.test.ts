@@ -206,6 +206,16 @@ test('the last of the same bytes deleted while they are uploaded again: there is
   }
 })
 
+/** At least five minutes, as the URL is signed. */
+const expectLife = (url: unknown, expiresAt: unknown) => {
+  const end = new Date(String(expiresAt)).getTime()
+  expect(end - Date.now()).toBeGreaterThan(290_000)
+  expect(end - Date.now()).toBeLessThanOrEqual(900_000)
+  const signed = new URL(String(url)).searchParams
+  const from = String(signed.get('X-Amz-Date')).replace(/^(....)(..)(..T..)(..)(..Z)$/, '$1-$2-$3:$4:$5')
+  expect(new Date(from).getTime() + Number(signed.get('X-Amz-Expires')) * 1000).toBe(end)
+}
+
 test('many URLs at once: in order, the same for ten minutes, and a problem for each that has none', async () => {
   const { client } = await newTenant()
   const [one, two] = await times(2, (i) => client.upload(`${i}.txt`, `text ${i}`))
@@ -217,14 +227,7 @@ test('many URLs at once: in order, the same for ten minutes, and a problem for e
   expect(data[1]).toEqual({ id: NOBODY, problem: { code: 'not_found', detail: expect.any(String) } })
   for (const { url, expiresAt } of [data[0], data[2]].map((link) => link ?? {})) {
     expect((await fetch(String(url))).status).toBe(200)
-    const life = new Date(String(expiresAt)).getTime() - Date.now()
-    expect(life).toBeGreaterThan(290_000)
-    expect(life).toBeLessThanOrEqual(900_000)
-    const signed = new URL(String(url)).searchParams
-    const from = String(signed.get('X-Amz-Date')).replace(/^(....)(..)(..T..)(..)(..Z)$/, '$1-$2-$3:$4:$5')
-    expect(new Date(from).getTime() + Number(signed.get('X-Amz-Expires')) * 1000).toBe(
-      new Date(String(expiresAt)).getTime(),
-    )
+    expectLife(url, expiresAt)
   }
   // Unless ten minutes are over just now.
   expect([data, await links()]).toContainEqual(await links())
@@ -233,6 +236,56 @@ test('many URLs at once: in order, the same for ten minutes, and a problem for e
   expect(others.body.data.map(({ problem }) => problem.code)).toEqual(ids.map(() => 'not_found'))
   for (const wrong of [[], ['x'], Array.from({ length: 101 }, () => NOBODY)])
     expect((await client.post('/assets/downloads', { ids: wrong })).status).toBe(422)
+})
+
+test('a download is a redirect, or JSON to who asks for that by name, of a sized copy as well', async () => {
+  const { client } = await newTenant()
+  const { body: asset } = await client.upload('a.png', png)
+  const origin = 'http://localhost:3000'
+  for (const [query, type, name] of [
+    ['?disposition=inline', 'image/png', 'inline; filename="a.png"'],
+    ['?width=64&format=jpeg', 'image/jpeg', 'attachment; filename="a-64.jpg"'],
+  ]) {
+    const path = `/assets/${asset.id}/download${query}`
+    const ask = (accept: string) => client.get<{ url: string; expiresAt: string }>(path, { accept, origin })
+    for (const accept of [
+      'application/json',
+      'Application/JSON; charset=utf-8',
+      'text/plain, application/json;q=0.1, */*',
+    ]) {
+      const { status, headers, body } = await ask(accept)
+      expect(status, accept).toBe(200)
+      expect(headers.has('location')).toBe(false)
+      expect(headers.get('vary')?.toLowerCase().split(/, */).toSorted()).toEqual(['accept', 'origin'])
+      expect(headers.get('cache-control')).toBe('no-store')
+      expectLife(body.url, body.expiresAt)
+      const file = await fetch(body.url)
+      expect([file.status, file.headers.get('content-type')]).toEqual([200, type])
+      expect(new URL(body.url).searchParams.get('response-content-disposition')).toContain(name)
+    }
+    for (const accept of [
+      '*/*',
+      'image/webp,image/*;q=0.8',
+      'application/*',
+      'text/html, application/json;q=0',
+    ]) {
+      const { status, headers } = await ask(accept)
+      expect(status, accept).toBe(302)
+      expect(headers.get('vary')?.toLowerCase()).toContain('accept')
+      expect(headers.get('cache-control')).toBe('no-store')
+    }
+    const first = (await ask('application/json')).body
+    // Unless ten minutes are over just now.
+    expect([first, (await ask('application/json')).body]).toContainEqual((await ask('application/json')).body)
+    const headers = { authorization: `Bearer ${client.token}`, accept: 'application/json' }
+    const head = await fetch(`${stack.api}/api/v1${path}`, { method: 'HEAD', headers, redirect: 'manual' })
+    expect(head.status).toBe(200)
+  }
+  const stranger = (await newTenant()).client
+  expect(await stranger.get(`/assets/${asset.id}/download`, { accept: 'application/json' })).toMatchObject({
+    status: 404,
+    body: { code: 'not_found' },
+  })
 })
 
 test('a search finds what is rare among many, and goes on page by page where no index helps', async () => {
