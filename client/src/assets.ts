@@ -3,7 +3,7 @@ import { ApiError, ConnectionError, isRefusal, MerchantError } from './errors.ts
 import { sha256 } from './hash.ts'
 import { backoff, type Call, type Http, linked, pause } from './http.ts'
 import { mediaTypeOf } from './media.ts'
-import type { Asset, Schemas } from './types.ts'
+import type { Asset, Result, Schemas } from './types.ts'
 
 /** Bytes up to which a file is one request to the API; larger ones go to storage, where they can be resumed. */
 const SMALL = 8 * 1024 * 1024
@@ -268,19 +268,34 @@ export const createAssets = (http: Http) => {
     return sendToStorage(file, begun, options)
   }
 
-  /** The file itself, or a sized copy of a picture. */
+  /** @throws {ApiError | ConnectionError} or the signal's reason */
+  const fetchStored = async (url: string, signal: AbortSignal | undefined): Promise<Response> => {
+    for (let tries = 0; ; tries++) {
+      let error: MerchantError
+      try {
+        const response = await http.fetch(url, signal ? { signal } : {})
+        if (response.ok) return response
+        await response.body?.cancel()
+        error = new ApiError('storage', response.status, {})
+      } catch (thrown) {
+        signal?.throwIfAborted()
+        error = new ConnectionError('storage: no answer', { cause: thrown })
+      }
+      if (isRefusal(error) || tries >= http.retries) throw error
+      await pause(backoff(tries), signal)
+    }
+  }
+
+  /**
+   * The file itself, or a sized copy of a picture, as soon as it begins. Storage is asked by a URL and gets no credentials; a
+   * redirect there browsers would follow as nobody.
+   * @throws {ApiError | ConnectionError} or the signal's reason
+   */
   const download = async (id: string, { signal, ...copy }: DownloadOptions = {}): Promise<Response> => {
     const query = { ...copy, disposition: 'inline' }
     const call: Call = { method: 'GET', path: '/assets/{id}/download', params: { id }, query, signal }
-    const answer = await http.raw({ ...call, redirect: 'manual' })
-    const location = answer.headers.get('location')
-    // Browsers follow without telling where to. Others are told, so that no token goes to storage.
-    if (!location) return http.raw(call)
-    await answer.body?.cancel()
-    const response = await http.fetch(location, signal ? { signal } : {})
-    if (response.ok) return response
-    await response.body?.cancel()
-    throw new ApiError('storage', response.status, {})
+    const { url } = await http.json<Result<'get', '/assets/{id}/download'>>(call)
+    return fetchStored(url, signal)
   }
 
   return { upload, download, get }

@@ -41,7 +41,6 @@ export interface Call {
   /** Without credentials. */
   anonymous?: boolean
   retries?: number
-  redirect?: RequestRedirect
 }
 
 /** Aborts like `outer`, and by itself; `done` leaves nothing behind. */
@@ -153,7 +152,7 @@ export const createHttp = (options: HttpOptions, auth: Auth | undefined) => {
   }
 
   const open = async (call: Call, token: string | undefined): Promise<Response> => {
-    const { method, body, signal, redirect } = call
+    const { method, body, signal } = call
     const isBody = body !== undefined && !isSentAsItIs(body)
     const headers = new Headers(options.headers)
     const set = (name: string, value: string | undefined) => {
@@ -167,7 +166,6 @@ export const createHttp = (options: HttpOptions, auth: Auth | undefined) => {
     const init: RequestInit = { method, headers }
     if (body !== undefined) init.body = isBody ? JSON.stringify(body) : (body as BodyInit)
     if (signal) init.signal = signal
-    if (redirect) init.redirect = redirect
     if (options.credentials) init.credentials = options.credentials
     return doFetch(urlOf(call).href, init)
   }
@@ -176,14 +174,12 @@ export const createHttp = (options: HttpOptions, auth: Auth | undefined) => {
   const check = async (call: Call, response: Response, wantsJson: boolean): Promise<unknown> => {
     const { status, headers } = response
     const what = `${call.method} ${call.path}`
-    const passes =
-      response.ok || (call.redirect === 'manual' && (status === 0 || (status >= 300 && status < 400)))
-    if (passes && (!wantsJson || status === 204)) return undefined
+    if (response.ok && (!wantsJson || status === 204)) return undefined
     const text = await response.text()
     if (isJson(headers)) {
       // A broken answer ends in a SyntaxError, which counts as lost.
       const json: unknown = JSON.parse(text)
-      if (passes) return json
+      if (response.ok) return json
       throw new ApiError(what, status, json as Partial<Problem>, readRetryAfter(headers))
     }
     const problem = {
@@ -258,7 +254,8 @@ export const createHttp = (options: HttpOptions, auth: Auth | undefined) => {
         const extra = sent.body instanceof Blob ? sent.body.size / 50 : 0
         link.within(timeout + extra)
         try {
-          const response = await open({ ...sent, signal: link.signal }, token)
+          const headers = { accept: 'application/json', ...sent.headers }
+          const response = await open({ ...sent, headers, signal: link.signal }, token)
           return (await check(sent, response, true)) as T
         } finally {
           link.done()

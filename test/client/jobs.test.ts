@@ -7,6 +7,7 @@ import {
   type GenerationEvent,
   type Progress,
 } from '../../client/src/index.ts'
+import { stack } from '../support/control.ts'
 import { asOwner } from '../support/database.ts'
 import { breakModels, finished, generate, newPrompt } from '../support/generations.ts'
 import { breakable, merchantOf, watchedFetch } from '../support/merchant.ts'
@@ -40,6 +41,35 @@ test('runs a job: progress as it comes, outputs at the end, and their files', as
   expect((await file.bytes()).length).toBe(first?.size)
   const small = await merchant.assets.download(String(first?.id), { width: 64 })
   expect(small.headers.get('content-type')).toBe('image/webp')
+})
+
+test('a file is fetched by its URL, without credentials, and again where storage fails; what storage refuses is not', async () => {
+  const { client } = await newTenant()
+  const asked: string[] = []
+  let answers: number[] = []
+  const merchant = merchantOf(client, {
+    fetch: watchedFetch(({ url, init }) => {
+      const headers = new Headers(init.headers)
+      const isApi = url.origin === new URL(stack.api).origin
+      expect([headers.has('authorization'), headers.has('x-workspace-id')]).toEqual([isApi, isApi])
+      asked.push(isApi ? 'API' : 'storage')
+      const status = isApi ? undefined : answers.shift()
+      return status && new Response('', { status })
+    }),
+  })
+  const { id } = await merchant.assets.upload(new Blob(['mine']), { name: 'mine.txt' })
+  asked.length = 0
+  answers = [503]
+  expect(await (await merchant.assets.download(id)).text()).toBe('mine')
+  expect(asked).toEqual(['API', 'storage', 'storage'])
+  answers = [404]
+  await expect(merchant.assets.download(id)).rejects.toMatchObject({ name: 'ApiError', status: 404 })
+  expect(asked.slice(3)).toEqual(['API', 'storage'])
+  const query = { disposition: 'inline' } as const
+  const { url } = await merchant.get('/assets/{id}/download', { path: { id }, query })
+  expect(await (await fetch(url)).text()).toBe('mine')
+  const reason = new Error('left')
+  await expect(merchant.assets.download(id, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
 })
 
 test('a job that fails, and one that is canceled, are errors that hold it', async () => {

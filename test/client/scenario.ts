@@ -48,6 +48,7 @@ export const scenario = async (given: Given) => {
     { onProgress: ({ status }) => heard.push(status) },
   )
   const file = await fetch(String(job.outputs[0]?.url))
+  const copy = await merchant.assets.download(String(job.outputs[0]?.id), { width: 64 })
   const events: string[] = []
   for await (const { type } of merchant.events({ generationId: job.id })) events.push(type)
 
@@ -75,6 +76,7 @@ export const scenario = async (given: Given) => {
     job: [job.status, job.outputs.length],
     heard: [heard[0], heard.at(-1)],
     file: (await file.arrayBuffer()).byteLength === job.outputs[0]?.size,
+    copy: (await copy.blob()).type,
     events,
     names,
     aborted: aborted === reason,

@@ -71,6 +71,7 @@ export const expectMainJob = async (run: (given: Given) => Promise<Outcome>) => 
     job: ['succeeded', 1],
     heard: ['queued', 'succeeded'],
     file: true,
+    copy: 'image/webp',
     events: ['queued', 'running', 'succeeded'],
     names: ['large.txt', 'small.txt'],
     aborted: true,

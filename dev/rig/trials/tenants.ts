@@ -53,7 +53,7 @@ export const ask = async (
   const http = createHttp({ baseUrl: url, workspaceId: workspaceId || undefined, retries: 0 }, auth)
   const signal = options.signal ?? AbortSignal.timeout(60_000)
   try {
-    const response = await http.raw({ ...options, method, path, signal, redirect: 'manual' })
+    const response = await http.raw({ ...options, method, path, signal })
     return { status: response.status, body: await response.text() }
   } catch (error) {
     return error instanceof ApiError ? { status: error.status, body: error.message } : { status: 0, body: '' }
