@@ -191,8 +191,9 @@ export const readBody = createMiddleware<AppEnv>(async (c, next) => {
     if (!bytes) {
       throw new AppError('payload_too_large', { detail: `A JSON body has at most ${most / 1024} KiB.` })
     }
-    new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes)
-    c.req.raw = new Request(c.req.raw, { body: bytes })
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes)
+    // Where Hono looks for what it has read itself, as promises, whatever their type says.
+    Object.assign(c.req.bodyCache, { text: Promise.resolve(text) })
   } catch (cause) {
     if (cause instanceof AppError) throw cause
     const detail = 'The request body is not complete, or not UTF-8.'
