@@ -229,7 +229,7 @@ const fixedColumns = {
     assets: ['workspace_id', 'id', 'object_id', 'mime_type', 'size', 'sha256', 'source', 'created_by'],
     uploads: ['workspace_id', 'id', 'part_size', 'sha256'],
     asset_copies: ['workspace_id', 'asset_id', 'name'],
-    asset_exports: ['workspace_id', 'id', 'asset_id', 'channel', 'output_id', 'created_by'],
+    asset_exports: ['workspace_id', 'id', 'asset_id', 'channel', 'created_by'],
     webhook_endpoints: ['workspace_id', 'secret', 'created_by'],
     webhook_deliveries: ['workspace_id', 'url', 'sequence', 'payload'],
     outbox: ['workspace_id', 'kind', 'subject_id'],
