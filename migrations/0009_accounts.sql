@@ -629,10 +629,6 @@ begin
   if not found then
     return;
   end if;
-  -- New ones of a network come one after the other, so that each counts the ones before.
-  if v_network is not null and (app.grant_of(p_user)).person is null then
-    perform pg_advisory_xact_lock(hashtextextended('network ' || v_network, 0));
-  end if;
   v_person := app.person_of(v_email);
   perform pg_advisory_xact_lock(hashtextextended('person ' || v_person, 0));
   loop
@@ -654,16 +650,22 @@ begin
       perform from public.free_grants g
        where g.person = any(array(select o.person from public.free_grants o where o.workspace_id = v_workspace) || v_grant.person)
        order by g.id for update;
+      -- While this waited somebody else may have come to this place, or this grant to another.
+      continue when (app.grant_at(v_workspace)).person is not null or app.has_place(app.grant_of(p_user));
       -- Whoever had it before has a grant for their next one.
       update public.free_grants g set workspace_id = null where g.workspace_id = v_workspace and g.person is distinct from v_grant.person;
       if v_grant.person is not null then
         -- It is of this account from now on, whatever address that has next: whoever had it may be gone.
         update public.free_grants g
            set workspace_id = v_workspace,
-             came_from = coalesce(g.came_from, (select w.id from public.workspaces w where w.id = g.workspace_id and w.deleted_at is not null and w.plan = 'free')),
+             came_from = coalesce((select w.id from public.workspaces w where w.id = g.came_from and w.deleted_at is not null), (select w.id from public.workspaces w where w.id = g.workspace_id and w.deleted_at is not null and w.plan = 'free')),
              user_id = case when exists (select from public.free_grants o where o.user_id = p_user) then g.user_id else p_user end
          where g.person = v_grant.person;
         return;
+      end if;
+      -- New ones of a network come one after the other, so that each counts the ones before.
+      if v_network is not null then
+        perform pg_advisory_xact_lock(hashtextextended('network ' || v_network, 0));
       end if;
       v_reason := case
         when (select count(*) >= 5 from public.free_grants g where g.network = v_network and g.created_at > now() - interval '1 day') then 'network'
@@ -833,6 +835,8 @@ begin
   if coalesce(p_reason in ('network', 'domain'), true) then
     raise exception 'say why in other words than network and domain' using errcode = 'invalid_parameter_value';
   end if;
+  -- In the workspace's turn, as what ends jobs there.
+  perform from public.workspaces w where w.id = p_workspace for no key update;
   update public.free_grants g set held_at = now(), hold_reason = p_reason where g.workspace_id = p_workspace;
   if not found then
     raise exception 'workspace % has no free credits', p_workspace using errcode = 'no_data_found';
@@ -845,6 +849,7 @@ create or replace function app.release_free_credits(p_workspace uuid) returns vo
 declare
   v_reason text;
 begin
+  perform from public.workspaces w where w.id = p_workspace for no key update;
   select g.hold_reason into v_reason from public.free_grants g where g.workspace_id = p_workspace and g.held_at is not null for update;
   if not found then
     raise exception 'the free credits of workspace % are not held', p_workspace using errcode = 'no_data_found';

@@ -1,5 +1,5 @@
 /** A workspace's files: find, rename, tag, download, delete. */
-import { and, eq, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../context.ts'
 import { change, type Database, read, transact } from '../db/client.ts'
 import {
@@ -98,8 +98,8 @@ export const getLineage = async (ctx: Ctx, id: string) => {
         and(
           eq(providerJobs.workspaceId, assets.workspaceId),
           eq(providerJobs.generationId, generations.id),
-          eq(providerJobs.status, 'succeeded'),
-          sql`${generationOutputs.index} = any(${providerJobs.indexes})`,
+          // Of whatever became of the call: what is kept at a deadline is of one that was ended.
+          sql`${providerJobs.stored} @> jsonb_build_array(jsonb_build_object('index', ${generationOutputs.index}))`,
         ),
       )
       .leftJoin(
@@ -110,7 +110,9 @@ export const getLineage = async (ctx: Ctx, id: string) => {
           eq(assetExports.status, 'succeeded'),
         ),
       )
-      .where(oneAsset(id)),
+      .where(oneAsset(id))
+      .orderBy(desc(providerJobs.id))
+      .limit(1),
   }))
   return first(rows)
 }
@@ -127,15 +129,20 @@ export const updateAsset = async (
   return first(rows)
 }
 
+/** SQL: of rows that are deleted; `subjects`: what is to be erased of each, its own id only where something lies under that. */
+export const goneOf = sql`id, status, case when status = 'pending' or prepared is not null
+  or exists (select from asset_copies c where c.workspace_id = assets.workspace_id and c.asset_id = assets.id)
+  then array[id, object_id] else array[object_id] end as subjects`
+
 /** Deletes rows, and notes that what no other needs is to be deleted: objects and copies; or what has arrived of an upload. */
 export const removeAssets = (db: Database, condition: SQL | undefined) =>
   db.execute<{ kind: 'object.delete' | 'upload.end'; subject_id: string }>(sql`
-    with gone as (delete from ${assets} where ${condition} returning id, object_id, status),
+    with gone as (delete from ${assets} where ${condition} returning ${goneOf}),
     ended as (update ${uploads} set ends_at = least(ends_at, now())
                where ${inWorkspace(uploads)} and id in (select id from gone where status = 'pending'))
     insert into ${outbox} (kind, subject_id, available_at)
     select case status when 'pending' then 'upload.end' else 'object.delete' end, subject, now() + interval '1 minute'
-      from (select distinct status, unnest(array[id, object_id]) subject from gone) s
+      from (select distinct status, unnest(subjects) subject from gone) s
     on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0
     returning kind, subject_id`)
 

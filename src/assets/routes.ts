@@ -320,9 +320,12 @@ routes.openapi(
   },
 )
 
-/** Whether JSON is asked for by its name: who takes anything takes the file. */
-const asksForJson = (accept = '') =>
-  parseAccept(accept).some(({ type, q }) => type.toLowerCase() === 'application/json' && q > 0)
+/** Whether JSON is asked for rather than anything: many libraries name it beside that by themselves. */
+const asksForJson = (accept = '') => {
+  const types = parseAccept(accept)
+  const qualityOf = (name: string) => types.find(({ type }) => type.toLowerCase() === name)?.q ?? 0
+  return qualityOf('application/json') > qualityOf('*/*')
+}
 
 routes.openapi(
   operation('asset.download', {
@@ -353,10 +356,10 @@ routes.openapi(
     const file = width ? await getCopy(ctx, id, { width, format }) : await getReadyAsset(ctx, id)
     c.header('vary', 'accept', { append: true })
     c.header('cache-control', 'no-store')
-    if (asksForJson(c.req.header('accept'))) {
+    const method = c.req.method === 'HEAD' ? 'HEAD' : 'GET'
+    if (method === 'GET' && asksForJson(c.req.header('accept'))) {
       return c.json(await presignShown(ctx.env, file, disposition), 200)
     }
-    const method = c.req.method === 'HEAD' ? 'HEAD' : 'GET'
     return c.redirect(await presignDownload(ctx.env, file, { type: disposition, method }), 302)
   },
 )

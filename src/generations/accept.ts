@@ -179,7 +179,8 @@ export const retryGeneration = async (
   const original = await getGeneration(ctx, originalId)
   const request = { ...original, durationSeconds: original.duration }
   return insert(ctx, request, idempotency, originalId).catch((thrown: unknown) => {
-    // Only of inputs, since the job itself was found.
+    if (ctx.gate === 'refused') throw thrown
+    // Of inputs, since the job itself was found.
     if (thrown instanceof AppError && thrown.code === 'not_found') {
       throw new AppError('not_retryable', { detail: PHOTO_IS_GONE, cause: thrown })
     }

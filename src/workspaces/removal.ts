@@ -1,5 +1,6 @@
 /** Ends the jobs of a deleted workspace, and removes it when its grace is over, slice by slice, however much there is. */
 import { and, isNotNull, type SQL, sql } from 'drizzle-orm'
+import { goneOf } from '../assets/assets.ts'
 import type { JobCtx } from '../context.ts'
 import { change, type Database, ensure } from '../db/client.ts'
 import { workspaces } from '../db/schema.ts'
@@ -73,9 +74,9 @@ export const removeContents = async (ctx: JobCtx): Promise<void> => {
                        where ${here} and id in (select id from gone where status = 'pending'))
           insert into outbox (kind, subject_id, available_at)
           select case status when 'pending' then 'upload.end' else 'object.delete' end, subject, now() + ${SPREAD}
-            from (select distinct status, unnest(array[id, object_id]) subject from gone) s
+            from (select distinct status, unnest(subjects) subject from gone) s
           on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at`,
-      sql`id, object_id, status`,
+      goneOf,
     ),
     invites: deleteSlice(db, 'invites'),
     keys: deleteSlice(db, 'api_keys'),
