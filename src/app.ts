@@ -16,7 +16,7 @@ import { type AppEnv, createRouter } from './http/router.ts'
 type Router = OpenAPIHono<AppEnv>
 
 interface Domain {
-  /** Where its routers are mounted, and the first parts of the paths that are its own there. */
+  /** Where its routers are mounted, and what the paths begin with that are its own there. */
   root: '/' | '/api/v1'
   parts: string[]
   load(): Promise<Router[]>
@@ -31,11 +31,13 @@ const below = (root: Domain['root'], parts: string[], load: () => Promise<{ rout
 /** In the order of the reference. */
 const domains = [
   below('/', ['health', '.well-known'], () => [import('./health/routes.ts')]),
-  below('/api/v1', ['auth'], () => [
-    import('./auth/routes.ts'),
-    import('./auth/addresses/routes.ts'),
-    import('./auth/factors/routes.ts'),
-  ]),
+  below('/api/v1', ['auth'], () => [import('./auth/routes.ts')]),
+  below('/api/v1', ['auth/email', 'auth/password/reset'], () => [import('./auth/addresses/routes.ts')]),
+  below(
+    '/api/v1',
+    ['auth/mfa', 'auth/passkeys', 'auth/step-up', 'auth/login/mfa', 'auth/login/passkey'],
+    () => [import('./auth/factors/routes.ts')],
+  ),
   below('/api/v1', ['workspaces'], () => [
     import('./workspaces/routes.ts'),
     import('./workspaces/people/routes.ts'),
@@ -117,15 +119,26 @@ const createApp = (domain?: Domain, routers: Router[] = []) => {
   return app
 }
 
+/** Segments of what a path begins with. */
+const LONGEST = 3
 const byPart = new Map([...domains, docs].flatMap((domain) => domain.parts.map((part) => [part, domain])))
+
+/** The one with the longest beginning of the path. */
+const domainOf = (path: string): Domain | undefined => {
+  const segments = path.replace(/^(\/api\/v1)?\//, '').split('/')
+  for (let length = Math.min(segments.length, LONGEST); length > 0; length--) {
+    const domain = byPart.get(segments.slice(0, length).join('/'))
+    if (domain) return domain
+  }
+  return undefined
+}
 
 /** Also those of no domain have one, by which they are refused. */
 const apps = new Map<Domain | undefined, Router>()
 
 /** Nobody awaits what another request loads: that would never settle once its client has left. */
 const appOf = async (path: string): Promise<Router> => {
-  const [, part = ''] = /^(?:\/api\/v1)?\/([^/]*)/.exec(path) ?? []
-  const domain = byPart.get(part)
+  const domain = domainOf(path)
   const known = apps.get(domain)
   if (known) return known
   const app = createApp(domain, await domain?.load())
