@@ -384,7 +384,7 @@ CREATE TABLE "provider_jobs" (
 	"inputs" jsonb NOT NULL,
 	"operation" jsonb,
 	"status" text DEFAULT 'submitting' NOT NULL,
-	"asset_ids" uuid[] NOT NULL,
+	"object_ids" uuid[] NOT NULL,
 	"stored" jsonb DEFAULT '[]'::jsonb NOT NULL,
 	"fetches" integer DEFAULT 0 NOT NULL,
 	"failure" jsonb,

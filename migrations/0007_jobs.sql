@@ -168,8 +168,8 @@ create or replace function app.insert_calls(p_workspace uuid, p_id uuid, p_calls
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   with noted as (
-    insert into public.provider_jobs (workspace_id, id, generation_id, indexes, provider, model, output, prompt, inputs, asset_ids, cost, expires_at)
-    select p_workspace, c.id, p_id, c.indexes, c.provider, c.model, c.output, c.prompt, c.inputs, c.asset_ids, c.cost, c.expires_at
+    insert into public.provider_jobs (workspace_id, id, generation_id, indexes, provider, model, output, prompt, inputs, object_ids, cost, expires_at)
+    select p_workspace, c.id, p_id, c.indexes, c.provider, c.model, c.output, c.prompt, c.inputs, c.object_ids, c.cost, c.expires_at
       from jsonb_populate_recordset(null::public.provider_jobs, p_calls) c
     on conflict do nothing returning *)
   select jsonb_agg(to_jsonb(n) order by n.id) into jobs from noted n;
@@ -380,7 +380,7 @@ declare
   v_workspace constant uuid := p_row.workspace_id;
   v_made constant integer := jsonb_array_length(p_outputs);
   v_charged constant integer := ceil(p_row.credits_reserved::numeric * v_made / p_row.count);
-  v_used constant uuid[] := array(select (o ->> 'assetId')::uuid from jsonb_array_elements(p_outputs) o);
+  v_used constant uuid[] := array(select (o ->> 'objectId')::uuid from jsonb_array_elements(p_outputs) o);
   v_erased uuid[] := '{}';
   v_period date;
   v_stops boolean := false;
@@ -403,7 +403,7 @@ begin
   if p_row.attempts > 0 then
     select coalesce(bool_or(j.status in ('submitting', 'running')), false), coalesce(array_agg(a) filter (where a is not null and a <> all(v_used)), '{}')
       into v_stops, v_erased
-      from public.provider_jobs j left join lateral unnest(j.asset_ids) a on true
+      from public.provider_jobs j left join lateral unnest(j.object_ids) a on true
      where j.workspace_id = v_workspace and j.generation_id = p_row.id;
     update public.provider_jobs j
        set credits = case when j.status = 'succeeded' and v_made > 0 then round(v_charged::numeric * jsonb_array_length(j.stored) / v_made) end,
@@ -440,7 +440,7 @@ begin
   perform app.write_calls(p_workspace, p_calls);
   if jsonb_array_length(p_outputs) > 0 then
     insert into public.assets (workspace_id, id, object_id, name, kind, mime_type, size, sha256, width, height, duration_seconds, pages, store, source, status, created_by)
-    select p_workspace, v_ids[n], (o ->> 'assetId')::uuid, o ->> 'name', b.kind, b."mimeType", b.size, b.sha256, b.width, b.height, b."durationSeconds", b.pages, coalesce(b.store, 'home'), 'generation', 'ready', v_row.created_by
+    select p_workspace, v_ids[n], (o ->> 'objectId')::uuid, o ->> 'name', b.kind, b."mimeType", b.size, b.sha256, b.width, b.height, b."durationSeconds", b.pages, coalesce(b.store, 'home'), 'generation', 'ready', v_row.created_by
       from jsonb_array_elements(p_outputs) with ordinality x (o, n),
            lateral jsonb_to_record(o -> 'object') b (kind text, "mimeType" text, size bigint, sha256 text, width integer, height integer,
              "durationSeconds" real, pages integer, store text);
@@ -501,14 +501,14 @@ begin
      order by e.grant_id),
   stopped as (
     update public.provider_jobs j set status = case when j.status in ('submitting', 'running') then 'canceled' else j.status end
-     where j.workspace_id = v_workspace and j.generation_id in (select id from ended) returning j.asset_ids, j.generation_id),
+     where j.workspace_id = v_workspace and j.generation_id in (select id from ended) returning j.object_ids, j.generation_id),
   settled as (
     delete from public.outbox o where o.workspace_id = v_workspace and o.kind = 'generation' and o.subject_id in (select id from ended))
   insert into public.outbox (workspace_id, kind, subject_id, available_at)
   select v_workspace, 'prediction.cancel', id, now() from ended where may_be_at_work
   union all
   -- A step under way may still store outputs.
-  select v_workspace, 'object.delete', unnest(s.asset_ids), now() + interval '10 minutes'
+  select v_workspace, 'object.delete', unnest(s.object_ids), now() + interval '10 minutes'
     from stopped s join ended e on e.id = s.generation_id where e.may_be_at_work
   on conflict (workspace_id, kind, subject_id) do nothing;
 end $$;

@@ -74,7 +74,7 @@ grant select, insert (workspace_id, id, task, kind, model, prompt, text, style, 
   update (status, progress, phase, offer, error, attempts, fence, eta, lease_expires_at, next_step_at, woken_at, results_at,
   deadline_at, credits_charged, started_at, completed_at, prompt, text, webhook_url) on generations to app_jobs;
 grant select on provider_jobs to app_tenant;
-grant select, insert (workspace_id, id, generation_id, indexes, provider, model, output, prompt, inputs, asset_ids, cost, expires_at),
+grant select, insert (workspace_id, id, generation_id, indexes, provider, model, output, prompt, inputs, object_ids, cost, expires_at),
   update (status, operation, prompt, stored, fetches, failure, cost, credits, ended_at) on provider_jobs to app_jobs;
 grant select, insert (key, request_hash, body), delete on idempotency_keys to app_tenant;
 grant select, insert (workspace_id, caller, key, request_hash, generation_id, body) on idempotency_keys to app_jobs;

@@ -234,7 +234,7 @@ export interface ExportRefusal {
 export interface StoredOutput {
   /** Which of the outputs asked for, from 0. */
   index: number
-  assetId: string
+  objectId: string
   name: string
   object: {
     kind: (typeof assetKinds)[number]

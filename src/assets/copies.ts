@@ -158,7 +158,7 @@ const make = async (ctx: Ctx, asset: Asset, wanted: Wanted): Promise<number> => 
   const { sourceType } = await metadataOf(ctx.env, asset)
   const location = {
     workspaceId: asset.workspaceId,
-    assetId: asset.id,
+    id: asset.id,
     name: asset.name,
     copy: nameOf(wanted),
   }

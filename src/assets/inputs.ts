@@ -35,7 +35,7 @@ const makeCopy = async (ctx: JobCtx, asset: Asset): Promise<PreparedInput> => {
   // A JPEG never is.
   const isSolid = asset.mimeType === 'image/jpeg' || !isTransparent(asset.mimeType, await headOf(ctx, asset))
   const mimeType = isSolid ? 'image/jpeg' : 'image/png'
-  const location = { workspaceId, assetId: asset.id, name: 'input', input: mimeType } as const
+  const location = { workspaceId, id: asset.id, name: 'input', input: mimeType } as const
   const longer = Math.min(MAX_SIDE, Math.max(asset.width ?? MAX_SIDE, asset.height ?? MAX_SIDE))
   for (const scale of SCALES) {
     const side = Math.ceil(longer * scale)

@@ -104,7 +104,7 @@ export const moveObject = async (ctx: JobCtx, id: string): Promise<void> => {
   if (asset) {
     const { name, size, sha256 } = asset
     const chunks = readObject(...originalOf(env, asset), size)
-    await putObject(env, { workspaceId, assetId: id, name }, chunks, size, { sha256 })
+    await putObject(env, { workspaceId, id, name }, chunks, size, { sha256 })
     const stored = await sizeOf(...originalOf(env, { ...asset, store: 'home' }))
     if (stored !== size) throw unavailable(new Error(`storage has ${stored} of ${size} bytes`))
   }

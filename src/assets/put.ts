@@ -72,17 +72,17 @@ interface PutOptions {
 
 /**
  * Streams a file of unknown length to storage, and inspects and hashes it on the way. What fits one part is one PUT;
- * more is a multipart upload, which leaves no object unless it is completed.
+ * more is a multipart upload, which leaves no object unless it is completed. `id` is the object's, and of a copy its asset's.
  * @throws {AppError} payload_too_large, unsupported_media_type, validation_failed (empty), unavailable
  */
 export const putObject = async (
   env: Env,
-  location: { workspaceId: string; assetId: string; name: string; input?: InputType; copy?: string },
+  location: { workspaceId: string; id: string; name: string; input?: InputType; copy?: string },
   chunks: AsyncIterable<Uint8Array>,
   maxSize: number,
   { patience = PATIENCE, orFallbackAfter, sha256: expected }: PutOptions = {},
 ): Promise<StoredObject> => {
-  const path = pathOf(location.workspaceId, location.assetId, location.input, location.copy)
+  const path = pathOf(location.workspaceId, location.id, location.input, location.copy)
   const inspector = createInspector()
   const digest = new crypto.DigestStream('SHA-256')
   const hash = digest.getWriter()

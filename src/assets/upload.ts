@@ -32,7 +32,7 @@ interface Upload {
 /** Streams the one file of a body to storage. */
 const storeFile = async (
   env: Env,
-  location: { workspaceId: string; assetId: string },
+  location: { workspaceId: string; id: string },
   upload: Upload,
 ): Promise<StoredObject & { name: string }> => {
   const { body, contentType } = upload
@@ -58,31 +58,31 @@ const storeFile = async (
  */
 export const uploadAsset = async (ctx: Ctx, upload: Upload): Promise<Asset> => {
   if (upload.contentLength > MAX_UPLOAD + MULTIPART_OVERHEAD) throw new AppError('payload_too_large')
-  const id = uuidv7()
+  const objectId = uuidv7()
   const { gate } = await transact(ctx, (db) => ({
     fits: ensure(db, fitsStorage(upload.contentLength), 'storage_quota_exceeded'),
-    note: owe(db, 'object.delete', [id], sql`interval '1 hour'`),
+    note: owe(db, 'object.delete', [objectId], sql`interval '1 hour'`),
   }))
   try {
     await takeTokens(ctx, [{ policy: 'upload', subject: gate.workspaceId, plan: gate.plan }])
   } catch (refusal) {
     // Nothing will be stored.
     await transact({ ...ctx, workspaceId: gate.workspaceId }, (db) => ({
-      settled: settle(db, 'object.delete', id),
+      settled: settle(db, 'object.delete', objectId),
     }))
     throw refusal
   }
-  const storing = storeFile(ctx.env, { workspaceId: gate.workspaceId, assetId: id }, upload)
+  const storing = storeFile(ctx.env, { workspaceId: gate.workspaceId, id: objectId }, upload)
   // A client that hangs up would end the request before its buffers are given back.
   ctx.waitUntil?.(storing.catch(() => undefined))
   const file = await storing
   try {
     const { created } = await change({ ...ctx, workspaceId: gate.workspaceId }, (db) => ({
-      inTime: ensure(db, exists(outbox, isUnsentErasureOf(id), 'for update'), 'upload_expired'),
-      settled: settle(db, 'object.delete', id),
+      inTime: ensure(db, exists(outbox, isUnsentErasureOf(objectId), 'for update'), 'upload_expired'),
+      settled: settle(db, 'object.delete', objectId),
       created: db
         .insert(assets)
-        .values({ id: idOfNow, objectId: id, ...file, source: 'upload', status: 'ready' })
+        .values({ id: idOfNow, objectId, ...file, source: 'upload', status: 'ready' })
         .returning(),
       fits: ensure(db, fitsStorage(0), 'storage_quota_exceeded'),
     }))
@@ -90,7 +90,7 @@ export const uploadAsset = async (ctx: Ctx, upload: Upload): Promise<Asset> => {
   } catch (thrown) {
     // A refusal is a rollback. After an unknown outcome the row may exist, so the object's fate is left to the note.
     if (!isUnknownOutcome(thrown)) {
-      await deleteObject(ctx.env, gate.workspaceId, id).catch(() => undefined)
+      await deleteObject(ctx.env, gate.workspaceId, objectId).catch(() => undefined)
     }
     throw thrown
   }

@@ -132,7 +132,7 @@ interface Way {
 const store = (ctx: JobCtx, { outputId, name, sourceType, most }: Way, chunks: AsyncIterable<Uint8Array>) =>
   putObject(
     ctx.env,
-    { workspaceId: ctx.workspaceId, assetId: outputId, name },
+    { workspaceId: ctx.workspaceId, id: outputId, name },
     sourceType ? markAsGenerated(chunks, sourceType) : chunks,
     most,
   )

@@ -915,8 +915,8 @@ export const providerJobs = pgTable(
     /** What the provider calls it; null until it has answered. */
     operation: jsonb('operation').$type<Operation>(),
     status: text('status', { enum: providerJobStatuses }).notNull().default('submitting'),
-    /** The assets that its outputs will become, of this call alone: storing twice overwrites with the same bytes. */
-    assetIds: uuid('asset_ids').array().notNull(),
+    /** The objects of its outputs, of this call alone: storing twice overwrites with the same bytes. */
+    objectIds: uuid('object_ids').array().notNull(),
     /** Outputs that are in storage. */
     stored: jsonb('stored').$type<StoredOutput[]>().notNull().default([]),
     /** Times that outputs were fetched in vain. */

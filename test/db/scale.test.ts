@@ -196,7 +196,7 @@ test('free credits are found among those of many', async () => {
 
 interface Claimed {
   what: string
-  with: { id: string; key?: string; calls?: { id: string; asset_ids?: string[] }[] }
+  with: { id: string; key?: string; calls?: { id: string; object_ids?: string[] }[] }
 }
 
 /** What a job reads from POST to success: its statements once more, for another job, which is then taken back. */
@@ -217,7 +217,7 @@ const readByJob = async (tenant: Tenant) => {
   rig.links.database.watch(undefined)
   const fresh = new Map<string, string>()
   for (const { id, key, calls = [] } of claims().map((claim) => claim.with)) {
-    for (const one of [id, key ?? id, ...calls.flatMap((call) => [call.id, ...(call.asset_ids ?? [])])]) {
+    for (const one of [id, key ?? id, ...calls.flatMap((call) => [call.id, ...(call.object_ids ?? [])])]) {
       fresh.set(one, crypto.randomUUID())
     }
   }

@@ -111,8 +111,8 @@ test('what a call has made counts when its provider forgets it, and is not made 
   // Its first call is to make both, and one of them is in storage.
   await asOwner(`delete from provider_jobs where generation_id = $1 and indexes = '{1}'`, [job.id])
   await asOwner(
-    `update provider_jobs set indexes = '{0,1}', asset_ids = asset_ids || gen_random_uuid(),
-        stored = jsonb_build_array(jsonb_build_object('index', 0, 'assetId', asset_ids[1], 'name', 'x', 'object', $2::jsonb))
+    `update provider_jobs set indexes = '{0,1}', object_ids = object_ids || gen_random_uuid(),
+        stored = jsonb_build_array(jsonb_build_object('index', 0, 'objectId', object_ids[1], 'name', 'x', 'object', $2::jsonb))
       where generation_id = $1`,
     [job.id, JSON.stringify(object)],
   )

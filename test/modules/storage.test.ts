@@ -65,7 +65,7 @@ test.each([true, false])(
     const chunks = async function* () {
       yield file
     }
-    const location = { workspaceId: 'w', assetId: 'a', name: 'x' }
+    const location = { workspaceId: 'w', id: 'a', name: 'x' }
     const stored = putObject(env, location, chunks(), 100 << 20)
     if (isDone) expect(await stored).toMatchObject({ size: file.length, kind: 'image' })
     else await expect(stored).rejects.toMatchObject({ code: 'unavailable' })

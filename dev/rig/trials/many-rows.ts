@@ -54,7 +54,7 @@ const steps = (workspace: string): string[] => [
       order by at`,
   `insert into generation_outputs (workspace_id, generation_id, index, asset_id)
      select workspace_id, generation_id, 0, asset_id from made where status = 'succeeded' and k % 2 = 0 order by at`,
-  `insert into provider_jobs (workspace_id, id, generation_id, indexes, provider, model, output, prompt, inputs, asset_ids, status, cost, expires_at, ended_at)
+  `insert into provider_jobs (workspace_id, id, generation_id, indexes, provider, model, output, prompt, inputs, object_ids, status, cost, expires_at, ended_at)
      select workspace_id, pg_temp.id(at, 'call' || generation_id), generation_id, '{0}', 'replicate', 'google/nano-banana', '', 'On a table', '[]', array[asset_id],
             case when status = 'running' then 'running' when status = 'succeeded' then 'succeeded' else 'failed' end, 0.039, at + interval '10 minutes', case when status <> 'running' then at end
        from made where status <> 'queued' order by at`,

@@ -75,7 +75,7 @@ export const untruths = async (rig: Rig): Promise<Record<string, number>> => {
             (select count(*)::int from generations g where status = 'succeeded' and
                (select count(*) from generation_outputs o where o.generation_id = g.id) = 0) as "successes without outputs",
             (select count(*)::int from generations g where status <> 'succeeded' and
-               exists (select from assets a, provider_jobs j where j.generation_id = g.id and a.object_id = any(j.asset_ids)))
+               exists (select from assets a, provider_jobs j where j.generation_id = g.id and a.object_id = any(j.object_ids)))
                as "files of jobs that did not succeed",
             (select count(*)::int from provider_jobs where ended_at is null) as "jobs open at providers",
             (select count(*)::int from app.wrong_counters()) as "wrong counters",

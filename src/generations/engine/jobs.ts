@@ -61,7 +61,7 @@ export const toCall = (job: ProviderJob) => ({
   output: job.output,
   prompt: job.prompt,
   inputs: job.inputs,
-  asset_ids: job.assetIds,
+  object_ids: job.objectIds,
   cost: job.cost,
   expires_at: job.expiresAt,
 })

@@ -72,17 +72,17 @@ const patienceBefore = ({ resultsAt, jobs }: Claim, { comesOnce, before }: Stori
 export const storeOutput = async (
   ctx: JobCtx,
   claim: Claim,
-  job: Pick<ProviderJob, 'indexes' | 'assetIds'>,
+  job: Pick<ProviderJob, 'indexes' | 'objectIds'>,
   place: number,
   bytes: AsyncIterable<Uint8Array>,
   options: Storing,
 ): Promise<StoredOutput> => {
-  const [index, assetId] = [job.indexes[place], job.assetIds[place]]
-  if (index === undefined || assetId === undefined) throw new TypeError('more results than were asked for')
+  const [index, objectId] = [job.indexes[place], job.objectIds[place]]
+  if (index === undefined || objectId === undefined) throw new TypeError('more results than were asked for')
   const name = nameOf(claim, index)
   const object: StoredObject = await putObject(
     ctx.env,
-    { workspaceId: ctx.workspaceId, assetId, name },
+    { workspaceId: ctx.workspaceId, id: objectId, name },
     markAsGenerated(bytes, sourceTypeOf(claim)),
     MAX_OUTPUT,
     {
@@ -94,7 +94,7 @@ export const storeOutput = async (
   if (object.kind !== claim.kind) {
     throw new AppError('unsupported_media_type', { cause: new Error(`the output is ${object.mimeType}`) })
   }
-  return { index, assetId, name: `${name}.${extensionOf(object.mimeType)}`, object }
+  return { index, objectId, name: `${name}.${extensionOf(object.mimeType)}`, object }
 }
 
 /**

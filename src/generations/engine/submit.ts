@@ -54,7 +54,7 @@ const toRow = (claim: ReadyClaim, offer: Offer, indexes: number[]): ProviderJob 
     inputs: claim.inputs.map(({ id, sha256 }) => ({ assetId: id, sha256: sha256 ?? '' })),
     operation: null,
     status: 'submitting',
-    assetIds: indexes.map(() => uuidv7()),
+    objectIds: indexes.map(() => uuidv7()),
     stored: [],
     fetches: 0,
     failure: null,
