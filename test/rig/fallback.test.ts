@@ -53,9 +53,13 @@ const call = async <T>(method: string, path: string, body?: unknown, status = 20
   expect(answer.status, answer.body).toBe(status)
   return (answer.body ? JSON.parse(answer.body) : {}) as T
 }
-const keyOf = (id: string) => `workspaces/${tenant.workspaceId}/assets/${id}`
-const isIn = async (bucket: string, id: string) =>
-  (await s3.fetch(`${bucket}/${keyOf(id)}`, { method: 'HEAD' })).ok
+const keyOf = (object: string) => `workspaces/${tenant.workspaceId}/assets/${object}`
+const objectOf = async (id: string) =>
+  String(
+    (await query<{ object_id: string }>('select object_id from assets where id = $1', [id]))[0]?.object_id,
+  )
+const isIn = async (bucket: string, object: string) =>
+  (await s3.fetch(`${bucket}/${keyOf(object)}`, { method: 'HEAD' })).ok
 const storeOf = async (id: string) =>
   (await query<{ store: string }>('select store from assets where id = $1', [id]))[0]?.store
 const sha256 = async (url: string) => hash('sha256', Buffer.from(await (await fetch(url)).arrayBuffer()))
@@ -64,19 +68,20 @@ const upload = async (bytes: Buffer, name = 'a.txt') => (await client.assets.upl
 /** An asset whose object is in the second storage, as if it had been stored there. */
 const sendAway = async (bytes: Buffer) => {
   const id = await upload(bytes)
-  const put = await s3.fetch(`${fallback}/${keyOf(id)}`, { method: 'PUT', body: new Uint8Array(bytes) })
+  const object = await objectOf(id)
+  const put = await s3.fetch(`${fallback}/${keyOf(object)}`, { method: 'PUT', body: new Uint8Array(bytes) })
   expect(put.status).toBe(200)
-  await s3.fetch(`${home}/${keyOf(id)}`, { method: 'DELETE' })
+  await s3.fetch(`${home}/${keyOf(object)}`, { method: 'DELETE' })
   await query(`update assets set store = 'fallback' where id = $1`, [id])
   await query(
     `insert into outbox (workspace_id, kind, subject_id, available_at) values ($1, 'object.move', $2, now() + interval '1 day')`,
-    [tenant.workspaceId, id],
+    [tenant.workspaceId, object],
   )
-  return id
+  return { id, object }
 }
 /** Its time has come. */
-const move = async (id: string) => {
-  await query(`update outbox set available_at = now() where subject_id = $1`, [id])
+const move = async (object: string) => {
+  await query(`update outbox set available_at = now() where subject_id = $1`, [object])
   await rig.scheduled()
 }
 const comesHome = async (id: string, patience = 60_000) => {
@@ -87,7 +92,7 @@ const comesHome = async (id: string, patience = 60_000) => {
       // A try that broke off is followed by the next, and one that goes on is not met by many.
       if (Date.now() - movedAt > 5000) {
         movedAt = Date.now()
-        await move(id)
+        await move(await objectOf(id))
       }
       return (await storeOf(id)) === 'home'
     },
@@ -140,8 +145,8 @@ const forgetUploads = async () => {
   )
   for (const upload of await openUploads()) await s3.fetch(upload, { method: 'DELETE' })
 }
-const partsOf = async (id: string) => {
-  const upload = (await openUploads()).find((one) => one.includes(id))
+const partsOf = async (object: string) => {
+  const upload = (await openUploads()).find((one) => one.includes(object))
   return upload ? ((await (await s3.fetch(upload)).text()).match(/<Part>/g)?.length ?? 0) : 0
 }
 
@@ -257,7 +262,7 @@ test('uploads are refused while storage is away, and never go elsewhere', async 
 
 test('what is elsewhere has copies, checks and exports, is an input, shares its object, and is downloaded', async () => {
   const photo = await makeSamplePhoto()
-  const id = await sendAway(photo)
+  const { id, object } = await sendAway(photo)
   const copy = await download(id, '?width=320&format=webp')
   expect(copy).toContain(home)
   expect((await fetch(copy)).status).toBe(200)
@@ -275,7 +280,7 @@ test('what is elsewhere has copies, checks and exports, is an input, shares its 
   await succeeds((await generate({ inputAssetIds: [id] })).id)
   const twin = await upload(photo, 'b.jpg')
   expect(await query('select object_id, store from assets where id = $1', [twin])).toEqual([
-    { object_id: id, store: 'fallback' },
+    { object_id: object, store: 'fallback' },
   ])
   const url = await download(twin)
   expect(url).toContain(fallback)
@@ -284,10 +289,10 @@ test('what is elsewhere has copies, checks and exports, is an input, shares its 
   expect(await storeOf(twin)).toBe('home')
   await call('DELETE', `/assets/${id}`, undefined, 204)
   await expectOrder()
-  expect(await isIn(home, id)).toBe(true)
+  expect(await isIn(home, object)).toBe(true)
   await call('DELETE', `/assets/${twin}`, undefined, 204)
   await expectOrder()
-  expect(await isIn(home, id)).toBe(false)
+  expect(await isIn(home, object)).toBe(false)
 }, 120_000)
 
 /** Three parts. */
@@ -340,9 +345,9 @@ test.each<[string, () => { hits: number } | undefined]>([
   'a move in which %s ends at home',
   async (_, hurt) => {
     const bytes = file()
-    const id = await sendAway(bytes)
+    const { id, object } = await sendAway(bytes)
     const fault = hurt()
-    await move(id)
+    await move(object)
     if (fault) await waitFor('it was met', async () => fault.hits > 0, 30_000)
     await comesHome(id, 120_000)
     expect(await sha256(await download(id))).toBe(hash('sha256', bytes))
@@ -353,22 +358,22 @@ test.each<[string, () => { hits: number } | undefined]>([
 )
 
 test('an asset that is deleted while it is on its way leaves nothing behind', async () => {
-  const id = await sendAway(file())
+  const { id, object } = await sendAway(file())
   rig.links.fallback.fault({ kind: 'slow', of: 'answer', match: 'GET ', bytesPerSecond: 4_000_000, times: 1 })
-  await move(id)
-  await waitFor('a part has arrived', async () => (await partsOf(id)) > 0)
+  await move(object)
+  await waitFor('a part has arrived', async () => (await partsOf(object)) > 0)
   await call('DELETE', `/assets/${id}`, undefined, 204)
-  await waitFor('it is gone', async () => !(await isIn(fallback, id)))
+  await waitFor('it is gone', async () => !(await isIn(fallback, object)))
   await expectOrder()
 }, 90_000)
 
 test('one of two that share it is deleted while it is on its way', async () => {
   const bytes = file()
-  const id = await sendAway(bytes)
+  const { id, object } = await sendAway(bytes)
   const twin = await upload(bytes)
   rig.links.fallback.fault({ kind: 'slow', of: 'answer', match: 'GET ', bytesPerSecond: 4_000_000, times: 1 })
-  await move(id)
-  await waitFor('a part has arrived', async () => (await partsOf(id)) > 0)
+  await move(object)
+  await waitFor('a part has arrived', async () => (await partsOf(object)) > 0)
   await call('DELETE', `/assets/${id}`, undefined, 204)
   await comesHome(twin)
   await expectOrder()
@@ -377,7 +382,7 @@ test('one of two that share it is deleted while it is on its way', async () => {
 
 test('two that move it at once do it once', async () => {
   const bytes = file()
-  const id = await sendAway(bytes)
+  const { id, object } = await sendAway(bytes)
   rig.links.fallback.fault({
     kind: 'slow',
     of: 'answer',
@@ -385,7 +390,7 @@ test('two that move it at once do it once', async () => {
     bytesPerSecond: 20_000_000,
     times: 2,
   })
-  const message = { kind: 'object.move', workspaceId: tenant.workspaceId, subjectId: id }
+  const message = { kind: 'object.move', workspaceId: tenant.workspaceId, subjectId: object }
   for (let i = 0; i < 3; i++) rig.broker.send('uploads', message)
   await comesHome(id)
   await expectOrder()
@@ -394,15 +399,15 @@ test('two that move it at once do it once', async () => {
 
 test('storage that goes away again in the middle keeps what is elsewhere there', async () => {
   const bytes = file()
-  const id = await sendAway(bytes)
+  const { id, object } = await sendAway(bytes)
   rig.links.fallback.fault({ kind: 'slow', of: 'answer', match: 'GET ', bytesPerSecond: 4_000_000, times: 1 })
-  await move(id)
-  await waitFor('a part has arrived', async () => (await partsOf(id)) > 0)
+  await move(object)
+  await waitFor('a part has arrived', async () => (await partsOf(object)) > 0)
   await rig.links.storage.stop()
   await waitFor('it was given up', async () =>
     rig.broker.messages.some(
       ({ body, deliveries }) =>
-        (body as { subjectId?: string }).subjectId === id && deliveries[0]?.endedAt !== undefined,
+        (body as { subjectId?: string }).subjectId === object && deliveries[0]?.endedAt !== undefined,
     ),
   )
   expect(await storeOf(id)).toBe('fallback')
@@ -415,13 +420,13 @@ test('storage that goes away again in the middle keeps what is elsewhere there',
 }, 200_000)
 
 test('what is damaged elsewhere does not replace what it was', async () => {
-  const id = await sendAway(Buffer.from('text that is right'))
-  await s3.fetch(`${fallback}/${keyOf(id)}`, { method: 'PUT', body: 'text that is wrong' })
-  await move(id)
+  const { id, object } = await sendAway(Buffer.from('text that is right'))
+  await s3.fetch(`${fallback}/${keyOf(object)}`, { method: 'PUT', body: 'text that is wrong' })
+  await move(object)
   await waitFor('it was tried', async () => rig.api.some(({ logged }) => logged('its SHA-256 is')))
   expect(await storeOf(id)).toBe('fallback')
-  expect(await isIn(home, id)).toBe(false)
-  await s3.fetch(`${fallback}/${keyOf(id)}`, { method: 'PUT', body: 'text that is right' })
+  expect(await isIn(home, object)).toBe(false)
+  await s3.fetch(`${fallback}/${keyOf(object)}`, { method: 'PUT', body: 'text that is right' })
   await comesHome(id)
   await expectOrder()
 })
@@ -446,28 +451,29 @@ test.each(['openai-scene', 'gemini-scene'])(
 
 test('a walk looks through both', async () => {
   for (let i = 0; i < 12; i++) await upload(Buffer.from(randomBytes(10).toString('hex')))
-  const ids = []
-  for (let i = 0; i < 11; i++) ids.push(await sendAway(Buffer.from(randomBytes(10).toString('hex'))))
-  const [lost = ''] = ids
-  const [stray, left] = [crypto.randomUUID(), await upload(Buffer.from(randomBytes(10).toString('hex')))]
-  await s3.fetch(`${fallback}/${keyOf(lost)}`, { method: 'DELETE' })
-  for (const id of [stray, left]) await s3.fetch(`${fallback}/${keyOf(id)}`, { method: 'PUT', body: 'x' })
+  const away = []
+  for (let i = 0; i < 11; i++) away.push(await sendAway(Buffer.from(randomBytes(10).toString('hex'))))
+  const [lost = { id: '', object: '' }] = away
+  const left = await upload(Buffer.from(randomBytes(10).toString('hex')))
+  const inBoth = [crypto.randomUUID(), await objectOf(left)]
+  await s3.fetch(`${fallback}/${keyOf(lost.object)}`, { method: 'DELETE' })
+  for (const object of inBoth) await s3.fetch(`${fallback}/${keyOf(object)}`, { method: 'PUT', body: 'x' })
   await query(`update assets set created_at = now() - interval '4 days'`)
   front.listing.isOld = () => true
-  await query(`delete from outbox where kind = 'object.move' and subject_id = $1`, [lost])
+  await query(`delete from outbox where kind = 'object.move' and subject_id = $1`, [lost.object])
   const walks = walksOf(rig)
   await walks.makeDue()
   const found = await walks.ended()
   // What strays elsewhere has just come, for all that its listing says.
   expect(found).toMatchObject({ withoutRow: 0, withoutObject: 1, isTrusted: true })
   expect(await query(`select subject_id from outbox where kind = 'object.lost'`)).toEqual([
-    { subject_id: lost },
+    { subject_id: lost.object },
   ])
-  for (const id of ids.slice(1)) await comesHome(id)
+  for (const { id } of away.slice(1)) await comesHome(id)
   await query(
     `insert into outbox (workspace_id, kind, subject_id, available_at) select $1, 'object.delete', unnest($2::uuid[]), now()`,
-    [tenant.workspaceId, [stray, left]],
+    [tenant.workspaceId, inBoth],
   )
   await expectOrder()
-  expect(await query('select from assets where id = any($1)', [[lost, left]])).toHaveLength(1)
+  expect(await query('select from assets where id = any($1)', [[lost.id, left]])).toHaveLength(1)
 }, 120_000)

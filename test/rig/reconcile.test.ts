@@ -52,6 +52,10 @@ const call = async <T>(method: string, path: string, body?: unknown): Promise<T>
 }
 const upload = async (bytes: Buffer = Buffer.from(randomBytes(20).toString('hex'))) =>
   (await client.assets.upload(bytes, { name: 'a.txt' })).id
+const objectOf = async (id: string) =>
+  String(
+    (await query<{ object_id: string }>('select object_id from assets where id = $1', [id]))[0]?.object_id,
+  )
 const keyOf = (id: string, folder = 'assets') => `workspaces/${tenant.workspaceId}/${folder}/${id}`
 const put = async (key: string) =>
   expect((await s3.fetch(`${bucket}/${key}`, { method: 'PUT', body: 'x' })).status).toBe(200)
@@ -121,7 +125,8 @@ test('what nobody needs is deleted, and what has lost its object goes, after a g
   const open = async () =>
     (await (await s3.fetch(`${bucket}?uploads=&prefix=workspaces%2F`)).text()).match(/<Key>[^<]*/g)
   expect(await open()).toHaveLength(2)
-  await remove(keyOf(first))
+  const object = await objectOf(first)
+  await remove(keyOf(object))
   const [before] = await query<{ stored_bytes: string }>('select stored_bytes from workspace_counters')
 
   // What has just come may be of something that is under way.
@@ -133,7 +138,7 @@ test('what nobody needs is deleted, and what has lost its object goes, after a g
   expect((await owed('object.delete')).map((one) => one.subject_id)).toEqual(
     [orphan, copied, prepared].sort(),
   )
-  expect(await owed('object.lost')).toEqual([{ subject_id: first, days: 2 }])
+  expect(await owed('object.lost')).toEqual([{ subject_id: object, days: 2 }])
   // Those of the upload that is owed stay.
   expect(await open()).toEqual([`<Key>${keyOf(announced.asset.id)}`])
   for (const key of [...keys, foreign]) expect(await isThere(key)).toBe(true)
@@ -159,10 +164,11 @@ test('what nobody needs is deleted, and what has lost its object goes, after a g
 
 test('an object that is back keeps its asset, and one that a customer deletes is nobody’s business', async () => {
   const [back, deleted] = [await upload(), await upload()]
+  const object = await objectOf(back)
   await age()
-  for (const id of [back, deleted]) await remove(keyOf(id))
+  for (const one of [object, await objectOf(deleted)]) await remove(keyOf(one))
   expect(await walk()).toMatchObject({ withoutObject: 2, isTrusted: true })
-  await put(keyOf(back))
+  await put(keyOf(object))
   await call('DELETE', `/assets/${deleted}`)
   await passGrace()
   expect(await query('select from assets where id = $1', [back])).toHaveLength(1)
@@ -186,8 +192,9 @@ test.each([
   ['a listing that ends early', (body: string) => ({ body: without(body, 10) })],
 ])('%s is reported, and nothing is mended', async (_, change) => {
   const lost = await upload()
+  const object = await objectOf(lost)
   await age()
-  await remove(keyOf(lost))
+  await remove(keyOf(object))
   front.listing.change = change
   expect(await walk()).toMatchObject({ isTrusted: false })
   await waitFor('readiness says so', async () => {
@@ -209,11 +216,11 @@ test.each([
   await waitFor('it was tried', async () =>
     rig.broker.messages.some(
       ({ body, deliveries }) =>
-        (body as { subjectId?: string }).subjectId === lost && deliveries[0]?.endedAt !== undefined,
+        (body as { subjectId?: string }).subjectId === object && deliveries[0]?.endedAt !== undefined,
     ),
   )
   expect(await query('select from assets where id = $1', [lost])).toHaveLength(1)
-  await put(keyOf(lost))
+  await put(keyOf(object))
   front.listing.change = (body) => ({ body })
   expect(await walk()).toMatchObject({ withoutObject: 0, isTrusted: true })
   await passGrace()
