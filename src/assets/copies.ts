@@ -112,7 +112,10 @@ const claim = async (ctx: Ctx, id: string, name: string): Promise<string | undef
 /** Copies that somebody is making now. */
 const underWay = (id: string) => and(copiesOf(id), isNull(assetCopies.madeAt), isNull(assetCopies.refusedAt))
 
-/** A copy is one, whoever made it; as refused, or as if nothing had been, only who still has the claim ends it. @returns whether it did */
+/**
+ * Ends a claim: with a copy, which is good whoever made it; or, for who still has it only, as refused, or as if nothing had been.
+ * @returns whether it did
+ */
 const end = async (
   ctx: Ctx,
   id: string,

@@ -334,7 +334,7 @@ routes.openapi(
     tag,
     summary: 'Redirect to the file by a URL that works for 5 minutes, or a URL as JSON',
     description:
-      'With a `width`, to a copy of a picture, or of a frame of a film in H.264 of less than 40 MB where the deployment makes those, that is at most so many pixels wide: upright, in sRGB, without EXIF, made once. What is transparent or moves stays so where the `format` can. `HEAD` leads to a URL for `HEAD`. Whose `Accept` names `application/json` gets a URL to GET, as of `POST /assets/downloads`: browsers need that on pages of another origin than the API, since they follow the redirect as nobody (`Origin: null`).',
+      'With a `width`, to a copy of a picture, or of a frame of a film in H.264 of less than 40 MB where the deployment makes those, that is at most so many pixels wide: upright, in sRGB, without EXIF, made once. What is transparent or moves stays so where the `format` can. `HEAD` leads to a URL for `HEAD`. Whose `Accept` prefers `application/json` to `*/*` gets a URL to GET, as of `POST /assets/downloads`: browsers need that on pages of another origin than the API, since they follow the redirect as nobody (`Origin: null`).',
     request: {
       params: IdPath,
       query: z.object({

@@ -238,7 +238,7 @@ test('many URLs at once: in order, the same for ten minutes, and a problem for e
     expect((await client.post('/assets/downloads', { ids: wrong })).status).toBe(422)
 })
 
-test('a download is a redirect, or JSON to who asks for that by name, of a sized copy as well', async () => {
+test('a download is a redirect, or JSON to who prefers that to anything, of a sized copy as well', async () => {
   const { client } = await newTenant()
   const { body: asset } = await client.upload('a.png', png)
   const origin = 'http://localhost:3000'

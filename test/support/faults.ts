@@ -289,9 +289,12 @@ export const startFaultStack = async (changes: SettingChanges = {}) => {
       const assets = await query<{ id: string }>('select distinct object_id as id from assets')
       expect(stored.sort()).toEqual(assets.map(({ id }) => id).sort())
       expect(
-        await query(`select g.id from generations g where (select count(*) from generation_outputs o
-          where o.generation_id = g.id) <> (select coalesce(sum(jsonb_array_length(j.stored)), 0) from provider_jobs j
-            where j.generation_id = g.id and j.status = 'succeeded' and g.status = 'succeeded')`),
+        await query(`select a.id from assets a where a.source = 'generation' and not exists (select from generation_outputs o
+          join generations g on g.id = o.generation_id where o.asset_id = a.id and g.status = 'succeeded')`),
+      ).toEqual([])
+      expect(
+        await query(`select o.asset_id from generation_outputs o where not exists (select from provider_jobs j
+          where j.generation_id = o.generation_id and j.stored @> jsonb_build_array(jsonb_build_object('index', o.index)))`),
       ).toEqual([])
       expect(
         await query(`select workspace_id from generation_events group by workspace_id

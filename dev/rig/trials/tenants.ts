@@ -74,8 +74,8 @@ export const untruths = async (rig: Rig): Promise<Record<string, number>> => {
                where e.generation_id = g.id and e.kind = 'charge'), 0)) as "charges that differ",
             (select count(*)::int from generations g where status = 'succeeded' and
                (select count(*) from generation_outputs o where o.generation_id = g.id) = 0) as "successes without outputs",
-            (select count(*)::int from generations g where status <> 'succeeded' and
-               exists (select from assets a, provider_jobs j where j.generation_id = g.id and a.object_id = any(j.object_ids)))
+            (select count(*)::int from assets a where source = 'generation' and not exists (select from generation_outputs o
+               join generations g on g.id = o.generation_id where o.asset_id = a.id and g.status = 'succeeded'))
                as "files of jobs that did not succeed",
             (select count(*)::int from provider_jobs where ended_at is null) as "jobs open at providers",
             (select count(*)::int from app.wrong_counters()) as "wrong counters",
