@@ -53,7 +53,7 @@ create table if not exists app.gate_key (
 );
 --> statement-breakpoint
 -- What the gate found out, for this transaction: caller, workspace, action. Anybody may write the setting, but only the
--- gate can sign it, and another transaction's context is none.
+-- gate can sign it, another transaction's context is none, and neither is a claim (app.enter), which is signed without the word.
 create or replace function app.context() returns jsonb
   language plpgsql stable parallel safe security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -66,7 +66,7 @@ begin
     return null;
   end if;
   select v_text::jsonb into v_context from app.gate_key k
-   where left(v_signed, 64) = encode(sha256(k.key || convert_to(v_text, 'UTF8') || k.key), 'hex');
+   where left(v_signed, 64) = encode(sha256(k.key || convert_to('context' || v_text, 'UTF8') || k.key), 'hex');
   if v_context ->> 'at' is distinct from extract(epoch from now())::text then
     raise exception 'the context is not one that the gate made for this transaction' using errcode = 'insufficient_privilege';
   end if;

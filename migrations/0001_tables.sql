@@ -573,7 +573,7 @@ CREATE INDEX "asset_exports_output" ON "asset_exports" USING btree ("workspace_i
 CREATE UNIQUE INDEX "asset_exports_open" ON "asset_exports" USING btree ("workspace_id","asset_id","channel") WHERE status = 'queued';--> statement-breakpoint
 CREATE INDEX "asset_tags_filter" ON "asset_tags" USING btree ("workspace_id","tag","kind","source","status","id");--> statement-breakpoint
 CREATE INDEX "assets_filter" ON "assets" USING btree ("workspace_id","kind","source","status","id");--> statement-breakpoint
-CREATE INDEX "assets_bytes" ON "assets" USING btree ("workspace_id","sha256");--> statement-breakpoint
+CREATE INDEX "assets_bytes" ON "assets" USING btree ("workspace_id","sha256") WHERE status = 'ready';--> statement-breakpoint
 CREATE INDEX "assets_object" ON "assets" USING btree ("workspace_id","object_id");--> statement-breakpoint
 CREATE INDEX "assets_away" ON "assets" USING btree ("workspace_id","object_id") WHERE store = 'fallback';--> statement-breakpoint
 CREATE INDEX "assets_name" ON "assets" USING gin ((workspace_id::text),"name" gin_trgm_ops) WITH (gin_pending_list_limit=256);--> statement-breakpoint
@@ -584,14 +584,12 @@ CREATE INDEX "audit_logs_kind" ON "audit_logs" USING btree ("workspace_id","reso
 CREATE INDEX "audit_logs_actor" ON "audit_logs" USING btree ("workspace_id","actor_id","resource_type","action","id");--> statement-breakpoint
 CREATE INDEX "audit_logs_resource" ON "audit_logs" USING btree ("workspace_id","resource_id","id");--> statement-breakpoint
 CREATE INDEX "bounces_time" ON "bounces" USING btree ("created_at");--> statement-breakpoint
-CREATE INDEX "credit_entries_period" ON "credit_entries" USING btree ("workspace_id","period");--> statement-breakpoint
 CREATE INDEX "erased_accounts_time" ON "erased_accounts" USING btree ("erased_at");--> statement-breakpoint
 CREATE INDEX "free_grants_network" ON "free_grants" USING btree ("network","created_at");--> statement-breakpoint
 CREATE INDEX "free_grants_domain" ON "free_grants" USING btree ("domain","created_at");--> statement-breakpoint
 CREATE INDEX "generation_events_generation" ON "generation_events" USING btree ("workspace_id","generation_id","sequence");--> statement-breakpoint
 CREATE INDEX "generation_events_time" ON "generation_events" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "generations_status" ON "generations" USING btree ("workspace_id","status","id");--> statement-breakpoint
-CREATE INDEX "generations_line" ON "generations" USING btree ("workspace_id","id") WHERE status = 'queued';--> statement-breakpoint
 CREATE INDEX "generations_task" ON "generations" USING btree ("workspace_id","task","status","id");--> statement-breakpoint
 CREATE INDEX "idempotency_keys_time" ON "idempotency_keys" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "invites_open" ON "invites" USING btree ("workspace_id","id") WHERE accepted_at is null;--> statement-breakpoint

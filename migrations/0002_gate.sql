@@ -35,7 +35,7 @@ begin
   if v_key is null then
     perform app.refuse(503, 'misconfigured', 'AG');
   end if;
-  v_set := set_config('app.context', encode(sha256(v_key || convert_to(v_text, 'UTF8') || v_key), 'hex') || v_text, true);
+  v_set := set_config('app.context', encode(sha256(v_key || convert_to('context' || v_text, 'UTF8') || v_key), 'hex') || v_text, true);
 end $$;
 --> statement-breakpoint
 -- What is kept of a provider's account after its person was erased.

@@ -4,7 +4,7 @@ create or replace function app.keep_timing() returns trigger
 begin
   -- The slot is random, so that workspaces seldom wait for each other here.
   insert into public.generation_timings (model, size, slot, offer, seconds)
-  values (new.model, coalesce(new.duration, new.count), floor(random() * 100), new.offer,
+  values (new.model, coalesce(new.duration, new.count), floor(random() * 50), new.offer,
     extract(epoch from new.completed_at - new.started_at))
   on conflict (model, size, slot) do update set offer = excluded.offer, seconds = excluded.seconds;
   return null;

@@ -655,7 +655,7 @@ export const assets = pgTable(
     primaryKey({ columns: [table.workspaceId, table.id] }),
     // Whichever of the three a list leaves open, `app.list_assets` merges.
     index('assets_filter').on(table.workspaceId, table.kind, table.source, table.status, table.id),
-    index('assets_bytes').on(table.workspaceId, table.sha256),
+    index('assets_bytes').on(table.workspaceId, table.sha256).where(sql`status = 'ready'`),
     index('assets_object').on(table.workspaceId, table.objectId),
     index('assets_away').on(table.workspaceId, table.objectId).where(sql`store = 'fallback'`),
     check('assets_ready_known', sql`status = 'pending' or sha256 is not null`),
@@ -861,7 +861,6 @@ export const generations = pgTable(
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.id] }),
     index('generations_status').on(table.workspaceId, table.status, table.id),
-    index('generations_line').on(table.workspaceId, table.id).where(sql`status = 'queued'`),
     // A kind is some of the tasks.
     index('generations_task').on(table.workspaceId, table.task, table.status, table.id),
     oneOf('generations', 'kind', generationKinds),
@@ -873,7 +872,7 @@ export const generations = pgTable(
 )
 
 /**
- * How long jobs took lately, from their first step to their end: a hundred of each model and size, each new one in the place
+ * How long jobs took lately, from their first step to their end: fifty of each model and size, each new one in the place
  * of an earlier one. Of no workspace; written by a trigger.
  */
 export const generationTimings = pgTable(
@@ -1151,7 +1150,6 @@ export const creditEntries = pgTable(
   (table) => [
     primaryKey({ columns: [table.workspaceId, table.id] }),
     unique('credit_entries_once').on(table.workspaceId, table.generationId, table.kind),
-    index('credit_entries_period').on(table.workspaceId, table.period),
     oneOf('credit_entries', 'kind', creditKinds),
     check('credit_entries_credits_positive', sql`credits > 0`),
     tenantOnly,

@@ -506,3 +506,15 @@ test('a context that was good in one transaction is none in the next', async () 
   await login.query('rollback')
   expect(refused).toBe('42501')
 })
+
+test('a context is no claim: what the gate has signed lets nobody in again', async () => {
+  await login.query('begin')
+  await enter(login, await claimOf(ours))
+  const refused = await login
+    .query(
+      `select app.enter(substr(current_setting('app.context'), 65), left(current_setting('app.context'), 64))`,
+    )
+    .catch((error: { code: string }) => error.code)
+  await login.query('rollback')
+  expect(refused).toBe('AG503')
+})
