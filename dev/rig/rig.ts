@@ -64,6 +64,63 @@ export const startRig = async (options: RigOptions = {}) => {
 const atLink = (bucket: URL, origin: string) =>
   bucket.hostname === '127.0.0.1' ? bucket.href.replace(bucket.origin, origin) : bucket.href
 
+/** Whatever runs in one process waits for its one thread, and so for each hash. */
+const homeOf = (className?: string) => (className === 'Hasher' ? 'hashers' : 'objects')
+
+interface Tools {
+  folder: (name: string) => string
+  link: typeof startLink
+  undo: (() => unknown)[]
+}
+
+/** The API's processes, and those in which the Durable Objects live. */
+const startProcesses = async (
+  options: RigOptions,
+  { folder, link, undo }: Tools,
+  parts: Omit<ConfigOptions, 'objects'>,
+) => {
+  const create = (name: string, objects: ConfigOptions['objects']) => {
+    const worker = createWorkerd({
+      name,
+      directory: folder(name),
+      config: makeConfig({ ...parts, objects }),
+      debugPort: objects.folder !== undefined,
+      inspect: options.inspect === true && !objects.folder,
+    })
+    undo.push(worker.stop)
+    return worker
+  }
+  const namespaces: { name: string; class_name: string }[] = parts.config.durable_objects.bindings
+  const classes = namespaces.map(({ class_name: className }) => className)
+  const homes: Record<string, Workerd> = {}
+  const objects = await link(() => [homes.objects?.port('debug-port') ?? 0])
+  const hashers = await link(() => [homes.hashers?.port('debug-port') ?? 0])
+  const ports = { objects: objects.port, hashers: hashers.port }
+  const elsewhere = (here?: string) =>
+    Object.fromEntries(
+      classes.flatMap((name) => (homeOf(name) === here ? [] : [[name, `127.0.0.1:${ports[homeOf(name)]}`]])),
+    )
+  for (const name of new Set(classes.map(homeOf))) {
+    homes[name] = create(name, { folder: folder(`${name}-storage`), elsewhere: elsewhere(name) })
+  }
+  const api =
+    options.alone && homes.objects
+      ? [homes.objects]
+      : Array.from({ length: options.processes ?? 2 }, (_, i) =>
+          create(`api-${i + 1}`, { elsewhere: elsewhere() }),
+        )
+  const all = [...new Set([...Object.values(homes), ...api])]
+  await Promise.all(all.map((worker) => worker.start()))
+  const processOf = (name: string) => {
+    const found = all.find((worker) => worker.name === name)
+    if (!found) throw new Error(`no process ${name}`)
+    return found
+  }
+  const hostOf = (binding: string) =>
+    processOf(homeOf(namespaces.find(({ name }) => name === binding)?.class_name))
+  return { api, all, processOf, hostOf, objects, hashers }
+}
+
 const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
   process.env.WRANGLER_SEND_METRICS = 'false'
   const directory = mkdtempSync(join(tmpdir(), 'content-api-rig-'))
@@ -170,8 +227,10 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
   )
   undo.push(broker.stop)
 
-  const create = (name: string, objects: ConfigOptions['objects']) => {
-    const text = makeConfig({
+  const { api, all, processOf, hostOf, objects, hashers } = await startProcesses(
+    options,
+    { folder, link, undo },
+    {
       project,
       config,
       bundle: bundleFolder,
@@ -180,49 +239,9 @@ const setUp = async (options: RigOptions, undo: (() => unknown)[]) => {
       imagesPort: images.port,
       mailPort: mails.port,
       traced: options.traced ?? true,
-      objects,
-    })
-    const worker = createWorkerd({
-      name,
-      directory: folder(name),
-      config: text,
-      debugPort: objects.folder !== undefined,
-      inspect: options.inspect === true && !objects.folder,
-    })
-    undo.push(worker.stop)
-    return worker
-  }
-  // Whatever runs in one process waits for its one thread, and so for each hash.
-  const homeOf = (className?: string) => (className === 'Hasher' ? 'hashers' : 'objects')
-  const namespaces: { name: string; class_name: string }[] = config.durable_objects.bindings
-  const classes = namespaces.map(({ class_name: className }) => className)
-  const homes: Record<string, Workerd> = {}
-  const objects = await link(() => [homes.objects?.port('debug-port') ?? 0])
-  const hashers = await link(() => [homes.hashers?.port('debug-port') ?? 0])
-  const ports = { objects: objects.port, hashers: hashers.port }
-  const elsewhere = (here?: string) =>
-    Object.fromEntries(
-      classes.flatMap((name) => (homeOf(name) === here ? [] : [[name, `127.0.0.1:${ports[homeOf(name)]}`]])),
-    )
-  for (const name of new Set(classes.map(homeOf))) {
-    homes[name] = create(name, { folder: folder(`${name}-storage`), elsewhere: elsewhere(name) })
-  }
-  if (options.alone && homes.objects) workers.push(homes.objects)
-  else {
-    for (let number = 1; number <= (options.processes ?? 2); number++) {
-      workers.push(create(`api-${number}`, { elsewhere: elsewhere() }))
-    }
-  }
-  const all = [...new Set([...Object.values(homes), ...workers])]
-  await Promise.all(all.map((worker) => worker.start()))
-  const processOf = (name: string) => {
-    const found = all.find((worker) => worker.name === name)
-    if (!found) throw new Error(`no process ${name}`)
-    return found
-  }
-
-  const hostOf = (binding: string) =>
-    processOf(homeOf(namespaces.find(({ name }) => name === binding)?.class_name))
+    },
+  )
+  workers.push(...api)
 
   /** Runs cron's handler in one process. */
   const scheduled = (cron = CRON) =>

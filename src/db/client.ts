@@ -5,7 +5,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { BatchItem } from 'drizzle-orm/batch'
 import { drizzle } from 'drizzle-orm/neon-http'
 import type { Ctx, Gate } from '../context.ts'
-import { type ErrorCode, isGateRefusal, statusOf } from '../errors.ts'
+import { type ErrorCode, isGateRefusal, isUnknownOutcome, statusOf } from '../errors.ts'
 import { tellOfUse } from '../outbox/use.ts'
 import { remember } from '../remember.ts'
 import { first } from './sql.ts'
@@ -233,6 +233,19 @@ export const call = async <Row extends object>(
   const { claim, proof } = sign(ctx, true, { what, with: parameters })
   const { gate, row } = await ask<{ row: Row }>(ctx, 'change', [claim, proof])
   return { ...row, gate }
+}
+
+/** Does what is harmless twice until the database has done it, for so many milliseconds. */
+export const persist = async <T>(patience: number, attempt: () => Promise<T>): Promise<T> => {
+  const end = Date.now() + patience
+  for (let pause = 200; ; pause = Math.min(5000, pause * 2)) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!isUnknownOutcome(error) || Date.now() + pause > end) throw error
+      await scheduler.wait(pause)
+    }
+  }
 }
 
 /** Only the gate: for what needs a caller and no data. */

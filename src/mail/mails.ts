@@ -2,9 +2,8 @@
 import { sql } from 'drizzle-orm'
 import { z } from 'zod'
 import type { Ctx } from '../context.ts'
-import { transact } from '../db/client.ts'
+import { persist, transact } from '../db/client.ts'
 import { first } from '../db/sql.ts'
-import { toAppError } from '../errors.ts'
 import { toStorable } from '../text.ts'
 import type { Language, MailKind } from '../words.ts'
 import { sendMail } from './service.ts'
@@ -24,18 +23,6 @@ type Taken =
 /** Milliseconds for which a database that stumbles is asked again: less than a mail is held for. */
 const PATIENCE = 25_000
 
-const insist = async <T>(attempt: () => Promise<T>): Promise<T> => {
-  const end = Date.now() + PATIENCE
-  for (let pause = 200; ; pause *= 2) {
-    try {
-      return await attempt()
-    } catch (error) {
-      if (toAppError(error).code !== 'unavailable' || Date.now() + pause > end) throw error
-      await scheduler.wait(pause)
-    }
-  }
-}
-
 /**
  * Sends a mail once. Between its note that a call begins and the note of the outcome nobody else calls, and if that second
  * note never comes, nobody does again: a mail whose outcome is unknown is not sent twice.
@@ -43,7 +30,7 @@ const insist = async <T>(attempt: () => Promise<T>): Promise<T> => {
 export const deliverMail = async (ctx: Ctx, id: string): Promise<void> => {
   const taker = crypto.randomUUID()
   const { token, code, tokenHash, codeHash } = secretsOf(ctx.env, id)
-  const { taken } = await insist(() =>
+  const { taken } = await persist(PATIENCE, () =>
     transact(ctx, (db) => ({
       taken: db.execute<{ mail: Taken | null }>(
         sql`select app.take_mail(${id}, ${taker}, ${tokenHash}, ${codeHash}) as mail`,
@@ -66,7 +53,7 @@ export const deliverMail = async (ctx: Ctx, id: string): Promise<void> => {
   // Of the sender only the operator can mend what is wrong.
   const level = error?.startsWith('E_SENDER') ? 'error' : 'warn'
   if (end !== 'sent') ctx.log({ level, message: 'mail not sent', mailId: id, outcome: end, error })
-  await insist(() =>
+  await persist(PATIENCE, () =>
     transact(ctx, (db) => ({
       ended: db.execute(
         sql`select app.end_mail(${id}, ${taker}, ${end}, ${error}, ${messageId}, ${bounced}::boolean)`,

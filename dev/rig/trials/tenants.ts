@@ -42,7 +42,7 @@ export const makeTenants = async (rig: Rig, count: number): Promise<Tenant[]> =>
 export const merchantOf = (rig: Rig, { session, workspaceId }: Tenant, retries?: number): MerchantClient =>
   new MerchantClient({ baseUrl: rig.url, session, workspaceId, retries })
 
-const asked: typeof fetch = (input, init) => fetch(input, { ...init, redirect: 'manual' })
+const fetchOnce: typeof fetch = (input, init) => fetch(input, { ...init, redirect: 'manual' })
 
 /** What came of a request, sent once, and no further: a redirect is the answer. Status 0: nothing answered, or the caller had left. */
 export const ask = async (
@@ -52,7 +52,10 @@ export const ask = async (
   path: string,
   options: { body?: unknown; headers?: Record<string, string>; signal?: AbortSignal } = {},
 ): Promise<{ status: number; body: string }> => {
-  const http = createHttp({ baseUrl: url, workspaceId: workspaceId || undefined, retries: 0, fetch: asked }, auth)
+  const http = createHttp(
+    { baseUrl: url, workspaceId: workspaceId || undefined, retries: 0, fetch: fetchOnce },
+    auth,
+  )
   const signal = options.signal ?? AbortSignal.timeout(60_000)
   try {
     const response = await http.raw({ ...options, method, path, signal })

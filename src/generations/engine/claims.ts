@@ -1,6 +1,6 @@
 /** A consumer's hold on a job: taken with a lease and a fence, given back, or ended, each once. */
 import type { JobCtx } from '../../context.ts'
-import { call } from '../../db/client.ts'
+import { call, persist } from '../../db/client.ts'
 import { assets, generations, providerJobs } from '../../db/schema.ts'
 import { rowOf } from '../../db/sql.ts'
 import { toAppError } from '../../errors.ts'
@@ -8,7 +8,7 @@ import { dispatch } from '../../outbox/outbox.ts'
 import type { GenerationError, Operation, StoredOutput } from '../../words.ts'
 import { changeGeneration, type Json } from '../changes.ts'
 import type { Generation } from '../generations.ts'
-import { type JobChanges, type ProviderJob, persist, toCall, toChanges } from './jobs.ts'
+import { type JobChanges, PATIENCE, type ProviderJob, toCall, toChanges } from './jobs.ts'
 
 /** Milliseconds between two renewals of a claim, which lasts a minute. */
 const RENEWAL = 20_000
@@ -44,7 +44,7 @@ export const claimGeneration = async (
   const claiming = () =>
     changeGeneration<Claimed>(ctx, 'claim', { id, early, calls: calls.map(toCall), told })
   // A note without a call would keep others from calling until its time is over, and a lost id is a job paid twice.
-  const claimed = await (calls.length > 0 || told ? persist(claiming) : claiming())
+  const claimed = await (calls.length > 0 || told ? persist(PATIENCE, claiming) : claiming())
   const { generation, inputs, jobs, held_for: heldFor } = claimed
   if (!generation) return heldFor === null ? {} : { heldFor }
   return {
@@ -62,7 +62,7 @@ export const claimGeneration = async (
  * @throws {AppError} already_finished
  */
 export const noteCalls = async (ctx: JobCtx, { id, fence }: Claim, jobs: ProviderJob[]): Promise<void> => {
-  await persist(() => changeGeneration(ctx, 'note_calls', { id, fence, calls: jobs.map(toCall) }))
+  await persist(PATIENCE, () => changeGeneration(ctx, 'note_calls', { id, fence, calls: jobs.map(toCall) }))
 }
 
 /** Keeps the claim, if it is not lost. @returns whether anybody still waits for the job */

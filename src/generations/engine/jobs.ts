@@ -1,10 +1,10 @@
 /** The rows of a generation's jobs at providers: noted before a provider is asked, and kept whatever comes of it. */
 import { and, getTableColumns, type SQL, sql } from 'drizzle-orm'
 import type { JobCtx } from '../../context.ts'
-import { call, type Database, transact } from '../../db/client.ts'
+import { call, type Database, persist, transact } from '../../db/client.ts'
 import { providerJobs } from '../../db/schema.ts'
 import { inWorkspace } from '../../db/sql.ts'
-import { isUnknownOutcome, toAppError } from '../../errors.ts'
+import { toAppError } from '../../errors.ts'
 import { settle } from '../../outbox/outbox.ts'
 import { ProviderError } from '../../providers/provider.ts'
 import { providerOf } from '../../providers/registry.ts'
@@ -21,24 +21,11 @@ export type JobChanges = Partial<
 export const isOpen = ({ status }: ProviderJob) => status === 'submitting' || status === 'running'
 
 /** Milliseconds for which a database that stumbles is asked again. */
-const KEEP_PATIENCE = 40_000
+export const PATIENCE = 40_000
 
 /** What the provider takes for as many outputs as came of it. */
 export const costOfMade = ({ cost, indexes }: ProviderJob, made: number) =>
   ((cost ?? 0) * made) / indexes.length
-
-/** Does what is harmless twice until the database has done it. */
-export const persist = async <T>(attempt: () => Promise<T>): Promise<T> => {
-  const end = Date.now() + KEEP_PATIENCE
-  for (let pause = 200; ; pause = Math.min(5000, pause * 2)) {
-    try {
-      return await attempt()
-    } catch (error) {
-      if (!isUnknownOutcome(error) || Date.now() + pause > end) throw error
-      await scheduler.wait(pause)
-    }
-  }
-}
 
 /** A generation's, in the order in which they were asked for. */
 const selectJobs = (db: Database, of: SQL | undefined) =>
@@ -72,7 +59,7 @@ export const toCall = (job: ProviderJob) => ({
  */
 export const keepOperation = async (ctx: JobCtx, id: string, operation: Operation): Promise<boolean> => {
   try {
-    const { wanted } = await persist(() =>
+    const { wanted } = await persist(PATIENCE, () =>
       call<{ wanted: boolean }>(ctx, 'keep_operation', { id, operation }),
     )
     return wanted
@@ -87,7 +74,7 @@ export const keepOperation = async (ctx: JobCtx, id: string, operation: Operatio
 export const keepResults = async (ctx: JobCtx, changes: ReadonlyMap<string, JobChanges>): Promise<void> => {
   if (changes.size === 0) return
   const calls = toChanges(changes)
-  await persist(() => call(ctx, 'keep_calls', { calls }))
+  await persist(PATIENCE, () => call(ctx, 'keep_calls', { calls }))
 }
 
 const jobsOf = (db: Database, generationId: string) =>
