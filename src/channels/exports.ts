@@ -19,7 +19,7 @@ export type Export = typeof assetExports.$inferSelect
 
 /** Seconds that one delivery of the job has. */
 const LEASE = 600
-/** Hours after which a service that is away has an export refused. */
+/** Hours after which what fails, or whoever makes it dies of, is not tried again. */
 const PATIENCE = 24
 
 const oneExport = (id: string) => and(inWorkspace(assetExports), eq(assetExports.id, id))
@@ -124,7 +124,7 @@ const claim = async (ctx: JobCtx, id: string) => {
   const isFree = sql`(${assetExports.leaseExpiresAt} is null or ${assetExports.leaseExpiresAt} < now())`
   const { claimed, open, source } = await change(ctx, (db) => ({
     open: db
-      .select({ heldFor: sql<number>`extract(epoch from ${assetExports.leaseExpiresAt} - now())::float8` })
+      .select({ heldFor: sql<number | null>`extract(epoch from ${assetExports.leaseExpiresAt} - now())::float8` })
       .from(assetExports)
       .where(isOpen(id)),
     claimed: db
@@ -188,13 +188,21 @@ const succeed = (ctx: JobCtx, claim: Claim, file: StoredObject & { name: string 
 
 const isLate = ({ createdAt }: Export) => Date.now() - createdAt.getTime() > PATIENCE * 3_600_000
 
+const giveUp = (ctx: JobCtx, claim: Claim, why: string) =>
+  refuse(ctx, claim, { code: 'service_unavailable', detail: `${why} for a day.`, helps: null })
+
 /**
  * The job: makes one export, and is safe to run twice. While storage or Cloudflare Images is away it is tried again.
  * @returns the seconds until whoever holds it must have ended it
  */
 export const runExport = async (ctx: JobCtx, id: string): Promise<number | undefined> => {
   const { claimed, heldFor } = await claim(ctx, id)
-  if (!claimed) return heldFor === undefined ? undefined : Math.ceil(heldFor)
+  if (!claimed) return heldFor ? Math.ceil(heldFor) : undefined
+  // Whoever had it before has not given it back.
+  if (typeof heldFor === 'number' && isLate(claimed)) {
+    await giveUp(ctx, claimed, 'Nobody could finish it')
+    return undefined
+  }
   try {
     const made = await makeExport(ctx, claimed.source, claimed.channel, claimed.outputId)
     if ('refusal' in made) await refuse(ctx, claimed, made.refusal)
@@ -206,9 +214,9 @@ export const runExport = async (ctx: JobCtx, id: string): Promise<number | undef
       await refuse(ctx, claimed, { code, detail, helps: null })
       // Or else in an hour.
       await deleteObject(ctx.env, ctx.workspaceId, claimed.outputId).catch(() => undefined)
-    } else if (code === 'unavailable' && isLate(claimed)) {
-      const detail = 'Storage or Cloudflare Images was away for a day.'
-      await refuse(ctx, claimed, { code: 'service_unavailable', detail, helps: null })
+    } else if (isLate(claimed) && !['already_finished', 'not_found'].includes(code)) {
+      const isAway = code === 'unavailable'
+      await giveUp(ctx, claimed, isAway ? 'Storage or Cloudflare Images was away' : 'It failed each time')
     } else {
       await change(ctx, (db) => ({
         released: db.update(assetExports).set({ leaseExpiresAt: null }).where(isHeld(claimed)),

@@ -137,7 +137,12 @@ const store = (ctx: JobCtx, { outputId, name, sourceType, most }: Way, chunks: A
     most,
   )
 
-const isTooHeavy = (thrown: unknown) => thrown instanceof AppError && thrown.code === 'payload_too_large'
+/** Nothing if it is heavier than the channel takes. */
+const orTooHeavy = (storing: Promise<StoredObject>): Promise<StoredObject | undefined> =>
+  storing.catch((thrown: unknown) => {
+    if (thrown instanceof AppError && thrown.code === 'payload_too_large') return undefined
+    throw thrown
+  })
 
 /** The first of the qualities that is light enough. */
 const storeLightest = async (
@@ -147,12 +152,7 @@ const storeLightest = async (
   make: (quality: number) => Promise<AsyncIterable<Uint8Array>>,
 ): Promise<StoredObject | undefined> => {
   for (const quality of QUALITIES) {
-    const stored = await orJudge(ctx, asset, async () =>
-      store(ctx, way, await make(quality)).catch((thrown: unknown) => {
-        if (isTooHeavy(thrown)) return undefined
-        throw thrown
-      }),
-    )
+    const stored = await orJudge(ctx, asset, async () => orTooHeavy(store(ctx, way, await make(quality))))
     if (stored) return stored
   }
   return undefined
@@ -259,5 +259,5 @@ const storeFilm = async (ctx: JobCtx, facts: Facts, channel: Channel, way: Way) 
   }
   const chunks = await filmChunks(ctx.env, asset, film)
   if (!chunks) return refusal('unreadable', 'The index of the film cannot be moved to its beginning.')
-  return store(ctx, way, chunks)
+  return orTooHeavy(store(ctx, way, chunks))
 }

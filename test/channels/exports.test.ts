@@ -1,5 +1,6 @@
 /** Copies that channels accept: made once, kept to the quota, or refused by name. */
 import sharp from 'sharp'
+import { v7 as uuidv7 } from 'uuid'
 import { expect, test } from 'vitest'
 import { markAsGenerated } from '../../src/assets/provenance.ts'
 import { download, objectsOf, owed } from '../support/assets.ts'
@@ -214,6 +215,39 @@ test('messages that come again make nothing again, and who asks twice gets the s
   await asOwner('update outbox set available_at = now() where workspace_id = $1', [workspaceId])
   await control('cron')
   await waitFor('nothing is owed', async () => (await owed(workspaceId)).length === 0)
+})
+
+test('what fails for a day is refused, what died of it is not made again, and what only waited is made', async () => {
+  const { client, workspaceId } = await newTenant()
+  const bytes = await scene(1600, 1600).jpeg().toBuffer()
+  const { body: here } = await client.upload('a.jpg', bytes)
+  const { body: away } = await client.upload('b.jpg', await scene(1700, 1700).jpeg().toBuffer())
+  // In a storage that nobody reaches.
+  await asOwner(`update assets set store = 'fallback' where id = $1`, [away.id])
+  /** One of two days ago, that had been taken until then; it comes again. */
+  const old = async (assetId: string, channel: string, leaseExpiresAt: string | null) => {
+    const id = uuidv7()
+    await asOwner(
+      `insert into asset_exports (workspace_id, id, asset_id, channel, output_id, created_at, lease_expires_at)
+       values ($1, $2, $3, $4, $2, now() - interval '2 days', now() + $5::interval)`,
+      [workspaceId, id, assetId, channel, leaseExpiresAt],
+    )
+    await control('enqueue', [{ kind: 'export', workspaceId, subjectId: id }])
+  }
+  await old(here.id, 'shopify', '-1 minute')
+  await old(here.id, 'web', null)
+  await old(away.id, 'shopify', null)
+  const endOf = async (id: string, channel: string) => {
+    const { status, refusal } = (await exportsOf(client, id)).find((one) => one.channel === channel) ?? {}
+    return status !== 'queued' && { status, code: refusal?.code }
+  }
+  const ends = () => Promise.all([endOf(here.id, 'shopify'), endOf(here.id, 'web'), endOf(away.id, 'shopify')])
+  const refused = { status: 'refused', code: 'service_unavailable' }
+  const ended = await waitFor('the exports end', async () => {
+    const all = await ends()
+    return all.every(Boolean) && all
+  })
+  expect(ended).toEqual([refused, { status: 'succeeded' }, refused])
 })
 
 test('an asset that is deleted meanwhile leaves nothing', async () => {
