@@ -1,4 +1,5 @@
 /** The queues' consumer: runs each message's job, acknowledges it, or has it retried with backoff. */
+import { and, isNotNull } from 'drizzle-orm'
 import type { Action } from './actions.ts'
 import { eraseCopies } from './assets/copies.ts'
 import { eraseObject, loseObject, moveObject } from './assets/jobs.ts'
@@ -9,13 +10,15 @@ import { runUserExport } from './auth/export.ts'
 import { eraseUser } from './auth/leaving.ts'
 import { runExport } from './channels/exports.ts'
 import { type Ctx, type JobCtx, log, systemContext, type WaitUntil } from './context.ts'
-import { transact } from './db/client.ts'
+import { change, transact } from './db/client.ts'
+import { workspaces } from './db/schema.ts'
+import { exists, thisWorkspace } from './db/sql.ts'
 import type { Env } from './env.ts'
 import { describeError, toAppError } from './errors.ts'
 import { abandon, advance } from './generations/engine/advance.ts'
 import { cancelJobs, keepOperation } from './generations/engine/jobs.ts'
 import { deliverMail, MailEvent, noteMailEvent } from './mail/mails.ts'
-import { BucketEvent, JobMessage } from './outbox/messages.ts'
+import { BucketEvent, JobMessage, type OwedMessage } from './outbox/messages.ts'
 import { settle } from './outbox/outbox.ts'
 import { deliver } from './webhooks/deliveries.ts'
 import { removeEndpoint } from './webhooks/endpoints.ts'
@@ -138,6 +141,20 @@ const handleMailEvent = async (env: Env, message: Message, event: MailEvent, wai
   }
 }
 
+/** A workspace that is deleted owes nothing any more. One that was restored meanwhile does, so it is asked in its turn. */
+const settleGone = async (ctx: JobCtx, { kind, subjectId }: OwedMessage): Promise<void> => {
+  const isDeleted = exists(workspaces, and(thisWorkspace, isNotNull(workspaces.deletedAt)))
+  try {
+    await change({ ...ctx, action: 'workspace.delete' }, (db) => ({
+      settled: settle(db, kind, subjectId, isDeleted),
+    }))
+  } catch (thrown) {
+    if (toAppError(thrown).code !== 'not_found') throw thrown
+    // Gone altogether.
+    await transact(ctx, (db) => ({ settled: settle(db, kind, subjectId) }))
+  }
+}
+
 /** Handles every message by itself: one that fails is retried alone. */
 export const consume = async (batch: MessageBatch, env: Env, waitUntil: WaitUntil): Promise<void> => {
   const handle = batch.queue.endsWith('-dead') ? handleDeadLetter : run
@@ -163,11 +180,9 @@ export const consume = async (batch: MessageBatch, env: Env, waitUntil: WaitUnti
         else message.ack()
       } catch (error) {
         const { code } = toAppError(error)
-        // The workspace is gone, and with it what was owed.
         if (code === 'not_found' && ctx.gate === 'refused' && job.kind !== 'refusal') {
-          await transact(ctx, (db) => ({ settled: settle(db, job.kind, job.subjectId) })).catch(
-            (fault: unknown) =>
-              ctx.log({ level: 'warn', message: 'not settled', ...job, error: describeError(fault) }),
+          await settleGone(ctx, job).catch((fault: unknown) =>
+            ctx.log({ level: 'warn', message: 'not settled', ...job, error: describeError(fault) }),
           )
         }
         // Or somebody else was faster.

@@ -130,18 +130,18 @@ export const updateAsset = async (
 }
 
 /** SQL: of rows that are deleted; `subjects`: what is to be erased of each, its own id only where something lies under that. */
-export const goneOf = sql`id, status, case when status = 'pending' or prepared is not null
+const goneOf = sql`id, status, case when status = 'pending' or prepared is not null
   or exists (select from asset_copies c where c.workspace_id = assets.workspace_id and c.asset_id = assets.id)
   then array[id, object_id] else array[object_id] end as subjects`
 
-/** Deletes rows, and notes that what no other needs is to be deleted: objects and copies; or what has arrived of an upload. */
-export const removeAssets = (db: Database, condition: SQL | undefined) =>
+/** Deletes rows, and notes that what no other needs is to be deleted then: objects and copies; or what has arrived of an upload. */
+export const removeAssets = (db: Database, condition: SQL | undefined, delay = sql`interval '1 minute'`) =>
   db.execute<{ kind: 'object.delete' | 'upload.end'; subject_id: string }>(sql`
     with gone as (delete from ${assets} where ${condition} returning ${goneOf}),
     ended as (update ${uploads} set ends_at = least(ends_at, now())
                where ${inWorkspace(uploads)} and id in (select id from gone where status = 'pending'))
     insert into ${outbox} (kind, subject_id, available_at)
-    select case status when 'pending' then 'upload.end' else 'object.delete' end, subject, now() + interval '1 minute'
+    select case status when 'pending' then 'upload.end' else 'object.delete' end, subject, now() + ${delay}
       from (select distinct status, unnest(subjects) subject from gone) s
     on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at, sends = 0
     returning kind, subject_id`)

@@ -1,11 +1,11 @@
 /** What is owed of objects: erased, found lost, brought home. */
-import { and, eq, gt, isNull, sql } from 'drizzle-orm'
+import { and, eq, gt, isNull, not, sql } from 'drizzle-orm'
 import type { JobCtx } from '../context.ts'
 import { change, transact } from '../db/client.ts'
 import { assets, outbox, uploads } from '../db/schema.ts'
 import { exists, first, inWorkspace } from '../db/sql.ts'
 import { unavailable } from '../errors.ts'
-import { owe, settle } from '../outbox/outbox.ts'
+import { dispatch, owe, settle } from '../outbox/outbox.ts'
 import { sweeperOf } from '../outbox/use.ts'
 import { isErasureOf, oneAsset, removeAssets } from './assets.ts'
 import { putObject } from './put.ts'
@@ -20,9 +20,12 @@ import {
   sizeOf,
 } from './storage.ts'
 
+/** Assets of one transaction, each with its row of the audit log. */
+const SLICE = 500
+
 /**
  * The job of a walk through storage that did not find an object: unless it is back, the assets that have it go, of which each
- * gives back its size.
+ * gives back its size, slice by slice.
  * @throws {AppError} unavailable, also while the last walk is not trusted
  */
 export const loseObject = async (ctx: JobCtx, id: string): Promise<void> => {
@@ -33,10 +36,15 @@ export const loseObject = async (ctx: JobCtx, id: string): Promise<void> => {
   if (isLost && !(await sweeperOf(ctx.env).lastWalk())?.isTrusted) {
     throw unavailable(new Error('the last walk through storage is not trusted'))
   }
-  await change({ ...ctx, action: 'asset.lose' }, (db) => ({
-    ...(isLost && { removed: removeAssets(db, isOf) }),
-    settled: settle(db, 'object.lost', id),
+  const slice = sql`(select id from ${assets} where ${isOf} order by id limit ${SLICE})`
+  const { left } = await change({ ...ctx, action: 'asset.lose' }, (db) => ({
+    ...(isLost && { removed: removeAssets(db, and(isOf, sql`${assets.id} in ${slice}`)) }),
+    left: db.execute<{ more: boolean }>(sql`select ${isLost} and ${exists(assets, isOf)} as more`),
+    settled: settle(db, 'object.lost', id, isLost ? not(exists(assets, isOf)) : undefined),
   }))
+  if (first(left.rows).more) {
+    await dispatch(ctx, [{ kind: 'object.lost', workspaceId: ctx.workspaceId, subjectId: id }])
+  }
 }
 
 /** SQL: somebody may have a URL that the whole object can be sent to. Those are signed until the upload's end, for an hour. */

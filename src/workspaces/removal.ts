@@ -1,6 +1,6 @@
 /** Ends the jobs of a deleted workspace, and removes it when its grace is over, slice by slice, however much there is. */
 import { and, isNotNull, type SQL, sql } from 'drizzle-orm'
-import { goneOf } from '../assets/assets.ts'
+import { removeAssets } from '../assets/assets.ts'
 import type { JobCtx } from '../context.ts'
 import { change, type Database, ensure } from '../db/client.ts'
 import { workspaces } from '../db/schema.ts'
@@ -28,19 +28,15 @@ const contents = {
 }
 const byKey = sql`caller, key`
 
-const sliceOf = (table: string, where: SQL) =>
-  sql`select id from ${sql.identifier(table)} where ${where} order by id limit ${SLICE}`
+/** SQL: those of the next slice, once the grace is over. */
+const isSliceOf = (table: keyof typeof contents) =>
+  sql`${here} and (select app.is_over()) and id in
+    (select id from ${sql.identifier(table)} where ${contents[table]} order by id limit ${SLICE})`
 
 /** Deletes a slice, and does with the ids in `gone` what is to be done with them. */
-const deleteSlice = (
-  db: Database,
-  table: keyof typeof contents,
-  and = sql`select count(*) from gone`,
-  returning = sql`id`,
-) =>
+const deleteSlice = (db: Database, table: keyof typeof contents, and = sql`select count(*) from gone`) =>
   db.execute(sql`
-    with gone as (
-      delete from ${sql.identifier(table)} where ${here} and (select app.is_over()) and id in (${sliceOf(table, contents[table])}) returning ${returning})
+    with gone as (delete from ${sql.identifier(table)} where ${isSliceOf(table)} returning id)
     ${and}`)
 
 /**
@@ -67,17 +63,7 @@ export const removeContents = async (ctx: JobCtx): Promise<void> => {
       sql`delete from outbox where ${here} and kind = 'webhook.deliver' and subject_id in (select id from gone)`,
     ),
     endpoints: deleteSlice(db, 'webhook_endpoints'),
-    assets: deleteSlice(
-      db,
-      'assets',
-      sql`, ended as (update uploads set ends_at = least(ends_at, now())
-                       where ${here} and id in (select id from gone where status = 'pending'))
-          insert into outbox (kind, subject_id, available_at)
-          select case status when 'pending' then 'upload.end' else 'object.delete' end, subject, now() + ${SPREAD}
-            from (select distinct status, unnest(subjects) subject from gone) s
-          on conflict (workspace_id, kind, subject_id) do update set available_at = excluded.available_at`,
-      goneOf,
-    ),
+    assets: removeAssets(db, isSliceOf('assets'), SPREAD),
     invites: deleteSlice(db, 'invites'),
     keys: deleteSlice(db, 'api_keys'),
     // What jobs were first answered with.

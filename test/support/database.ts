@@ -14,14 +14,15 @@ export const setPlan = (workspaceId: string, plan: string) =>
 
 /** Locks a row until it is released or the test ends, so that whoever wants to change it waits in line. */
 export const holdRow = async (
-  table: 'users' | 'workspaces' | 'webhook_deliveries' | 'assets',
+  table: 'users' | 'workspaces' | 'webhook_deliveries' | 'assets' | 'outbox',
   id: string,
 ) => {
   const holder = new pg.Client(stack.adminDatabase)
   await holder.connect()
   onTestFinished(() => holder.end())
   await holder.query('begin')
-  await holder.query(`select from ${table} where id = $1 for update`, [id])
+  const key = table === 'outbox' ? 'subject_id' : 'id'
+  await holder.query(`select from ${table} where ${key} = $1 for update`, [id])
   const { rows } = await holder.query<{ pid: number }>('select pg_backend_pid() as pid')
   return {
     /** Resolves when so many wait for the row, for whoever waits for it, and so on. */

@@ -1,10 +1,12 @@
 /** A deleted workspace: found and restored by its owners for 30 days, and by nobody else. */
+import { v7 as uuidv7 } from 'uuid'
 import { expect, test } from 'vitest'
 import { tally, times } from '../support/at-once.ts'
 import { createClient, type Page } from '../support/client.ts'
 import { control } from '../support/control.ts'
 import { asOwner, holdRow } from '../support/database.ts'
 import { finished, generate } from '../support/generations.ts'
+import { scene } from '../support/pictures.ts'
 import { addMember, NOBODY, newKey, newTenant, type Tenant } from '../support/tenants.ts'
 import { sendDirectly } from '../support/uploads.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -179,6 +181,32 @@ test('is not restored by whoever waited in line until the grace was over', async
   })
   await held.release()
   expect(await restoring).toMatchObject({ status: 404, body: { code: 'not_found' } })
+})
+
+test('still owes what was refused while it was being restored', async () => {
+  const tenant = await newTenant()
+  const { client, workspaceId } = tenant
+  const { body: asset } = await client.upload('a.jpg', await scene(1600, 1600).jpeg().toBuffer())
+  const id = uuidv7()
+  await asOwner(
+    `with made as (insert into asset_exports (workspace_id, id, asset_id, channel, output_id) values ($1, $2, $3, 'web', $2))
+     insert into outbox (workspace_id, kind, subject_id, available_at) values ($1, 'export', $2, now() + interval '1 hour')`,
+    [workspaceId, id, asset.id],
+  )
+  await client.delete(`/workspaces/${workspaceId}`)
+  const held = await holdRow('outbox', id)
+  await control('enqueue', [{ kind: 'export', workspaceId, subjectId: id }])
+  await held.whenWaiting(1)
+  const restoring = restore(tenant, workspaceId)
+  // It comes after whoever settles what a deleted workspace owes.
+  await Promise.race([restoring, held.whenWaiting(2)])
+  await held.release()
+  expect(await restoring).toMatchObject({ status: 200 })
+  await control('cron')
+  await waitFor('the export is made', async () => {
+    const { body } = await client.get<Page<{ status: string }>>(`/assets/${asset.id}/exports`)
+    return body.data[0]?.status === 'succeeded'
+  })
 })
 
 test('has deliveries of before still to make, and endpoints to remove', async () => {
