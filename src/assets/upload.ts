@@ -58,9 +58,11 @@ const storeFile = async (
  */
 export const uploadAsset = async (ctx: Ctx, upload: Upload): Promise<Asset> => {
   if (upload.contentLength > MAX_UPLOAD + MULTIPART_OVERHEAD) throw new AppError('payload_too_large')
+  // A form has more than its file.
+  const least = Math.max(0, upload.contentLength - (isForm(upload.contentType) ? MULTIPART_OVERHEAD : 0))
   const objectId = uuidv7()
   const { gate } = await transact(ctx, (db) => ({
-    fits: ensure(db, fitsStorage(upload.contentLength), 'storage_quota_exceeded'),
+    fits: ensure(db, fitsStorage(least), 'storage_quota_exceeded'),
     note: owe(db, 'object.delete', [objectId], sql`interval '1 hour'`),
   }))
   try {

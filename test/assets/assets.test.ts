@@ -27,6 +27,9 @@ test('answers 402 above the quota, which holds for uploads at the same time', as
   expect(tally(answers)).toEqual({ 201: 1, 402: 2 })
   expect(await objectsOf(workspaceId)).toHaveLength(1)
   expect((await client.upload('a.txt', 'a'.repeat(100_000))).body.code).toBe('storage_quota_exceeded')
+  // A form is larger than its file, which counts.
+  expect((await client.upload('b.txt', 'b'.repeat(50_001))).body.code).toBe('storage_quota_exceeded')
+  expect((await client.upload('b.txt', 'b'.repeat(50_000))).status).toBe(201)
 })
 
 test('whoever has read a list up to now finds above it what comes later, however long it has taken', async () => {
