@@ -29,6 +29,8 @@ export const reasons = {
   /** Our storage did not give a photo: the provider was not asked. */
   no_input: { whoFixes: 'provider', ends: 'time' },
   provider_failed: { whoFixes: 'provider', ends: 'time' },
+  /** By whoever may, or at the deadline that it was given. */
+  canceled: { whoFixes: 'provider', ends: 'time' },
   no_output: { whoFixes: 'provider', ends: 'job' },
 } as const satisfies Record<string, Kind>
 
@@ -44,6 +46,7 @@ export interface Failure {
 
 /** The first that fits; recorded from the providers' answers. */
 const table: readonly { reason: Reason; status?: readonly number[]; words?: RegExp }[] = [
+  { reason: 'canceled', words: /^Replicate: (canceled|aborted):|request[ _](was )?cancell?ed/i },
   {
     reason: 'content_rejected',
     words:

@@ -78,6 +78,9 @@ test.each<[string, Reason, number?]>([
   ["Invalid file 'image': unsupported mimetype", 'input_rejected', 400],
   ['{"detail":"- input.duration: duration must be one of the following: 4, 6, 8"}', 'schema_changed', 422],
   ['CUDA out of memory', 'provider_failed'],
+  ['Replicate: canceled: null', 'canceled'],
+  ['Replicate: aborted: null', 'canceled'],
+  ['{"detail":"Request was cancelled."}', 'canceled', 499],
   ['upstream connect error', 'unreachable', 503],
 ])('"%s" is %s', (words, reason, status) => {
   expect(failureOf(words, status).reason).toBe(reason)

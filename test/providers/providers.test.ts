@@ -150,6 +150,30 @@ test('too many requests slow a job down, and say nothing of the offer', async ()
   expect(await control('breaker', { name, reports: [] })).toBe(true)
 })
 
+test('a prediction that is canceled before its deadline says nothing of the offer', async () => {
+  const name = 'replicate:google/nano-banana-pro'
+  const { client } = await newTenant()
+  const prompt = newPrompt()
+  await breakModels(prompt, { kind: 'slow', times: 1, delayMs: 8000, provider: 'replicate' })
+  const job = await generate(client, { prompt, model: MODEL })
+  const operation = await waitFor('it is submitted', async () => {
+    const [row] = await asOwner<{ operation: { id: string } | null }>(
+      'select operation from provider_jobs where generation_id = $1',
+      [job.id],
+    )
+    return row?.operation
+  })
+  // It was sound when it took the job.
+  await control('breaker', { name, reports: Array(4).fill({ succeeded: false }) })
+  const canceled = await fetch(`${stack.models}/v1/predictions/${operation?.id}/cancel`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${stack.replicateToken}` },
+  })
+  expect(canceled.status).toBe(200)
+  expect(await finished(client, job.id)).toMatchObject({ status: 'succeeded', attempts: 2 })
+  expect(await control('breaker', { name, reports: [] })).toBe(true)
+})
+
 test('an error that names an internal address is told without it', async () => {
   const { client } = await newTenant()
   const prompt = newPrompt()

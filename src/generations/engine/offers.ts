@@ -50,7 +50,10 @@ const recordOf = (claim: Claim, offer: Offer) => {
     isOut:
       kinds.some((kind) => kind?.ends === 'offer') ||
       timesOf(
-        past.filter(({ failure, status }) => failure?.reason === 'provider_failed' || status === 'lost'),
+        past.filter(
+          ({ failure, status }) =>
+            status === 'lost' || failure?.reason === 'provider_failed' || failure?.reason === 'canceled',
+        ),
       ) >= MAX_FAILURES,
     isOperators: kinds.some((kind) => kind?.whoFixes === 'operator'),
     lastAt: Math.max(0, ...past.map(({ endedAt }) => endedAt?.getTime() ?? 0)),

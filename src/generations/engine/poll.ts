@@ -8,7 +8,7 @@ import type { Operation } from '../../words.ts'
 import type { Claim } from './claims.ts'
 import { costOfMade, isOpen, type JobChanges, type ProviderJob } from './jobs.ts'
 import { storeUrls } from './outputs.ts'
-import type { Submitted } from './submit.ts'
+import { MARGIN, type Submitted } from './submit.ts'
 
 /** Times that a missing or broken output is fetched again before the job goes on without it. */
 const MAX_FETCHES = 3
@@ -104,10 +104,13 @@ const changesOf = async (
 ): Promise<JobChanges> => {
   if (standing.status === 'running') return {}
   if (standing.status === 'failed') {
-    const { provider, model } = job
-    ctx.log({ level: 'warn', message: 'model failed', provider, model, jobId: job.id, ...standing.failure })
-    await report(ctx.env, job, standing.failure)
     const { failure } = standing
+    const { provider, model } = job
+    // Before its deadline it is we who cancel, which says nothing of the offer.
+    if (failure.reason !== 'canceled' || Date.now() > job.expiresAt.getTime() - MARGIN) {
+      ctx.log({ level: 'warn', message: 'model failed', provider, model, jobId: job.id, ...failure })
+      await report(ctx.env, job, failure)
+    }
     // What it has made before counts, and nobody makes it again.
     if (job.stored.length > 0)
       return { status: 'succeeded', failure, cost: costOfMade(job, job.stored.length) }

@@ -22,7 +22,7 @@ import { wishOf } from './offers.ts'
 import { storeOutput } from './outputs.ts'
 
 /** Milliseconds that an answer may be on its way. */
-const MARGIN = 30_000
+export const MARGIN = 30_000
 
 /** What came of a call. */
 export interface Submitted {
