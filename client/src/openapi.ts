@@ -2520,7 +2520,12 @@ export interface components {
     responses: never;
     parameters: never;
     requestBodies: never;
-    headers: never;
+    headers: {
+        /** @description RFC 9110, section 11.6.1 */
+        Challenge: string;
+        /** @description Seconds */
+        RetryAfter: number;
+    };
     pathItems: never;
 }
 export type $defs = Record<string, never>;
@@ -3092,10 +3097,22 @@ export interface operations {
         requestBody: {
             content: {
                 "application/octet-stream": Blob;
+                "application/pdf": Blob;
+                "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": Blob;
+                "application/vnd.openxmlformats-officedocument.wordprocessingml.document": Blob;
+                "image/avif": Blob;
+                "image/gif": Blob;
+                "image/heic": Blob;
+                "image/jpeg": Blob;
+                "image/png": Blob;
+                "image/webp": Blob;
                 "multipart/form-data": {
                     /** Format: binary */
                     file: Blob;
                 };
+                "text/plain": Blob;
+                "video/mp4": Blob;
+                "video/webm": Blob;
             };
         };
         responses: {
@@ -3251,6 +3268,7 @@ export interface operations {
             /** @description One entry a line */
             200: {
                 headers: {
+                    "Content-Disposition"?: string;
                     [name: string]: unknown;
                 };
                 content: {

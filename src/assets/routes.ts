@@ -14,6 +14,7 @@ import {
   channels,
   copyFormats,
   copyWidths,
+  mediaKinds,
   providerNames,
   styles,
   tasks,
@@ -118,6 +119,13 @@ const fileForm = {
   properties: { file: { type: 'string' as const, format: 'binary' } },
   required: ['file'],
 }
+/** The file itself, whose type its content tells. */
+const rawTypes = Object.fromEntries(
+  ['application/octet-stream', ...Object.keys(mediaKinds)].map((type) => [
+    type,
+    { schema: { type: 'string' as const, format: 'binary' } },
+  ]),
+)
 
 export const routes = createRouter()
 
@@ -138,7 +146,7 @@ routes.openapi(
         required: true,
         content: {
           'multipart/form-data': { schema: fileForm },
-          'application/octet-stream': { schema: { type: 'string' as const, format: 'binary' } },
+          ...rawTypes,
         },
       },
     },

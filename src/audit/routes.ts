@@ -159,7 +159,11 @@ routes.openapi(
     role: 'admin',
     request: { query: Filter },
     responses: {
-      200: { description: 'One entry a line', content: { 'application/x-ndjson': { schema: z.string() } } },
+      200: {
+        description: 'One entry a line',
+        headers: { 'Content-Disposition': { schema: { type: 'string' } } },
+        content: { 'application/x-ndjson': { schema: z.string() } },
+      },
     },
   }),
   // `as`: the contract's types know JSON and text only.

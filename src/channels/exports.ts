@@ -124,7 +124,9 @@ const claim = async (ctx: JobCtx, id: string) => {
   const isFree = sql`(${assetExports.leaseExpiresAt} is null or ${assetExports.leaseExpiresAt} < now())`
   const { claimed, open, source } = await change(ctx, (db) => ({
     open: db
-      .select({ heldFor: sql<number | null>`extract(epoch from ${assetExports.leaseExpiresAt} - now())::float8` })
+      .select({
+        heldFor: sql<number | null>`extract(epoch from ${assetExports.leaseExpiresAt} - now())::float8`,
+      })
       .from(assetExports)
       .where(isOpen(id)),
     claimed: db

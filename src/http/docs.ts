@@ -1,6 +1,7 @@
 /** The OpenAPI document, generated from the contracts, and the page that shows it. */
 import { hash } from 'node:crypto'
 import type { OpenAPIHono } from '@hono/zod-openapi'
+import { problemHeaders } from './problems.ts'
 import { type AppEnv, createRouter } from './router.ts'
 
 const ASSETS = ['swagger-ui.css', 'swagger-ui-bundle.js']
@@ -31,7 +32,9 @@ const contentSecurityPolicy = [
 ].join('; ')
 
 const description = `Sign in, send \`Authorization: Bearer <access token>\`, and name the workspace in \`X-Workspace-Id\`
-(it may be left out by those who belong to exactly one). Errors are problem details (RFC 9457) with a stable \`code\`.`
+(it may be left out by those who belong to exactly one). Errors are problem details (RFC 9457) with a stable \`code\`.
+Every answer has the headers \`X-Request-Id\` and \`Server-Timing\`, and where limits count \`RateLimit\` and \`RateLimit-Policy\`
+(draft-ietf-httpapi-ratelimit-headers).`
 
 const tags = {
   Health: 'Whether the service works, and the public keys of its access tokens.',
@@ -75,6 +78,9 @@ const spellDefaults = (schema: unknown): void => {
 export const openApiOf = (all: Router, url: string) => {
   for (const [name, scheme] of Object.entries(securitySchemes)) {
     all.openAPIRegistry.registerComponent('securitySchemes', name, scheme)
+  }
+  for (const [name, header] of Object.entries(problemHeaders)) {
+    all.openAPIRegistry.registerComponent('headers', name, header)
   }
   const document = all.getOpenAPI31Document({
     openapi: '3.1.0',

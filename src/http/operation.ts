@@ -1,5 +1,5 @@
 /** An operation of the API: its contract, who may do it and how often, with the middleware that enforces both. */
-import { createRoute, type RouteConfig } from '@hono/zod-openapi'
+import { createRoute, type RouteConfig, z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { getCookie } from 'hono/cookie'
 import { createMiddleware } from 'hono/factory'
@@ -19,7 +19,7 @@ import type { Role } from '../words.ts'
 import { uuid } from './contract.ts'
 import { callerOf, limited, networkOf } from './limited.ts'
 import { problemsOf } from './problems.ts'
-import type { AppEnv } from './router.ts'
+import { type AppEnv, mismatch } from './router.ts'
 
 type RequestParts = NonNullable<RouteConfig['request']>
 
@@ -71,9 +71,9 @@ const derivedRefusals = ({
   const { content = {} } = request?.body ?? {}
   const rules: [boolean, ErrorCode[]][] = [
     [true, ['internal_error', 'misconfigured', 'unavailable']],
-    [inWorkspace || request !== undefined, ['validation_failed']],
+    [inWorkspace || changes || request !== undefined, ['validation_failed']],
     [changes, ['unsupported_media_type', 'payload_too_large']],
-    ['application/json' in content, ['malformed_json']],
+    [changes && !('multipart/form-data' in content), ['malformed_json']],
     ['multipart/form-data' in content, ['malformed_multipart']],
     [needsCaller, ['unauthorized', 'forbidden']],
     [needsCaller || limits.length > 0, ['rate_limited']],
@@ -85,6 +85,8 @@ const derivedRefusals = ({
   return rules.flatMap(([applies, codes]) => (applies ? codes : []))
 }
 
+const takesKeys = (action: Action) => new Set<Action>(keyScopes).has(action)
+
 /** Who may, in the words of the reference. */
 const describeAccess = (
   action: Action,
@@ -93,9 +95,8 @@ const describeAccess = (
   if (scope === 'public') return 'Needs no credentials.'
   const people =
     scope === 'user' ? 'For whoever is signed in.' : `Needs the role \`${role}\` or a higher one.`
-  const hasScope = new Set<Action>(keyScopes).has(action)
   const proof = stepUp ? ' Needs a proof that is not older than 15 minutes (`POST /auth/step-up`).' : ''
-  const keys = hasScope ? `An API key needs the scope \`${action}\`.` : 'Not for API keys.'
+  const keys = takesKeys(action) ? `An API key needs the scope \`${action}\`.` : 'Not for API keys.'
   return `${people}${proof} ${keys}`
 }
 
@@ -119,14 +120,21 @@ export const operation = <
     tags: [tag],
     summary,
     description: [description, describeAccess(action, contract)].filter(Boolean).join('\n\n'),
-    security: scope === 'public' ? [] : [{ accessToken: [] }, { apiKey: [] }, { authjs: [] }],
+    security:
+      scope === 'public'
+        ? []
+        : [{ accessToken: [] }, ...(takesKeys(action) ? [{ apiKey: [] }] : []), { authjs: [] }],
     ...(scope === 'workspace' && {
       'x-role': role,
       ...(!contract.workspaceInPath && { parameters: [workspaceHeader] }),
     }),
     ...(limits.length > 0 && { 'x-limits': limits }),
     ...(contract.stepUp && { 'x-step-up': true }),
-    middleware: [establish(action, contract), limited(limits)],
+    middleware: [
+      establish(action, contract),
+      limited(limits),
+      ...(method === 'get' || request?.body ? [] : [refuseBody]),
+    ],
   }
   // Typed by the contract's own responses, since refusals are thrown and answered in one place. `as`: a contract
   // without `request` has the type of one that asks for nothing.
@@ -135,6 +143,25 @@ export const operation = <
     Pick<typeof shape, 'method' | 'path'> & { request: Request; responses: Responses }
   >(shape as typeof shape & { request: Request })
 }
+
+const Nothing = z.strictObject({})
+
+/** For what takes no body: what is sent all the same, as if it did, would be dropped silently. @throws {AppError} malformed_json, validation_failed */
+const refuseBody = createMiddleware<AppEnv>(async (c, next) => {
+  const text = await c.req.text()
+  // Some clients send an empty object with everything.
+  if (text.trim() === '') return next()
+  let body: unknown
+  try {
+    body = JSON.parse(text)
+  } catch (cause) {
+    throw new AppError('malformed_json', { cause })
+  }
+  const { error } = Nothing.safeParse(body)
+  if (!error) return next()
+  c.set('mismatched', true)
+  throw mismatch(error)
+})
 
 /** Makes the verbs' context of a request, and afterwards reports a refused right and settles with the limiter. */
 const establish = (

@@ -51,13 +51,31 @@ const Problem = z
     },
   })
 
+/** Headers of problems, as the document names them. */
+export const problemHeaders = {
+  Challenge: { schema: { type: 'string' }, description: 'RFC 9110, section 11.6.1' },
+  RetryAfter: { schema: { type: 'integer' }, description: 'Seconds' },
+} as const
+
+const retryAfter = { 'Retry-After': { $ref: '#/components/headers/RetryAfter' } }
+/** By status. */
+const headers: Record<string, object> = {
+  401: { 'WWW-Authenticate': { $ref: '#/components/headers/Challenge' } },
+  429: retryAfter,
+  503: retryAfter,
+}
+
 /** Entries of a contract for the given refusals, by status. */
 export const problemsOf = (codes: readonly ErrorCode[]) =>
   Object.fromEntries(
     Object.entries(Object.groupBy(new Set(codes), (code) => String(statusOf(code)))).map(
       ([status, group = []]) => [
         status,
-        { description: group.join(', '), content: { 'application/problem+json': { schema: Problem } } },
+        {
+          description: group.join(', '),
+          ...(headers[status] && { headers: headers[status] }),
+          content: { 'application/problem+json': { schema: Problem } },
+        },
       ],
     ),
   )

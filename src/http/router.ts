@@ -92,22 +92,25 @@ class SpelledOutFirst<T> implements Router<T> {
   }
 }
 
-/** The problem's entries are JSON pointers into the body, or below `/query`, `/path` or `/header`. */
+/** The refusal of what does not fit a contract: its entries are JSON pointers into the body, or what `base` names. */
+export const mismatch = ({ issues }: z.core.$ZodError, base = ''): AppError =>
+  new AppError('validation_failed', {
+    errors: issues.slice(0, MAX_REPORTED).flatMap((issue) => {
+      const at = [base, ...issue.path.map(toToken)].join('/')
+      if (issue.code !== 'unrecognized_keys') return [{ pointer: at, message: issue.message }]
+      return issue.keys
+        .slice(0, MAX_REPORTED)
+        .map((key) => ({ pointer: `${at}/${toToken(key)}`, message: 'is not a known field' }))
+    }),
+  })
+
 export const createRouter = () =>
   new OpenAPIHono<AppEnv>({
     router: new SpelledOutFirst(),
     defaultHook: (result, c) => {
       if (result.success) return
       c.set('mismatched', true)
-      const base = result.target === 'json' ? '' : `/${result.target === 'param' ? 'path' : result.target}`
-      throw new AppError('validation_failed', {
-        errors: result.error.issues.slice(0, MAX_REPORTED).flatMap((issue) => {
-          const at = [base, ...issue.path.map(toToken)].join('/')
-          if (issue.code !== 'unrecognized_keys') return [{ pointer: at, message: issue.message }]
-          return issue.keys
-            .slice(0, MAX_REPORTED)
-            .map((key) => ({ pointer: `${at}/${toToken(key)}`, message: 'is not a known field' }))
-        }),
-      })
+      const { target, error } = result
+      throw mismatch(error, target === 'json' ? '' : `/${target === 'param' ? 'path' : target}`)
     },
   })

@@ -241,7 +241,8 @@ test('what fails for a day is refused, what died of it is not made again, and wh
     const { status, refusal } = (await exportsOf(client, id)).find((one) => one.channel === channel) ?? {}
     return status !== 'queued' && { status, code: refusal?.code }
   }
-  const ends = () => Promise.all([endOf(here.id, 'shopify'), endOf(here.id, 'web'), endOf(away.id, 'shopify')])
+  const ends = () =>
+    Promise.all([endOf(here.id, 'shopify'), endOf(here.id, 'web'), endOf(away.id, 'shopify')])
   const refused = { status: 'refused', code: 'service_unavailable' }
   const ended = await waitFor('the exports end', async () => {
     const all = await ends()

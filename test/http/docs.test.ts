@@ -19,6 +19,21 @@ test('serves the reference with all its sources from its own origin', async () =
   expect((await fetch(`${stack.api}/index.html`)).status).toBe(404)
 })
 
+test('keys are declared where keys are taken, and what an answer says besides its body', () => {
+  for (const operation of Object.values(openApi.paths).flatMap((methods) => Object.values(methods))) {
+    const { security, description, responses } = operation as unknown as {
+      security: object[]
+      description: string
+      responses: Record<string, { headers?: object }>
+    }
+    const takesKeys = description.includes('An API key needs the scope')
+    const isDeclared = security.some((scheme) => 'apiKey' in scheme)
+    expect(isDeclared, operation.operationId).toBe(takesKeys)
+    expect(Object.keys(responses[429]?.headers ?? { 'Retry-After': 1 })).toEqual(['Retry-After'])
+    expect(Object.keys(responses[401]?.headers ?? { 'WWW-Authenticate': 1 })).toEqual(['WWW-Authenticate'])
+  }
+})
+
 test('the page may load and run nothing but its own', async () => {
   const page = await createClient().request<string>('GET', '/docs')
   const policy = page.headers.get('content-security-policy') ?? ''

@@ -50,6 +50,29 @@ test.each(patientRoutes)(
   },
 )
 
+const bodyless = routes.filter(
+  ({ method, path, takesJson }) =>
+    method !== 'GET' && !takesJson && !/upload$|login|password|step-up/.test(path),
+)
+
+test.each(bodyless)('$method $path, which takes no body, drops none silently', async (route) => {
+  const url = nobodysPathOf(route)
+  const send = (body: string) => anywhere(shared).request<Refusal>(route.method, url, body, asJson)
+  expect(await send('{')).toMatchObject({ status: 400, body: { code: 'malformed_json' } })
+  expect(await send('{"count":1}')).toMatchObject({
+    status: 422,
+    body: { code: 'validation_failed', errors: [{ pointer: '/count', message: 'is not a known field' }] },
+  })
+  expect(await send('[]')).toMatchObject({ status: 422, body: { errors: [{ pointer: '' }] } })
+})
+
+test('an empty object is no body that is dropped', async () => {
+  for (const body of ['{}', ' ']) {
+    const answer = await shared.request('POST', `/generations/${NOBODY}/cancel`, body, asJson)
+    expect(answer).toMatchObject({ status: 404, body: { code: 'not_found' } })
+  }
+})
+
 test('says in its own words what is wrong with a field', async () => {
   const said = async (path: string, body: object) =>
     Object.fromEntries(
