@@ -25,8 +25,8 @@ const kinds = [
 
 /** Rows of one transaction. */
 const SLICE = 1000
-/** Of one kind and run; the rest waits for the next. */
-const MAX_SLICES = 5
+/** Milliseconds for one kind in one run; the rest waits for the next. */
+const BUDGET = 5000
 
 /**
  * What fails is tried again by the next run, and keeps nothing else from being pruned.
@@ -37,20 +37,22 @@ export const prune = async (env: Env, id: string): Promise<boolean> => {
   let isUnfinished = false
   for (const kind of kinds) {
     let total = 0
+    const end = Date.now() + BUDGET
+    let count = SLICE
     try {
-      let count = SLICE
-      for (let slices = 0; slices < MAX_SLICES && count === SLICE; slices++) {
+      while (count === SLICE && Date.now() < end) {
         const { pruned } = await transact(ctx, (db) => ({
           pruned: db.execute<{ count: number }>(sql`select app.prune(${kind}, ${SLICE}) as count`),
         }))
         count = first(pruned.rows).count
         total += count
       }
-      if (count === SLICE) isUnfinished = true
     } catch (error) {
       ctx.log({ level: 'error', message: 'not pruned', kind, error: describeError(error) })
     }
-    if (total > 0) ctx.log({ level: 'info', message: 'pruned', kind, count: total })
+    // What failed is no reason to stay awake.
+    if (count === SLICE && total > 0) isUnfinished = true
+    if (total > 0) ctx.log({ level: 'info', message: 'pruned', kind, count: total, isUnfinished: count === SLICE })
   }
   return isUnfinished
 }

@@ -41,6 +41,8 @@ interface Walks {
 export class Sweeper extends DurableObject implements Sweeping {
   /** Milliseconds: a transaction that nobody has told of may be committed until then. Stored. */
   private inUseUntil: number
+  /** Under way; answers whether it has more to do. */
+  private upkeep: Promise<boolean> | undefined
   private keptUpAt = 0
   /** When the database was last well, in milliseconds. Stored. */
   private wellAt: number | undefined
@@ -124,15 +126,26 @@ export class Sweeper extends DurableObject implements Sweeping {
   override async alarm(): Promise<void> {
     const started = Date.now()
     const isLast = started >= this.inUseUntil
-    const keepsUp = isLast || started >= this.keptUpAt + UPKEEP
-    if (keepsUp) this.keptUpAt = started
     // `as`: bindings and settings are the Worker's.
     const run = async () => parseEnv(this.env as RawEnv)
     const id = `sweep-${started}`
     const [{ sweepOutbox }, { keepUp }] = await Promise.all([import('./outbox.ts'), import('../upkeep.ts')])
+    if (isLast || started >= this.keptUpAt + UPKEEP) {
+      this.keptUpAt = started
+      this.upkeep ??= run()
+        .then((env) => keepUp(env, id))
+        .catch((error: unknown) => {
+          log({ level: 'error', message: 'upkeep failed', error: describeError(error) })
+          return true
+        })
+        .finally(() => {
+          this.upkeep = undefined
+        })
+    }
+    // What is owed does not wait for upkeep, which may take a while; whether that is done, only the last alarm has to know.
     const [swept, unfinished] = await Promise.allSettled([
       run().then(async (env) => this.noteDue(await sweepOutbox(env, id))),
-      run().then((env) => keepsUp && keepUp(env, id)),
+      isLast && this.upkeep,
     ])
     // An alarm that throws would not be tried for long.
     if (swept.status === 'rejected') {
