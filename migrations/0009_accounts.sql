@@ -755,7 +755,7 @@ declare
   v_grant public.free_grants := app.grant_at(v_workspace);
   v_comes boolean := false;
 begin
-  -- The caller's come with a job of theirs.
+  -- The caller's come with a job of theirs; others wait for the owner to ask.
   if v_grant.person is null then
     v_comes := app.may_fund();
     if v_comes then
@@ -765,6 +765,9 @@ begin
   state := case
     when app.is_held(v_grant.held_at, v_grant.hold_reason) then 'held'
     when v_grant.person is not null or v_comes then 'granted'
+    when (select count(*) = 1 and bool_and(u.email_verified_at is not null and not app.has_place(app.grant_of(m.user_id)))
+      from public.memberships m join public.users u on u.id = m.user_id
+      where m.workspace_id = v_workspace and m.role = 'owner') then 'waiting'
     when exists (select from public.memberships m join public.users u on u.id = m.user_id
       where m.workspace_id = v_workspace and m.role = 'owner' and u.email_verified_at is not null) then 'elsewhere'
     else 'unverified' end;

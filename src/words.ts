@@ -144,8 +144,8 @@ export type MailKind = (typeof mailKinds)[number]
 /** `void`: nobody is to have it any more. `unknown`: it may have been sent, so it is not sent again. */
 export const mailStatuses = ['pending', 'sending', 'sent', 'refused', 'unknown', 'void'] as const
 
-/** Whether a free workspace has the free credits: `elsewhere` in another one of the person. */
-export const freeCreditStates = ['granted', 'held', 'elsewhere', 'unverified'] as const
+/** Whether a free workspace has the free credits: `waiting` for its owner to ask, `elsewhere` in another one of the person. */
+export const freeCreditStates = ['granted', 'held', 'waiting', 'elsewhere', 'unverified'] as const
 export type FreeCreditState = (typeof freeCreditStates)[number]
 
 export const actorTypes = ['user', 'api_key', 'system'] as const

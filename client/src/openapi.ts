@@ -2345,10 +2345,10 @@ export interface components {
         Usage: {
             credits: {
                 charged: number;
-                /** @description Of a free workspace, whether it has the free credits, which a person gets once: `granted`; `held`: they looked farmed, ask us; `elsewhere`: its owners have them in another workspace; `unverified`: no owner has proved an e-mail address */
+                /** @description Of a free workspace, whether it has the free credits, which a person gets once: `granted`; `held`: they looked farmed, ask us; `waiting`: they come with the first job that its owner asks for, signed in; `elsewhere`: its owners have them in another workspace; `unverified`: no owner has proved an e-mail address */
                 free: {
                     /** @enum {string} */
-                    state: "granted" | "held" | "elsewhere" | "unverified";
+                    state: "granted" | "held" | "waiting" | "elsewhere" | "unverified";
                 } | null;
                 /** @description Per calendar month; null is unlimited. Free ones without what was used of them in another workspace */
                 granted: number | null;

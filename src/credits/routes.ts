@@ -29,8 +29,8 @@ const UsageView = z
         .describe(
           [
             'Of a free workspace, whether it has the free credits, which a person gets once: `granted`; `held`: they',
-            'looked farmed, ask us; `elsewhere`: its owners have them in another workspace; `unverified`: no owner has',
-            'proved an e-mail address',
+            'looked farmed, ask us; `waiting`: they come with the first job that its owner asks for, signed in;',
+            '`elsewhere`: its owners have them in another workspace; `unverified`: no owner has proved an e-mail address',
           ].join(' '),
         ),
     }),

@@ -537,8 +537,8 @@ test('free credits do not go with a workspace to a new owner, who may have their
   })
   const quote = await taken.post('/generations/quote', { task: 'scene', prompt: 'x' })
   expect(quote.body).toMatchObject({ accepted: true })
-  // Others are not the ones to decide that.
-  expect(await stateOf(shop)).toEqual([0, 'elsewhere'])
+  // Others are not the ones to decide that, and see what it waits for.
+  expect(await stateOf(shop)).toEqual([0, 'waiting'])
   expect((await ask(shop)).status).toBe(402)
   expect((await ask(taken)).status).toBe(202)
   expect(await stateOf(shop)).toEqual([50, 'granted'])
