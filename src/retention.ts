@@ -52,7 +52,8 @@ export const prune = async (env: Env, id: string): Promise<boolean> => {
     }
     // What failed is no reason to stay awake.
     if (count === SLICE && total > 0) isUnfinished = true
-    if (total > 0) ctx.log({ level: 'info', message: 'pruned', kind, count: total, isUnfinished: count === SLICE })
+    if (total > 0)
+      ctx.log({ level: 'info', message: 'pruned', kind, count: total, isUnfinished: count === SLICE })
   }
   return isUnfinished
 }

@@ -4266,7 +4266,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The last event that arrived: the stream goes on after it */
+                /** @description The last event that arrived: the stream goes on after it; one that is not there yet counts as none */
                 "last-event-id"?: string;
                 /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;
@@ -4427,7 +4427,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The last event that arrived: the stream goes on after it */
+                /** @description The last event that arrived: the stream goes on after it; one that is not there yet counts as none */
                 "last-event-id"?: string;
                 /** @description Id of the workspace; may be left out by those who belong to exactly one. */
                 "X-Workspace-Id"?: string;

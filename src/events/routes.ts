@@ -51,7 +51,9 @@ const lastEventId = z.object({
     .string()
     .regex(/^\d{1,15}$/)
     .optional()
-    .describe('The last event that arrived: the stream goes on after it'),
+    .describe(
+      'The last event that arrived: the stream goes on after it; one that is not there yet counts as none',
+    ),
 })
 
 export const routes = createRouter()
