@@ -33,7 +33,8 @@ CREATE TABLE "asset_copies" (
 	"lease_expires_at" timestamp with time zone NOT NULL,
 	"made_at" timestamp with time zone,
 	"refused_at" timestamp with time zone,
-	CONSTRAINT "asset_copies_workspace_id_asset_id_name_pk" PRIMARY KEY("workspace_id","asset_id","name")
+	CONSTRAINT "asset_copies_workspace_id_asset_id_name_pk" PRIMARY KEY("workspace_id","asset_id","name"),
+	CONSTRAINT "asset_copies_size_known" CHECK (size >= 0)
 );
 --> statement-breakpoint
 ALTER TABLE "asset_copies" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -88,6 +89,7 @@ CREATE TABLE "assets" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "assets_workspace_id_id_pk" PRIMARY KEY("workspace_id","id"),
 	CONSTRAINT "assets_ready_known" CHECK (status = 'pending' or sha256 is not null),
+	CONSTRAINT "assets_size_known" CHECK (size >= 0),
 	CONSTRAINT "assets_kind_known" CHECK (kind = any('{image,video,document}')),
 	CONSTRAINT "assets_source_known" CHECK (source = any('{upload,generation,export}')),
 	CONSTRAINT "assets_status_known" CHECK (status = any('{pending,ready}')),
@@ -353,7 +355,8 @@ CREATE TABLE "outbox" (
 	"sends" integer DEFAULT 0 NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "outbox_workspace_id_kind_subject_id_pk" PRIMARY KEY("workspace_id","kind","subject_id"),
-	CONSTRAINT "outbox_kind_known" CHECK (kind = any('{generation,prediction.cancel,object.delete,copies.delete,object.lost,object.move,export,upload.check,upload.end,webhook.deliver,webhook.delete,workspace.delete,user.erase,user.export,mail}'))
+	CONSTRAINT "outbox_kind_known" CHECK (kind = any('{generation,prediction.cancel,object.delete,copies.delete,object.lost,object.move,export,upload.check,upload.end,webhook.deliver,webhook.delete,workspace.delete,user.erase,user.export,mail}')),
+	CONSTRAINT "outbox_reckonable" CHECK (sends between 0 and 1000000 and isfinite(available_at))
 );
 --> statement-breakpoint
 ALTER TABLE "outbox" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -595,6 +598,7 @@ CREATE INDEX "idempotency_keys_time" ON "idempotency_keys" USING btree ("created
 CREATE INDEX "invites_open" ON "invites" USING btree ("workspace_id","id") WHERE accepted_at is null;--> statement-breakpoint
 CREATE INDEX "invites_address" ON "invites" USING btree ("workspace_id","email","id");--> statement-breakpoint
 CREATE INDEX "invites_end" ON "invites" USING btree (least(accepted_at, expires_at));--> statement-breakpoint
+CREATE INDEX "invites_maker" ON "invites" USING btree ("invited_by");--> statement-breakpoint
 CREATE INDEX "mails_recipient" ON "mails" USING btree ("recipient","created_at");--> statement-breakpoint
 CREATE INDEX "mails_network" ON "mails" USING btree ("network","created_at");--> statement-breakpoint
 CREATE INDEX "mails_user" ON "mails" USING btree ("user_id","created_at");--> statement-breakpoint
@@ -615,14 +619,16 @@ CREATE INDEX "webhook_deliveries_event" ON "webhook_deliveries" USING btree ("wo
 CREATE INDEX "webhook_deliveries_endpoint" ON "webhook_deliveries" USING btree ("workspace_id","endpoint_id","id");--> statement-breakpoint
 CREATE INDEX "webhook_deliveries_end" ON "webhook_deliveries" USING btree ("ended_at");--> statement-breakpoint
 CREATE INDEX "webhook_deliveries_undelivered" ON "webhook_deliveries" USING btree ("workspace_id","status","id") WHERE status <> 'delivered';--> statement-breakpoint
+CREATE INDEX "webhook_endpoints_maker" ON "webhook_endpoints" USING btree ("created_by");--> statement-breakpoint
 CREATE POLICY "system" ON "accounts" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "accounts" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "admin" ON "api_keys" AS RESTRICTIVE FOR ALL TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin')));--> statement-breakpoint
 CREATE POLICY "make" ON "api_keys" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK (created_by = (select app.user_id()));--> statement-breakpoint
-CREATE POLICY "insert_action" ON "api_keys" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK ((select app.context() ->> 'action') in ('api_key.create'));--> statement-breakpoint
+CREATE POLICY "insert_action" ON "api_keys" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK (coalesce((select app.context() ->> 'action'), '') in ('api_key.create'));--> statement-breakpoint
+CREATE POLICY "update_action" ON "api_keys" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING (coalesce((select app.context() ->> 'action'), '') in ('api_key.create', 'api_key.revoke', 'member.update', 'member.remove', 'workspace.transfer')) WITH CHECK (coalesce((select app.context() ->> 'action'), '') in ('api_key.create', 'api_key.revoke', 'member.update', 'member.remove', 'workspace.transfer'));--> statement-breakpoint
 CREATE POLICY "revoke" ON "api_keys" AS RESTRICTIVE FOR UPDATE TO "app_tenant" WITH CHECK (revoked_at is not null);--> statement-breakpoint
-CREATE POLICY "delete_action" ON "api_keys" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING ((select app.context() ->> 'action') in ('workspace.delete'));--> statement-breakpoint
+CREATE POLICY "delete_action" ON "api_keys" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING (coalesce((select app.context() ->> 'action'), '') in ('workspace.delete'));--> statement-breakpoint
 CREATE POLICY "system" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "api_keys" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "asset_copies" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
@@ -630,16 +636,18 @@ CREATE POLICY "tenant" ON "asset_exports" AS PERMISSIVE FOR ALL TO "app_tenant" 
 CREATE POLICY "tenant" ON "asset_tags" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "asset_tags" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "assets" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
-CREATE POLICY "delete_action" ON "assets" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING ((select app.context() ->> 'action') in ('asset.delete', 'asset.lose', 'asset.expire', 'asset.complete', 'asset.begin', 'workspace.delete'));--> statement-breakpoint
+CREATE POLICY "insert_action" ON "assets" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK (coalesce((select app.context() ->> 'action'), '') in ('asset.create', 'asset.begin', 'export.finish'));--> statement-breakpoint
+CREATE POLICY "update_action" ON "assets" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING (coalesce((select app.context() ->> 'action'), '') in ('asset.update', 'asset.complete', '')) WITH CHECK (coalesce((select app.context() ->> 'action'), '') in ('asset.update', 'asset.complete', ''));--> statement-breakpoint
+CREATE POLICY "delete_action" ON "assets" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING (coalesce((select app.context() ->> 'action'), '') in ('asset.delete', 'asset.lose', 'asset.expire', 'asset.complete', 'asset.begin', 'workspace.delete'));--> statement-breakpoint
 CREATE POLICY "jobs" ON "assets" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "search" ON "assets" AS PERMISSIVE FOR SELECT TO "app_gate" USING (true);--> statement-breakpoint
-CREATE POLICY "tenant" ON "audit_checkpoints" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()) and ((select app.own_rank() >= app.role_rank('admin')) or starts_with((select app.context() ->> 'actor'), 'api_key:')));--> statement-breakpoint
+CREATE POLICY "tenant" ON "audit_checkpoints" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()) and coalesce((select app.context() ->> 'action'), '') in ('audit.list', 'audit.export', 'audit.verify', 'checkpoint.list', 'access.refuse'));--> statement-breakpoint
 CREATE POLICY "system" ON "audit_checkpoints" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "audit_checkpoints" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
-CREATE POLICY "tenant" ON "audit_heads" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()) and ((select app.own_rank() >= app.role_rank('admin')) or starts_with((select app.context() ->> 'actor'), 'api_key:')));--> statement-breakpoint
+CREATE POLICY "tenant" ON "audit_heads" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()) and coalesce((select app.context() ->> 'action'), '') in ('audit.list', 'audit.export', 'audit.verify', 'checkpoint.list', 'access.refuse'));--> statement-breakpoint
 CREATE POLICY "system" ON "audit_heads" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "audit_heads" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
-CREATE POLICY "tenant" ON "audit_logs" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()) and ((select app.own_rank() >= app.role_rank('admin')) or starts_with((select app.context() ->> 'actor'), 'api_key:')));--> statement-breakpoint
+CREATE POLICY "tenant" ON "audit_logs" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()) and coalesce((select app.context() ->> 'action'), '') in ('audit.list', 'audit.export', 'audit.verify', 'checkpoint.list', 'access.refuse'));--> statement-breakpoint
 CREATE POLICY "system" ON "audit_logs" AS PERMISSIVE FOR INSERT TO "app_system" WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "gate" ON "audit_logs" AS PERMISSIVE FOR SELECT TO "app_gate" USING (workspace_id is null);--> statement-breakpoint
 CREATE POLICY "retention" ON "audit_logs" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
@@ -673,49 +681,65 @@ CREATE POLICY "retention" ON "idempotency_keys" AS PERMISSIVE FOR ALL TO "app_re
 CREATE POLICY "tenant" ON "invites" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "admin" ON "invites" AS RESTRICTIVE FOR ALL TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin')));--> statement-breakpoint
 CREATE POLICY "invite" ON "invites" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK (app.role_rank(role) <= (select app.own_rank()) and invited_by = (select app.user_id()));--> statement-breakpoint
-CREATE POLICY "insert_action" ON "invites" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK ((select app.context() ->> 'action') in ('invite.create'));--> statement-breakpoint
+CREATE POLICY "insert_action" ON "invites" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK (coalesce((select app.context() ->> 'action'), '') in ('invite.create'));--> statement-breakpoint
+CREATE POLICY "delete_action" ON "invites" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING (coalesce((select app.context() ->> 'action'), '') in ('invite.create', 'invite.delete', 'member.update', 'member.remove', 'workspace.transfer', 'workspace.delete'));--> statement-breakpoint
 CREATE POLICY "system" ON "invites" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "invites" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "gate" ON "mails" AS PERMISSIVE FOR ALL TO "app_gate" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "mails" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "memberships" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "own" ON "memberships" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (user_id = (select app.user_id()));--> statement-breakpoint
-CREATE POLICY "update_action" ON "memberships" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.context() ->> 'action') in ('member.update', 'workspace.transfer')) WITH CHECK ((select app.context() ->> 'action') in ('member.update', 'workspace.transfer'));--> statement-breakpoint
-CREATE POLICY "delete_action" ON "memberships" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING ((select app.context() ->> 'action') in ('member.remove'));--> statement-breakpoint
+CREATE POLICY "update_action" ON "memberships" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING (coalesce((select app.context() ->> 'action'), '') in ('member.update', 'workspace.transfer')) WITH CHECK (coalesce((select app.context() ->> 'action'), '') in ('member.update', 'workspace.transfer'));--> statement-breakpoint
+CREATE POLICY "delete_action" ON "memberships" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING (coalesce((select app.context() ->> 'action'), '') in ('member.remove'));--> statement-breakpoint
 CREATE POLICY "promote" ON "memberships" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin')) and app.role_rank(role) <= (select app.own_rank())) WITH CHECK (app.role_rank(role) <= (select app.own_rank()));--> statement-breakpoint
 CREATE POLICY "remove" ON "memberships" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING (user_id = (select app.user_id()) or (select app.own_rank() >= app.role_rank('admin')) and app.role_rank(role) <= (select app.own_rank()));--> statement-breakpoint
 CREATE POLICY "system" ON "memberships" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "memberships" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "outbox" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "owe" ON "outbox" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK (available_at < now() + interval '90 days');--> statement-breakpoint
+CREATE POLICY "put_off" ON "outbox" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.own_rank()) >= app.role_rank(case
+  when kind = 'copies.delete' then 'viewer'
+  when kind in ('object.delete', 'object.move', 'upload.check', 'upload.end') then 'member'
+  when kind in ('webhook.deliver', 'webhook.delete') then 'admin'
+  else 'owner' end)) WITH CHECK ((select app.own_rank()) >= app.role_rank(case
+  when kind = 'copies.delete' then 'viewer'
+  when kind in ('object.delete', 'object.move', 'upload.check', 'upload.end') then 'member'
+  when kind in ('webhook.deliver', 'webhook.delete') then 'admin'
+  else 'owner' end) and available_at < now() + interval '90 days');--> statement-breakpoint
+CREATE POLICY "settle" ON "outbox" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING ((select app.own_rank()) >= app.role_rank(case
+  when kind = 'copies.delete' then 'viewer'
+  when kind in ('object.delete', 'object.move', 'upload.check', 'upload.end') then 'member'
+  when kind in ('webhook.deliver', 'webhook.delete') then 'admin'
+  else 'owner' end));--> statement-breakpoint
 CREATE POLICY "jobs" ON "outbox" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "system" ON "outbox" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "outbox" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "passkeys" AS PERMISSIVE FOR ALL TO "app_tenant" USING (user_id = (select app.user_id())) WITH CHECK (user_id = (select app.user_id()));--> statement-breakpoint
-CREATE POLICY "insert_action" ON "passkeys" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK ((select app.context() ->> 'action') in ('passkey.create'));--> statement-breakpoint
-CREATE POLICY "update_action" ON "passkeys" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.context() ->> 'action') in ('session.prove')) WITH CHECK ((select app.context() ->> 'action') in ('session.prove'));--> statement-breakpoint
-CREATE POLICY "delete_action" ON "passkeys" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING ((select app.context() ->> 'action') in ('passkey.delete'));--> statement-breakpoint
+CREATE POLICY "insert_action" ON "passkeys" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK (coalesce((select app.context() ->> 'action'), '') in ('passkey.create'));--> statement-breakpoint
+CREATE POLICY "update_action" ON "passkeys" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING (coalesce((select app.context() ->> 'action'), '') in ('session.prove')) WITH CHECK (coalesce((select app.context() ->> 'action'), '') in ('session.prove'));--> statement-breakpoint
+CREATE POLICY "delete_action" ON "passkeys" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING (coalesce((select app.context() ->> 'action'), '') in ('passkey.delete'));--> statement-breakpoint
 CREATE POLICY "system" ON "passkeys" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "passkeys" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "provider_jobs" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "jobs" ON "provider_jobs" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "provider_jobs" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "recovery_codes" AS PERMISSIVE FOR ALL TO "app_tenant" USING (user_id = (select app.user_id())) WITH CHECK (user_id = (select app.user_id()));--> statement-breakpoint
-CREATE POLICY "insert_action" ON "recovery_codes" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK ((select app.context() ->> 'action') in ('totp.confirm', 'passkey.create', 'recovery_code.create'));--> statement-breakpoint
-CREATE POLICY "update_action" ON "recovery_codes" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.context() ->> 'action') in ('session.prove')) WITH CHECK ((select app.context() ->> 'action') in ('session.prove'));--> statement-breakpoint
-CREATE POLICY "delete_action" ON "recovery_codes" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING ((select app.context() ->> 'action') in ('totp.confirm', 'totp.delete', 'passkey.delete', 'recovery_code.create', 'session.prove'));--> statement-breakpoint
+CREATE POLICY "insert_action" ON "recovery_codes" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK (coalesce((select app.context() ->> 'action'), '') in ('totp.confirm', 'passkey.create', 'recovery_code.create'));--> statement-breakpoint
+CREATE POLICY "update_action" ON "recovery_codes" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING (coalesce((select app.context() ->> 'action'), '') in ('session.prove')) WITH CHECK (coalesce((select app.context() ->> 'action'), '') in ('session.prove'));--> statement-breakpoint
+CREATE POLICY "delete_action" ON "recovery_codes" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING (coalesce((select app.context() ->> 'action'), '') in ('totp.confirm', 'totp.delete', 'passkey.delete', 'recovery_code.create', 'session.prove'));--> statement-breakpoint
 CREATE POLICY "system" ON "recovery_codes" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "sessions" AS PERMISSIVE FOR ALL TO "app_tenant" USING (user_id = (select app.user_id())) WITH CHECK (user_id = (select app.user_id()));--> statement-breakpoint
 CREATE POLICY "ended" ON "sessions" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING (revoked_at is null) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "system" ON "sessions" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "sessions" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "spent_tokens" AS PERMISSIVE FOR INSERT TO "app_tenant" WITH CHECK (expires_at < now() + interval '1 day');--> statement-breakpoint
-CREATE POLICY "insert_action" ON "spent_tokens" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK ((select app.context() ->> 'action') in ('passkey.create', 'session.prove'));--> statement-breakpoint
+CREATE POLICY "insert_action" ON "spent_tokens" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK (coalesce((select app.context() ->> 'action'), '') in ('passkey.create', 'session.prove'));--> statement-breakpoint
 CREATE POLICY "system" ON "spent_tokens" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "spent_tokens" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "totp_secrets" AS PERMISSIVE FOR ALL TO "app_tenant" USING (user_id = (select app.user_id())) WITH CHECK (user_id = (select app.user_id()));--> statement-breakpoint
-CREATE POLICY "insert_action" ON "totp_secrets" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK ((select app.context() ->> 'action') in ('totp.create'));--> statement-breakpoint
-CREATE POLICY "update_action" ON "totp_secrets" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.context() ->> 'action') in ('totp.create', 'totp.confirm', 'session.prove')) WITH CHECK ((select app.context() ->> 'action') in ('totp.create', 'totp.confirm', 'session.prove'));--> statement-breakpoint
-CREATE POLICY "delete_action" ON "totp_secrets" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING ((select app.context() ->> 'action') in ('totp.delete'));--> statement-breakpoint
+CREATE POLICY "insert_action" ON "totp_secrets" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK (coalesce((select app.context() ->> 'action'), '') in ('totp.create'));--> statement-breakpoint
+CREATE POLICY "update_action" ON "totp_secrets" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING (coalesce((select app.context() ->> 'action'), '') in ('totp.create', 'totp.confirm', 'session.prove')) WITH CHECK (coalesce((select app.context() ->> 'action'), '') in ('totp.create', 'totp.confirm', 'session.prove'));--> statement-breakpoint
+CREATE POLICY "delete_action" ON "totp_secrets" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING (coalesce((select app.context() ->> 'action'), '') in ('totp.delete'));--> statement-breakpoint
 CREATE POLICY "system" ON "totp_secrets" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "uploads" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "gate" ON "user_exports" AS PERMISSIVE FOR ALL TO "app_gate" USING (true) WITH CHECK (true);--> statement-breakpoint
@@ -724,13 +748,15 @@ CREATE POLICY "self" ON "users" AS PERMISSIVE FOR UPDATE TO "app_tenant" USING (
 CREATE POLICY "system" ON "users" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "users" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "webhook_deliveries" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
+CREATE POLICY "admin" ON "webhook_deliveries" AS RESTRICTIVE FOR ALL TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin')));--> statement-breakpoint
 CREATE POLICY "jobs" ON "webhook_deliveries" AS PERMISSIVE FOR ALL TO "app_jobs" USING (true) WITH CHECK (true);--> statement-breakpoint
-CREATE POLICY "resend" ON "webhook_deliveries" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin')));--> statement-breakpoint
-CREATE POLICY "clear" ON "webhook_deliveries" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin')));--> statement-breakpoint
 CREATE POLICY "system" ON "webhook_deliveries" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "webhook_deliveries" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "webhook_endpoints" AS PERMISSIVE FOR ALL TO "app_tenant" USING (workspace_id = (select app.workspace_id())) WITH CHECK (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "admin" ON "webhook_endpoints" AS RESTRICTIVE FOR ALL TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin')));--> statement-breakpoint
+CREATE POLICY "insert_action" ON "webhook_endpoints" AS RESTRICTIVE FOR INSERT TO "app_tenant" WITH CHECK (coalesce((select app.context() ->> 'action'), '') in ('webhook.create'));--> statement-breakpoint
+CREATE POLICY "update_action" ON "webhook_endpoints" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING (coalesce((select app.context() ->> 'action'), '') in ('webhook.update', 'webhook.delete', 'workspace.delete', 'workspace.restore', '')) WITH CHECK (coalesce((select app.context() ->> 'action'), '') in ('webhook.update', 'webhook.delete', 'workspace.delete', 'workspace.restore', ''));--> statement-breakpoint
+CREATE POLICY "delete_action" ON "webhook_endpoints" AS RESTRICTIVE FOR DELETE TO "app_tenant" USING (coalesce((select app.context() ->> 'action'), '') in ('workspace.delete', ''));--> statement-breakpoint
 CREATE POLICY "system" ON "webhook_endpoints" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "tenant" ON "workspace_counters" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (workspace_id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "system" ON "workspace_counters" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
@@ -739,6 +765,6 @@ CREATE POLICY "retention" ON "workspace_counters" AS PERMISSIVE FOR ALL TO "app_
 CREATE POLICY "tenant" ON "workspaces" AS PERMISSIVE FOR ALL TO "app_tenant" USING (id = (select app.workspace_id())) WITH CHECK (id = (select app.workspace_id()));--> statement-breakpoint
 CREATE POLICY "own" ON "workspaces" AS PERMISSIVE FOR SELECT TO "app_tenant" USING (exists (select from memberships m where m.workspace_id = workspaces.id and m.user_id = (select app.user_id())));--> statement-breakpoint
 CREATE POLICY "admin" ON "workspaces" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.own_rank() >= app.role_rank('admin'))) WITH CHECK (deleted_at is null or (select app.own_rank() >= app.role_rank('owner')));--> statement-breakpoint
-CREATE POLICY "update_action" ON "workspaces" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING ((select app.context() ->> 'action') in ('workspace.update', 'workspace.delete', 'workspace.restore')) WITH CHECK ((select app.context() ->> 'action') in ('workspace.update', 'workspace.delete', 'workspace.restore'));--> statement-breakpoint
+CREATE POLICY "update_action" ON "workspaces" AS RESTRICTIVE FOR UPDATE TO "app_tenant" USING (coalesce((select app.context() ->> 'action'), '') in ('workspace.update', 'workspace.delete', 'workspace.restore')) WITH CHECK (coalesce((select app.context() ->> 'action'), '') in ('workspace.update', 'workspace.delete', 'workspace.restore'));--> statement-breakpoint
 CREATE POLICY "system" ON "workspaces" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "workspaces" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);

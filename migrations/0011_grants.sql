@@ -95,7 +95,7 @@ grant select, insert, update (sequence, listened_until) on event_heads to app_ga
 grant select on event_heads to app_jobs;
 grant select, insert, update (url, events, failing_since, silent_attempts, quiet_until, disabled_at, deleted_at),
   delete on webhook_endpoints to app_tenant;
-grant select (workspace_id, id, url, events, disabled_at), update (disabled_at) on webhook_endpoints to app_gate;
+grant select (workspace_id, id, url, events, disabled_at, deleted_at, created_by, created_at), update (disabled_at) on webhook_endpoints to app_gate;
 grant select, update (status, attempts, next_attempt_at, response_status, error, delivered_at, ended_at)
   on webhook_deliveries to app_tenant;
 grant select (workspace_id, id),
@@ -108,7 +108,7 @@ grant insert, update (sequence, hash) on audit_heads to app_gate;
 grant select on audit_checkpoints to app_tenant;
 grant select (workspace_id, sequence, created_at),
   insert (workspace_id, sequence, hash, signature, kid, created_at) on audit_checkpoints to app_system;
-grant select, insert, update (available_at, sends), delete on outbox to app_tenant;
+grant select, insert (workspace_id, kind, subject_id, available_at), update (available_at, sends), delete on outbox to app_tenant;
 grant delete on webhook_deliveries, api_keys to app_tenant;
 grant select (workspace_id, kind, subject_id, available_at, sends), update (available_at, sends) on outbox to app_system;
 grant insert (workspace_id, kind, subject_id, available_at), delete on outbox to app_gate;

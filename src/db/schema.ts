@@ -21,7 +21,7 @@ import {
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core'
-import { keyScopes } from '../actions.ts'
+import { type Action, keyScopes } from '../actions.ts'
 import type { Failure } from '../providers/failures.ts'
 import {
   type AspectRatio,
@@ -90,11 +90,16 @@ const ownOnly = pgPolicy('tenant', {
 })
 /** Narrows `tenantOnly`: what the API lets nobody below an admin do, the database does not either. */
 const adminsOnly = pgPolicy('admin', { as: 'restrictive', for: 'all', to: tenant, using: isAtLeast('admin') })
-/** Reading the audit log: a key that gets so far has the scope for it. */
-const auditors = sql`${inWorkspace} and (${isAtLeast('admin')} or starts_with((select app.context() ->> 'actor'), 'api_key:'))`
-/** Narrows a policy: what proves somebody, or lets them in, is written behind the gate of these actions only. */
-const onlyFor = (command: 'insert' | 'update' | 'delete', ...actions: string[]) => {
-  const isThat = sql.raw(`(select app.context() ->> 'action') in ('${actions.join("', '")}')`)
+/** What a job does that names no action: a request always has one. */
+const JOB = ''
+/** SQL: the gate let the caller in for one of these, and so asked for the role or the scope that it takes. */
+const isFor = (...actions: (Action | typeof JOB)[]) =>
+  sql.raw(`coalesce((select app.context() ->> 'action'), '') in ('${actions.join("', '")}')`)
+/** Reading the audit log; a refusal that is recorded looks whether it has been. */
+const auditors = sql`${inWorkspace} and ${isFor('audit.list', 'audit.export', 'audit.verify', 'checkpoint.list', 'access.refuse')}`
+/** Narrows a policy: what proves somebody, lets them in, or leaves an audit row, is written behind the gate of these actions only. */
+const onlyFor = (command: 'insert' | 'update' | 'delete', ...actions: (Action | typeof JOB)[]) => {
+  const isThat = isFor(...actions)
   return pgPolicy(`${command}_action`, {
     as: 'restrictive',
     for: command,
@@ -562,6 +567,7 @@ export const invites = pgTable(
     index('invites_open').on(table.workspaceId, table.id).where(sql`accepted_at is null`),
     index('invites_address').on(table.workspaceId, table.email, table.id),
     index('invites_end').on(sql`least(accepted_at, expires_at)`),
+    index('invites_maker').on(table.invitedBy),
     oneOf('invites', 'role', roles),
     tenantOnly,
     adminsOnly,
@@ -572,6 +578,15 @@ export const invites = pgTable(
       withCheck: sql`${isNotAbove} and ${isOwn('invited_by')}`,
     }),
     onlyFor('insert', 'invite.create'),
+    onlyFor(
+      'delete',
+      'invite.create',
+      'invite.delete',
+      'member.update',
+      'member.remove',
+      'workspace.transfer',
+      'workspace.delete',
+    ),
     systemToo,
     pruned,
   ],
@@ -606,6 +621,14 @@ export const apiKeys = pgTable(
     adminsOnly,
     pgPolicy('make', { as: 'restrictive', for: 'insert', to: tenant, withCheck: isOwn('created_by') }),
     onlyFor('insert', 'api_key.create'),
+    onlyFor(
+      'update',
+      'api_key.create',
+      'api_key.revoke',
+      'member.update',
+      'member.remove',
+      'workspace.transfer',
+    ),
     // For good.
     pgPolicy('revoke', {
       as: 'restrictive',
@@ -659,6 +682,7 @@ export const assets = pgTable(
     index('assets_object').on(table.workspaceId, table.objectId),
     index('assets_away').on(table.workspaceId, table.objectId).where(sql`store = 'fallback'`),
     check('assets_ready_known', sql`status = 'pending' or sha256 is not null`),
+    check('assets_size_known', sql`size >= 0`),
     // `app.matching_assets`, which by the text of the id finds no other index. The pending list (kB) makes inserts cheap, and
     // is short, since each search reads it.
     index('assets_name')
@@ -669,6 +693,9 @@ export const assets = pgTable(
     oneOf('assets', 'status', assetStatuses),
     oneOf('assets', 'store', stores),
     tenantOnly,
+    onlyFor('insert', 'asset.create', 'asset.begin', 'export.finish'),
+    // Jobs keep the copies that providers get, and bring objects home.
+    onlyFor('update', 'asset.update', 'asset.complete', JOB),
     onlyFor(
       'delete',
       'asset.delete',
@@ -706,6 +733,7 @@ export const assetCopies = pgTable(
       columns: [table.workspaceId, table.assetId],
       foreignColumns: [assets.workspaceId, assets.id],
     }).onDelete('cascade'),
+    check('asset_copies_size_known', sql`size >= 0`),
     tenantOnly,
   ],
 )
@@ -1061,7 +1089,17 @@ export const webhookEndpoints = pgTable(
     createdBy: uuid('created_by').default(currentUserId),
     createdAt: createdAt(),
   },
-  (table) => [primaryKey({ columns: [table.workspaceId, table.id] }), tenantOnly, adminsOnly, systemToo],
+  (table) => [
+    primaryKey({ columns: [table.workspaceId, table.id] }),
+    index('webhook_endpoints_maker').on(table.createdBy),
+    tenantOnly,
+    adminsOnly,
+    onlyFor('insert', 'webhook.create'),
+    // A delivery's job tries one that is quiet.
+    onlyFor('update', 'webhook.update', 'webhook.delete', 'workspace.delete', 'workspace.restore', JOB),
+    onlyFor('delete', 'workspace.delete', JOB),
+    systemToo,
+  ],
 )
 
 /** One message to one URL, made by the trigger that makes the event. */
@@ -1102,9 +1140,8 @@ export const webhookDeliveries = pgTable(
       .where(sql`status <> 'delivered'`),
     oneOf('webhook_deliveries', 'status', deliveryStatuses),
     tenantOnly,
+    adminsOnly,
     jobsToo,
-    pgPolicy('resend', { as: 'restrictive', for: 'update', to: tenant, using: isAtLeast('admin') }),
-    pgPolicy('clear', { as: 'restrictive', for: 'delete', to: tenant, using: isAtLeast('admin') }),
     systemToo,
     pruned,
   ],
@@ -1254,6 +1291,15 @@ export const auditCheckpoints = pgTable(
   ],
 )
 
+/** SQL: no later than anything is owed: a deleted workspace goes after a month. */
+const isSoon = sql`available_at < now() + interval '90 days'`
+/** SQL: a note of what the role may do by requests; jobs, whose the others are, have an owner's. */
+const isOwnNote = sql`(select app.own_rank()) >= app.role_rank(case
+  when kind = 'copies.delete' then 'viewer'
+  when kind in ('object.delete', 'object.move', 'upload.check', 'upload.end') then 'member'
+  when kind in ('webhook.deliver', 'webhook.delete') then 'admin'
+  else 'owner' end)`
+
 /** What is owed after a commit: a row stays until its work is done, and the sweeper re-sends what is due. */
 export const outbox = pgTable(
   'outbox',
@@ -1272,7 +1318,18 @@ export const outbox = pgTable(
     primaryKey({ columns: [table.workspaceId, table.kind, table.subjectId] }),
     index('outbox_due').on(table.availableAt),
     oneOf('outbox', 'kind', jobKinds),
+    // One sweep serves all workspaces: a value that it can't reckon with would stop it for all.
+    check('outbox_reckonable', sql`sends between 0 and 1000000 and isfinite(available_at)`),
     tenantOnly,
+    pgPolicy('owe', { as: 'restrictive', for: 'insert', to: tenant, withCheck: isSoon }),
+    pgPolicy('put_off', {
+      as: 'restrictive',
+      for: 'update',
+      to: tenant,
+      using: isOwnNote,
+      withCheck: sql`${isOwnNote} and ${isSoon}`,
+    }),
+    pgPolicy('settle', { as: 'restrictive', for: 'delete', to: tenant, using: isOwnNote }),
     jobsToo,
     systemToo,
     pruned,

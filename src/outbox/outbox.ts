@@ -72,7 +72,7 @@ export const sweepOutbox = async (env: Env, id: string): Promise<number | undefi
       next,
     } = await transact(ctx, (db) => ({
       due: db.execute<{ workspace_id: string; kind: OwedMessage['kind']; subject_id: string }>(sql`
-        update outbox set sends = sends + 1, available_at = now() + ${RESEND_DELAY} * power(2, least(sends, 6))
+        update outbox set sends = least(sends + 1, 1000), available_at = now() + ${RESEND_DELAY} * power(2, least(sends, 6))
         where (workspace_id, kind, subject_id) in (
           select workspace_id, kind, subject_id from outbox where available_at <= now()
           order by available_at limit ${BATCH} for update skip locked)

@@ -3,11 +3,12 @@ import { hash } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { addPasskey } from '../support/authenticator.ts'
-import { stack } from '../support/control.ts'
+import { control, stack } from '../support/control.ts'
 import { asOwner, claimOf, enter } from '../support/database.ts'
 import { addTotp } from '../support/factors.ts'
 import { finished, generate } from '../support/generations.ts'
 import { addMember, invite, newKey, newTenant, type Role, type Tenant } from '../support/tenants.ts'
+import { waitFor } from '../support/wait-for.ts'
 
 const login = new pg.Client(stack.tenantDatabase)
 let ours: Tenant
@@ -32,6 +33,11 @@ beforeAll(async () => {
     await addPasskey(client)
     await asOwner(
       `insert into webhook_deliveries (workspace_id, url, sequence, payload) values ($1, 'http://127.0.0.1:9/', 1, '{}')`,
+      [workspaceId],
+    )
+    await asOwner(
+      `insert into outbox (workspace_id, kind, subject_id, available_at)
+       select $1, unnest('{object.delete,generation}'::text[]), gen_random_uuid(), now() + interval '1 day'`,
       [workspaceId],
     )
   }
@@ -72,6 +78,13 @@ const refund = (credits: string, period: string) =>
 
 /** Of each of our jobs. */
 const ofJobs = (call: string) => `select app.${call} from generations`
+
+const newAsset = (id: string, size: number) =>
+  `insert into assets (id, name, kind, mime_type, size, sha256, source, status)
+   values (${id}, 'x', 'image', 'image/png', ${size}, 'x', 'upload', 'ready')`
+const newEndpoint = `insert into webhook_endpoints (id, url, events, secret) values (gen_random_uuid(), 'x', '{}', 'x')`
+const newNote = (availableAt: string) =>
+  `insert into outbox (kind, subject_id, available_at) values ('object.delete', gen_random_uuid(), ${availableAt})`
 
 /** Each with what it gets: an error's SQLSTATE, or how many rows. */
 const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][] = [
@@ -143,7 +156,7 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
       values (gen_random_uuid(), 'x', gen_random_uuid(), 'x', 0, '{}', false)`,
     '42501',
   ],
-  ['reviving keys', () => 'update api_keys set revoked_at = null', '42501'],
+  ['reviving keys', () => 'update api_keys set revoked_at = null', 0],
   ['removing keys', () => 'delete from api_keys', 0],
   ['counting a passkey back', () => 'update passkeys set counter = 0', 0],
   ['removing passkeys', () => 'delete from passkeys', 0],
@@ -155,7 +168,7 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
   [
     'sealing a secret',
     () =>
-      `select set_config('app.context', current_setting('app.context') || '{}', true), app.is_sealed('x')`,
+      `select set_config('app.context', replace(current_setting('app.context'), '"seals": null', '"seals": ["${hash('sha256', 'x')}"]'), true), app.is_sealed('x')`,
     '42501',
   ],
   [
@@ -227,6 +240,20 @@ const attacks: [string, (us: Tenant, them: Tenant) => string, string | number][]
   ['ending the jobs of a workspace', () => 'select app.end_generations(1)', '42501'],
   ['the steps of the functions', () => ofJobs(`finish(generations, 'failed', null, '[]')`), '42501'],
   ['deleting files', () => 'delete from assets', 0],
+  ['renaming files', () => `update assets set name = 'x'`, 0],
+  [
+    'a note that no sweep can count on',
+    () =>
+      `insert into outbox (kind, subject_id, sends, available_at) values ('object.delete', gen_random_uuid(), 2147483647, now())`,
+    '42501',
+  ],
+  ['more sends than can be counted on', () => 'update outbox set sends = 2147483647', '23514'],
+  ['fewer sends than none', () => 'update outbox set sends = -2147483648', '23514'],
+  ['a note of no time', () => newNote(`'-infinity'`), '23514'],
+  ['a note for ever', () => newNote(`'infinity'`), '42501'],
+  ['a note of another age', () => newNote(`now() + interval '1 year'`), '42501'],
+  ['putting off what is owed', () => `update outbox set available_at = now() + interval '1 year'`, '42501'],
+  ['the audit log', () => 'select id from audit_logs', 0],
   ['changing the workspace', () => `update workspaces set name = 'x', second_factor_required = false`, 0],
   ['deleting it', () => 'update workspaces set deleted_at = now()', 0],
   ['a session that has ended', () => 'update sessions set revoked_at = null where revoked_at is not null', 0],
@@ -305,17 +332,23 @@ const ofRoles: [Role, string, (us: Tenant) => string, string | number][] = [
   ['viewer', 'revoking keys', () => 'update api_keys set revoked_at = now()', 0],
   ['viewer', 'an invite', () => newInvite(`app.user_id(), 'viewer'`), '42501'],
   ['viewer', 'withdrawing invites', () => 'delete from invites', 0],
-  [
-    'viewer',
-    'an endpoint',
-    () =>
-      `insert into webhook_endpoints (id, url, events, secret) values (gen_random_uuid(), 'x', '{}', 'x')`,
-    '42501',
-  ],
+  ['viewer', 'an endpoint', () => newEndpoint, '42501'],
   ['viewer', 'the secrets of endpoints', () => 'select secret from webhook_endpoints', 0],
   ['viewer', 'redirecting endpoints', () => `update webhook_endpoints set url = 'x'`, 0],
   ['viewer', 'sending deliveries again', () => `update webhook_deliveries set attempts = 0`, 0],
   ['viewer', 'deleting deliveries', () => 'delete from webhook_deliveries', 0],
+  ['viewer', 'where deliveries go', () => 'select url from webhook_deliveries', 0],
+  ['viewer', 'renaming files', () => `update assets set name = 'x'`, 0],
+  ['viewer', 'settling what is owed', () => 'delete from outbox', 0],
+  [
+    'viewer',
+    'putting off what is owed',
+    () => `update outbox set available_at = now() + interval '1 day'`,
+    0,
+  ],
+  ['member', 'settling jobs', () => `delete from outbox where kind = 'generation'`, 0],
+  ['member', 'room for files', () => newAsset('app.uuid_v7()', -1_000_000), '23514'],
+  ['member', 'a file of another time', () => newAsset(`app.uuid_at(now() - interval '1 year')`, 1), '42501'],
   ['viewer', 'another name', () => `update workspaces set name = 'x'`, 0],
   ['viewer', 'the audit log', () => 'select id from audit_logs', 0],
   [
@@ -442,6 +475,7 @@ const actions: [string, string][] = [
   ['delete from memberships', 'member.remove'],
   ['insert into api_keys', 'api_key.create'],
   ['insert into invites', 'invite.create'],
+  ['insert into assets', 'asset.create'],
   ['update workspaces', 'workspace.update'],
 ]
 
@@ -463,6 +497,47 @@ test.each([
   await addMember(ours.workspaceId, 'viewer')
   const claim = { ...(await claimOf(ours, action)), seals: [hash('sha256', 'sealed')] }
   expect(await attempt(claim, statement)).toBe(outcome)
+})
+
+/** Each of these leaves an audit row where the API does it. */
+test.each([
+  ['usage.get', newAsset('app.uuid_v7()', 1), '42501'],
+  ['usage.get', `update assets set tags = '{x}'`, 0],
+  ['asset.list', newEndpoint, '42501'],
+  ['asset.list', `update webhook_endpoints set url = 'x', disabled_at = null`, 0],
+  ['asset.list', `update webhook_endpoints set deleted_at = now()`, 0],
+  ['webhook.update', 'delete from webhook_endpoints', 0],
+  ['asset.list', 'delete from invites', 0],
+  ['asset.list', 'update api_keys set revoked_at = now()', 0],
+  ['api_key.revoke', 'update api_keys set revoked_at = null', '42501'],
+])('an owner in %s does nothing that the audit log misses: %s', async (action, statement, outcome) => {
+  expect(await attempt(await claimOf(ours, action), statement)).toBe(outcome)
+})
+
+test('a key reads the audit log for what its scopes say, and for nothing else', async () => {
+  const { key } = await newKey(ours.client, ['asset.list', 'audit.list'])
+  const claim = { credential: { type: 'api_key', hash: hash('sha256', key) }, scope: 'workspace' }
+  const read = async (action: string) => {
+    await login.query('begin')
+    await enter(login, { ...claim, action })
+    const { rowCount } = await login.query('select ip from audit_logs limit 1')
+    await login.query('rollback')
+    return rowCount
+  }
+  expect([await read('asset.list'), await read('audit.list')]).toEqual([0, 1])
+})
+
+test('a note that was sent as often as can be counted is sent again', async () => {
+  const [note] = await asOwner<{ subject_id: string }>(
+    `insert into outbox (workspace_id, kind, subject_id, sends, available_at)
+     values ($1, 'object.delete', gen_random_uuid(), 1000000, now()) returning subject_id`,
+    [ours.workspaceId],
+  )
+  await control('cron')
+  await waitFor('its job is done', async () => {
+    const left = await asOwner('select from outbox where subject_id = $1', [note?.subject_id])
+    return left.length === 0
+  })
 })
 
 test.each(['api_key.create', 'workspace.get'])('behind %s no password hash', async (action) => {
