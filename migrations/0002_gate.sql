@@ -487,8 +487,8 @@ begin
   perform app.require(v_invite.email = v_user.email, 404, 'not_found');
   if v_user.email_verified_at is null then
     perform app.require(v_mailed.id is not null, 403, 'email_not_verified');
-    perform app.require(v_invite.expires_at > now() or v_invite.accepted_at is not null, 409, 'invite_expired');
-    perform app.require(app.prove_email(v_user.id, v_user.email), 404, 'not_found');
+    -- The address and its person come before the workspace, and after it the free credits that the proof may bring.
+    perform app.turn_of_account(v_user.email, v_user.id);
   end if;
   select w.plan into v_plan from public.workspaces w
    where w.id = v_invite.workspace_id and w.deleted_at is null for no key update;
@@ -496,6 +496,9 @@ begin
   -- Again, under the workspace's lock: it may have been accepted, deleted or made again meanwhile.
   v_invite := app.invite_by(p_token_hash, v_mailed);
   perform app.require(v_invite.id is not null, 404, 'not_found');
+  if v_user.email_verified_at is null then
+    perform app.require(app.prove_email(v_user.id, v_user.email), 404, 'not_found');
+  end if;
   perform app.set_context(app.context() || jsonb_build_object('workspaceId', v_invite.workspace_id, 'role', 'viewer'));
   if v_invite.accepted_at is not null then
     perform app.require(exists (select from public.memberships m

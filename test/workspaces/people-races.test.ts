@@ -5,7 +5,16 @@ import type { Answer, Client } from '../support/client.ts'
 import { control } from '../support/control.ts'
 import { asOwner, holdRow } from '../support/database.ts'
 import { breakModels, generate, newPrompt } from '../support/generations.ts'
-import { acceptInvite, addMember, invite, newEmail, newKey, newTenant, signUp } from '../support/tenants.ts'
+import {
+  acceptInvite,
+  addMember,
+  invite,
+  newEmail,
+  newKey,
+  newMailToken,
+  newTenant,
+  signUp,
+} from '../support/tenants.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 const rowsOf = async (table: string, workspaceId: string, where = 'true') =>
@@ -93,6 +102,27 @@ describe('people at once', () => {
         [workspaceId, userId, other.userId],
       )
     }
+  })
+
+  test('who joins by a mail that proves their address waits in no circle with the deletion of the workspace', async () => {
+    const { client, workspaceId, email } = await newTenant()
+    // One person with the owner, so that both reach for the same free credits.
+    const guest = { ...(await signUp()), email: email.replace('@', '+shop@') }
+    await asOwner('update users set email = $2, email_verified_at = null where id = $1', [
+      guest.userId,
+      guest.email,
+    ])
+    await invite(client, workspaceId, guest.email)
+    const token = await newMailToken(guest, 'invite')
+    await asOwner(`update mails set data = jsonb_build_object('workspaceId', $2::text) where user_id = $1`, [
+      guest.userId,
+      workspaceId,
+    ])
+    const [deleted, accepted] = await inTurn<Answer>(workspaceId, [
+      () => client.delete(`/workspaces/${workspaceId}`),
+      () => acceptInvite(guest.client, token),
+    ])
+    expect([deleted?.status, accepted?.status]).toEqual([204, 404])
   })
 
   test('twenty changes of one role at once are audited as one sequence, which ends in the stored role', async () => {
