@@ -285,15 +285,67 @@ begin
   return jsonb_build_object('mails', to_jsonb(array_remove(array[v_told], null)));
 end $$;
 --> statement-breakpoint
--- Whoever reads the mail of a former address takes it back, for a day. Who changed it may know the password, have linked a
--- provider's account, made keys and set up a second factor: those go, and every session; a password is set by mail. Answers whose account it is,
--- where streams may be open, and the mail that is owed; or the `refusal`.
+-- Second factors of somebody that are younger than that go: whoever had the password may have set them up to keep its owner out.
+-- Whether there were any.
+create or replace function app.lose_factors(p_user uuid, p_since timestamptz) returns boolean
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  v_apps integer;
+  v_keys integer;
+begin
+  delete from public.totp_secrets t where t.user_id = p_user and coalesce(t.confirmed_at, t.created_at) >= p_since;
+  get diagnostics v_apps = row_count;
+  delete from public.passkeys p where p.user_id = p_user and p.created_at >= p_since;
+  get diagnostics v_keys = row_count;
+  return v_apps + v_keys > 0;
+end $$;
+--> statement-breakpoint
+-- What lets somebody into workspaces, or tells them what happens there, and was made by that account since then: open invites go, keys and
+-- endpoints end, each with an audit row there. In their turn, so that nobody joins by such an invite meanwhile; who has joined stays.
+create or replace function app.close_doors(p_user uuid, p_since timestamptz) returns void
+  language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  v_context constant jsonb := app.context();
+  v_workspaces uuid[];
+  v_row record;
+begin
+  -- Also those that they have left since.
+  v_workspaces := array(
+    select m.workspace_id from public.memberships m where m.user_id = p_user
+    union select i.workspace_id from public.invites i where i.invited_by = p_user and i.created_at >= p_since
+    union select e.workspace_id from public.webhook_endpoints e where e.created_by = p_user and e.created_at >= p_since
+    union select k.workspace_id from public.api_keys k where k.created_by = p_user and k.created_at >= p_since);
+  perform from public.workspaces w where w.id = any(v_workspaces) order by w.id for no key update;
+  for v_row in delete from public.invites i where i.workspace_id = any(v_workspaces) and i.invited_by = p_user and i.created_at >= p_since
+      and i.accepted_at is null returning i.*
+  loop
+    perform app.write_audit(v_context || jsonb_build_object('workspaceId', v_row.workspace_id, 'action', 'invite.delete'), 'invite', v_row.id,
+      jsonb_build_object('email', v_row.email, 'role', v_row.role), null);
+  end loop;
+  for v_row in update public.webhook_endpoints e set disabled_at = now() where e.workspace_id = any(v_workspaces) and e.created_by = p_user
+      and e.created_at >= p_since and e.disabled_at is null returning e.workspace_id, e.id, e.disabled_at
+  loop
+    perform app.write_audit(v_context || jsonb_build_object('workspaceId', v_row.workspace_id, 'action', 'webhook.update'), 'webhook', v_row.id,
+      '{"disabled_at": null}', jsonb_build_object('disabled_at', v_row.disabled_at));
+  end loop;
+  for v_row in update public.api_keys k set revoked_at = now() where k.workspace_id = any(v_workspaces) and k.created_by = p_user
+      and k.created_at >= p_since and k.revoked_at is null returning k.workspace_id, k.id, k.revoked_at
+  loop
+    perform app.write_audit(v_context || jsonb_build_object('workspaceId', v_row.workspace_id, 'action', 'api_key.revoke'), 'api_key', v_row.id,
+      '{"revoked_at": null}', jsonb_build_object('revoked_at', v_row.revoked_at));
+  end loop;
+end $$;
+--> statement-breakpoint
+-- Whoever reads the mail of a former address takes it back, for a day. Who changed it may know the password, and in the day before, too,
+-- have linked a provider's account, set up a second factor, made keys and endpoints, and invited themselves: those go, and every session; a
+-- password is set by mail. Answers whose account it is, where streams may be open, and the mail that is owed; or the `refusal`.
 create or replace function app.undo_change(p_token_hash text) returns jsonb
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.context();
   v_mail public.mails;
   v_email text;
+  v_since timestamptz;
   v_reset constant uuid := app.uuid_v7();
 begin
   select * into v_mail from public.mails m where m.token_hash = p_token_hash;
@@ -303,22 +355,23 @@ begin
   if not found then
     return '{"refusal": "invalid_token"}';
   end if;
+  v_since := v_mail.created_at - interval '1 day';
   select u.email into v_email from public.users u where u.id = v_mail.user_id;
   perform app.set_context(v_context || jsonb_build_object('actor', 'user:' || v_mail.user_id));
-  if not app.prove_email(v_mail.user_id, v_mail.recipient) then
+  if exists (select from public.users u where u.email = v_mail.recipient and u.email_verified_at is not null and u.id <> v_mail.user_id) then
     return '{"refusal": "email_taken"}';
   end if;
+  -- Workspaces come before the free credits that an address may bring.
+  perform app.close_doors(v_mail.user_id, v_since);
+  perform app.prove_email(v_mail.user_id, v_mail.recipient);
   -- The ways back from earlier changes stay good.
   update public.mails m set used_at = now()
    where m.user_id = v_mail.user_id and m.used_at is null and (m.kind <> 'email_changed' or m.created_at >= v_mail.created_at);
   update public.users u set password_hash = null where u.id = v_mail.user_id;
-  delete from public.accounts a where a.user_id = v_mail.user_id and a.created_at >= v_mail.created_at;
-  -- A second factor was perhaps set up first. Recovery codes may have been seen by whoever did.
-  delete from public.passkeys p where p.user_id = v_mail.user_id and p.created_at >= v_mail.created_at - interval '1 day';
-  delete from public.totp_secrets t where t.user_id = v_mail.user_id and coalesce(t.confirmed_at, t.created_at) >= v_mail.created_at - interval '1 day';
+  delete from public.accounts a where a.user_id = v_mail.user_id and a.created_at >= v_since;
+  perform app.lose_factors(v_mail.user_id, v_since);
+  -- Seen, perhaps, by whoever set one up.
   delete from public.recovery_codes r where r.user_id = v_mail.user_id;
-  update public.api_keys k set revoked_at = now()
-   where k.created_by = v_mail.user_id and k.created_at >= v_mail.created_at and k.revoked_at is null;
   perform app.record('email.undo', 'user', v_mail.user_id, jsonb_build_object('email', v_email), jsonb_build_object('email', v_mail.recipient));
   perform app.owe_mail(v_reset, 'reset', v_mail.recipient, null, '{"undone": "yes"}');
   return app.end_sessions(v_mail.user_id) || jsonb_build_object('mails', array[v_reset]);
@@ -362,13 +415,10 @@ begin
     insert into public.users (id, language, password_hash) values (v_user, v_mail.language, p_password_hash);
   else
     update public.users u set password_hash = p_password_hash, updated_at = now() where u.id = v_user;
-    with apps as (
-      delete from public.totp_secrets t where t.user_id = v_user and coalesce(t.confirmed_at, t.created_at) > now() - interval '1 day' returning 1),
-    keys as (
-      delete from public.passkeys p where p.user_id = v_user and p.created_at > now() - interval '1 day' returning 1),
-    gone as (select exists (select from apps) or exists (select from keys) as are),
-    codes as (delete from public.recovery_codes r where r.user_id = v_user and (select g.are from gone g))
-    select g.are into v_factors from gone g;
+    v_factors := app.lose_factors(v_user, now() - interval '1 day');
+    if v_factors then
+      delete from public.recovery_codes r where r.user_id = v_user;
+    end if;
   end if;
   perform app.prove_email(u.id, v_mail.recipient) from public.users u where u.id = v_user and u.email_verified_at is null;
   update public.mails m set used_at = now() where m.recipient = v_mail.recipient and m.kind = 'reset' and m.used_at is null;

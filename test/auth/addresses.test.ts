@@ -172,6 +172,53 @@ test('an address changes when both are proved; the old one is told, and takes it
   expect(await me(createClient({ token: again.body.access_token }))).toMatchObject({ id: userId, email })
 })
 
+test('whoever takes an address back is rid of the invites and endpoints that the thief has made', async () => {
+  const owner = await newTenant()
+  const { workspaceId, userId, email } = owner
+  const [early, joined, thief] = [await signUp(), await signUp(), await signUp()]
+  const tokenFor = async (guest: { email: string }) =>
+    (await invite(owner.client, workspaceId, guest.email, 'admin')).body.token
+  const ofOwner = await tokenFor(early)
+  const { body: kept } = await owner.client.post<{ id: string }>('/webhooks', { url: 'http://127.0.0.1:9/' })
+  for (const table of ['invites', 'webhook_endpoints'])
+    await asOwner(`update ${table} set created_at = now() - interval '2 days' where workspace_id = $1`, [
+      workspaceId,
+    ])
+  // Made before the change, as a thief may who then changes the address.
+  const ofThief = await tokenFor(thief)
+  const next = newEmail()
+  await owner.client.post('/auth/email/change', { email: next })
+  for (const mail of [await mailTo(email, /change your/), await mailTo(next, /new e-mail/)])
+    await confirm(owner.client, { token: tokenIn(mail) })
+  const { body: endpoint } = await owner.client.post<{ id: string }>('/webhooks', {
+    url: 'http://127.0.0.1:9/',
+  })
+  expect((await acceptInvite(joined.client, await tokenFor(joined))).status).toBe(200)
+
+  const token = tokenIn(await mailTo(email, /was changed/))
+  expect((await createClient().post('/auth/email/change/undo', { token })).status).toBe(204)
+  expect((await acceptInvite(thief.client, ofThief)).status).toBe(404)
+  const disabled = await asOwner(
+    'select id, disabled_at is not null as is_disabled from webhook_endpoints where workspace_id = $1 order by id',
+    [workspaceId],
+  )
+  expect(disabled).toEqual([
+    { id: kept.id, is_disabled: false },
+    { id: endpoint.id, is_disabled: true },
+  ])
+  // What is older stays, and who has joined.
+  expect((await acceptInvite(early.client, ofOwner)).status).toBe(200)
+  expect(await asOwner('select from memberships where user_id = $1', [joined.userId])).toHaveLength(1)
+  const audit = await asOwner(
+    `select action, actor_id, resource_id from audit_logs where workspace_id = $1 and action in ('invite.delete', 'webhook.update')`,
+    [workspaceId],
+  )
+  expect(audit).toMatchObject([
+    { action: 'invite.delete', actor_id: userId },
+    { action: 'webhook.update', actor_id: userId, resource_id: endpoint.id },
+  ])
+})
+
 test('of two changes the later replaces the earlier, also at once', async () => {
   const { client, email } = await signUp()
   const [first, second] = [newEmail(), newEmail()]
