@@ -621,14 +621,7 @@ export const apiKeys = pgTable(
     adminsOnly,
     pgPolicy('make', { as: 'restrictive', for: 'insert', to: tenant, withCheck: isOwn('created_by') }),
     onlyFor('insert', 'api_key.create'),
-    onlyFor(
-      'update',
-      'api_key.create',
-      'api_key.revoke',
-      'member.update',
-      'member.remove',
-      'workspace.transfer',
-    ),
+    onlyFor('update', 'api_key.create', 'api_key.revoke', 'member.update', 'member.remove'),
     // For good.
     pgPolicy('revoke', {
       as: 'restrictive',
@@ -771,6 +764,9 @@ export const assetExports = pgTable(
     oneOf('asset_exports', 'channel', channels),
     oneOf('asset_exports', 'status', exportStatuses),
     tenantOnly,
+    onlyFor('insert', 'export.create'),
+    // Its job takes it, and gives it back.
+    onlyFor('update', 'export.finish', JOB),
   ],
 )
 

@@ -503,6 +503,11 @@ test.each([
 test.each([
   ['usage.get', newAsset('app.uuid_v7()', 1), '42501'],
   ['usage.get', `update assets set tags = '{x}'`, 0],
+  [
+    'asset.list',
+    `insert into asset_exports (id, asset_id, channel, output_id) select app.uuid_v7(), id, 'web', app.uuid_v7() from assets`,
+    '42501',
+  ],
   ['asset.list', newEndpoint, '42501'],
   ['asset.list', `update webhook_endpoints set url = 'x', disabled_at = null`, 0],
   ['asset.list', `update webhook_endpoints set deleted_at = now()`, 0],

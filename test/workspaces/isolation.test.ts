@@ -48,6 +48,7 @@ const asRole = async <T>(
 /** What some tables are read and changed for, and nothing else. */
 const actionOf: Record<string, string> = {
   api_keys: 'api_key.revoke',
+  asset_exports: 'export.finish',
   assets: 'asset.update',
   audit_checkpoints: 'checkpoint.list',
   audit_heads: 'audit.verify',
