@@ -114,7 +114,7 @@ begin
       email_verified_at = case when u.email = p_email then coalesce(u.email_verified_at, now()) else now() end
    where u.id = p_user;
   update public.mails m set used_at = now()
-   where m.user_id = p_user and m.kind in ('verify', 'change_old', 'change_new') and m.used_at is null;
+   where m.user_id = p_user and app.is_proof(m.kind) and m.used_at is null;
   perform app.fund(p_user);
   return true;
 end $$;
@@ -127,6 +127,10 @@ begin
   return array(select u.id from public.users u where u.email = p_email
     order by u.email_verified_at is null, u.disabled_at is not null, u.id is distinct from p_known, u.id limit 20);
 end $$;
+--> statement-breakpoint
+-- Kinds of mails that prove an address, by a link or a code.
+create or replace function app.is_proof(p_kind text) returns boolean language sql immutable parallel safe
+  return p_kind in ('verify', 'change_old', 'change_new');
 --> statement-breakpoint
 -- Where outbox notes are that belong to no workspace.
 create or replace function app.nowhere() returns uuid language sql immutable parallel safe
@@ -233,14 +237,14 @@ declare
   v_told uuid;
 begin
   select m.* into v_asked from public.mails m
-   where m.user_id = app.user_id() and m.kind in ('verify', 'change_old', 'change_new')
+   where m.user_id = app.user_id() and app.is_proof(m.kind)
      and (m.token_hash = p_token_hash or m.code_hash = any(p_code_hashes))
    order by m.created_at desc limit 1;
   select m.recipient into v_email from public.mails m where m.id = coalesce((v_asked.data ->> 'change')::uuid, v_asked.id);
   perform app.turn_of_account(v_email, app.user_id());
   select * into v_user from public.users u where u.id = app.user_id();
   select * into v_mail from public.mails m
-   where m.user_id = v_user.id and m.kind in ('verify', 'change_old', 'change_new') and m.used_at is null and m.expires_at > clock_timestamp()
+   where m.user_id = v_user.id and app.is_proof(m.kind) and m.used_at is null and m.expires_at > clock_timestamp()
      and m.tries < 5 and (m.token_hash = p_token_hash or m.code_hash = any(p_code_hashes))
    order by m.created_at desc limit 1 for update;
   if not found or v_mail.kind = 'verify' and v_mail.recipient is distinct from v_user.email then
@@ -302,12 +306,14 @@ end $$;
 --> statement-breakpoint
 -- What lets somebody into workspaces, or tells them what happens there, and was made by that account since then: open invites go, keys and
 -- endpoints end, each with an audit row there. In their turn, so that nobody joins by such an invite meanwhile; who has joined stays.
-create or replace function app.close_doors(p_user uuid, p_since timestamptz) returns void
+-- Answers which keys, whose streams may be open.
+create or replace function app.close_doors(p_user uuid, p_since timestamptz) returns jsonb
   language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   v_context constant jsonb := app.context();
   v_workspaces uuid[];
   v_row record;
+  v_keys jsonb := '[]';
 begin
   -- Also those that they have left since.
   v_workspaces := array(
@@ -329,16 +335,18 @@ begin
       '{"disabled_at": null}', jsonb_build_object('disabled_at', v_row.disabled_at));
   end loop;
   for v_row in update public.api_keys k set revoked_at = now() where k.workspace_id = any(v_workspaces) and k.created_by = p_user
-      and k.created_at >= p_since and k.revoked_at is null returning k.workspace_id, k.id, k.revoked_at
+      and k.created_at >= p_since and k.revoked_at is null returning k.workspace_id, k.id, k.key_hash, k.revoked_at
   loop
+    v_keys := v_keys || jsonb_build_object('workspaceId', v_row.workspace_id, 'hash', v_row.key_hash);
     perform app.write_audit(v_context || jsonb_build_object('workspaceId', v_row.workspace_id, 'action', 'api_key.revoke'), 'api_key', v_row.id,
       '{"revoked_at": null}', jsonb_build_object('revoked_at', v_row.revoked_at));
   end loop;
+  return v_keys;
 end $$;
 --> statement-breakpoint
 -- Whoever reads the mail of a former address takes it back, for a day. Who changed it may know the password, and in the day before, too,
 -- have linked a provider's account, set up a second factor, made keys and endpoints, and invited themselves: those go, and every session; a
--- password is set by mail. Answers whose account it is, where streams may be open, and the mail that is owed; or the `refusal`.
+-- password is set by mail. Answers whose account it is, where and by which keys streams may be open, and the mail that is owed; or the `refusal`.
 create or replace function app.undo_change(p_token_hash text) returns jsonb
   language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -346,6 +354,7 @@ declare
   v_mail public.mails;
   v_email text;
   v_since timestamptz;
+  v_keys jsonb;
   v_reset constant uuid := app.uuid_v7();
 begin
   select * into v_mail from public.mails m where m.token_hash = p_token_hash;
@@ -362,7 +371,7 @@ begin
     return '{"refusal": "email_taken"}';
   end if;
   -- Workspaces come before the free credits that an address may bring.
-  perform app.close_doors(v_mail.user_id, v_since);
+  v_keys := app.close_doors(v_mail.user_id, v_since);
   perform app.prove_email(v_mail.user_id, v_mail.recipient);
   -- The ways back from earlier changes stay good.
   update public.mails m set used_at = now()
@@ -374,7 +383,7 @@ begin
   delete from public.recovery_codes r where r.user_id = v_mail.user_id;
   perform app.record('email.undo', 'user', v_mail.user_id, jsonb_build_object('email', v_email), jsonb_build_object('email', v_mail.recipient));
   perform app.owe_mail(v_reset, 'reset', v_mail.recipient, null, '{"undone": "yes"}');
-  return app.end_sessions(v_mail.user_id) || jsonb_build_object('mails', array[v_reset]);
+  return app.end_sessions(v_mail.user_id) || jsonb_build_object('keys', v_keys, 'mails', array[v_reset]);
 end $$;
 --> statement-breakpoint
 -- Ends all sessions of somebody: who, and where their streams may be open.
@@ -544,7 +553,7 @@ begin
   update public.mails m set status = 'sending', taker = p_taker, lease_expires_at = now() + interval '1 minute',
       attempts = m.attempts + (m.status = 'pending')::integer,
       token_hash = case when m.kind not in ('password_changed', 'password_reset', 'factor_added', 'factor_removed', 'codes_renewed', 'new_device', 'factor_guessed', 'leaving', 'staying', 'export') then p_token_hash end,
-      code_hash = case when m.kind in ('verify', 'change_old', 'change_new') then p_code_hash end,
+      code_hash = case when app.is_proof(m.kind) then p_code_hash end,
       expires_at = case m.kind when 'invite' then v_invite.expires_at when 'email_changed' then now() + interval '1 day'
         else now() + interval '1 hour' end
    where m.id = p_id returning * into v_mail;

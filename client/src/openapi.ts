@@ -432,7 +432,7 @@ export interface paths {
         put?: never;
         /**
          * Take a former address back, by the token that was mailed there
-         * @description All sessions end, what was linked or made as a key since then is revoked, and a mail lets a new password be set.
+         * @description All sessions end, and a mail lets a new password be set. What the account has got or made since a day before the change goes: sign-ins by provider, second factors, API keys, webhook endpoints (disabled) and open invites; the audit logs of their workspaces say which. Who has joined by such an invite stays: look at the members, and at endpoints that were changed.
          *
          *     Needs no credentials.
          */

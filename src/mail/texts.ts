@@ -60,6 +60,7 @@ const texts: Record<Language, Texts> = {
             ...(undone
               ? [
                   'This is the address of your account again: the change was undone. Everybody was signed out, and the former password works no more.',
+                  'Keys, webhook endpoints and open invitations that were made since a day before the change have ended. Please see whether you know all members of your workspaces.',
                 ]
               : []),
             'On this page you can set a new password. That signs you out everywhere and removes second factors of the last day.',
@@ -190,6 +191,7 @@ const texts: Record<Language, Texts> = {
             ...(undone
               ? [
                   'Dies ist wieder die Adresse Ihres Kontos: Die Änderung wurde rückgängig gemacht. Alle wurden abgemeldet, und das bisherige Passwort gilt nicht mehr.',
+                  'Schlüssel, Webhook-Endpunkte und offene Einladungen, die seit dem Tag vor der Änderung entstanden sind, gelten nicht mehr. Bitte prüfen Sie, ob Sie alle Mitglieder Ihrer Arbeitsbereiche kennen.',
                 ]
               : []),
             'Auf dieser Seite können Sie ein neues Passwort setzen. Sie werden dabei überall abgemeldet, und zweite Faktoren des letzten Tages werden entfernt.',
@@ -338,7 +340,10 @@ const texts: Record<Language, Texts> = {
       lines: isProved
         ? [
             ...(undone
-              ? ['此地址已重新成为您账户的邮箱地址：更改已撤销。所有设备均已退出登录，原密码已失效。']
+              ? [
+                  '此地址已重新成为您账户的邮箱地址：更改已撤销。所有设备均已退出登录，原密码已失效。',
+                  '自更改前一天以来创建的密钥、Webhook 端点和未接受的邀请均已失效。请检查您的工作区中是否有您不认识的成员。',
+                ]
               : []),
             '您可以在此页面设置新密码。设置后，所有设备都将退出登录，最近一天内新增的第二验证因素也将被移除。',
           ]

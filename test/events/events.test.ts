@@ -4,7 +4,7 @@ import type { Client } from '../support/client.ts'
 import { checkNamed } from '../support/contract.ts'
 import { asOwner } from '../support/database.ts'
 import { breakModels, finished, generate, newPrompt } from '../support/generations.ts'
-import { addMember, newKey, newTenant } from '../support/tenants.ts'
+import { addMember, newKey, newMailToken, newTenant } from '../support/tenants.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 interface SentEvent {
@@ -205,6 +205,17 @@ interface Listening {
   owner: Client
   member: { client: Client; userId: string }
 }
+
+test('the stream of a key ends at once when the address of its maker is taken back', async () => {
+  const { client, ...owner } = await newTenant()
+  const { key } = await newKey(client, ['event.list'])
+  const stream = await listen(client.with({ token: key }), '/events')
+  await finished(client, (await generate(client)).id)
+  await waitFor('it hears', async () => stream.events.length >= 3)
+  const token = await newMailToken(owner, 'email_changed')
+  expect((await client.post('/auth/email/change/undo', { token })).status).toBe(204)
+  await waitFor('it ends', async () => stream.state.ended, 3000)
+})
 
 test.each([
   ['removed', (owner: Client, member: string) => owner.delete(member)],

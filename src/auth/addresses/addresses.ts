@@ -9,6 +9,7 @@ import { ensure, transact } from '../../db/client.ts'
 import { users } from '../../db/schema.ts'
 import { exists, first } from '../../db/sql.ts'
 import { AppError, type ErrorCode, insteadOf, invalidField } from '../../errors.ts'
+import { dismissListeners } from '../../events/events.ts'
 import { dispatchMails } from '../../mail/owed.ts'
 import { hashesOfCode, hashToken } from '../../mail/tokens.ts'
 import { issueDeviceToken, markDevice, readDeviceToken } from '../device-tokens.ts'
@@ -83,9 +84,15 @@ const endAll = (ctx: Ctx, { userId, workspaces }: Ended) =>
 /** Gives a former address back to whoever reads its mail. @throws {AppError} invalid_token, email_taken */
 export const undoChange = async (ctx: Ctx, token: string): Promise<void> => {
   const { undone } = await transact(ctx, (db) => ({
-    undone: db.execute<{ answer: Ended }>(sql`select app.undo_change(${hashToken(token)}) as answer`),
+    undone: db.execute<{ answer: Ended & { keys: { workspaceId: string; hash: string }[] } }>(
+      sql`select app.undo_change(${hashToken(token)}) as answer`,
+    ),
   }))
-  await endAll(ctx, settleAnswer(ctx, undone.rows))
+  const ended = settleAnswer(ctx, undone.rows)
+  await endAll(ctx, ended)
+  await Promise.all(
+    ended.keys.map(({ workspaceId, hash }) => dismissListeners(ctx, [workspaceId], `key:${hash}`)),
+  )
 }
 
 /**

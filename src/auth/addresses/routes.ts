@@ -100,7 +100,7 @@ routes.openapi(
     tag,
     summary: 'Take a former address back, by the token that was mailed there',
     description:
-      'All sessions end, what was linked or made as a key since then is revoked, and a mail lets a new password be set.',
+      'All sessions end, and a mail lets a new password be set. What the account has got or made since a day before the change goes: sign-ins by provider, second factors, API keys, webhook endpoints (disabled) and open invites; the audit logs of their workspaces say which. Who has joined by such an invite stays: look at the members, and at endpoints that were changed.',
     scope: 'public',
     limits: ['token-ip'],
     request: jsonBody(z.strictObject({ token: mailToken }), { token: MAILED }),
