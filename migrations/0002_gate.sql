@@ -409,6 +409,10 @@ begin
     if not found then
       perform app.refuse(404, 'not_found', 'AG');
     end if;
+    if v_credential ->> 'type' = 'session'
+      and not exists (select from public.sessions s where s.id = (v_credential ->> 'id')::uuid and s.revoked_at is null) then
+      perform app.refuse(401, 'unauthorized', 'AG');
+    end if;
   end if;
   context := context || jsonb_build_object('workspaceId', v_workspace, 'role', v_role, 'plan', v_plan);
   perform app.set_context(context, v_gate_key);

@@ -219,6 +219,19 @@ test('whoever takes an address back is rid of the invites and endpoints that the
   ])
 })
 
+test('what the thief asks for while an address is taken back is refused', async () => {
+  const { client, workspaceId, ...owner } = await newTenant()
+  const token = await newMailToken(owner, 'email_changed')
+  const row = await holdRow('workspaces', workspaceId)
+  const undone = createClient().post('/auth/email/change/undo', { token })
+  await row.whenWaiting(1)
+  const invited = invite(client, workspaceId)
+  await row.whenWaiting(2)
+  await row.release()
+  expect([(await undone).status, (await invited).status]).toEqual([204, 401])
+  expect(await asOwner('select from invites where workspace_id = $1', [workspaceId])).toEqual([])
+})
+
 test('of two changes the later replaces the earlier, also at once', async () => {
   const { client, email } = await signUp()
   const [first, second] = [newEmail(), newEmail()]
