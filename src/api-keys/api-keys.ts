@@ -1,12 +1,12 @@
 /** API keys: for servers, bound to one workspace, allowed some actions. */
 import { hash, randomBytes } from 'node:crypto'
-import { and, desc, eq, isNull, lte, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, isNull, or, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Action } from '../actions.ts'
 import type { Ctx, Principal } from '../context.ts'
 import { change, ensure, transact } from '../db/client.ts'
 import { apiKeys } from '../db/schema.ts'
-import { afterCursor, exists, first, inWorkspace, type Page } from '../db/sql.ts'
+import { afterCursor, first, inWorkspace, type Page } from '../db/sql.ts'
 import { dismissListeners } from '../events/events.ts'
 import { keyLimit } from '../workspaces/quotas.ts'
 
@@ -29,10 +29,14 @@ export const readApiKey = (key: string): Principal | undefined => {
   return secret && checksum(secret) === digits ? { type: 'api_key', hash: hash('sha256', key) } : undefined
 }
 
-const isInForce = and(inWorkspace(apiKeys), isNull(apiKeys.revokedAt))
+const isInForce = and(
+  inWorkspace(apiKeys),
+  isNull(apiKeys.revokedAt),
+  or(isNull(apiKeys.expiresAt), gt(apiKeys.expiresAt, sql`now()`)),
+)
 
 /**
- * The key itself is answered here and never again: only its hash is stored. Those that have expired make room.
+ * The key itself is answered here and never again: only its hash is stored.
  * @throws {AppError} plan_limit_reached
  */
 export const createApiKey = async (
@@ -43,10 +47,6 @@ export const createApiKey = async (
   const keyHash = hash('sha256', key)
   const hasRoom = sql`(select count(*) from api_keys where ${isInForce}) < ${keyLimit}`
   const { created } = await change({ ...ctx, seals: [keyHash] }, (db) => ({
-    expired: db
-      .update(apiKeys)
-      .set({ revokedAt: sql`now()` })
-      .where(and(isInForce, lte(apiKeys.expiresAt, sql`now()`))),
     room: ensure(db, hasRoom, 'plan_limit_reached'),
     created: db
       .insert(apiKeys)
@@ -63,7 +63,7 @@ export const createApiKey = async (
   return { ...first(created), key }
 }
 
-/** `limit + 1` of the keys that are not revoked, newest first. */
+/** `limit + 1` of the keys in force, newest first. */
 export const listApiKeys = async (ctx: Ctx, page: Page): Promise<ApiKey[]> => {
   const { rows } = await transact(ctx, (db) => ({
     rows: db
@@ -78,13 +78,11 @@ export const listApiKeys = async (ctx: Ctx, page: Page): Promise<ApiKey[]> => {
 
 /** @throws {AppError} not_found */
 export const revokeApiKey = async (ctx: Ctx, id: string): Promise<void> => {
-  const isThis = and(isInForce, eq(apiKeys.id, id))
   const { gate, revoked } = await change(ctx, (db) => ({
-    found: ensure(db, exists(apiKeys, isThis), 'not_found'),
     revoked: db
       .update(apiKeys)
       .set({ revokedAt: sql`now()` })
-      .where(isThis)
+      .where(and(isInForce, eq(apiKeys.id, id)))
       .returning({ hash: apiKeys.keyHash }),
   }))
   await dismissListeners(ctx, [gate.workspaceId], `key:${first(revoked).hash}`)

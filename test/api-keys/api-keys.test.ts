@@ -75,6 +75,21 @@ test('a workspace has up to 100 keys in force, also of two made at once', async 
   await newKey(client, ['asset.list'])
 })
 
+test('a key that has expired is in force no more: it is not listed, not revoked, and left alone by a new one', async () => {
+  const { client, workspaceId } = await newTenant()
+  const expired = await newCaller(client)
+  await asOwner('update api_keys set expires_at = now() where id = $1', [expired.id])
+  const fresh = await newCaller(client)
+  const { body } = await client.get<{ data: Key[] }>('/api-keys')
+  expect(body.data.map(({ id }) => id)).toEqual([fresh.id])
+  expect((await client.delete(`/api-keys/${expired.id}`)).status).toBe(404)
+  const created = await asOwner(
+    `select resource_id from audit_logs where workspace_id = $1 and action = 'api_key.create' order by id`,
+    [workspaceId],
+  )
+  expect(created.map(({ resource_id }) => resource_id)).toEqual([expired.id, fresh.id])
+})
+
 test('lists the keys of a workspace page by page, without the revoked ones', async () => {
   const { client } = await newTenant()
   const [first, second, third] = [await newCaller(client), await newCaller(client), await newCaller(client)]
