@@ -16,6 +16,8 @@ export type Delivery = typeof webhookDeliveries.$inferSelect
 const here = and(inWorkspace(webhookEndpoints), isNull(webhookEndpoints.deletedAt))
 /** Of an endpoint that answers, whatever it answers. */
 export const heard = { silentAttempts: 0, quietUntil: null }
+/** Of one that takes messages, or of which nothing is known yet. */
+export const well = { ...heard, failingSince: null }
 
 const oneEndpoint = (id: string) => and(here, eq(webhookEndpoints.id, id))
 
@@ -68,9 +70,9 @@ export const updateEndpoint = async (
     updated: db
       .update(webhookEndpoints)
       .set({
-        ...(changes.url && { url: changes.url, ...heard }),
+        ...(changes.url && { url: changes.url, ...well }),
         ...(changes.events && { events: [...new Set(changes.events)] }),
-        ...(changes.enabled === true && { disabledAt: null, failingSince: null, ...heard }),
+        ...(changes.enabled === true && { disabledAt: null, ...well }),
         ...(changes.enabled === false && { disabledAt: sql`now()` }),
       })
       .where(oneEndpoint(id))
