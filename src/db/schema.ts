@@ -1112,7 +1112,7 @@ export const webhookDeliveries = pgTable(
     payload: jsonb('payload').$type<Record<string, unknown>>().notNull(),
     status: text('status', { enum: deliveryStatuses }).notNull().default('pending'),
     attempts: integer('attempts').notNull().default(0),
-    /** Null when it is due at once. */
+    /** Null when it is due at once; during an attempt the end of its lease. */
     nextAttemptAt: time('next_attempt_at'),
     /** Of the last attempt; null when nothing answered. */
     responseStatus: integer('response_status'),

@@ -1,6 +1,6 @@
 /** Delivers messages by Standard Webhooks: signed, and sent again with backoff until they are taken. */
 import { createHmac, hkdfSync } from 'node:crypto'
-import { and, eq, gt, isNotNull, isNull, lte, not, or, sql } from 'drizzle-orm'
+import { and, eq, getTableColumns, gt, isNotNull, isNull, lte, not, or, sql } from 'drizzle-orm'
 import { Webhook } from 'standardwebhooks'
 import type { Ctx, JobCtx } from '../context.ts'
 import { authorize, type Database, ensure, transact } from '../db/client.ts'
@@ -8,11 +8,13 @@ import { webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
 import { exists, inWorkspace } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { dispatch, owe, settle } from '../outbox/outbox.ts'
-import { type Delivery, heard } from './endpoints.ts'
+import { type Delivery, type Endpoint, heard, well } from './endpoints.ts'
 import { problemOfTarget } from './targets.ts'
 
 /** Milliseconds until an answer. */
 const TIMEOUT = 10_000
+/** Longer than an attempt and its record take, ten seconds each, and over by the time the outbox sends again (`RESEND_DELAY`). */
+const LEASE = sql`interval '25 seconds'`
 /** Seconds until the next attempt, after each failed one; jitter makes it a tenth more or less. */
 const BACKOFF = [5, 30, 120, 600, 3600, 21_600, 64_800]
 /** An endpoint that has failed for this long is disabled. */
@@ -100,12 +102,35 @@ const isDue = or(
   lte(webhookDeliveries.nextAttemptAt, sql`now() + interval '1 second'`),
 )
 
+/** A delivery, ours for one attempt. */
+interface Claim {
+  delivery: Delivery
+  /** Undefined for a generation's own URL. */
+  endpoint?: Endpoint | undefined
+  url: string
+  /** When it ends; another's ends at another moment. */
+  lease: string
+  /** The endpoint is quiet, and this is the one delivery by which it is tried now. */
+  isTrial: boolean
+}
+
 /**
- * A delivery still to be made, and its endpoint unless it goes to a generation's own URL. `isTrial`: the endpoint is
- * quiet, and this is the one delivery by which it is tried now.
+ * Takes a delivery that is due, for one attempt: to whoever comes meanwhile it is not due. What breaks off is due again
+ * with the lease's end, and made once more, since nobody knows how far it came.
+ * @returns undefined if there is nothing to do, or somebody else has it
  */
-const findPending = async (ctx: JobCtx, id: string) => {
-  const { rows, trials } = await transact(ctx, (db) => ({
+const claim = async (ctx: JobCtx, id: string): Promise<Claim | undefined> => {
+  const end = sql`now() + ${LEASE}`
+  const isClaimed = and(onePending(id), eq(webhookDeliveries.nextAttemptAt, end))
+  const { claimed, trials, endpoints } = await transact(ctx, (db) => ({
+    claimed: db
+      .update(webhookDeliveries)
+      .set({ nextAttemptAt: end })
+      .where(and(onePending(id), isDue))
+      .returning({
+        ...getTableColumns(webhookDeliveries),
+        lease: sql<string>`${webhookDeliveries.nextAttemptAt}::text`,
+      }),
     trials: db
       .update(webhookEndpoints)
       .set({ quietUntil: sql`now() + ${QUIET}` })
@@ -114,18 +139,21 @@ const findPending = async (ctx: JobCtx, id: string) => {
           inWorkspace(webhookEndpoints),
           lte(webhookEndpoints.quietUntil, sql`now()`),
           isNull(webhookEndpoints.disabledAt),
-          exists(webhookDeliveries, and(isItsEndpoint, onePending(id), isDue)),
+          exists(webhookDeliveries, and(isItsEndpoint, isClaimed)),
         ),
       )
       .returning({ id: webhookEndpoints.id }),
-    rows: db
-      .select({ delivery: webhookDeliveries, endpoint: webhookEndpoints, isDue: sql<boolean>`${isDue}` })
-      .from(webhookDeliveries)
-      .leftJoin(webhookEndpoints, isItsEndpoint)
-      .where(onePending(id)),
+    endpoints: db
+      .select()
+      .from(webhookEndpoints)
+      .where(and(inWorkspace(webhookEndpoints), exists(webhookDeliveries, and(isItsEndpoint, isClaimed)))),
   }))
-  const [row] = rows
-  return row && { ...row, isTrial: trials.length > 0 }
+  const [row] = claimed
+  if (!row) return undefined
+  const { lease, ...delivery } = row
+  const [endpoint] = endpoints
+  // The endpoint's URL may have changed since.
+  return { delivery, endpoint, url: endpoint?.url ?? delivery.url, lease, isTrial: trials.length > 0 }
 }
 
 /** The delivery is over, so nothing of it is owed, unless it was asked for again meanwhile. */
@@ -135,7 +163,7 @@ const settleIfOver = (db: Database, id: string) =>
 /** What an attempt says of its endpoint, and when that is anything new: otherwise its row is left alone. */
 const verdictOf = ({ status, error, silence }: Outcome) => {
   const { failingSince, silentAttempts, disabledAt } = webhookEndpoints
-  if (error === null) return { set: { failingSince: null, ...heard }, differs: isNotNull(failingSince) }
+  if (error === null) return { set: well, differs: isNotNull(failingSince) }
   const isHopeless = sql`(${status === GONE} or ${failingSince} < now() - ${MAX_FAILING})`
   const silent = {
     silentAttempts: sql`${silentAttempts} + 1`,
@@ -160,23 +188,19 @@ const verdictOf = ({ status, error, silence }: Outcome) => {
 /**
  * Stores the outcome for the delivery and its endpoint, and has the message sent again if it was not taken. Other
  * changes of the workspace need not wait for it: it locks the one delivery, then the endpoint if that changes.
- * @throws {AppError} already_finished, if another attempt has decided meanwhile, or the delivery was removed
+ * @throws {AppError} already_finished, if it is somebody else's by now, as when it is to be sent again, or was removed
  */
-const record = async (ctx: JobCtx, delivery: Delivery, outcome: Outcome): Promise<void> => {
+const record = async (ctx: JobCtx, { delivery, url, lease }: Claim, outcome: Outcome): Promise<void> => {
   const { id, endpointId } = delivery
   const { status, error } = outcome
   const attempts = delivery.attempts + 1
   const wait = error === null || status === GONE ? undefined : BACKOFF[attempts - 1]
   const delay = wait && Math.ceil(wait * (0.9 + Math.random() / 5))
-  const isUndecided = and(
-    onePending(id),
-    // Of two failures at once the first counts; a success always does.
-    error === null ? undefined : eq(webhookDeliveries.attempts, delivery.attempts),
-  )
+  const isOurs = and(onePending(id), sql`${webhookDeliveries.nextAttemptAt} = ${lease}::timestamptz`)
   const verdict = verdictOf(outcome)
   // An endpoint that is disabled here is audited.
   await transact({ ...ctx, action: 'webhook.update' }, (db) => ({
-    undecided: ensure(db, exists(webhookDeliveries, isUndecided, 'for update'), 'already_finished'),
+    ours: ensure(db, exists(webhookDeliveries, isOurs, 'for update'), 'already_finished'),
     logged: db
       .update(webhookDeliveries)
       .set({
@@ -196,6 +220,8 @@ const record = async (ctx: JobCtx, delivery: Delivery, outcome: Outcome): Promis
         and(
           inWorkspace(webhookEndpoints),
           sql`${webhookEndpoints.id} = ${endpointId}::uuid`,
+          // Another URL is not to blame.
+          eq(webhookEndpoints.url, url),
           verdict.differs,
         ),
       ),
@@ -207,31 +233,30 @@ const record = async (ctx: JobCtx, delivery: Delivery, outcome: Outcome): Promis
   if (delay) await dispatch(ctx, [message], delay)
 }
 
+/** Nothing is owed of a delivery that is over, nor of one whose endpoint is disabled: that can be sent again on demand. */
+const settleDelivery = (ctx: JobCtx, id: string) =>
+  transact(ctx, (db) => ({
+    abandoned: db
+      .update(webhookDeliveries)
+      .set({ status: 'failed', error: 'the endpoint is disabled', endedAt: sql`now()` })
+      .where(
+        and(
+          onePending(id),
+          exists(webhookEndpoints, and(isItsEndpoint, isNotNull(webhookEndpoints.disabledAt))),
+        ),
+      ),
+    settled: settleIfOver(db, id),
+  }))
+
 /** The job of a delivery: one attempt, if it is still pending and due, and its endpoint enabled. */
 export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
-  const pending = await findPending(ctx, id)
-  if (!pending || pending.endpoint?.disabledAt) {
-    await transact(ctx, (db) => ({
-      // What is pending for a disabled endpoint is over; it can be sent again on demand.
-      abandoned: db
-        .update(webhookDeliveries)
-        .set({ status: 'failed', error: 'the endpoint is disabled', endedAt: sql`now()` })
-        .where(
-          and(
-            onePending(id),
-            exists(webhookEndpoints, and(isItsEndpoint, isNotNull(webhookEndpoints.disabledAt))),
-          ),
-        ),
-      settled: settleIfOver(db, id),
-    }))
+  const ours = await claim(ctx, id)
+  if (!ours || ours.endpoint?.disabledAt) {
+    await settleDelivery(ctx, id)
     return
   }
-  // A message that came twice: what is owed for later stays so.
-  if (!pending.isDue) return
-  const { delivery, endpoint, isTrial } = pending
-  if (endpoint?.quietUntil && !isTrial) return record(ctx, delivery, PUT_OFF)
+  const { delivery, endpoint, url, isTrial } = ours
+  if (endpoint?.quietUntil && !isTrial) return record(ctx, ours, PUT_OFF)
   const secret = endpoint?.secret ?? signingSecretOf(ctx.env, ctx.workspaceId)
-  // The endpoint's URL may have changed since.
-  const outcome = await attempt(ctx.env, endpoint?.url ?? delivery.url, secret, delivery)
-  await record(ctx, delivery, outcome)
+  await record(ctx, ours, await attempt(ctx.env, url, secret, delivery))
 }

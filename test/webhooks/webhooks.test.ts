@@ -256,21 +256,113 @@ test('an endpoint that is disabled during a failing attempt stays so, and what i
   expect(at(path)).toHaveLength(1)
 })
 
-test('of two attempts at once a late failure does not undo a success, nor is the message sent again', async () => {
+test('another URL does not pay for the failures of the one before', async () => {
+  const tenant = await newTenant()
+  const path = newPath()
+  answers.set(path, 500)
+  const endpoint = await newEndpoint(tenant, newPath(), ['failed'])
+  await asOwner(`update webhook_endpoints set failing_since = now() - interval '4 days' where id = $1`, [
+    endpoint.id,
+  ])
+  const changed = await tenant.client.patch(`/webhooks/${endpoint.id}`, { url: base + path })
+  expect(changed.body).toMatchObject({ failingSince: null })
+  const id = await newDelivery(tenant)
+  await control('enqueue', [messageOf(tenant, id)])
+  await waitFor('the attempt has failed', async () => (await stored(id))?.attempts === 1)
+  expect(await findEndpoint(tenant)).toMatchObject({ enabled: true, failingSince: expect.any(String) })
+})
+
+test('another URL does not pay for what the one before answers late', async () => {
+  const tenant = await newTenant()
+  const path = newPath()
+  const endpoint = await newEndpoint(tenant, path, ['failed'])
+  const id = await newDelivery(tenant)
+  const answer = holdAnswer(path, 410)
+  await control('enqueue', [messageOf(tenant, id)])
+  await waitFor('the attempt', async () => at(path).length === 1)
+  await tenant.client.patch(`/webhooks/${endpoint.id}`, { url: base + newPath() })
+  answer()
+  await waitFor('it is recorded', async () => (await stored(id))?.status === 'failed')
+  expect(await findEndpoint(tenant)).toMatchObject({ enabled: true, failingSince: null })
+})
+
+test('messages that come during an attempt make no other', async () => {
+  const tenant = await newTenant()
+  const path = newPath()
+  await newEndpoint(tenant, path, ['failed'])
+  const id = await newDelivery(tenant)
+  const answer = holdAnswer(path)
+  const message = messageOf(tenant, id)
+  await control('enqueue', [message, message, message])
+  await waitFor('the attempt', async () => at(path).length === 1)
+  answer()
+  await waitFor('it is delivered', async () => (await stored(id))?.status === 'delivered')
+  // By the end of a job all three are long over.
+  await runJob(tenant)
+  expect(at(path)).toHaveLength(1)
+  expect(await stored(id)).toEqual({ status: 'delivered', attempts: 1, response_status: 204, error: null })
+})
+
+test('what is sent again during an attempt has an outcome of its own', async () => {
+  const tenant = await newTenant()
+  const path = newPath()
+  await newEndpoint(tenant, path)
+  const answer = holdAnswer(path)
+  await runJob(tenant)
+  await waitFor('the attempt', async () => at(path).length === 1)
+  const id = String(at(path)[0]?.headers['webhook-id'])
+  const answerAgain = holdAnswer(path, 500)
+  expect((await tenant.client.post(`/webhooks/deliveries/${id}/resend`)).status).toBe(202)
+  await waitFor('another attempt', async () => at(path).length === 2)
+  answer()
+  await waitFor('the first is over', async () => at(path)[0]?.isOver)
+  await runJob(tenant)
+  expect(await stored(id)).toMatchObject({ status: 'pending', attempts: 0, error: null })
+  answerAgain()
+  await waitFor('the second is recorded', async () => (await stored(id))?.error === 'answered 500')
+  expect(await stored(id)).toMatchObject({ status: 'pending', attempts: 1 })
+})
+
+test('an attempt that outlasts its lease decides nothing once another has begun', async () => {
   const tenant = await newTenant()
   const path = newPath()
   await newEndpoint(tenant, path, ['failed'])
   const id = await newDelivery(tenant)
   const answer = holdAnswer(path, 500)
-  await control('enqueue', [messageOf(tenant, id), messageOf(tenant, id)])
-  await waitFor('both attempts', async () => at(path).length === 2)
-  await waitFor('one succeeds', async () => (await stored(id))?.status === 'delivered')
+  await control('enqueue', [messageOf(tenant, id)])
+  await waitFor('the attempt', async () => at(path).length === 1)
+  // As if somebody else had claimed it.
+  await asOwner(`update webhook_deliveries set next_attempt_at = now() + interval '1 hour' where id = $1`, [
+    id,
+  ])
   answer()
-  await waitFor('both are over', async () => at(path).every(({ isOver }) => isOver))
+  await waitFor('it is over', async () => at(path)[0]?.isOver)
   await runJob(tenant)
-  expect(await stored(id)).toEqual({ status: 'delivered', attempts: 1, response_status: 204, error: null })
-  expect(await asOwner('select from outbox where subject_id = $1', [id])).toEqual([])
+  expect(await stored(id)).toMatchObject({ status: 'pending', attempts: 0, error: null })
   expect(await findEndpoint(tenant)).toMatchObject({ failingSince: null })
+})
+
+test('an attempt that broke off is made again when its lease is over', async () => {
+  const tenant = await newTenant()
+  const path = newPath()
+  await newEndpoint(tenant, path, ['failed'])
+  const id = await newDelivery(tenant)
+  // As if it had been claimed, and the sweeper come to its note.
+  await asOwner(
+    `update webhook_deliveries set next_attempt_at = now() + interval '2 seconds' where id = $1`,
+    [id],
+  )
+  await asOwner(
+    `insert into outbox (workspace_id, kind, subject_id, available_at)
+     values ($1, 'webhook.deliver', $2, now() + interval '2 seconds')`,
+    [tenant.workspaceId, id],
+  )
+  await control('enqueue', [messageOf(tenant, id)])
+  await waitFor('it is delivered', async () => {
+    await control('cron')
+    return (await stored(id))?.status === 'delivered'
+  })
+  expect(at(path)).toHaveLength(1)
 })
 
 test('a message that comes again makes no attempt before the next one is due', async () => {
