@@ -618,7 +618,7 @@ CREATE INDEX "users_without_email" ON "users" USING btree ("updated_at") WHERE e
 CREATE INDEX "webhook_deliveries_event" ON "webhook_deliveries" USING btree ("workspace_id","sequence");--> statement-breakpoint
 CREATE INDEX "webhook_deliveries_endpoint" ON "webhook_deliveries" USING btree ("workspace_id","endpoint_id","id");--> statement-breakpoint
 CREATE INDEX "webhook_deliveries_end" ON "webhook_deliveries" USING btree ("ended_at");--> statement-breakpoint
-CREATE INDEX "webhook_deliveries_undelivered" ON "webhook_deliveries" USING btree ("workspace_id","status","id") WHERE status <> 'delivered';--> statement-breakpoint
+CREATE INDEX "webhook_deliveries_status" ON "webhook_deliveries" USING btree ("workspace_id","endpoint_id","status","id");--> statement-breakpoint
 CREATE INDEX "webhook_endpoints_maker" ON "webhook_endpoints" USING btree ("created_by");--> statement-breakpoint
 CREATE POLICY "system" ON "accounts" AS PERMISSIVE FOR ALL TO "app_system" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "retention" ON "accounts" AS PERMISSIVE FOR ALL TO "app_retention" USING (true) WITH CHECK (true);--> statement-breakpoint

@@ -1131,9 +1131,7 @@ export const webhookDeliveries = pgTable(
       foreignColumns: [webhookEndpoints.workspaceId, webhookEndpoints.id],
     }).onDelete('cascade'),
     index('webhook_deliveries_end').on(table.endedAt),
-    index('webhook_deliveries_undelivered')
-      .on(table.workspaceId, table.status, table.id)
-      .where(sql`status <> 'delivered'`),
+    index('webhook_deliveries_status').on(table.workspaceId, table.endpointId, table.status, table.id),
     oneOf('webhook_deliveries', 'status', deliveryStatuses),
     tenantOnly,
     adminsOnly,

@@ -8,7 +8,7 @@ import { webhookDeliveries, webhookEndpoints } from '../db/schema.ts'
 import { exists, inWorkspace } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { dispatch, owe, settle } from '../outbox/outbox.ts'
-import { type Delivery, type Endpoint, heard, well } from './endpoints.ts'
+import { type Delivery, type Endpoint, heard, isItsEndpoint, well } from './endpoints.ts'
 import { problemOfTarget } from './targets.ts'
 
 /** Milliseconds until an answer. */
@@ -90,11 +90,6 @@ const attempt = async (
 
 const onePending = (id: string) =>
   and(inWorkspace(webhookDeliveries), eq(webhookDeliveries.id, id), eq(webhookDeliveries.status, 'pending'))
-
-const isItsEndpoint = and(
-  eq(webhookEndpoints.workspaceId, webhookDeliveries.workspaceId),
-  eq(webhookEndpoints.id, webhookDeliveries.endpointId),
-)
 
 /** Whether its next attempt is due; a message that waits in a queue counts whole seconds. */
 const isDue = or(

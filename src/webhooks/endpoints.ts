@@ -1,6 +1,6 @@
 /** The URLs that a workspace's events are sent to, and what was sent to them. */
 import { randomBytes } from 'node:crypto'
-import { and, desc, eq, isNotNull, isNull, sql } from 'drizzle-orm'
+import { and, desc, eq, isNotNull, isNull, not, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Ctx, JobCtx } from '../context.ts'
 import { change, ensure, transact } from '../db/client.ts'
@@ -20,6 +20,10 @@ export const heard = { silentAttempts: 0, quietUntil: null }
 export const well = { ...heard, failingSince: null }
 
 const oneEndpoint = (id: string) => and(here, eq(webhookEndpoints.id, id))
+
+/** SQL: the delivery's. */
+export const isItsEndpoint = sql`${eq(webhookEndpoints.workspaceId, webhookDeliveries.workspaceId)}
+  and ${eq(webhookEndpoints.id, webhookDeliveries.endpointId)}`
 
 /**
  * The secret is shown for this answer only.
@@ -137,10 +141,12 @@ export const removeEndpoint = async (ctx: JobCtx, id: string): Promise<void> => 
 }
 
 /** SQL: the delivery's endpoint is not deleted; one to a generation's own URL has none. */
-const isVisible = sql`not exists (select from webhook_endpoints e where e.workspace_id = webhook_deliveries.workspace_id
-  and e.id = webhook_deliveries.endpoint_id and e.deleted_at is not null)`
+const isVisible = not(exists(webhookEndpoints, and(isItsEndpoint, isNotNull(webhookEndpoints.deletedAt))))
 
-/** `limit + 1` deliveries, newest first, of one endpoint or of all. */
+/**
+ * `limit + 1` deliveries, newest first, of one endpoint or of all: the newest of each endpoint, and of none, are merged, so that
+ * those of a deleted one cost nothing.
+ */
 export const listDeliveries = async (
   ctx: Ctx,
   filter: Page & {
@@ -148,19 +154,30 @@ export const listDeliveries = async (
     status?: Delivery['status'] | undefined
   },
 ): Promise<Delivery[]> => {
-  const fits = and(
-    inWorkspace(webhookDeliveries),
-    isVisible,
-    afterCursor(webhookDeliveries.id, filter),
-    filter.endpointId ? eq(webhookDeliveries.endpointId, filter.endpointId) : undefined,
-    filter.status ? eq(webhookDeliveries.status, filter.status) : undefined,
-  )
+  const { id, endpointId, status } = webhookDeliveries
+  // In the order of the index that holds just these; `any` keeps a plain equality from standing for that order.
+  const order = filter.status ? [desc(endpointId), desc(status), desc(id)] : [desc(endpointId), desc(id)]
+  const newest = (isTarget: SQL) => {
+    const fits = and(
+      inWorkspace(webhookDeliveries),
+      isTarget,
+      filter.status && sql`${status} = any(array[${filter.status}])`,
+      afterCursor(id, filter),
+    )
+    return sql`(select ${id} from ${webhookDeliveries} where ${fits}
+      order by ${sql.join(order, sql`, `)} limit ${filter.limit + 1})`
+  }
+  const ofEndpoints = sql`select d.id from ${webhookEndpoints},
+    lateral ${newest(sql`${endpointId} = any(array[${webhookEndpoints.id}])`)} d where ${here}`
+  const ids = filter.endpointId
+    ? sql`${ofEndpoints} and ${eq(webhookEndpoints.id, filter.endpointId)}`
+    : sql`${ofEndpoints} union all ${newest(isNull(endpointId))}`
   const { rows } = await transact(ctx, (db) => ({
     rows: db
       .select()
       .from(webhookDeliveries)
-      .where(fits)
-      .orderBy(desc(webhookDeliveries.id))
+      .where(and(inWorkspace(webhookDeliveries), sql`${id} in (${ids})`))
+      .orderBy(desc(id))
       .limit(filter.limit + 1),
   }))
   return rows

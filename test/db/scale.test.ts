@@ -17,16 +17,18 @@ let models: Awaited<ReturnType<typeof startInstantModels>>
 let rig: Rig
 let large: Tenant
 let empty: Tenant
+let receiver: Tenant
 let facts: Facts
 let replayer: pg.Client
 
 beforeAll(async () => {
   models = await startInstantModels()
   rig = await startRig({ alone: true, cron: false, settings: { REPLICATE_BASE_URL: models.origin } })
-  const [first, second, third] = await makeTenants(rig, 3)
-  if (!first || !second || !third) throw new Error('no tenants')
+  const [first, second, third, fourth] = await makeTenants(rig, 4)
+  if (!first || !second || !third || !fourth) throw new Error('no tenants')
   large = first
   empty = third
+  receiver = fourth
   facts = await fillDatabase(rig.stack.database.adminUrl, {
     workspaces: [large, second].map(({ workspaceId: id }) => ({ id, rows: ROWS })),
     others: { count: 300, rows: 2 },
@@ -158,6 +160,44 @@ test('what filters leave open comes merged, newest first, page by page', async (
     const { ids, isAll } = await listed(path, 3)
     expect(ids, path).toEqual(all.slice(0, ids.length))
     expect(isAll ? ids.length : all.length > ids.length, path).toBe(isAll ? all.length : true)
+  }
+}, 60_000)
+
+test('deliveries are found behind many that failed, and many of an endpoint that is deleted', async () => {
+  const newEndpoint = async (row: { deliveries: number; delivered: number; deletedAt?: 'now' }) => {
+    const id = crypto.randomUUID()
+    await asOwner(
+      rig,
+      `insert into webhook_endpoints (workspace_id, id, url, events, secret, deleted_at) values ($1, $2, 'https://example.com', '{}', 's', $3)`,
+      [receiver.workspaceId, id, row.deletedAt ?? null],
+    )
+    await asOwner(
+      rig,
+      `insert into webhook_deliveries (workspace_id, endpoint_id, url, sequence, payload, status, ended_at)
+       select $1, $2, 'https://example.com', n, '{}', case when n <= $4 then 'delivered' else 'failed' end, now() from generate_series(1, $3) n`,
+      [receiver.workspaceId, id, row.deliveries, row.delivered],
+    )
+    return id
+  }
+  const id = await newEndpoint({ deliveries: ROWS, delivered: 3 })
+  await newEndpoint({ deliveries: ROWS, delivered: ROWS, deletedAt: 'now' })
+  await asOwner(rig, 'analyze webhook_deliveries')
+  for (const [filter, shown] of [
+    ['', 20],
+    ['?status=failed', 20],
+    ['?status=delivered', 3],
+    [`?endpointId=${id}`, 20],
+    [`?endpointId=${id}&status=delivered`, 3],
+  ] as const) {
+    const path = `/webhooks/deliveries${filter}`
+    const { body } = await ask(rig.url, receiver, 'GET', path)
+    // `as`: every list has this form.
+    const { data } = JSON.parse(body) as { data: { endpointId: string }[] }
+    expect(
+      data.map(({ endpointId }) => endpointId),
+      path,
+    ).toEqual(Array(shown).fill(id))
+    expect(await readBy(receiver, path), path).toBeLessThan(allowed(path))
   }
 }, 60_000)
 
