@@ -2403,7 +2403,7 @@ export interface components {
             url: string | null;
         };
         WebhookDelivery: {
-            /** @description With those that were put off, since the endpoint had not answered lately */
+            /** @description With those that were put off, since the target had not answered lately */
             attempts: number;
             /**
              * Format: date-time

@@ -1,4 +1,4 @@
-/** A circuit breaker for one offer: after repeated failures it is left alone for a while, then tried once. */
+/** A circuit breaker for one offer, or one host of a workspace's webhooks: after repeated failures it is left alone for a while, then tried once. */
 import { DurableObject } from 'cloudflare:workers'
 import type { Reason } from './failures.ts'
 
@@ -6,7 +6,7 @@ import type { Reason } from './failures.ts'
 const THRESHOLD = 5
 /** Milliseconds that it stays open, and between trials after that. */
 const PAUSE = 30_000
-/** Milliseconds that a fault is told of when nobody asks for the offer any more. */
+/** Milliseconds that it stays open, and a fault is told of, when nobody asks any more: hosts are without number. */
 const MEMORY = 24 * 3600 * 1000
 
 interface State {
@@ -37,8 +37,15 @@ export class Breaker extends DurableObject {
   }
 
   private save(): void {
-    if (this.isOpen) this.ctx.storage.kv.put('state', this.state)
-    else this.ctx.storage.kv.delete('state')
+    if (this.isOpen) {
+      this.ctx.storage.kv.put('state', this.state)
+      void this.ctx.storage.setAlarm(this.state.openUntil + MEMORY)
+    } else this.ctx.storage.kv.delete('state')
+  }
+
+  override async alarm() {
+    this.state = { failures: 0, openUntil: 0 }
+    await this.ctx.storage.deleteAll()
   }
 
   /**

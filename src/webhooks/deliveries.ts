@@ -9,6 +9,7 @@ import { exists, inWorkspace } from '../db/sql.ts'
 import type { Env } from '../env.ts'
 import { dispatch, owe, settle } from '../outbox/outbox.ts'
 import { type Delivery, type Endpoint, heard, isItsEndpoint, well } from './endpoints.ts'
+import { admitsHost, reportHost } from './hosts.ts'
 import { problemOfTarget } from './targets.ts'
 
 /** Milliseconds until an answer. */
@@ -31,14 +32,14 @@ interface Outcome {
   status: number | null
   /** Null when the message was taken. */
   error: string | null
-  /** Why nothing answered, if the endpoint itself is to blame, or was not asked at all. */
+  /** Why nothing answered, if the target itself is to blame, or was not asked at all. */
   silence?: 'timed out' | 'put off'
 }
 
 /** What counts as a failed attempt, so that the delivery comes again when that would, and ends when that would. */
 const PUT_OFF: Outcome = {
   status: null,
-  error: 'put off: the endpoint has not answered lately',
+  error: 'put off: its target has not answered lately',
   silence: 'put off',
 }
 
@@ -243,6 +244,16 @@ const settleDelivery = (ctx: JobCtx, id: string) =>
     settled: settleIfOver(db, id),
   }))
 
+/** To a generation's own URL. */
+const deliverToHost = async (ctx: JobCtx, ours: Claim): Promise<void> => {
+  const { delivery, url } = ours
+  const { admitted, isSuspect } = await admitsHost(ctx, url)
+  if (!admitted) return record(ctx, ours, PUT_OFF)
+  const outcome = await attempt(ctx.env, url, signingSecretOf(ctx.env, ctx.workspaceId), delivery)
+  if (isSuspect || outcome.silence) await reportHost(ctx, url, !outcome.silence)
+  await record(ctx, ours, outcome)
+}
+
 /** The job of a delivery: one attempt, if it is still pending and due, and its endpoint enabled. */
 export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
   const ours = await claim(ctx, id)
@@ -251,7 +262,7 @@ export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
     return
   }
   const { delivery, endpoint, url, isTrial } = ours
-  if (endpoint?.quietUntil && !isTrial) return record(ctx, ours, PUT_OFF)
-  const secret = endpoint?.secret ?? signingSecretOf(ctx.env, ctx.workspaceId)
-  await record(ctx, ours, await attempt(ctx.env, url, secret, delivery))
+  if (!endpoint) return deliverToHost(ctx, ours)
+  if (endpoint.quietUntil && !isTrial) return record(ctx, ours, PUT_OFF)
+  await record(ctx, ours, await attempt(ctx.env, url, endpoint.secret, delivery))
 }

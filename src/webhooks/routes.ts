@@ -77,7 +77,7 @@ const DeliveryView = z
     url: z.string(),
     payload: MessageView,
     status: z.enum(deliveryStatuses),
-    attempts: z.int().describe('With those that were put off, since the endpoint had not answered lately'),
+    attempts: z.int().describe('With those that were put off, since the target had not answered lately'),
     responseStatus: z.int().nullable(),
     error: z.string().nullable(),
     createdAt: Timestamp,

@@ -65,13 +65,15 @@ type Deliveries = Page<{
   deliveredAt: string | null
 }>
 
-/** A delivery to the tenant's endpoint that nobody was told of. */
-const newDelivery = async ({ workspaceId }: Tenant) => {
+/** A delivery that nobody was told of, to this URL of a generation or the tenant's endpoint. */
+const newDelivery = async ({ workspaceId }: Tenant, url: string | null = null) => {
   const [row] = await asOwner<{ id: string }>(
     `insert into webhook_deliveries (workspace_id, endpoint_id, url, sequence, payload)
-     select workspace_id, id, url, 1, '{"type":"generation.failed"}' from webhook_endpoints where workspace_id = $1
+     select $1, id, url, 1, '{"type":"generation.failed"}' from (
+       select id, url from webhook_endpoints where workspace_id = $1 and $2::text is null
+       union all select null, $2 where $2 is not null) target
      returning id`,
-    [workspaceId],
+    [workspaceId, url],
   )
   return row?.id ?? ''
 }
@@ -425,6 +427,53 @@ test('an endpoint that hangs is tried once a minute, and its other deliveries ar
   await waitFor('then all are', async () => (await stored(other))?.status === 'delivered')
   expect(await findEndpoint(tenant)).toMatchObject({ failingSince: null, enabled: true })
 })
+
+test('a host that hangs is left alone when generations name it, and an endpoint there is not, until it answers', async () => {
+  const tenant = await newTenant()
+  const other = await newTenant()
+  const paths = Array.from({ length: 5 }, newPath)
+  for (const path of paths) holdAnswer(path)
+  const enqueue = async (of: Tenant, path: string) => {
+    const id = await newDelivery(of, base + path)
+    await control('enqueue', [messageOf(of, id)])
+    return id
+  }
+  const hanging = await Promise.all(paths.map((path) => enqueue(tenant, path)))
+  for (const id of hanging) {
+    await waitFor('it times out', async () => (await stored(id))?.error === 'timed out')
+  }
+  const path = newPath()
+  const putOff = await enqueue(tenant, path)
+  await waitFor('the next is put off', async () => (await stored(putOff))?.attempts === 1)
+  expect(await stored(putOff)).toMatchObject({ status: 'pending', error: expect.stringContaining('put off') })
+  expect(at(path)).toEqual([])
+  const ofOther = await enqueue(other, path)
+  await waitFor(
+    "another workspace's is delivered",
+    async () => (await stored(ofOther))?.status === 'delivered',
+  )
+  await newEndpoint(tenant, path, ['failed'])
+  const toEndpoint = await newDelivery(tenant)
+  await control('enqueue', [messageOf(tenant, toEndpoint)])
+  await waitFor("the endpoint's is delivered", async () => (await stored(toEndpoint))?.status === 'delivered')
+
+  await waitFor(
+    'the trial',
+    async () => {
+      // Not during an attempt, whose lease is longer than the wait of what was put off.
+      await asOwner(
+        `update webhook_deliveries set next_attempt_at = null, attempts = 0
+          where id = $1 and next_attempt_at < now() + interval '10 seconds'`,
+        [putOff],
+      )
+      await control('enqueue', [messageOf(tenant, putOff)])
+      return (await stored(putOff))?.status === 'delivered'
+    },
+    40_000,
+  )
+  const next = await enqueue(tenant, path)
+  await waitFor('then all are', async () => (await stored(next))?.status === 'delivered')
+}, 90_000)
 
 test('attempts are recorded while somebody else changes the workspace', async () => {
   const tenant = await newTenant()
