@@ -243,8 +243,10 @@ test('a webhook that hangs holds up deliveries only, and what a queue may not ho
 
     const query = <T extends object>(sql: string) =>
       withClient(rig.stack.database.adminUrl, async (db) => (await db.query<T>(sql)).rows)
-    // The attempt under way is the seventh: the next one is due in 18 hours.
-    const changed = await query<{ id: string }>('update webhook_deliveries set attempts = 6 returning id')
+    // As if what is under way had broken off and the seventh were due: the next one is in 18 hours.
+    const changed = await query<{ id: string }>(
+      'update webhook_deliveries set attempts = 6, next_attempt_at = null returning id',
+    )
     for (const { id: subjectId } of changed)
       rig.broker.send('deliveries', { kind: 'webhook.deliver', workspaceId, subjectId })
     await waitFor('second attempts', async () => held.size >= 2 * changed.length)
