@@ -45,6 +45,7 @@ const problems = {
   passkey_limit_reached: [409, 'An account has at most 20 passkeys: delete one first.'],
   slug_taken: [409, 'This slug is already taken: choose another.'],
   already_finished: [409, 'The generation has already finished.'],
+  endpoint_disabled: [409, 'The endpoint is disabled: enable it first.'],
   last_owner: [
     409,
     'A workspace needs at least one owner who stays: first make another member, who is not leaving, an owner.',

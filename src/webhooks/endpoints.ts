@@ -183,11 +183,14 @@ export const listDeliveries = async (
   return rows
 }
 
-/** Sends the same message again, with the same id. @throws {AppError} not_found */
+/** Sends the same message again, with the same id. @throws {AppError} not_found, endpoint_disabled */
 export const resendDelivery = async (ctx: Ctx, id: string): Promise<Delivery> => {
   const isThis = and(inWorkspace(webhookDeliveries), eq(webhookDeliveries.id, id), isVisible)
+  const isDisabled = exists(webhookEndpoints, and(isItsEndpoint, isNotNull(webhookEndpoints.disabledAt)))
   const { gate, updated } = await change(ctx, (db) => ({
     found: ensure(db, exists(webhookDeliveries, isThis), 'not_found'),
+    // It would fail at once.
+    enabled: ensure(db, exists(webhookDeliveries, and(isThis, not(isDisabled))), 'endpoint_disabled'),
     updated: db
       .update(webhookDeliveries)
       // Of what was before nothing is left: not even that it was delivered.

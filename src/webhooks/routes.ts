@@ -228,6 +228,7 @@ routes.openapi(
     role,
     request: { params: IdPath },
     responses: { 202: json(DeliveryView, 'The delivery') },
+    refuses: ['endpoint_disabled'],
   }),
   async (c) => c.json(presentDelivery(await resendDelivery(c.get('ctx'), c.req.valid('param').id)), 202),
 )
