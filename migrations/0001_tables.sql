@@ -605,6 +605,7 @@ CREATE INDEX "mails_user" ON "mails" USING btree ("user_id","created_at");--> st
 CREATE INDEX "mails_time" ON "mails" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "memberships_user" ON "memberships" USING btree ("user_id","workspace_id");--> statement-breakpoint
 CREATE INDEX "memberships_entry" ON "memberships" USING btree ("workspace_id","entry_id");--> statement-breakpoint
+CREATE INDEX "memberships_owners" ON "memberships" USING btree ("workspace_id","user_id") WHERE role = 'owner';--> statement-breakpoint
 CREATE INDEX "outbox_due" ON "outbox" USING btree ("available_at");--> statement-breakpoint
 CREATE INDEX "passkeys_user" ON "passkeys" USING btree ("user_id","id");--> statement-breakpoint
 CREATE INDEX "provider_jobs_generation" ON "provider_jobs" USING btree ("workspace_id","generation_id","id");--> statement-breakpoint

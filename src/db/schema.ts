@@ -523,6 +523,7 @@ export const memberships = pgTable(
     primaryKey({ columns: [table.workspaceId, table.userId] }),
     index('memberships_user').on(table.userId, table.workspaceId),
     index('memberships_entry').on(table.workspaceId, table.entryId),
+    index('memberships_owners').on(table.workspaceId, table.userId).where(sql`role = 'owner'`),
     oneOf('memberships', 'role', roles),
     tenantOnly,
     pgPolicy('own', { for: 'select', to: tenant, using: isOwn('user_id') }),
