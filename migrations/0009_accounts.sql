@@ -322,17 +322,18 @@ begin
     union select e.workspace_id from public.webhook_endpoints e where e.created_by = p_user and e.created_at >= p_since
     union select k.workspace_id from public.api_keys k where k.created_by = p_user and k.created_at >= p_since);
   perform from public.workspaces w where w.id = any(v_workspaces) order by w.id for no key update;
-  for v_row in delete from public.invites i where i.workspace_id = any(v_workspaces) and i.invited_by = p_user and i.created_at >= p_since
-      and i.accepted_at is null returning i.*
-  loop
-    perform app.write_audit(v_context || jsonb_build_object('workspaceId', v_row.workspace_id, 'action', 'invite.delete'), 'invite', v_row.id,
-      jsonb_build_object('email', v_row.email, 'role', v_row.role), null);
-  end loop;
+  -- Before any row of the audit log: what came of a webhook's attempt locks in this order.
   for v_row in update public.webhook_endpoints e set disabled_at = now() where e.workspace_id = any(v_workspaces) and e.created_by = p_user
       and e.created_at >= p_since and e.disabled_at is null returning e.workspace_id, e.id, e.disabled_at
   loop
     perform app.write_audit(v_context || jsonb_build_object('workspaceId', v_row.workspace_id, 'action', 'webhook.update'), 'webhook', v_row.id,
       '{"disabled_at": null}', jsonb_build_object('disabled_at', v_row.disabled_at));
+  end loop;
+  for v_row in delete from public.invites i where i.workspace_id = any(v_workspaces) and i.invited_by = p_user and i.created_at >= p_since
+      and i.accepted_at is null returning i.*
+  loop
+    perform app.write_audit(v_context || jsonb_build_object('workspaceId', v_row.workspace_id, 'action', 'invite.delete'), 'invite', v_row.id,
+      jsonb_build_object('email', v_row.email, 'role', v_row.role), null);
   end loop;
   for v_row in update public.api_keys k set revoked_at = now() where k.workspace_id = any(v_workspaces) and k.created_by = p_user
       and k.created_at >= p_since and k.revoked_at is null returning k.workspace_id, k.id, k.key_hash, k.revoked_at
@@ -812,21 +813,23 @@ declare
   v_workspace constant uuid := app.workspace_id();
   v_period constant date := date_trunc('month', now() at time zone 'utc');
   v_grant public.free_grants := app.grant_at(v_workspace);
+  v_owner uuid;
   v_comes boolean := false;
 begin
-  -- The caller's come with a job of theirs; others wait for the owner to ask.
+  -- Those of its only owner come with a job that they ask for themselves.
   if v_grant.person is null then
-    v_comes := app.may_fund();
+    select (array_agg(m.user_id))[1] into v_owner from public.memberships m join public.users u on u.id = m.user_id
+     where m.workspace_id = v_workspace and m.role = 'owner'
+     having count(*) = 1 and bool_and(u.email_verified_at is not null);
+    v_comes := v_owner is not null and not app.has_place(app.grant_of(v_owner));
     if v_comes then
-      v_grant := app.grant_of(app.user_id());
+      v_grant := app.grant_of(v_owner);
     end if;
   end if;
   state := case
     when app.is_held(v_grant.held_at, v_grant.hold_reason) then 'held'
+    when v_comes and not app.may_fund() then 'waiting'
     when v_grant.person is not null or v_comes then 'granted'
-    when (select count(*) = 1 and bool_and(u.email_verified_at is not null and not app.has_place(app.grant_of(m.user_id)))
-      from public.memberships m join public.users u on u.id = m.user_id
-      where m.workspace_id = v_workspace and m.role = 'owner') then 'waiting'
     when exists (select from public.memberships m join public.users u on u.id = m.user_id
       where m.workspace_id = v_workspace and m.role = 'owner' and u.email_verified_at is not null) then 'elsewhere'
     else 'unverified' end;

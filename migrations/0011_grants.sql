@@ -95,7 +95,7 @@ grant select, insert, update (sequence, listened_until) on event_heads to app_ga
 grant select on event_heads to app_jobs;
 grant select, insert, update (url, events, failing_since, silent_attempts, quiet_until, disabled_at, deleted_at),
   delete on webhook_endpoints to app_tenant;
-grant select (workspace_id, id, url, events, disabled_at, deleted_at, created_by, created_at), update (disabled_at) on webhook_endpoints to app_gate;
+grant select (workspace_id, id, url, events, disabled_at, created_by, created_at), update (disabled_at) on webhook_endpoints to app_gate;
 grant select, update (status, attempts, next_attempt_at, response_status, error, delivered_at, ended_at)
   on webhook_deliveries to app_tenant;
 grant select (workspace_id, id),

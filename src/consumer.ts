@@ -27,6 +27,7 @@ import { removeContents } from './workspaces/removal.ts'
 /** What jobs do, where the audit log or the gate has to know. */
 const audited: Partial<Record<JobMessage['kind'], Action>> = {
   'upload.check': 'asset.complete',
+  'object.lost': 'asset.lose',
   'upload.end': 'asset.expire',
   'workspace.delete': 'workspace.delete',
 }

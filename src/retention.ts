@@ -47,11 +47,10 @@ export const prune = async (env: Env, id: string): Promise<boolean> => {
         count = first(pruned.rows).count
         total += count
       }
+      if (count === SLICE) isUnfinished = true
     } catch (error) {
       ctx.log({ level: 'error', message: 'not pruned', kind, error: describeError(error) })
     }
-    // What failed is no reason to stay awake.
-    if (count === SLICE && total > 0) isUnfinished = true
     if (total > 0)
       ctx.log({ level: 'info', message: 'pruned', kind, count: total, isUnfinished: count === SLICE })
   }

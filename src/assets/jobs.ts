@@ -37,7 +37,7 @@ export const loseObject = async (ctx: JobCtx, id: string): Promise<void> => {
     throw unavailable(new Error('the last walk through storage is not trusted'))
   }
   const slice = sql`(select id from ${assets} where ${isOf} order by id limit ${SLICE})`
-  const { left } = await change({ ...ctx, action: 'asset.lose' }, (db) => ({
+  const { left } = await change(ctx, (db) => ({
     ...(isLost && { removed: removeAssets(db, and(isOf, sql`${assets.id} in ${slice}`)) }),
     left: db.execute<{ more: boolean }>(sql`select ${isLost} and ${exists(assets, isOf)} as more`),
     settled: settle(db, 'object.lost', id, isLost ? not(exists(assets, isOf)) : undefined),

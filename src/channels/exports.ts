@@ -19,6 +19,8 @@ export type Export = typeof assetExports.$inferSelect
 
 /** Seconds that one delivery of the job has. */
 const LEASE = 600
+/** Seconds after the end of a lease within which the sweeper has sent the job again. */
+const RECENTLY = 3600
 /** Hours after which what fails, or whoever makes it dies of, is not tried again. */
 const PATIENCE = 24
 
@@ -200,8 +202,8 @@ const giveUp = (ctx: JobCtx, claim: Claim, why: string) =>
 export const runExport = async (ctx: JobCtx, id: string): Promise<number | undefined> => {
   const { claimed, heldFor } = await claim(ctx, id)
   if (!claimed) return heldFor ? Math.ceil(heldFor) : undefined
-  // Whoever had it before has not given it back.
-  if (typeof heldFor === 'number' && isLate(claimed)) {
+  // Whoever had it lately has not given it back; what was refused while its workspace was deleted is no such thing.
+  if (typeof heldFor === 'number' && heldFor > -RECENTLY && isLate(claimed)) {
     await giveUp(ctx, claimed, 'Nobody could finish it')
     return undefined
   }

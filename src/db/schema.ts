@@ -622,7 +622,7 @@ export const apiKeys = pgTable(
     adminsOnly,
     pgPolicy('make', { as: 'restrictive', for: 'insert', to: tenant, withCheck: isOwn('created_by') }),
     onlyFor('insert', 'api_key.create'),
-    onlyFor('update', 'api_key.create', 'api_key.revoke', 'member.update', 'member.remove'),
+    onlyFor('update', 'api_key.revoke', 'member.update', 'member.remove'),
     // For good.
     pgPolicy('revoke', {
       as: 'restrictive',

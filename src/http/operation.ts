@@ -149,14 +149,15 @@ const Nothing = z.strictObject({})
 /** For what takes no body: what is sent all the same, as if it did, would be dropped silently. @throws {AppError} malformed_json, validation_failed */
 const refuseBody = createMiddleware<AppEnv>(async (c, next) => {
   const text = await c.req.text()
-  // Some clients send an empty object with everything.
   if (text.trim() === '') return next()
   let body: unknown
   try {
     body = JSON.parse(text)
   } catch (cause) {
-    throw new AppError('malformed_json', { cause })
+    // As Hono does where there is a body.
+    throw new HTTPException(400, { cause })
   }
+  // Some clients send an empty object with everything.
   const { error } = Nothing.safeParse(body)
   if (!error) return next()
   c.set('mismatched', true)

@@ -41,8 +41,8 @@ interface Walks {
 export class Sweeper extends DurableObject implements Sweeping {
   /** Milliseconds: a transaction that nobody has told of may be committed until then. Stored. */
   private inUseUntil: number
-  /** Under way; answers whether it has more to do. */
-  private upkeep: Promise<boolean> | undefined
+  /** Under way. */
+  private upkeep: Promise<void> | undefined
   private keptUpAt = 0
   /** When the database was last well, in milliseconds. Stored. */
   private wellAt: number | undefined
@@ -132,30 +132,30 @@ export class Sweeper extends DurableObject implements Sweeping {
     const [{ sweepOutbox }, { keepUp }] = await Promise.all([import('./outbox.ts'), import('../upkeep.ts')])
     if (isLast || started >= this.keptUpAt + UPKEEP) {
       this.keptUpAt = started
+      // Nobody waits for it: the next alarm, which comes for what is owed, waits for this one. If the object goes meanwhile, cron does the rest.
       this.upkeep ??= run()
         .then((env) => keepUp(env, id))
         .catch((error: unknown) => {
           log({ level: 'error', message: 'upkeep failed', error: describeError(error) })
           return true
         })
-        .finally(() => {
+        .then(async (isUnfinished) => {
           this.upkeep = undefined
+          if (isUnfinished) await this.wakeAt(Date.now() + PAUSE)
         })
     }
-    // What is owed does not wait for upkeep, which may take a while; whether that is done, only the last alarm has to know.
-    const [swept, unfinished] = await Promise.allSettled([
-      run().then(async (env) => this.noteDue(await sweepOutbox(env, id))),
-      isLast && this.upkeep,
-    ])
-    // An alarm that throws would not be tried for long.
-    if (swept.status === 'rejected') {
-      log({ level: 'error', message: 'sweep failed', error: describeError(swept.reason) })
+    let isSwept = true
+    try {
+      await this.noteDue(await sweepOutbox(await run(), id))
+    } catch (error) {
+      // An alarm that throws would not be tried for long.
+      isSwept = false
+      log({ level: 'error', message: 'sweep failed', error: describeError(error) })
       // Readiness has to see for itself.
       this.wellAt = undefined
       this.ctx.storage.kv.delete('wellAt')
     }
-    const isDone = swept.status === 'fulfilled' && unfinished.status === 'fulfilled' && !unfinished.value
-    if (!isLast || !isDone) await this.wakeAt(Date.now() + PAUSE)
+    if (!isLast || !isSwept) await this.wakeAt(Date.now() + PAUSE)
   }
 
   private async noteDue(dueIn: number | undefined): Promise<void> {

@@ -14,7 +14,7 @@ import { problemOfTarget } from './targets.ts'
 
 /** Milliseconds until an answer. */
 const TIMEOUT = 10_000
-/** Longer than an attempt and its record take, ten seconds each, and over by the time the outbox sends again (`RESEND_DELAY`). */
+/** Longer than an attempt and its record usually take, ten seconds each, and over by the time the outbox sends again (`RESEND_DELAY`). */
 const LEASE = sql`interval '25 seconds'`
 /** Seconds until the next attempt, after each failed one; jitter makes it a tenth more or less. */
 const BACKOFF = [5, 30, 120, 600, 3600, 21_600, 64_800]
@@ -152,6 +152,10 @@ const claim = async (ctx: JobCtx, id: string): Promise<Claim | undefined> => {
   return { delivery, endpoint, url: endpoint?.url ?? delivery.url, lease, isTrial: trials.length > 0 }
 }
 
+/** SQL: nobody has taken it since, nor is it to be sent again. */
+const isHeldBy = ({ delivery, lease }: Claim) =>
+  and(onePending(delivery.id), sql`${webhookDeliveries.nextAttemptAt} = ${lease}::timestamptz`)
+
 /** The delivery is over, so nothing of it is owed, unless it was asked for again meanwhile. */
 const settleIfOver = (db: Database, id: string) =>
   settle(db, 'webhook.deliver', id, not(exists(webhookDeliveries, onePending(id))))
@@ -186,17 +190,17 @@ const verdictOf = ({ status, error, silence }: Outcome) => {
  * changes of the workspace need not wait for it: it locks the one delivery, then the endpoint if that changes.
  * @throws {AppError} already_finished, if it is somebody else's by now, as when it is to be sent again, or was removed
  */
-const record = async (ctx: JobCtx, { delivery, url, lease }: Claim, outcome: Outcome): Promise<void> => {
+const record = async (ctx: JobCtx, ours: Claim, outcome: Outcome): Promise<void> => {
+  const { delivery, url } = ours
   const { id, endpointId } = delivery
   const { status, error } = outcome
   const attempts = delivery.attempts + 1
   const wait = error === null || status === GONE ? undefined : BACKOFF[attempts - 1]
   const delay = wait && Math.ceil(wait * (0.9 + Math.random() / 5))
-  const isOurs = and(onePending(id), sql`${webhookDeliveries.nextAttemptAt} = ${lease}::timestamptz`)
   const verdict = verdictOf(outcome)
   // An endpoint that is disabled here is audited.
   await transact({ ...ctx, action: 'webhook.update' }, (db) => ({
-    ours: ensure(db, exists(webhookDeliveries, isOurs, 'for update'), 'already_finished'),
+    ours: ensure(db, exists(webhookDeliveries, isHeldBy(ours), 'for update'), 'already_finished'),
     logged: db
       .update(webhookDeliveries)
       .set({
@@ -229,19 +233,14 @@ const record = async (ctx: JobCtx, { delivery, url, lease }: Claim, outcome: Out
   if (delay) await dispatch(ctx, [message], delay)
 }
 
-/** Nothing is owed of a delivery that is over, nor of one whose endpoint is disabled: that can be sent again on demand. */
-const settleDelivery = (ctx: JobCtx, id: string) =>
+/** Its endpoint is disabled; it can be sent again on demand. */
+const abandon = (ctx: JobCtx, ours: Claim) =>
   transact(ctx, (db) => ({
     abandoned: db
       .update(webhookDeliveries)
       .set({ status: 'failed', error: 'the endpoint is disabled', endedAt: sql`now()` })
-      .where(
-        and(
-          onePending(id),
-          exists(webhookEndpoints, and(isItsEndpoint, isNotNull(webhookEndpoints.disabledAt))),
-        ),
-      ),
-    settled: settleIfOver(db, id),
+      .where(isHeldBy(ours)),
+    settled: settleIfOver(db, ours.delivery.id),
   }))
 
 /** To a generation's own URL. */
@@ -250,19 +249,25 @@ const deliverToHost = async (ctx: JobCtx, ours: Claim): Promise<void> => {
   const { admitted, isSuspect } = await admitsHost(ctx, url)
   if (!admitted) return record(ctx, ours, PUT_OFF)
   const outcome = await attempt(ctx.env, url, signingSecretOf(ctx.env, ctx.workspaceId), delivery)
-  if (isSuspect || outcome.silence) await reportHost(ctx, url, !outcome.silence)
-  await record(ctx, ours, outcome)
+  await Promise.all([
+    record(ctx, ours, outcome),
+    (isSuspect || outcome.silence) && reportHost(ctx, url, !outcome.silence),
+  ])
 }
 
 /** The job of a delivery: one attempt, if it is still pending and due, and its endpoint enabled. */
 export const deliver = async (ctx: JobCtx, id: string): Promise<void> => {
   const ours = await claim(ctx, id)
-  if (!ours || ours.endpoint?.disabledAt) {
-    await settleDelivery(ctx, id)
+  if (!ours) {
+    await transact(ctx, (db) => ({ settled: settleIfOver(db, id) }))
     return
   }
   const { delivery, endpoint, url, isTrial } = ours
   if (!endpoint) return deliverToHost(ctx, ours)
+  if (endpoint.disabledAt) {
+    await abandon(ctx, ours)
+    return
+  }
   if (endpoint.quietUntil && !isTrial) return record(ctx, ours, PUT_OFF)
   await record(ctx, ours, await attempt(ctx.env, url, endpoint.secret, delivery))
 }

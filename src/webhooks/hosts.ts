@@ -24,5 +24,10 @@ export const admitsHost = async (ctx: JobCtx, url: string) => {
 }
 
 /** How a call went, for others; it must not cost this one. */
-export const reportHost = (ctx: JobCtx, url: string, answered: boolean) =>
-  breakerOf(ctx, url).report({ succeeded: answered }).catch(noteUnreachable(ctx))
+export const reportHost = async (ctx: JobCtx, url: string, answered: boolean) => {
+  try {
+    await breakerOf(ctx, url).report({ succeeded: answered })
+  } catch (error) {
+    noteUnreachable(ctx)(error)
+  }
+}

@@ -302,6 +302,22 @@ test('messages that come during an attempt make no other', async () => {
   expect(await stored(id)).toEqual({ status: 'delivered', attempts: 1, response_status: 204, error: null })
 })
 
+test('an attempt under way counts, though its endpoint is disabled meanwhile', async () => {
+  const tenant = await newTenant()
+  const path = newPath()
+  const endpoint = await newEndpoint(tenant, path, ['failed'])
+  const id = await newDelivery(tenant)
+  const answer = holdAnswer(path)
+  const message = messageOf(tenant, id)
+  await control('enqueue', [message])
+  await waitFor('the attempt', async () => at(path).length === 1)
+  await tenant.client.patch(`/webhooks/${endpoint.id}`, { enabled: false })
+  await control('enqueue', [message, message])
+  await runJob(tenant)
+  answer()
+  await waitFor('it is delivered', async () => (await stored(id))?.status === 'delivered')
+})
+
 test('what is sent again during an attempt has an outcome of its own', async () => {
   const tenant = await newTenant()
   const path = newPath()

@@ -491,9 +491,10 @@ test.each([
   ['workspace.get', newInvite(`app.user_id(), 'viewer'`), '42501'],
   ['workspace.get', `update memberships set role = 'admin' where role = 'viewer'`, 0],
   ['workspace.get', `delete from memberships where role = 'viewer'`, 0],
+  ['api_key.create', 'update api_keys set revoked_at = now()', 0],
   ['api_key.create', newApiKey(`app.user_id(), '{asset.list}'`).replace('sealed', 'another'), '42501'],
   ['invite.create', newInvite(`app.user_id(), 'viewer'`).replace('sealed', 'another'), '42501'],
-])('an owner in %s lets nobody in by %s', async (action, statement, outcome) => {
+])('an owner in %s lets nobody in, and shuts nobody out, by %s', async (action, statement, outcome) => {
   await addMember(ours.workspaceId, 'viewer')
   const claim = { ...(await claimOf(ours, action)), seals: [hash('sha256', 'sealed')] }
   expect(await attempt(claim, statement)).toBe(outcome)

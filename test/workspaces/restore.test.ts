@@ -183,6 +183,23 @@ test('is not restored by whoever waited in line until the grace was over', async
   expect(await restoring).toMatchObject({ status: 404, body: { code: 'not_found' } })
 })
 
+test('owes nothing while it is deleted, whatever it was', async () => {
+  const { client, workspaceId } = await newTenant()
+  await client.delete(`/workspaces/${workspaceId}`)
+  const kinds = ['export', 'object.move', 'object.lost', 'webhook.delete']
+  for (const kind of kinds) {
+    await asOwner(
+      `insert into outbox (workspace_id, kind, subject_id, available_at) values ($1, $2, $3, now() + interval '1 hour')`,
+      [workspaceId, kind, NOBODY],
+    )
+    await control('enqueue', [{ kind, workspaceId, subjectId: NOBODY }])
+  }
+  await waitFor('nothing is owed', async () => {
+    const owed = 'select from outbox where workspace_id = $1 and kind = any($2)'
+    return (await asOwner(owed, [workspaceId, kinds])).length === 0
+  })
+})
+
 test('still owes what was refused while it was being restored', async () => {
   const tenant = await newTenant()
   const { client, workspaceId } = tenant

@@ -106,11 +106,10 @@ const changesOf = async (
   if (standing.status === 'failed') {
     const { failure } = standing
     const { provider, model } = job
+    ctx.log({ level: 'warn', message: 'model failed', provider, model, jobId: job.id, ...failure })
     // Before its deadline it is we who cancel, which says nothing of the offer.
-    if (failure.reason !== 'canceled' || Date.now() > job.expiresAt.getTime() - MARGIN) {
-      ctx.log({ level: 'warn', message: 'model failed', provider, model, jobId: job.id, ...failure })
-      await report(ctx.env, job, failure)
-    }
+    const isOurs = failure.reason === 'canceled' && Date.now() < job.expiresAt.getTime() - MARGIN
+    if (!isOurs) await report(ctx.env, job, failure)
     // What it has made before counts, and nobody makes it again.
     if (job.stored.length > 0)
       return { status: 'succeeded', failure, cost: costOfMade(job, job.stored.length) }
