@@ -132,7 +132,7 @@ export class Sweeper extends DurableObject implements Sweeping {
     const [{ sweepOutbox }, { keepUp }] = await Promise.all([import('./outbox.ts'), import('../upkeep.ts')])
     if (isLast || started >= this.keptUpAt + UPKEEP) {
       this.keptUpAt = started
-      // Nobody waits for it: the next alarm, which comes for what is owed, waits for this one. If the object goes meanwhile, cron does the rest.
+      // Not awaited, as the next alarm waits for the end of this one. If the object goes meanwhile, cron does the rest.
       this.upkeep ??= run()
         .then((env) => keepUp(env, id))
         .catch((error: unknown) => {

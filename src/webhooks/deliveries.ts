@@ -233,7 +233,7 @@ const record = async (ctx: JobCtx, ours: Claim, outcome: Outcome): Promise<void>
   if (delay) await dispatch(ctx, [message], delay)
 }
 
-/** Its endpoint is disabled; it can be sent again on demand. */
+/** Its endpoint is disabled: once that is enabled, it can be sent again on demand. */
 const abandon = (ctx: JobCtx, ours: Claim) =>
   transact(ctx, (db) => ({
     abandoned: db
