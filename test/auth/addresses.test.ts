@@ -210,7 +210,7 @@ test('whoever takes an address back is rid of the invites and endpoints that the
   expect((await acceptInvite(early.client, ofOwner)).status).toBe(200)
   expect(await asOwner('select from memberships where user_id = $1', [joined.userId])).toHaveLength(1)
   const audit = await asOwner(
-    `select action, actor_id, resource_id from audit_logs where workspace_id = $1 and action in ('invite.delete', 'webhook.update')`,
+    `select action, actor_id, resource_id from audit_logs where workspace_id = $1 and action in ('invite.delete', 'webhook.update') order by action`,
     [workspaceId],
   )
   expect(audit).toMatchObject([
